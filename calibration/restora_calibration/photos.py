@@ -1,0 +1,62 @@
+"""Free photos that ship inside scikit-image and matplotlib, split for training and for testing.
+
+Only pictures stated to be CC0 or in the public domain are listed (the docstrings of skimage.data;
+grace_hopper.jpg is a U.S. Navy portrait). The held-out pictures are never trained on.
+"""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Photo = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class FreePhoto:
+    """A picture file inside an installed package."""
+
+    name: str
+    package: str
+    path: str
+    licence: str
+
+
+def _skimage(name: str, file: str, licence: str) -> FreePhoto:
+    return FreePhoto(name, "skimage", f"data/{file}", licence)
+
+
+TRAINING = (
+    _skimage("astronaut", "astronaut.png", "public domain, NASA"),
+    _skimage("chelsea", "chelsea.png", "CC0, Stefan van der Walt"),
+    _skimage("rocket", "rocket.jpg", "public domain, SpaceX"),
+    _skimage("hubble_deep_field", "hubble_deep_field.jpg", "public domain, NASA"),
+    _skimage("retina", "retina.jpg", "CC0, Mikael Haeggstroem"),
+    _skimage("immunohistochemistry", "ihc.png", "no known copyright restrictions"),
+    _skimage("cell", "cell.png", "CC0, Pauli Virtanen and others"),
+    _skimage("brick", "brick.png", "CC0, cc0textures.com"),
+    _skimage("grass", "grass.png", "CC0, Wikimedia Commons"),
+    _skimage("gravel", "gravel.png", "CC0, cc0textures.com"),
+    _skimage("coins", "coins.png", "no known copyright restrictions"),
+    _skimage("text", "text.png", "public domain"),
+)
+HELD_OUT = (
+    _skimage("coffee", "coffee.png", "CC0, Rachel Michetti"),
+    _skimage("camera", "camera.png", "CC0, Lav Varshney"),
+    FreePhoto(
+        "grace_hopper",
+        "matplotlib",
+        "mpl-data/sample_data/grace_hopper.jpg",
+        "public domain, U.S. Navy",
+    ),
+)
+
+
+def read_free_photo(photo: FreePhoto) -> Photo:
+    """Returns uint8 RGB, (height, width, 3); sides cut to even numbers."""
+    with (files(photo.package) / photo.path).open("rb") as stream:
+        pixels = np.asarray(Image.open(stream).convert("RGB"))
+    height, width = pixels.shape[:2]
+    return pixels[: height // 2 * 2, : width // 2 * 2]

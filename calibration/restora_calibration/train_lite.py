@@ -1,0 +1,191 @@
+"""Train restora-lite-x2, the bundled default model: `python -m restora_calibration.train_lite`.
+
+A small RRDBNet learns to undo the mild blind degradation on free photos. The run is seeded;
+about an hour on two CPU cores. It can be stopped at any time and goes on from its last state.
+"""
+
+import argparse
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from restora_export.reference import RRDBNet
+from safetensors.torch import save_file
+from torch import Tensor
+
+from restora_calibration.degrade import (
+    CLEAN_X2,
+    MILD,
+    SHRINK_FILTERS,
+    Degradation,
+    degrade_photo,
+    draw_degradation,
+)
+from restora_calibration.photos import TRAINING, read_free_photo
+
+logger = logging.getLogger(__name__)
+
+LITE_X2 = {"scale": 2, "features": 32, "growth": 16, "blocks": 2}
+JPEG_BLOCK = 8  # patches are cut at a random offset, so that block borders fall anywhere
+CLEAN_SHARE = 0.3
+
+Photo = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how to train. Lengths in steps; the patch in degraded pixels."""
+
+    steps: int = 7000
+    batch: int = 8
+    patch: int = 48
+    peak_rate: float = 1e-3
+    warmup: int = 200
+    ema_decay: float = 0.999
+    seed: int = 20261123
+
+
+def make_pyramid(photos: list[Photo]) -> list[Photo]:
+    """Add half- and 0.7-size versions: shrinking removes noise and JPEG marks of the originals."""
+    versions = list(photos)
+    for photo in photos:
+        height, width = photo.shape[:2]
+        for factor in (0.7, 0.5):
+            size = (int(width * factor), int(height * factor))
+            if min(size) >= 2 * 48 + 4 * JPEG_BLOCK:
+                small = Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
+                versions.append(np.asarray(small))
+    return versions
+
+
+def jitter_colour(photo: Photo, rng: np.random.Generator) -> Photo:
+    """Random channel order, gain, bias and gamma, the same for the whole patch; sometimes grey."""
+    image = photo.astype(np.float32) / 255
+    image = image[..., rng.permutation(3)]
+    if rng.random() < 0.1:
+        image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
+    image = image ** rng.uniform(0.7, 1.4)
+    image = image * rng.uniform(0.75, 1.2) + rng.uniform(-0.06, 0.06)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def cut_pair(photos: list[Photo], patch: int, rng: np.random.Generator) -> tuple[Photo, Photo]:
+    """Returns (degraded, clean): uint8 RGB, (patch, patch, 3) and (2 * patch, 2 * patch, 3)."""
+    side = 2 * (patch + JPEG_BLOCK)
+    fitting = [photo for photo in photos if min(photo.shape[:2]) >= side]
+    weights = np.sqrt([photo.shape[0] * photo.shape[1] for photo in fitting])
+    photo = fitting[rng.choice(len(fitting), p=weights / weights.sum())]
+    top = int(rng.integers(photo.shape[0] - side + 1))
+    left = int(rng.integers(photo.shape[1] - side + 1))
+    clean = photo[top : top + side, left : left + side]
+    clean = np.rot90(clean, int(rng.integers(4)))
+    clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
+    clean = jitter_colour(clean, rng)
+    if rng.random() < CLEAN_SHARE:
+        filter_ = SHRINK_FILTERS[int(rng.integers(len(SHRINK_FILTERS)))]
+        how = Degradation(0, CLEAN_X2.shrink, 0, None, filter_)
+    else:
+        how = draw_degradation(MILD, rng)
+    degraded = degrade_photo(clean, how, rng)
+    y, x = (int(v) for v in rng.integers(JPEG_BLOCK, size=2))
+    return (
+        degraded[y : y + patch, x : x + patch],
+        clean[2 * y : 2 * (y + patch), 2 * x : 2 * (x + patch)],
+    )
+
+
+def iter_batches(plan: Plan, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (degraded, clean) batches, NCHW in 0..1; step n's batch depends on n and the seed."""
+    photos = make_pyramid([read_free_photo(photo) for photo in TRAINING])
+    ready: queue.Queue[tuple[Tensor, Tensor]] = queue.Queue(maxsize=8)
+
+    def tensor(pictures: tuple[Photo, ...]) -> Tensor:
+        stacked = np.stack(pictures).transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255)
+
+    def produce() -> None:
+        step = first_step
+        while True:
+            rng = np.random.default_rng([plan.seed, step])
+            pairs = [cut_pair(photos, plan.patch, rng) for _ in range(plan.batch)]
+            degraded, clean = zip(*pairs, strict=True)
+            ready.put((tensor(degraded), tensor(clean)))
+            step += 1
+
+    threading.Thread(target=produce, daemon=True).start()
+    while True:
+        yield ready.get()
+
+
+def rate_at(step: int, plan: Plan) -> float:
+    """Linear warm-up, then half a cosine down to a fiftieth of the peak."""
+    if step < plan.warmup:
+        return plan.peak_rate * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
+    return plan.peak_rate * (0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress)))))
+
+
+def train(plan: Plan, output: Path, state_file: Path) -> None:
+    """Train until plan.steps and write the averaged weights to `output` as safetensors."""
+    torch.manual_seed(plan.seed)
+    network = RRDBNet(**LITE_X2).to(memory_format=torch.channels_last)  # type: ignore[arg-type,call-overload]
+    averaged = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
+    step = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        averaged, step = state["averaged"], state["step"]
+        logger.info("going on from step %d", step)
+    started, first, running = time.monotonic(), step, 0.0
+    for degraded, clean in iter_batches(plan, step):
+        if step >= plan.steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, plan)
+        output_pixels = network(degraded.contiguous(memory_format=torch.channels_last))
+        loss = (output_pixels - clean).abs().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        optimizer.step()
+        decay = min(plan.ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for key, value in network.state_dict().items():
+                averaged[key].lerp_(value, 1 - decay)
+        step += 1
+        running = loss.item() if step == first + 1 else 0.98 * running + 0.02 * loss.item()
+        if step % 100 == 0:
+            pace = (time.monotonic() - started) / (step - first)
+            logger.info("step %d: L1 %.5f, %.3f s a step", step, running, pace)
+        if step % 500 == 0 or step == plan.steps:
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save({**state, "averaged": averaged, "step": step}, state_file)
+            weights = {key: value.contiguous() for key, value in averaged.items()}
+            save_file(weights, output, metadata={"steps": str(step), "seed": str(plan.seed)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("restora-lite-x2.safetensors"))
+    parser.add_argument("--state", type=Path, default=Path("restora-lite-x2.state.pt"))
+    parser.add_argument("--steps", type=int, default=Plan().steps)
+    parser.add_argument("--threads", type=int, default=None)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    train(Plan(steps=arguments.steps), arguments.output, arguments.state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Every error that restora raises on purpose.
+
+RestoraError
+    ShapeError                 an array is laid out otherwise than asked
+    OptionError                an option has a value that cannot work
+    ImageError                 one picture cannot be read
+        UnknownFormatError
+        UnsupportedImageError
+        TruncatedImageError
+        ImageTooLargeError
+        AnimatedImageError
+    OutputError                a result cannot be written
+        DiskFullError
+        UnsafePathError
+    ModelError                 a model cannot be had or used
+        UnknownModelError
+        MissingModelError
+        ChecksumError
+        DownloadError
+        CheckpointError
+        ArtifactError
+            AccuracyGateError
+    MissingBackendError        a package that this needs is not installed
+    SessionError               the runtime failed on an input
+        NonFiniteOutputError
+
+Each also subclasses the built-in type that a caller would expect.
+"""
+
+
+class RestoraError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ShapeError(RestoraError, ValueError):
+    """An array's shape or dtype is not what the function takes."""
+
+
+class OptionError(RestoraError, ValueError):
+    """An option's value cannot work."""
+
+
+class ImageError(RestoraError, ValueError):
+    """One picture cannot be read."""
+
+
+class UnknownFormatError(ImageError):
+    """The bytes are none of the picture formats that restora reads."""
+
+
+class UnsupportedImageError(ImageError):
+    """The format is known, but this kind of picture in it is not supported."""
+
+
+class TruncatedImageError(ImageError):
+    """The file ends early or is damaged."""
+
+
+class ImageTooLargeError(ImageError):
+    """The picture, or its result, has more pixels than the limit."""
+
+
+class AnimatedImageError(ImageError):
+    """The file holds several frames or pages."""
+
+
+class OutputError(RestoraError, OSError):
+    """A result cannot be written."""
+
+
+class DiskFullError(OutputError):
+    """No space is left for a result."""
+
+
+class UnsafePathError(OutputError):
+    """Writing there would leave the output folder or go through a link."""
+
+
+class ModelError(RestoraError):
+    """A model cannot be had or used."""
+
+
+class UnknownModelError(ModelError, LookupError):
+    """No model has this name."""
+
+
+class MissingModelError(ModelError, FileNotFoundError):
+    """The model is known, but its file is not on this machine."""
+
+
+class ChecksumError(ModelError, ValueError):
+    """A file's SHA-256 is not the one on record."""
+
+
+class DownloadError(ModelError, ConnectionError):
+    """A model file could not be downloaded."""
+
+
+class CheckpointError(ModelError, ValueError):
+    """A checkpoint cannot be read or is of no known architecture."""
+
+
+class ArtifactError(ModelError, ValueError):
+    """An ONNX file is not an artefact that this runtime can use."""
+
+
+class AccuracyGateError(ArtifactError):
+    """An artefact is further from its PyTorch reference than its gate allows."""
+
+
+class MissingBackendError(RestoraError, ImportError):
+    """A package that this needs is not installed."""
+
+
+class SessionError(RestoraError, RuntimeError):
+    """The runtime failed while running a model."""
+
+
+class NonFiniteOutputError(SessionError):
+    """A model's output holds NaN or Inf."""

@@ -1,0 +1,1 @@
+"""Build time: checkpoint -> PyTorch reference -> ONNX artefact, checked against PyTorch."""

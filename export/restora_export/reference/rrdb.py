@@ -1,0 +1,96 @@
+"""RRDBNet: the residual-in-residual dense network of ESRGAN and Real-ESRGAN.
+
+Wang et al., ESRGAN, arXiv:1809.00219, section 3.1 and figure 4; the pixel-unshuffle in front of
+the scales 1 and 2 is from Real-ESRGAN, arXiv:2107.10833, section 3.3.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+RESIDUAL_SCALE = 0.2  # beta of the paper
+LEAKY_SLOPE = 0.2
+UNSHUFFLE = {1: 4, 2: 2, 4: 1}  # network scale -> pixel-unshuffle factor; the trunk always does x4
+
+
+def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+
+
+def leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, LEAKY_SLOPE)
+
+
+class ResidualDenseBlock(nn.Module):
+    """Five convolutions; each sees the block's input and every earlier output."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(features, growth)
+        self.conv2 = conv3x3(features + growth, growth)
+        self.conv3 = conv3x3(features + 2 * growth, growth)
+        self.conv4 = conv3x3(features + 3 * growth, growth)
+        self.conv5 = conv3x3(features + 4 * growth, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1 = leaky(self.conv1(x))
+        x2 = leaky(self.conv2(torch.cat((x, x1), 1)))
+        x3 = leaky(self.conv3(torch.cat((x, x1, x2), 1)))
+        x4 = leaky(self.conv4(torch.cat((x, x1, x2, x3), 1)))
+        x5 = self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
+        return x + RESIDUAL_SCALE * x5
+
+
+class RRDB(nn.Module):
+    """Residual in residual: three dense blocks inside one more residual connection."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.rdb1 = ResidualDenseBlock(features, growth)
+        self.rdb2 = ResidualDenseBlock(features, growth)
+        self.rdb3 = ResidualDenseBlock(features, growth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+
+
+class RRDBNet(nn.Module):
+    """Enlarge an image 1, 2 or 4 times.
+
+    Input (batch, in_channels, height, width), float in 0..1; output (batch, out_channels,
+    scale * height, scale * width), not clipped. Height and width must be multiples of 2 for
+    scale 2 and of 4 for scale 1. Published sizes: 64 features, growth 32, 23 blocks (6 for
+    RealESRGAN_x4plus_anime_6B).
+    """
+
+    def __init__(
+        self,
+        scale: Literal[1, 2, 4] = 4,
+        features: int = 64,
+        growth: int = 32,
+        blocks: int = 23,
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if scale not in UNSHUFFLE:
+            raise ValueError(f"RRDBNet's scale must be 1, 2 or 4, got {scale}")
+        self.scale = scale
+        self.size_multiple = UNSHUFFLE[scale]
+        self.conv_first = conv3x3(in_channels * self.size_multiple**2, features)
+        self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
+        self.conv_body = conv3x3(features, features)
+        self.conv_up1 = conv3x3(features, features)
+        self.conv_up2 = conv3x3(features, features)
+        self.conv_hr = conv3x3(features, features)
+        self.conv_last = conv3x3(features, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shallow = self.conv_first(F.pixel_unshuffle(x, self.size_multiple))
+        deep = shallow + self.conv_body(self.body(shallow))
+        deep = leaky(self.conv_up1(F.interpolate(deep, scale_factor=2, mode="nearest")))
+        deep = leaky(self.conv_up2(F.interpolate(deep, scale_factor=2, mode="nearest")))
+        out: Tensor = self.conv_last(leaky(self.conv_hr(deep)))
+        return out
