@@ -88,7 +88,10 @@ class RRDBNet(nn.Module):
         self.conv_last = conv3x3(features, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        shallow = self.conv_first(F.pixel_unshuffle(x, self.size_multiple))
+        return self.restore_features(self.conv_first(F.pixel_unshuffle(x, self.size_multiple)))
+
+    def restore_features(self, shallow: Tensor) -> Tensor:
+        """Everything behind the first convolution."""
         deep = shallow + self.conv_body(self.body(shallow))
         deep = leaky(self.conv_up1(F.interpolate(deep, scale_factor=2, mode="nearest")))
         deep = leaky(self.conv_up2(F.interpolate(deep, scale_factor=2, mode="nearest")))

@@ -1,0 +1,19 @@
+"""The artefact: one self-contained ONNX file whose metadata is all that the runtime needs."""
+
+from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
+from restora.artifact.info import Accuracy, ArtifactInfo, Io, Precision
+from restora.artifact.load import Artifact, artifact_from_bytes, read_artifact
+
+__all__ = [
+    "ACCURACY_GATES",
+    "Accuracy",
+    "AccuracyGate",
+    "Artifact",
+    "ArtifactInfo",
+    "Io",
+    "Precision",
+    "artifact_from_bytes",
+    "check_accuracy",
+    "find_gate",
+    "read_artifact",
+]

@@ -1,0 +1,59 @@
+"""How far an artefact may be from its PyTorch reference. A gate is a number."""
+
+from dataclasses import dataclass
+
+from restora.artifact.info import Accuracy, ArtifactInfo, Io, Precision
+from restora.errors import AccuracyGateError
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyGate:
+    """Bounds on the figures of Accuracy; a bound of None does not apply."""
+
+    max_error: float | None = None
+    psnr_mean: float | None = None
+    psnr_min: float | None = None
+
+
+ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
+    # one grey level: rounding may fall on either side of .5
+    ("fp32", "uint8"): AccuracyGate(max_error=1.001 / 255),
+    ("fp32", "float32"): AccuracyGate(max_error=1e-5),
+    ("fp16", "uint8"): AccuracyGate(psnr_mean=50, psnr_min=45),
+    ("fp16", "float32"): AccuracyGate(psnr_mean=50, psnr_min=45),
+    ("int8", "uint8"): AccuracyGate(psnr_mean=40),
+    ("int8", "float32"): AccuracyGate(psnr_mean=40),
+}
+
+
+def find_gate(info: ArtifactInfo) -> AccuracyGate:
+    return ACCURACY_GATES[info.precision, info.io]
+
+
+def check_accuracy(info: ArtifactInfo, accuracy: Accuracy | None = None) -> None:
+    """Raise AccuracyGateError, with the numbers, unless the artefact passes its gate.
+
+    accuracy  figures to check; default: those that the artefact carries
+    """
+    accuracy = info.accuracy if accuracy is None else accuracy
+    name = f"{info.model} ({info.precision}, {info.io})"
+    if accuracy is None:
+        raise AccuracyGateError(
+            f"{name} carries no accuracy figures: export it again, or measure it with "
+            "`restora verify`"
+        )
+    gate = find_gate(info)
+    failed = []
+    if accuracy.nonfinite:
+        failed.append(f"{accuracy.nonfinite} output values are NaN or Inf")
+    # written so that a NaN figure fails
+    if gate.max_error is not None and not accuracy.max_error <= gate.max_error:
+        failed.append(f"max error {accuracy.max_error:.3g} of range, allowed {gate.max_error:.3g}")
+    if gate.psnr_mean is not None and not accuracy.psnr_mean >= gate.psnr_mean:
+        failed.append(f"mean PSNR {accuracy.psnr_mean:.1f} dB, needed {gate.psnr_mean:.1f}")
+    if gate.psnr_min is not None and not accuracy.psnr_min >= gate.psnr_min:
+        failed.append(f"worst PSNR {accuracy.psnr_min:.1f} dB, needed {gate.psnr_min:.1f}")
+    if failed:
+        raise AccuracyGateError(
+            f"{name} fails its accuracy gate against {accuracy.reference}: {'; '.join(failed)}"
+        )

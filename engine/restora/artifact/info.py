@@ -1,0 +1,119 @@
+"""What an artefact says about itself, as one JSON object in the ONNX file's metadata."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from restora.errors import ArtifactError
+
+Io = Literal["uint8", "float32"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+METADATA_KEY = "restora"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Distance from the PyTorch FP32 reference, measured when the artefact was made.
+
+    max_error    largest absolute difference, as a share of the value range (1/255 = one level)
+    psnr_mean    dB over all photo tiles, capped at 150 for identical pictures
+    psnr_min     dB of the worst photo tile
+    ssim_mean    structural similarity over all photo tiles
+    nonfinite    how many output values were NaN or Inf
+    tiles        how many batches were compared (photo tiles and random input)
+    reference    what it was compared with
+    """
+
+    max_error: float
+    psnr_mean: float
+    psnr_min: float
+    ssim_mean: float
+    nonfinite: int
+    tiles: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactInfo:
+    """Facts about one artefact. Pictures go in and out as NHWC RGB.
+
+    model           name in the model table, or the checkpoint's own name
+    kind            what stage it serves
+    architecture    network and hyper-parameters, for people
+    scale           output side / input side
+    precision       type of the arithmetic in the graph
+    io              dtype of input and output: uint8 in 0..255 or float32 in 0..1
+    size_multiple   height and width of the input must be multiples of this
+    overlap_px      overlap of tiles, in input pixels, at which seams pass the 50 dB gate
+    weights_sha256  of the checkpoint file it was made from
+    exporter        "restora 0.1.0, torch 2.13.0"
+    accuracy        None only while the artefact is being made
+    """
+
+    model: str
+    kind: Literal["upsampler"]
+    architecture: str
+    scale: int
+    precision: Precision
+    io: Io
+    size_multiple: int
+    overlap_px: int
+    weights_sha256: str
+    exporter: str
+    accuracy: Accuracy | None = None
+    layout: Literal["NHWC"] = "NHWC"
+    colour: Literal["RGB"] = "RGB"
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def info_from_json(text: str) -> ArtifactInfo:
+    """Raises ArtifactError if the object is of another format or lacks a field."""
+    try:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise TypeError(f"expected a JSON object, got {type(values).__name__}")
+        if values.get("format") != FORMAT:
+            raise ArtifactError(
+                f"this restora reads artefact format {FORMAT}, the file has "
+                f"{values.get('format')!r}: export the model again with this version"
+            )
+        accuracy = values.pop("accuracy", None)
+        info = ArtifactInfo(
+            **_known(values, ArtifactInfo),
+            accuracy=Accuracy(**_known(accuracy, Accuracy)) if accuracy else None,
+        )
+        _check_values(info)
+    except (TypeError, ValueError, KeyError) as error:
+        if isinstance(error, ArtifactError):
+            raise
+        raise ArtifactError(f"the artefact's metadata cannot be read: {error}") from error
+    return info
+
+
+def _known(values: dict[str, Any], of: type) -> dict[str, Any]:
+    """Fields added by later versions of the same format are ignored."""
+    names = {field.name for field in fields(of)}
+    return {key: value for key, value in values.items() if key in names}
+
+
+def _check_values(info: ArtifactInfo) -> None:
+    choices = {
+        "kind": ("upsampler",),
+        "precision": get_args(Precision),
+        "io": get_args(Io),
+        "layout": ("NHWC",),
+        "colour": ("RGB",),
+    }
+    for name, allowed in choices.items():
+        value = getattr(info, name)
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    for name, least in (("scale", 1), ("size_multiple", 1), ("overlap_px", 0)):
+        value = getattr(info, name)
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")

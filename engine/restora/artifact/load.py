@@ -1,0 +1,66 @@
+"""Load an artefact from a file into memory and decide whether it may be run."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from restora.artifact.gates import check_accuracy
+from restora.artifact.info import METADATA_KEY, ArtifactInfo, info_from_json
+from restora.artifact.onnx_wire import read_onnx_facts
+from restora.errors import ArtifactError, MissingModelError
+
+MAX_ONNX_BYTES = 2**31 - 1  # protobuf's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artefact in memory: its facts and the bytes of its ONNX file."""
+
+    info: ArtifactInfo
+    onnx: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.onnx).hexdigest()
+
+
+def artifact_from_bytes(data: bytes, *, name: str = "the artefact") -> Artifact:
+    """Check that `data` is one self-contained artefact; its accuracy is not judged here.
+
+    Raises ArtifactError if it is no ONNX file, was not made by restora, or keeps tensors in
+    other files.
+    """
+    try:
+        facts = read_onnx_facts(data)
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: {error}") from error
+    if facts.uses_external_data:
+        raise ArtifactError(
+            f"{name} keeps tensors in other files; only self-contained ONNX files are loaded"
+        )
+    if METADATA_KEY not in facts.metadata:
+        raise ArtifactError(
+            f"{name} is an ONNX file, but not one made by restora: make one from its checkpoint "
+            "with `restora export`"
+        )
+    return Artifact(info_from_json(facts.metadata[METADATA_KEY]), data)
+
+
+def read_artifact(path: Path | str) -> Artifact:
+    """Load the artefact at `path` and hold it to its accuracy gate.
+
+    Raises MissingModelError, ArtifactError, or AccuracyGateError with the figures.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_ONNX_BYTES:
+            raise ArtifactError(f"{path} is larger than an ONNX file can be: {size} bytes")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingModelError(f"there is no artefact at {path}") from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    artifact = artifact_from_bytes(data, name=str(path))
+    check_accuracy(artifact.info)
+    return artifact

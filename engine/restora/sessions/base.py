@@ -1,0 +1,88 @@
+"""What every runtime looks like to the stages: one verb, and the sizes it takes."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.artifact import ArtifactInfo
+from restora.errors import NonFiniteOutputError, ShapeError
+
+Batch = NDArray[np.uint8] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimits:
+    """Sizes of input that a session takes.
+
+    multiple     height and width must be multiples of this
+    fixed_tile   the only side length that it takes; None: any
+    max_batch    most pictures in one call; None: any
+    """
+
+    multiple: int = 1
+    fixed_tile: int | None = None
+    max_batch: int | None = None
+
+
+class Session(Protocol):
+    """A loaded model. Safe to call from several threads at once."""
+
+    @property
+    def info(self) -> ArtifactInfo: ...
+
+    @property
+    def limits(self) -> SizeLimits: ...
+
+    def run(self, batch: Batch) -> Batch:
+        """Map a batch of pictures to a batch of restored pictures.
+
+        batch  (batch, height, width, 3) RGB in the artefact's io dtype
+
+        Returns (batch, scale * height, scale * width, 3), same dtype.
+        Raises ShapeError for a batch that the session does not take, NonFiniteOutputError if the
+        network put out NaN or Inf, SessionError if the runtime failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds. It must not be run afterwards."""
+        ...
+
+
+def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
+    """Raise ShapeError unless `batch` is what a session of these limits takes."""
+    if batch.dtype != np.dtype(info.io):
+        raise ShapeError(f"{info.model} takes {info.io} pictures, got {batch.dtype}")
+    if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
+        raise ShapeError(
+            f"a batch must have shape (batch, height, width, 3) with no empty side, "
+            f"got {batch.shape}"
+        )
+    height, width = batch.shape[1:3]
+    if height % limits.multiple or width % limits.multiple:
+        raise ShapeError(
+            f"{info.model} takes sides that are multiples of {limits.multiple}, "
+            f"got {height} x {width}"
+        )
+    if limits.fixed_tile is not None and (height, width) != (limits.fixed_tile,) * 2:
+        raise ShapeError(
+            f"this session takes tiles of {limits.fixed_tile} x {limits.fixed_tile}, "
+            f"got {height} x {width}"
+        )
+    if limits.max_batch is not None and len(batch) > limits.max_batch:
+        raise ShapeError(f"this session takes at most {limits.max_batch} tiles, got {len(batch)}")
+
+
+def check_finite(channel_means: NDArray[np.float32], info: ArtifactInfo) -> None:
+    """Raise NonFiniteOutputError unless the means of the unclipped output are finite.
+
+    A mean over values of which one is NaN or Inf is itself NaN or Inf, so that the graph can
+    round to uint8 and still say what happened before.
+    """
+    if not np.isfinite(channel_means).all():
+        raise NonFiniteOutputError(
+            f"{info.model} ({info.precision}) put out NaN or Inf: the weights or the precision do "
+            "not fit this picture; try an fp32 artefact"
+        )

@@ -1,0 +1,72 @@
+"""Cut an axis into overlapping windows, and say where one window's pixels give way to the next."""
+
+import math
+from dataclasses import dataclass
+
+from restora.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One window along one axis, in input pixels.
+
+    start, stop  what the network sees
+    left, right  the seams: this window is in charge of left..right
+    """
+
+    start: int
+    stop: int
+    left: int
+    right: int
+
+
+def split_axis(
+    length: int, *, size: int, overlap: int, multiple: int = 1, fixed: bool = False
+) -> list[Span]:
+    """Cover 0..length with equal windows whose neighbours share at least `overlap` pixels.
+
+    length    a multiple of `multiple`
+    size      upper bound of a window; windows shrink to what an even split needs
+    multiple  windows start at and measure multiples of this
+    fixed     windows measure exactly `size` (engines with one shape), or `length` if shorter
+
+    As few windows as possible; seams lie in the middle of what neighbours share.
+    """
+    if length < 1 or length % multiple:
+        raise OptionError(f"length must be a positive multiple of {multiple}, got {length}")
+    size = size // multiple * multiple
+    overlap = math.ceil(overlap / multiple) * multiple
+    if overlap < 0 or size <= overlap:
+        raise OptionError(
+            f"a tile must be larger than its overlap, got tile {size} and overlap {overlap} "
+            f"(both in steps of {multiple})"
+        )
+    if length <= size:
+        return [Span(0, length, 0, length)]
+    count = math.ceil((length - overlap) / (size - overlap))
+    if not fixed:
+        even = (length + (count - 1) * overlap) / count
+        size = math.ceil(even / multiple) * multiple
+    room = (length - size) // multiple
+    starts = [room * index // (count - 1) * multiple for index in range(count)]
+    return _with_seams([(start, start + size) for start in starts], length)
+
+
+def split_published(length: int, *, tile: int, pad: int) -> list[Span]:
+    """The tile grid of the published Real-ESRGAN script: cores of `tile`, `pad` on each side."""
+    if tile < 1 or pad < 0:
+        raise OptionError(f"tile must be positive and its padding not negative, got {tile}, {pad}")
+    spans = []
+    for left in range(0, length, tile):
+        right = min(left + tile, length)
+        spans.append(Span(max(0, left - pad), min(length, right + pad), left, right))
+    return spans
+
+
+def _with_seams(windows: list[tuple[int, int]], length: int) -> list[Span]:
+    middles = [(b[0] + a[1]) // 2 for a, b in zip(windows, windows[1:], strict=False)]
+    seams = [0, *middles, length]
+    return [
+        Span(start, stop, left, right)
+        for (start, stop), left, right in zip(windows, seams, seams[1:], strict=False)
+    ]

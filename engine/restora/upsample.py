@@ -1,0 +1,172 @@
+"""Enlarge a photo: colour, grey and transparency, 8 and 16 bits, any size."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.errors import OptionError, ShapeError
+from restora.image.photo import Photo, Pixels
+from restora.sessions.base import Batch, Session
+from restora.tiling import Progress, Tiling, run_tiles
+
+AlphaMethod = Literal["network", "bilinear"]
+ResizeMethod = Literal["area-lanczos", "lanczos4"]
+
+# Rec. 601 luma, as OpenCV's RGB2GRAY
+GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class Upsampler:
+    """A photo in, a larger photo out, through one session.
+
+    session   of an upsampler artefact; with io "uint8" it takes 8-bit photos only
+    tiling    how the photo is cut
+    alpha     how transparency is enlarged: through the network, or bilinear
+    resize    how an `outscale` other than the network's is reached. "area-lanczos": area to
+              shrink, Lanczos to enlarge; "lanczos4": Lanczos for both, as the published script
+    pre_pad   pixels mirrored onto the right and lower side before the network, and cut off again
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        tiling: Tiling | None = None,
+        alpha: AlphaMethod = "network",
+        resize: ResizeMethod = "area-lanczos",
+        pre_pad: int = 0,
+    ) -> None:
+        if session.info.kind != "upsampler":
+            raise OptionError(f"{session.info.model} is a {session.info.kind}, not an upsampler")
+        if pre_pad < 0:
+            raise OptionError(f"pre_pad must not be negative, got {pre_pad}")
+        self.session = session
+        self.tiling = tiling or Tiling(overlap=session.info.overlap_px)
+        self.alpha: AlphaMethod = alpha
+        self.resize: ResizeMethod = resize
+        self.pre_pad = pre_pad
+
+    @property
+    def scale(self) -> int:
+        return self.session.info.scale
+
+    def upsample(
+        self, photo: Photo, *, outscale: float | None = None, progress: Progress | None = None
+    ) -> Photo:
+        """Enlarge `photo` by `outscale` (default: the network's own scale).
+
+        progress  called with (output pixels done, output pixels in all), before any resize
+
+        Returns a photo of int(outscale * side), same depth, grey if grey, with alpha if it had
+        one, metadata carried over. An alpha that is the same everywhere stays exactly as it is.
+        Raises ShapeError for a 16-bit photo in an 8-bit session, and what the session raises.
+        """
+        self._check_depth(photo)
+        shades = photo.alpha is not None and bool((photo.alpha != photo.alpha.flat[0]).any())
+        through_network = shades and self.alpha == "network"
+        report = _share_progress(progress, passes=2 if through_network else 1)
+        pixels = self._enlarge(photo.pixels, report(0))
+        alpha = photo.alpha
+        if alpha is not None:
+            height, width = pixels.shape[:2]
+            if through_network:
+                alpha = self._enlarge(alpha, report(1))
+            elif shades:
+                alpha = _resize_bilinear(alpha, height, width)
+            else:
+                alpha = np.full((height, width), alpha.flat[0], alpha.dtype)
+        if outscale is not None and outscale != self.scale:
+            size = _scaled_size(photo, outscale)
+            pixels = self._resize(pixels, size)
+            alpha = None if alpha is None else self._resize(alpha, size)
+        return replace(photo, pixels=pixels, alpha=alpha)
+
+    def _check_depth(self, photo: Photo) -> None:
+        if photo.pixels.dtype == np.uint16 and self.session.info.io == "uint8":
+            raise ShapeError(
+                f"{self.session.info.model} is loaded as an 8-bit artefact and the photo has 16 "
+                "bits: use the float32 artefact (`restora export --io float32`)"
+            )
+
+    def _enlarge(self, pixels: Pixels, progress: Progress | None) -> Pixels:
+        """One pass of the network over (h, w) or (h, w, 3), same dtype out."""
+        grey = pixels.ndim == 2
+        image = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if grey else pixels
+        if self.session.info.io == "float32":
+            image = image.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+        restored = self._run(np.asarray(image), progress)
+        if self.session.info.io == "float32":
+            white = np.float32(np.iinfo(pixels.dtype).max)
+            level = restored @ GREY_WEIGHTS if grey else restored
+            return _to_integers(level, white, pixels.dtype)
+        return np.asarray(cv2.cvtColor(restored, cv2.COLOR_RGB2GRAY)) if grey else restored  # type: ignore[return-value]
+
+    def _run(self, image: Batch, progress: Progress | None) -> Batch:
+        multiple = self.session.limits.multiple
+        height, width = image.shape[:2]
+        image = _mirror(image, self.pre_pad, self.pre_pad)
+        image = _mirror(image, -image.shape[0] % multiple, -image.shape[1] % multiple)
+        restored = run_tiles(
+            image,
+            self.session.run,
+            scale=self.scale,
+            tiling=self.tiling,
+            multiple=multiple,
+            progress=progress,
+        )
+        return restored[: height * self.scale, : width * self.scale]
+
+    def _resize(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
+        """Resize to size = (width, height), chosen by self.resize."""
+        shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
+        area = shrinks and self.resize == "area-lanczos"
+        method = cv2.INTER_AREA if area else cv2.INTER_LANCZOS4
+        return np.asarray(cv2.resize(pixels, size, interpolation=method))  # type: ignore[return-value]
+
+
+def _scaled_size(photo: Photo, outscale: float) -> tuple[int, int]:
+    """(width, height), cut to whole pixels as the published script does."""
+    size = int(photo.width * outscale), int(photo.height * outscale)
+    if not outscale > 0 or min(size) < 1:
+        raise OptionError(
+            f"outscale must leave at least one pixel of {photo.width} x {photo.height}, "
+            f"got {outscale}"
+        )
+    return size
+
+
+def _mirror(image: Batch, bottom: int, right: int) -> Batch:
+    """Reflect below and to the right without repeating the edge; any amount, any size."""
+    if not bottom and not right:
+        return image
+    return np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="reflect")
+
+
+def _resize_bilinear(alpha: Pixels, height: int, width: int) -> Pixels:
+    return np.asarray(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR))  # type: ignore[return-value]
+
+
+def _to_integers(level: NDArray[np.float32], white: np.float32, dtype: np.dtype) -> Pixels:  # type: ignore[type-arg]
+    """0..1 to 0..white, rounded half to even, row band by row band to keep memory flat."""
+    result = np.empty(level.shape, dtype)
+    for top in range(0, len(level), 256):
+        band = level[top : top + 256]
+        result[top : top + 256] = np.rint(np.clip(band, 0, 1) * white)
+    return result
+
+
+def _share_progress(
+    progress: Progress | None, *, passes: int
+) -> Callable[[int], Progress | None]:
+    """Spread several passes over one count."""
+
+    def of_pass(index: int) -> Progress | None:
+        if progress is None:
+            return None
+        return lambda done, total: progress(index * total + done, passes * total)
+
+    return of_pass
