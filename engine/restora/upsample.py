@@ -1,5 +1,6 @@
 """Enlarge a photo: colour, grey and transparency, 8 and 16 bits, any size."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -66,6 +67,8 @@ class Upsampler:
         Raises ShapeError for a 16-bit photo in an 8-bit session, and what the session raises.
         """
         self._check_depth(photo)
+        is_network_scale = outscale is None or outscale == self.scale
+        size = None if is_network_scale else _scaled_size(photo, float(outscale or 0))
         shades = photo.alpha is not None and bool((photo.alpha != photo.alpha.flat[0]).any())
         through_network = shades and self.alpha == "network"
         report = _share_progress(progress, passes=2 if through_network else 1)
@@ -79,8 +82,7 @@ class Upsampler:
                 alpha = _resize_bilinear(alpha, height, width)
             else:
                 alpha = np.full((height, width), alpha.flat[0], alpha.dtype)
-        if outscale is not None and outscale != self.scale:
-            size = _scaled_size(photo, outscale)
+        if size is not None:
             pixels = self._resize(pixels, size)
             alpha = None if alpha is None else self._resize(alpha, size)
         return replace(photo, pixels=pixels, alpha=alpha)
@@ -130,13 +132,13 @@ class Upsampler:
 
 def _scaled_size(photo: Photo, outscale: float) -> tuple[int, int]:
     """(width, height), cut to whole pixels as the published script does."""
-    size = int(photo.width * outscale), int(photo.height * outscale)
-    if not outscale > 0 or min(size) < 1:
+    shortest = min(photo.width, photo.height)
+    if not (math.isfinite(outscale) and int(shortest * outscale) >= 1):
         raise OptionError(
             f"outscale must leave at least one pixel of {photo.width} x {photo.height}, "
             f"got {outscale}"
         )
-    return size
+    return int(photo.width * outscale), int(photo.height * outscale)
 
 
 def _mirror(image: Batch, bottom: int, right: int) -> Batch:

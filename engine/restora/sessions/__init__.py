@@ -2,5 +2,6 @@
 
 from restora.sessions.base import Batch, Session, SizeLimits
 from restora.sessions.open import open_session
+from restora.sessions.options import CpuOptions
 
-__all__ = ["Batch", "Session", "SizeLimits", "open_session"]
+__all__ = ["Batch", "CpuOptions", "Session", "SizeLimits", "open_session"]

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -12,30 +11,12 @@ from restora.artifact import Artifact, ArtifactInfo
 from restora.errors import SessionError
 from restora.sessions.base import Batch, SizeLimits, check_batch, check_finite
 from restora.sessions.cores import count_allowed_cores
+from restora.sessions.options import CpuOptions
 
 logger = logging.getLogger(__name__)
 
 INPUT, OUTPUT, MEANS = "image", "restored", "channel_means"
 _QUIET = 3  # ONNX Runtime's log level "error"; its warnings are about graph optimisation
-
-
-@dataclass(frozen=True, slots=True)
-class CpuOptions:
-    """Settings of ONNX Runtime's CPU provider.
-
-    threads          0 = all cores that this process may use
-    spinning         idle threads burn time waiting: a little faster alone on a machine, much
-                     slower in a shared container
-    memory_arena     keep freed memory for the next call (1.2-1.4x slower without)
-    memory_pattern   plan memory by shape: of use only if all tiles have one shape
-    arm64_bf16       bfloat16 matrix products on arm64: faster, less exact
-    """
-
-    threads: int = 0
-    spinning: bool = False
-    memory_arena: bool = True
-    memory_pattern: bool = False
-    arm64_bf16: bool = False
 
 
 class OnnxRuntimeCpuSession:

@@ -10,7 +10,7 @@ from restora.errors import MissingBackendError
 
 if TYPE_CHECKING:
     from restora.sessions.base import Session
-    from restora.sessions.onnxruntime_cpu import CpuOptions
+    from restora.sessions.options import CpuOptions
 
 
 def open_session(artifact: Artifact | Path | str, *, options: CpuOptions | None = None) -> Session:

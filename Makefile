@@ -1,0 +1,57 @@
+# Each target sets up what it needs in .venv; a machine needs only Python (>= 3.10) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CPU := $(VENV)/.installed-cpu
+DEV := $(VENV)/.installed-dev
+CODE := engine export calibration benchmarks tests
+
+.PHONY: demo test check format bench seams train-lite lite-table clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(CPU)  ## restore the bundled sample photo and write a before | after picture into demo/
+	@mkdir -p demo
+	@$(BIN)/restora sample --output demo/old.jpg
+	$(BIN)/restora restore --input demo/old.jpg --output demo/restored.png --compare --overwrite
+	@echo "look at demo/restored.png and demo/restored_compare.jpg"
+
+test: $(DEV)  ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(DEV)  ## ruff, ruff format, mypy strict
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+format: $(DEV)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(DEV)  ## measure speed and memory beside eager PyTorch
+	$(BIN)/python -m restora_benchmarks.cpu
+
+seams: $(DEV)  ## measure the error of seams against the overlap of tiles
+	$(BIN)/python -m restora_benchmarks.seams
+
+train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about an hour on two cores)
+	$(BIN)/python -m restora_calibration.train_lite
+
+lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
+	$(BIN)/python -m restora_calibration.evaluate_lite
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(CPU): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu]'
+	@touch $@
+
+$(DEV): pyproject.toml requirements/ci.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/ci.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/ci.txt --editable '.[dev]'
+	@touch $@ $(CPU)

@@ -1,0 +1,63 @@
+"""The commands, put together."""
+
+from typing import Annotated
+
+import typer
+
+from restora.cli.console import set_up_logging
+from restora.version import __version__
+
+app = typer.Typer(
+    name="restora",
+    help="Restore old and damaged photos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"restora {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", envvar="RESTORA_VERBOSE", help="Say what is done.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    set_up_logging(verbose)
+
+
+def run(arguments: list[str]) -> None:
+    """Run one command line; underscore spellings of long options are taken too."""
+    from restora.cli.doctor import doctor
+    from restora.cli.export import export_model
+    from restora.cli.models import models_app
+    from restora.cli.restore import restore
+    from restora.cli.verify import verify
+
+    app.command("restore")(restore)
+    app.command("export")(export_model)
+    app.command("verify")(verify)
+    app.add_typer(models_app, name="models")
+    app.command("doctor")(doctor)
+    app(args=[_with_hyphens(word) for word in arguments], prog_name="restora")
+
+
+def _with_hyphens(word: str) -> str:
+    """--tile_pad=10 -> --tile-pad=10; values keep their underscores."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value

@@ -1,0 +1,182 @@
+"""Restore many files: the next one is decoded and the last one encoded while the network runs."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from restora.cli.exits import ExitCode, exit_code_of
+from restora.cli.jobs import Job, prepare_folder
+from restora.errors import DiskFullError, RestoraError
+from restora.image import Photo, PixelLimits, make_comparison, read_photo, write_photo
+from restora.pipeline import Restorer
+
+Status = Literal["restored", "skipped", "failed", "planned"]
+FileProgress = Callable[[Job, int, int], None]
+
+_WRITES_BEHIND = 2  # results that may wait for the encoder, so that memory stays bounded
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file. Sizes in pixels, (width, height)."""
+
+    input: str
+    output: str
+    status: Status
+    reason: str | None = None
+    error_type: str | None = None
+    exit_code: int = 0
+    input_size: tuple[int, int] | None = None
+    output_size: tuple[int, int] | None = None
+    model: str | None = None
+    seconds: float | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        row = {key: value for key, value in asdict(self).items() if value is not None}
+        del row["exit_code"]
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How results are written. root: the folder that nothing may leave."""
+
+    root: Path
+    quality: int = 95
+    strip_metadata: bool = False
+    compare: bool = False
+
+
+def run_jobs(
+    jobs: list[Job],
+    restorer: Restorer,
+    *,
+    outscale: float | None,
+    limits: PixelLimits,
+    writing: WriteOptions,
+    stop_at_error: bool,
+    progress: FileProgress,
+) -> Iterator[Outcome]:
+    """Yield one outcome per job, in the order in which they finish.
+
+    progress  called with (job, output pixels done, output pixels in all) while a file is restored
+
+    A full disk ends the run: what is not done yet is yielded as failed.
+    """
+    waiting = [job for job in jobs if job.skip is None]
+    for job in jobs:
+        if job.skip is not None:
+            yield Outcome(str(job.source), str(job.target), "skipped", job.skip)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="restora-decode") as decoder,
+        ThreadPoolExecutor(1, thread_name_prefix="restora-encode") as encoder,
+    ):
+        writes: list[Future[Outcome]] = []
+        decoded: Future[Photo] | None = None
+        stopped: str | None = None
+        for index, job in enumerate(waiting):
+            if stopped is not None:
+                yield Outcome(str(job.source), str(job.target), "failed", stopped, exit_code=1)
+                continue
+            current = decoded or decoder.submit(read_photo, job.source, limits=limits)
+            following = waiting[index + 1] if index + 1 < len(waiting) else None
+            decoded = (
+                decoder.submit(read_photo, following.source, limits=limits) if following else None
+            )
+            outcome = _restore(job, current, restorer, outscale, progress, writing, encoder, writes)
+            finished = [] if outcome is None else [outcome]
+            while writes and (len(writes) > _WRITES_BEHIND or writes[0].done() or not following):
+                finished.append(writes.pop(0).result())
+            for done in finished:
+                yield done
+                if done.error_type == DiskFullError.__name__:
+                    stopped = "not tried: the disk is full"
+                elif done.status == "failed" and stop_at_error:
+                    stopped = "not tried: stopped at the first error"
+        for write in writes:
+            yield write.result()
+
+
+def _restore(
+    job: Job,
+    decoded: Future[Photo],
+    restorer: Restorer,
+    outscale: float | None,
+    progress: FileProgress,
+    writing: WriteOptions,
+    encoder: ThreadPoolExecutor,
+    writes: list[Future[Outcome]],
+) -> Outcome | None:
+    """Restore one file and queue the writing of its result; an Outcome only if that failed."""
+    started = time.perf_counter()
+    try:
+        photo = decoded.result()
+        prepare_folder(job.target, writing.root)
+        result = restorer.restore(
+            photo, outscale=outscale, progress=lambda done, total: progress(job, done, total)
+        )
+    except RestoraError as error:
+        return failed(job, error)
+    except MemoryError:
+        return failed(job, RestoraError("not enough memory: try a smaller --tile"))
+    outcome = Outcome(
+        str(job.source),
+        str(job.target),
+        "restored",
+        input_size=(photo.width, photo.height),
+        output_size=(result.photo.width, result.photo.height),
+        model=result.model,
+    )
+    writes.append(encoder.submit(_write, job, photo, result.photo, outcome, started, writing))
+    return None
+
+
+def _write(
+    job: Job,
+    before: Photo,
+    after: Photo,
+    outcome: Outcome,
+    started: float,
+    writing: WriteOptions,
+) -> Outcome:
+    try:
+        if writing.compare:
+            path = job.target.with_name(f"{job.target.stem}_compare.jpg")
+            write_photo(make_comparison(before, after), path, quality=90, inside=writing.root)
+        write_photo(
+            after,
+            job.target,
+            quality=writing.quality,
+            strip_metadata=writing.strip_metadata,
+            inside=writing.root,
+        )
+    except RestoraError as error:
+        return failed(job, error)
+    return replace(outcome, seconds=round(time.perf_counter() - started, 3))
+
+
+def failed(job: Job, error: RestoraError) -> Outcome:
+    return Outcome(
+        str(job.source),
+        str(job.target),
+        "failed",
+        str(error),
+        type(error).__name__,
+        exit_code=int(exit_code_of(error)),
+    )
+
+
+def exit_code_of_run(outcomes: list[Outcome]) -> ExitCode:
+    """0 if nothing failed; 3 if some did; if all did, the code of what went wrong, else 4."""
+    failures = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if not failures:
+        return ExitCode.OK
+    if len(failures) < len(outcomes):
+        return ExitCode.SOME_FAILED
+    codes = {outcome.exit_code for outcome in failures}
+    if len(codes) == 1 and codes <= {ExitCode.MODEL, ExitCode.ENVIRONMENT, ExitCode.USAGE}:
+        return ExitCode(codes.pop())
+    return ExitCode.ALL_FAILED

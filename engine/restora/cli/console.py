@@ -1,0 +1,45 @@
+"""Where words go: results and JSON lines on stdout, everything else on stderr."""
+
+import json
+import logging
+import os
+import sys
+from functools import cache
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+
+@cache
+def stderr_console() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@cache
+def stdout_console() -> Console:
+    return Console(highlight=False)
+
+
+def print_error(message: str) -> None:
+    stderr_console().print("[bold red]error:[/] ", end="")
+    stderr_console().print(message, markup=False)
+
+
+def print_note(message: str) -> None:
+    stderr_console().print(message, markup=False)
+
+
+def print_json(row: dict[str, Any]) -> None:
+    """One JSON object on one line, at once, so that a pipe can follow."""
+    sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Warnings to stderr; with `verbose` or RESTORA_LOG also what is being done."""
+    level = os.environ.get("RESTORA_LOG", "").upper() or ("INFO" if verbose else "WARNING")
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        level = "WARNING"
+    handler = RichHandler(console=stderr_console(), show_path=False, show_time=verbose)
+    logging.basicConfig(level=level, handlers=[handler], format="%(message)s", force=True)

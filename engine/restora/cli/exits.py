@@ -1,0 +1,94 @@
+"""Exit codes, and how errors become them."""
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from types import FrameType
+from typing import NoReturn, ParamSpec, TypeVar
+
+import typer
+
+from restora.cli.console import print_error
+from restora.errors import (
+    ImageError,
+    MissingBackendError,
+    ModelError,
+    OptionError,
+    OutputError,
+    RestoraError,
+    SessionError,
+    ShapeError,
+)
+
+
+class ExitCode(IntEnum):
+    OK = 0
+    USAGE = 2
+    SOME_FAILED = 3
+    ALL_FAILED = 4
+    MODEL = 5
+    ENVIRONMENT = 6
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+_CODES: tuple[tuple[type[RestoraError], ExitCode], ...] = (
+    (OptionError, ExitCode.USAGE),
+    (MissingBackendError, ExitCode.ENVIRONMENT),
+    (ModelError, ExitCode.MODEL),
+    (SessionError, ExitCode.MODEL),
+    (ImageError, ExitCode.ALL_FAILED),
+    (ShapeError, ExitCode.ALL_FAILED),
+    (OutputError, ExitCode.ENVIRONMENT),
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; raised so that open files are cleaned up on the way out."""
+
+
+def exit_code_of(error: RestoraError) -> ExitCode:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.ALL_FAILED)
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn errors raised on purpose into one line on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        signal.signal(signal.SIGTERM, _raise_terminated)
+        try:
+            return command(*args, **kwargs)
+        except RestoraError as error:
+            print_error(str(error))
+            raise typer.Exit(exit_code_of(error)) from error
+        except KeyboardInterrupt:
+            print_error("interrupted; finished files are kept, run again to go on")
+            _leave(ExitCode.INTERRUPTED)
+        except Terminated:
+            print_error("terminated; finished files are kept, run again to go on")
+            _leave(ExitCode.TERMINATED)
+        except BrokenPipeError:
+            _leave(ExitCode.ENVIRONMENT)
+
+    return wrapped
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _leave(code: ExitCode) -> NoReturn:
+    """End now: a network that is running in another thread would keep the process for minutes."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            pass
+    os._exit(code)

@@ -1,0 +1,90 @@
+"""Find a model's artefact, and make it from its checkpoint if that is what this machine has."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from restora.artifact import Io
+from restora.cli.console import print_note
+from restora.errors import MissingBackendError, MissingModelError, OptionError
+from restora.models import find_artifact, find_entry, find_model, model_folder
+
+CHECKPOINT_SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
+DENOISE_MODEL, DENOISE_PARTNER = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
+
+FindArtifact = Callable[[Io], Path]
+
+
+def artifact_finder(model: str, denoise_strength: float | None) -> FindArtifact:
+    """How to find the artefact of `model` for either kind of picture.
+
+    model  a name of the table, or the path of an artefact or of a checkpoint
+    denoise_strength  0..1, for realesr-general-x4v3: 1 is the model itself, 0 its partner that
+                      leaves noise alone; None: the model itself
+
+    Checkpoints are exported once into the model folder, which is announced.
+    """
+    if denoise_strength is not None:
+        if model.removesuffix(".pth") != DENOISE_MODEL:
+            raise OptionError(
+                f"--denoise-strength works with {DENOISE_MODEL} only, the model is {model}"
+            )
+        if not 0 <= denoise_strength <= 1:
+            raise OptionError(f"--denoise-strength must be in 0..1, got {denoise_strength}")
+    path = Path(model)
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file():
+        return lambda io: _export_once(path, path.stem, io, [(path, 1.0)])
+    if path.suffix.lower() == ".onnx":
+        return lambda io: find_artifact(path, io)
+    entry = find_entry(model)
+    if denoise_strength is not None and denoise_strength < 1:
+        partner = find_entry(DENOISE_PARTNER)
+        pair = [(_checkpoint(entry.name), denoise_strength)]
+        pair += [(_checkpoint(partner.name), 1 - denoise_strength)]
+        name = f"{entry.name}-dn{denoise_strength:g}"
+        return lambda io: _export_once(pair[0][0], name, io, pair)
+    return lambda io: _artifact_of_entry(entry.name, io)
+
+
+def _artifact_of_entry(name: str, io: Io) -> Path:
+    try:
+        return find_artifact(name, io)
+    except MissingModelError:
+        checkpoint = find_model(name).checkpoint
+        if checkpoint is None:
+            raise
+        return _export_once(checkpoint, name, io, [(checkpoint, 1.0)])
+
+
+def _checkpoint(name: str) -> Path:
+    checkpoint = find_model(name).checkpoint
+    if checkpoint is None:
+        raise MissingModelError(
+            f"blending needs the checkpoint of {name}: restora models fetch {name}"
+        )
+    return checkpoint
+
+
+def _export_once(checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, float]]) -> Path:
+    """The cached artefact of these checkpoints, keyed by what they hold, made if need be."""
+    from restora.version import __version__
+
+    key = hashlib.sha256(f"{io} {__version__}".encode())
+    for path, weight in parts:
+        key.update(hashlib.sha256(path.read_bytes()).digest())
+        key.update(repr(weight).encode())
+    target = model_folder() / "exported" / f"{name}.{io}.{key.hexdigest()[:16]}.onnx"
+    if target.exists():
+        return target
+    try:
+        from restora_export.files import export_file
+    except ImportError as error:
+        raise MissingBackendError(
+            f"{checkpoint} is a PyTorch checkpoint; making an artefact of it needs "
+            f"pip install 'restora[export]' ({error})"
+        ) from error
+    print_note(f"making an artefact of {name} for {io} pictures; this is done once")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    blend = [(path, weight) for path, weight in parts[1:]]
+    export_file(checkpoint, target, name=name, io=io, blend=blend[0] if blend else None, report=print_note)
+    return target

@@ -1,0 +1,112 @@
+"""Facts about enlarging a photo."""
+
+import numpy as np
+import pytest
+from fakes import NearestSession, make_info
+from hypothesis import given
+from hypothesis import strategies as st
+from restora.errors import OptionError, ShapeError
+from restora.image.photo import Metadata, Photo
+from restora.tiling import Tiling
+from restora.upsample import Upsampler
+
+
+def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
+    top = int(np.iinfo(dtype).max) + 1
+    return np.random.default_rng(seed).integers(0, top, shape).astype(dtype)
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    tile=st.sampled_from([0, 20, 24]),
+    multiple=st.sampled_from([1, 2, 4]),
+    grey=st.booleans(),
+    depth=st.sampled_from([np.uint8, np.uint16]),
+    has_alpha=st.booleans(),
+)
+def test_any_size_comes_out_exactly_scaled(
+    height: int, width: int, tile: int, multiple: int, grey: bool, depth: type, has_alpha: bool
+) -> None:
+    session = NearestSession(multiple=multiple, io="uint8" if depth is np.uint8 else "float32")
+    shape = (height, width) if grey else (height, width, 3)
+    alpha = noise(height, width, dtype=depth, seed=1) if has_alpha else None
+    photo = Photo(noise(*shape, dtype=depth), alpha)
+    result = Upsampler(session, tiling=Tiling(tile, 8)).upsample(photo)
+    expected = photo.pixels.repeat(2, axis=0).repeat(2, axis=1)
+    assert result.pixels.dtype == depth
+    assert np.abs(result.pixels.astype(int) - expected.astype(int)).max() <= 1  # grey: rounding
+    if alpha is not None:
+        assert result.alpha is not None
+        assert result.alpha.shape == expected.shape[:2]
+
+
+def test_metadata_and_format_are_carried_over() -> None:
+    photo = Photo(noise(4, 4, 3), metadata=Metadata(icc=b"icc", exif=b"exif"), format="PNG")
+    result = Upsampler(NearestSession()).upsample(photo)
+    assert result.metadata == photo.metadata
+    assert result.format == "PNG"
+
+
+def test_an_opaque_alpha_stays_opaque_and_costs_no_pass() -> None:
+    session = NearestSession()
+    photo = Photo(noise(4, 4, 3), np.full((4, 4), 255, np.uint8))
+    result = Upsampler(session).upsample(photo)
+    assert result.alpha is not None
+    assert (result.alpha == 255).all()
+    assert len(session.shapes) == 1
+
+
+def test_alpha_can_be_enlarged_without_the_network() -> None:
+    session = NearestSession()
+    photo = Photo(noise(4, 4, 3), noise(4, 4))
+    Upsampler(session, alpha="bilinear").upsample(photo)
+    assert len(session.shapes) == 1
+
+
+@pytest.mark.parametrize(("outscale", "size"), [(1, (7, 5)), (1.5, (10, 7)), (3, (21, 15))])
+def test_another_outscale_is_reached_by_resizing(outscale: float, size: tuple[int, int]) -> None:
+    result = Upsampler(NearestSession()).upsample(Photo(noise(5, 7, 3)), outscale=outscale)
+    assert (result.width, result.height) == size
+
+
+@pytest.mark.parametrize("outscale", [0, -1, 0.1, float("nan")])
+def test_an_outscale_that_leaves_nothing_is_refused(outscale: float) -> None:
+    with pytest.raises(OptionError, match="at least one pixel of 7 x 5"):
+        Upsampler(NearestSession()).upsample(Photo(noise(5, 7, 3)), outscale=outscale)
+
+
+def test_a_flat_picture_shrunk_by_area_stays_flat() -> None:
+    photo = Photo(np.full((9, 9, 3), 77, np.uint8))
+    result = Upsampler(NearestSession()).upsample(photo, outscale=0.7)
+    assert (result.pixels == 77).all()
+
+
+def test_sixteen_bits_need_the_float_artefact() -> None:
+    with pytest.raises(ShapeError, match="use the float32 artefact"):
+        Upsampler(NearestSession()).upsample(Photo(noise(4, 4, 3, dtype=np.uint16)))
+
+
+def test_progress_counts_both_passes_of_a_transparent_photo() -> None:
+    seen: list[tuple[int, int]] = []
+    upsampler = Upsampler(NearestSession(), tiling=Tiling(8, 2))
+    upsampler.upsample(
+        Photo(noise(20, 20, 3), noise(20, 20)), progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen[-1] == (3200, 3200)
+    assert seen == sorted(seen)
+
+
+def test_padding_before_the_network_is_cut_off_again() -> None:
+    session = NearestSession()
+    photo = Photo(noise(3, 4, 3))
+    result = Upsampler(session, pre_pad=10).upsample(photo)
+    assert session.shapes == [(1, 13, 14, 3)]
+    assert np.array_equal(result.pixels, photo.pixels.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_only_an_upsampler_artefact_is_taken() -> None:
+    session = NearestSession()
+    session.info = make_info(kind="face")
+    with pytest.raises(OptionError, match="tiny is a face, not an upsampler"):
+        Upsampler(session)

@@ -1,0 +1,133 @@
+"""The directions of imports, and what importing restora costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import restora
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "restora": ROOT / "engine" / "restora",
+    "restora_export": ROOT / "export" / "restora_export",
+    "restora_calibration": ROOT / "calibration" / "restora_calibration",
+    "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
+}
+# each room may import the rooms before it; stages do not import each other
+ROOMS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions", "upsample")
+ORDER = (*ROOMS, "pipeline", "cli")
+INDEPENDENT = {"image": {"tiling", "models"}, "tiling": {"image", "models"}}
+RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "openvino", "torch", "onnx"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, functions included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "restora" and len(parts) > 1 else None
+
+
+def files_of(package: str) -> list[Path]:
+    return sorted(PACKAGES[package].rglob("*.py"))
+
+
+def test_the_engine_imports_none_of_the_build_time_packages_outside_its_cli() -> None:
+    build_time = set(PACKAGES) - {"restora"}
+    for path in files_of("restora"):
+        if "cli" in path.relative_to(PACKAGES["restora"]).parts:
+            continue
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        assert not tops & build_time, path
+
+
+def test_each_room_of_the_engine_imports_only_rooms_before_it() -> None:
+    for path in files_of("restora"):
+        room = path.relative_to(PACKAGES["restora"]).parts[0].removesuffix(".py")
+        if room in ("__init__", "__main__"):
+            continue
+        allowed = set(ORDER[: ORDER.index(room) + 1]) - INDEPENDENT.get(room, set())
+        used = {r for r in map(room_of, imports_of(path)) if r in ORDER}
+        assert used <= allowed, path
+
+
+def test_a_runtime_is_imported_by_its_own_session_file_alone() -> None:
+    for path in files_of("restora"):
+        runtimes = {name.split(".")[0] for name in imports_of(path)} & RUNTIMES
+        if runtimes and "cli" not in path.parts:
+            assert path.parent.name == "sessions", path
+            assert len(runtimes) == 1, path
+
+
+def test_benchmarks_are_imported_by_nobody_but_the_cli() -> None:
+    for package in ("restora_export", "restora_calibration"):
+        for path in files_of(package):
+            tops = {name.split(".")[0] for name in imports_of(path)}
+            assert "restora_benchmarks" not in tops, path
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules in sys.modules after running `code` in a fresh interpreter."""
+    report = "import sys; print(*{name.split('.')[0] for name in sys.modules})"
+    path = ":".join(str(folder.parent) for folder in PACKAGES.values())
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": path, "PATH": ""},
+    )
+    return set(result.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"numpy", "cv2", "PIL", "torch", "onnx", "onnxruntime", "tensorrt", "typer", "rich"}
+
+
+def test_importing_restora_loads_nothing_heavy() -> None:
+    assert not loaded_by("import restora") & HEAVY
+
+
+def test_asking_for_the_version_loads_nothing_heavy() -> None:
+    code = "import sys; from restora.cli import main\nsys.argv = ['restora', '--version']\n"
+    code += "try: main()\nexcept SystemExit: pass"
+    assert not loaded_by(code) & HEAVY
+
+
+def test_restoring_never_loads_torch() -> None:
+    code = "import restora; restora.Restorer, restora.Upsampler, restora.open_session"
+    assert not loaded_by(code) & {"torch", "onnx", "tensorrt", "onnxruntime"}
+
+
+def test_the_public_names_are_these() -> None:
+    assert restora.__all__ == [
+        "Metadata",
+        "Photo",
+        "PixelLimits",
+        "Restoration",
+        "RestoraError",
+        "Restorer",
+        "Session",
+        "Upsampler",
+        "__version__",
+        "open_session",
+        "read_photo",
+        "write_photo",
+    ]
+    for name in restora.__all__:
+        assert getattr(restora, name) is not None
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'upscale'"):
+        restora.upscale  # noqa: B018
