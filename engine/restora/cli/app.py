@@ -45,6 +45,7 @@ def run(arguments: list[str]) -> None:
     from restora.cli.export import export_model
     from restora.cli.models import models_app
     from restora.cli.restore import restore
+    from restora.cli.sample import sample
     from restora.cli.verify import verify
 
     app.command("restore")(restore)
@@ -52,6 +53,7 @@ def run(arguments: list[str]) -> None:
     app.command("verify")(verify)
     app.add_typer(models_app, name="models")
     app.command("doctor")(doctor)
+    app.command("sample")(sample)
     app(args=[_with_hyphens(word) for word in arguments], prog_name="restora")
 
 

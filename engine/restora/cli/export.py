@@ -50,7 +50,7 @@ def export_model(
         target,
         name=name,
         io=io,
-        blend=_parse_blend(blend),
+        blend=parse_blend(blend),
         activation=activation,
         report=print_note,
     )
@@ -73,7 +73,7 @@ def import_export():  # type: ignore[no-untyped-def]  # noqa: ANN201
     return files
 
 
-def _parse_blend(blend: str | None) -> tuple[Path, float] | None:
+def parse_blend(blend: str | None) -> tuple[Path, float] | None:
     if blend is None:
         return None
     path, _, share = blend.rpartition(":")

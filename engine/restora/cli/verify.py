@@ -10,7 +10,7 @@ from rich.table import Table
 from restora.artifact import check_accuracy, find_gate
 from restora.cli.console import print_json, stdout_console
 from restora.cli.exits import ExitCode, reports_errors
-from restora.cli.export import import_export
+from restora.cli.export import import_export, parse_blend
 from restora.errors import AccuracyGateError
 
 
@@ -26,6 +26,10 @@ def verify(
             "model folder, by its SHA-256.",
         ),
     ] = None,
+    blend: Annotated[
+        str | None,
+        typer.Option(metavar="FILE:SHARE", help="The other checkpoint, as given to export."),
+    ] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Compare an artefact with PyTorch on photo tiles and random input, in several sizes.
@@ -33,7 +37,7 @@ def verify(
     Exit code 5 if it is further away than its gate allows.
     """
     files = import_export()
-    info, figures = files.verify_file(artifact, checkpoint)
+    info, figures = files.verify_file(artifact, checkpoint, parse_blend(blend))
     failure = None
     try:
         check_accuracy(info, figures)

@@ -4,15 +4,12 @@ Wang et al., ESRGAN, arXiv:1809.00219, section 3.1 and figure 4; the pixel-unshu
 the scales 1 and 2 is from Real-ESRGAN, arXiv:2107.10833, section 3.3.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 RESIDUAL_SCALE = 0.2  # beta of the paper
 LEAKY_SLOPE = 0.2
-UNSHUFFLE = {1: 4, 2: 2, 4: 1}  # network scale -> pixel-unshuffle factor; the trunk always does x4
 
 
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -57,33 +54,44 @@ class RRDB(nn.Module):
 
 
 class RRDBNet(nn.Module):
-    """Enlarge an image 1, 2 or 4 times.
+    """Enlarge an image `scale` times.
 
     Input (batch, in_channels, height, width), float in 0..1; output (batch, out_channels,
-    scale * height, scale * width), not clipped. Height and width must be multiples of 2 for
-    scale 2 and of 4 for scale 1. Published sizes: 64 features, growth 32, 23 blocks (6 for
-    RealESRGAN_x4plus_anime_6B).
+    scale * height, scale * width), not clipped. Height and width must be multiples of
+    `size_multiple`.
+
+    upsamples  how often the features are doubled. What that is too much for `scale` is taken
+               off first by a pixel-unshuffle: 2**upsamples = scale * size_multiple
+
+    Published sizes: 64 features, growth 32, 23 blocks (6 for RealESRGAN_x4plus_anime_6B), always
+    two upsamples, hence a multiple of 2 for scale 2 and of 4 for scale 1. Community networks of
+    the original ESRGAN layout have as many upsamples as their scale needs and no unshuffle.
     """
 
     def __init__(
         self,
-        scale: Literal[1, 2, 4] = 4,
+        scale: int = 4,
         features: int = 64,
         growth: int = 32,
         blocks: int = 23,
         in_channels: int = 3,
         out_channels: int = 3,
+        upsamples: int = 2,
     ) -> None:
         super().__init__()
-        if scale not in UNSHUFFLE:
-            raise ValueError(f"RRDBNet's scale must be 1, 2 or 4, got {scale}")
+        if scale < 1 or 2**upsamples % scale:
+            raise ValueError(
+                f"the scale of an RRDBNet with {upsamples} upsamples must divide {2**upsamples}, "
+                f"got {scale}"
+            )
         self.scale = scale
-        self.size_multiple = UNSHUFFLE[scale]
+        self.size_multiple = 2**upsamples // scale
         self.conv_first = conv3x3(in_channels * self.size_multiple**2, features)
         self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = conv3x3(features, features)
-        self.conv_up1 = conv3x3(features, features)
-        self.conv_up2 = conv3x3(features, features)
+        self.upsamples = upsamples
+        for index in range(1, upsamples + 1):
+            self.add_module(f"conv_up{index}", conv3x3(features, features))
         self.conv_hr = conv3x3(features, features)
         self.conv_last = conv3x3(features, out_channels)
 
@@ -93,7 +101,8 @@ class RRDBNet(nn.Module):
     def restore_features(self, shallow: Tensor) -> Tensor:
         """Everything behind the first convolution."""
         deep = shallow + self.conv_body(self.body(shallow))
-        deep = leaky(self.conv_up1(F.interpolate(deep, scale_factor=2, mode="nearest")))
-        deep = leaky(self.conv_up2(F.interpolate(deep, scale_factor=2, mode="nearest")))
+        for index in range(1, self.upsamples + 1):
+            conv_up = self.get_submodule(f"conv_up{index}")
+            deep = leaky(conv_up(F.interpolate(deep, scale_factor=2, mode="nearest")))
         out: Tensor = self.conv_last(leaky(self.conv_hr(deep)))
         return out

@@ -1,0 +1,112 @@
+"""Accuracy of a x2 artefact on the held-out photos: `python -m restora_calibration.evaluate_lite`.
+
+Two questions, each beside bicubic enlargement: what is left of the mild blind degradation, and is
+plain bicubic x2 shrinking undone at least as well?
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from restora import Restorer
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from restora_calibration.degrade import CLEAN_X2, MILD, degrade_photo, draw_degradation
+from restora_calibration.photos import HELD_OUT, read_free_photo
+
+Photo = NDArray[np.uint8]
+DRAWS = 5  # degradations per photo
+_BORDER = 4  # output pixels at the edge that do not count
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Means over draws. PSNR in dB over RGB, SSIM over RGB; higher is better."""
+
+    photo: str
+    input: str
+    bicubic_psnr: float
+    restored_psnr: float
+    bicubic_ssim: float
+    restored_ssim: float
+
+
+def evaluate(restore: Callable[[Photo], Photo], *, seed: int = 7) -> list[Row]:
+    """Rows for each held-out photo and each kind of input, and their means.
+
+    restore  uint8 RGB (h, w, 3) -> (2h, 2w, 3)
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for photo in HELD_OUT:
+        clean = read_free_photo(photo)
+        mild = [degrade_photo(clean, draw_degradation(MILD, rng), rng) for _ in range(DRAWS)]
+        shrunk = [degrade_photo(clean, CLEAN_X2, rng)]
+        for kind, inputs in (("mild degradation", mild), ("clean x2", shrunk)):
+            figures = [
+                _compare(clean, enlarge_bicubic(small)) + _compare(clean, restore(small))
+                for small in inputs
+            ]
+            a, b, c, d = (float(value) for value in np.mean(figures, axis=0))
+            rows.append(Row(photo.name, kind, a, c, b, d))
+    for kind in ("mild degradation", "clean x2"):
+        of_kind = [row for row in rows if row.input == kind]
+        means = [
+            float(np.mean([getattr(row, name) for row in of_kind]))
+            for name in ("bicubic_psnr", "restored_psnr", "bicubic_ssim", "restored_ssim")
+        ]
+        rows.append(Row("mean", kind, *means))
+    return rows
+
+
+def enlarge_bicubic(photo: Photo) -> Photo:
+    size = (2 * photo.shape[1], 2 * photo.shape[0])
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))
+
+
+def format_table(rows: list[Row]) -> str:
+    """A Markdown table."""
+    lines = [
+        "| photo | input | PSNR bicubic | PSNR restora-lite-x2 | SSIM bicubic | SSIM restora-lite-x2 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row.photo} | {row.input} | {row.bicubic_psnr:.2f} | {row.restored_psnr:.2f} | "
+            f"{row.bicubic_ssim:.4f} | {row.restored_ssim:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def _compare(clean: Photo, made: Photo) -> tuple[float, float]:
+    inner = (slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
+    a, b = clean[inner], made[inner]
+    return (
+        float(peak_signal_noise_ratio(a, b, data_range=255)),
+        float(structural_similarity(a, b, data_range=255, channel_axis=2)),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="restora-lite-x2", help="name or .onnx file")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    arguments = parser.parse_args()
+    restorer = Restorer(arguments.model)
+
+    def restore(photo: Photo) -> Photo:
+        return np.asarray(restorer.restore(photo).photo.pixels, np.uint8)
+
+    rows = evaluate(restore)
+    print(format_table(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

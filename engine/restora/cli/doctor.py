@@ -1,0 +1,104 @@
+"""`restora doctor`: what this machine can run, and what to install for the rest."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from restora.cli.console import print_json, stdout_console
+from restora.cli.exits import ExitCode, reports_errors
+from restora.errors import RestoraError
+from restora.models import DEFAULT_MODEL, find_artifact, model_folder
+from restora.sessions import open_session
+from restora.sessions.cores import count_allowed_cores
+from restora.version import __version__
+
+State = Literal["ok", "missing", "failed"]
+_COLOURS = {"ok": "green", "missing": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. advice: what to do if it is not ok."""
+
+    what: str
+    state: State
+    detail: str
+    advice: str = ""
+
+
+@reports_errors
+def doctor(
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Say what this machine can run and what to install for the rest.
+
+    Exit code 6 if photos cannot be restored here.
+    """
+    findings = examine()
+    if json_lines:
+        rows = [{"what": f.what, "state": f.state, "detail": f.detail, "advice": f.advice} for f in findings]
+        print_json({"restora": __version__, "findings": rows})
+    else:
+        table = Table(title=f"restora {__version__}", show_lines=False)
+        for column in ("part", "state", "found", "to do"):
+            table.add_column(column, overflow="fold")
+        for finding in findings:
+            colour = _COLOURS[finding.state]
+            table.add_row(
+                finding.what, f"[{colour}]{finding.state}[/]", finding.detail, finding.advice
+            )
+        stdout_console().print(table)
+    usable = all(f.state == "ok" for f in findings if f.what in ("CPU session", "default model"))
+    raise typer.Exit(ExitCode.OK if usable else ExitCode.ENVIRONMENT)
+
+
+def examine() -> list[Finding]:
+    """All findings; nothing is changed."""
+    return [
+        Finding("Python", "ok", f"{platform.python_version()}, {platform.platform()}"),
+        Finding("cores", "ok", f"{count_allowed_cores()} of {os.cpu_count()} may be used"),
+        _examine_package("CPU session", "onnxruntime", "cpu"),
+        _examine_default_model(),
+        _examine_package("export", "torch", "export"),
+        _examine_model_folder(model_folder()),
+    ]
+
+
+def _examine_package(what: str, package: str, extra: str) -> Finding:
+    advice = f"pip install 'restora[{extra}]'"
+    if find_spec(package) is None:
+        return Finding(what, "missing", f"no {package}", advice)
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        found = "of unknown version"
+    return Finding(what, "ok", f"{package} {found}")
+
+
+def _examine_default_model() -> Finding:
+    """Really run it: a package that is there may still not start."""
+    try:
+        import numpy as np
+
+        session = open_session(find_artifact(DEFAULT_MODEL, "uint8"))
+        session.run(np.zeros((1, 16, 16, 3), np.uint8))
+        session.close()
+    except (RestoraError, ImportError) as error:
+        return Finding("default model", "failed", str(error), "reinstall restora")
+    return Finding("default model", "ok", f"{DEFAULT_MODEL} runs")
+
+
+def _examine_model_folder(folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding(
+            "model folder", "failed", f"{folder} cannot be written", "set RESTORA_MODELS"
+        )
+    return Finding("model folder", "ok", str(folder))

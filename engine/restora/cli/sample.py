@@ -1,0 +1,23 @@
+"""`restora sample`: the photo that travels with restora, to try things on."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restora.cli.console import print_note
+from restora.cli.exits import reports_errors
+from restora.image import write_atomically
+
+
+@reports_errors
+def sample(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path(
+        "sample.jpg"
+    ),
+) -> None:
+    """Write the bundled sample photo, a small and noisy one, to try restora on."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, (files("restora") / "data" / "sample.jpg").read_bytes())
+    print_note(f"wrote {output}")

@@ -1,0 +1,28 @@
+"""Which models there are, and where their files lie on this machine."""
+
+from restora.models.fetch import fetch_model
+from restora.models.store import (
+    ModelFiles,
+    artifact_path,
+    checkpoint_path,
+    find_artifact,
+    find_model,
+    model_folder,
+    verify_checkpoint,
+)
+from restora.models.table import DEFAULT_MODEL, MODELS, ModelEntry, find_entry
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "MODELS",
+    "ModelEntry",
+    "ModelFiles",
+    "artifact_path",
+    "checkpoint_path",
+    "fetch_model",
+    "find_artifact",
+    "find_entry",
+    "find_model",
+    "model_folder",
+    "verify_checkpoint",
+]

@@ -1,0 +1,185 @@
+"""The published models by name.
+
+URLs are the projects' own releases. Upstream publishes no digests; those given are the ones that
+many independent public projects pin for the same file.
+"""
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from restora.errors import UnknownModelError
+
+Kind = Literal["upsampler", "face", "detector", "parser"]
+
+_REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download"
+_GFPGAN = "https://github.com/TencentARC/GFPGAN/releases/download"
+_FACEXLIB = "https://github.com/xinntao/facexlib/releases/download"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One published model. url, sha256, size_bytes describe its checkpoint; None if bundled or
+    not on record. scale is None for what does not enlarge."""
+
+    name: str
+    kind: Kind
+    purpose: str
+    file: str
+    scale: int | None = None
+    url: str | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
+    bundled: bool = False
+
+
+DEFAULT_MODEL = "restora-lite-x2"
+
+_ENTRIES = (
+    ModelEntry(
+        DEFAULT_MODEL,
+        "upsampler",
+        "small and quick; mild noise, blur and JPEG marks; comes with restora",
+        "restora-lite-x2.safetensors",
+        scale=2,
+        bundled=True,
+    ),
+    ModelEntry(
+        "RealESRGAN_x4plus",
+        "upsampler",
+        "photos with heavy damage",
+        "RealESRGAN_x4plus.pth",
+        scale=4,
+        url=f"{_REAL_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth",
+        sha256="4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
+        size_bytes=67040989,
+    ),
+    ModelEntry(
+        "RealESRGAN_x2plus",
+        "upsampler",
+        "photos with heavy damage, a quarter of the work of x4plus per input pixel",
+        "RealESRGAN_x2plus.pth",
+        scale=2,
+        url=f"{_REAL_ESRGAN}/v0.2.1/RealESRGAN_x2plus.pth",
+        sha256="49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
+        size_bytes=67061725,
+    ),
+    ModelEntry(
+        "RealESRNet_x4plus",
+        "upsampler",
+        "photos; smoother and without invented texture",
+        "RealESRNet_x4plus.pth",
+        scale=4,
+        url=f"{_REAL_ESRGAN}/v0.1.1/RealESRNet_x4plus.pth",
+        sha256="a820b9bde89a874d7599d545567308ce6c128fc8754a53208eda016d40aa81df",
+        size_bytes=67040989,
+    ),
+    ModelEntry(
+        "RealESRGAN_x4plus_anime_6B",
+        "upsampler",
+        "drawings and anime",
+        "RealESRGAN_x4plus_anime_6B.pth",
+        scale=4,
+        url=f"{_REAL_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth",
+        sha256="f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
+        size_bytes=17938799,
+    ),
+    ModelEntry(
+        "realesr-animevideov3",
+        "upsampler",
+        "anime video, small",
+        "realesr-animevideov3.pth",
+        scale=4,
+        url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-animevideov3.pth",
+        sha256="b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
+        size_bytes=2504012,
+    ),
+    ModelEntry(
+        "realesr-general-x4v3",
+        "upsampler",
+        "photos, small; strength of denoising by --denoise-strength",
+        "realesr-general-x4v3.pth",
+        scale=4,
+        url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-general-x4v3.pth",
+        sha256="8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
+        size_bytes=4885111,
+    ),
+    ModelEntry(
+        "realesr-general-wdn-x4v3",
+        "upsampler",
+        "partner of realesr-general-x4v3 that leaves noise alone",
+        "realesr-general-wdn-x4v3.pth",
+        scale=4,
+        url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-general-wdn-x4v3.pth",
+        sha256="1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
+        size_bytes=4885111,
+    ),
+    ModelEntry(
+        "GFPGANv1.4",
+        "face",
+        "faces; most natural",
+        "GFPGANv1.4.pth",
+        url=f"{_GFPGAN}/v1.3.0/GFPGANv1.4.pth",
+        sha256="e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad",
+        size_bytes=348632874,
+    ),
+    ModelEntry(
+        "GFPGANv1.3",
+        "face",
+        "faces; the published scripts' default",
+        "GFPGANv1.3.pth",
+        url=f"{_GFPGAN}/v1.3.0/GFPGANv1.3.pth",
+        sha256="c953a88f2727c85c3d9ae72e2bd4846bbaf59fe6972ad94130e23e7017524a70",
+        size_bytes=348632874,
+    ),
+    ModelEntry(
+        "GFPGANv1.2",
+        "face",
+        "faces; sharper, with more invented detail",
+        "GFPGANCleanv1-NoCE-C2.pth",
+        url=f"{_GFPGAN}/v0.2.0/GFPGANCleanv1-NoCE-C2.pth",
+    ),
+    ModelEntry(
+        "GFPGANv1",
+        "face",
+        "faces; the paper's model, colours grey photos",
+        "GFPGANv1.pth",
+        url=f"{_GFPGAN}/v0.1.0/GFPGANv1.pth",
+    ),
+    ModelEntry(
+        "detection_Resnet50_Final",
+        "detector",
+        "finds faces and their landmarks (RetinaFace)",
+        "detection_Resnet50_Final.pth",
+        url=f"{_FACEXLIB}/v0.1.0/detection_Resnet50_Final.pth",
+        sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
+        size_bytes=109497761,
+    ),
+    ModelEntry(
+        "parsing_parsenet",
+        "parser",
+        "labels the parts of a face (ParseNet)",
+        "parsing_parsenet.pth",
+        url=f"{_FACEXLIB}/v0.2.2/parsing_parsenet.pth",
+        sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
+        size_bytes=85331193,
+    ),
+)
+MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def find_entry(name: str) -> ModelEntry:
+    """The entry called `name`; case does not matter and a .pth at the end is ignored.
+
+    Raises UnknownModelError with the nearest names.
+    """
+    wanted = name.removesuffix(".pth").lower()
+    known = {entry.lower(): entry for entry in MODELS}
+    if wanted in known:
+        return MODELS[known[wanted]]
+    near = [known[match] for match in difflib.get_close_matches(wanted, known, n=2)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(MODELS)}"
+    raise UnknownModelError(
+        f"there is no model {name!r}: {hint} A file is named by its path, ending in .onnx, .pth "
+        "or .safetensors."
+    )

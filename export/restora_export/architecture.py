@@ -1,0 +1,139 @@
+"""Tell the architecture and its hyper-parameters from the keys and shapes of a state dict."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from restora.errors import CheckpointError
+from torch import Tensor, nn
+
+from restora_export.reference import RRDBNet, SRVGGNetCompact
+from restora_export.reference.srvgg import Activation
+
+State: TypeAlias = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class RRDBSpec:
+    """Hyper-parameters of an RRDBNet."""
+
+    scale: int
+    features: int
+    growth: int
+    blocks: int
+    in_channels: int
+    out_channels: int
+    upsamples: int
+
+    def build(self) -> nn.Module:
+        return RRDBNet(
+            self.scale,
+            self.features,
+            self.growth,
+            self.blocks,
+            self.in_channels,
+            self.out_channels,
+            self.upsamples,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"RRDBNet x{self.scale}, {self.blocks} blocks, {self.features} features, "
+            f"growth {self.growth}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SRVGGSpec:
+    """Hyper-parameters of an SRVGGNetCompact."""
+
+    scale: int
+    features: int
+    convs: int
+    activation: Activation
+    in_channels: int
+    out_channels: int
+
+    def build(self) -> nn.Module:
+        return SRVGGNetCompact(
+            self.scale,
+            self.features,
+            self.convs,
+            self.activation,
+            self.in_channels,
+            self.out_channels,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"SRVGGNetCompact x{self.scale}, {self.convs} convolutions, {self.features} features, "
+            f"{self.activation}"
+        )
+
+
+Spec: TypeAlias = RRDBSpec | SRVGGSpec
+
+
+def detect_architecture(state: State, *, activation: str = "relu") -> Spec:
+    """Read kind and hyper-parameters off the published keys.
+
+    activation  of an SRVGGNetCompact without slopes in its file: "relu" or "leakyrelu"; these two
+                leave no trace in a checkpoint
+
+    Raises CheckpointError if the keys are of no network that restora knows.
+    """
+    if "body.0.rdb1.conv1.weight" in state:
+        return _detect_rrdb(state)
+    if "body.0.weight" in state and state["body.0.weight"].ndim == 4:
+        return _detect_srvgg(state, activation)
+    shown = ", ".join(list(state)[:3]) or "none"
+    raise CheckpointError(
+        "the checkpoint must be an RRDBNet (Real-ESRGAN, ESRGAN) or an SRVGGNetCompact; "
+        f"its keys begin with {shown}"
+    )
+
+
+def _detect_rrdb(state: State) -> RRDBSpec:
+    first, last = _shape(state, "conv_first.weight"), _shape(state, "conv_last.weight")
+    growth = _shape(state, "body.0.rdb1.conv1.weight")[0]
+    blocks = 1 + max(int(m[1]) for key in state if (m := re.match(r"body\.(\d+)\.", key)))
+    upsamples = sum(1 for key in state if re.fullmatch(r"conv_up\d+\.weight", key))
+    out_channels = last[0]
+    unshuffle = math.isqrt(first[1] // out_channels)
+    if out_channels != 3 or first[1] != out_channels * unshuffle**2 or unshuffle == 0:
+        raise CheckpointError(
+            "an RRDBNet must map RGB to RGB: 3, 12 or 48 input channels and 3 output channels, "
+            f"got {first[1]} and {out_channels}"
+        )
+    if 2**upsamples % unshuffle:
+        raise CheckpointError(
+            f"an RRDBNet with {upsamples} upsamples cannot have {first[1]} input channels"
+        )
+    return RRDBSpec(
+        2**upsamples // unshuffle, first[0], growth, blocks, out_channels, out_channels, upsamples
+    )
+
+
+def _detect_srvgg(state: State, activation: str) -> SRVGGSpec:
+    features, in_channels = _shape(state, "body.0.weight")[:2]
+    last = max(int(m[1]) for key in state if (m := re.match(r"body\.(\d+)\.weight", key)))
+    channels = _shape(state, f"body.{last}.weight")[0]
+    scale = math.isqrt(channels // in_channels)
+    if in_channels != 3 or channels != in_channels * scale**2 or last % 2 or last < 2:
+        raise CheckpointError(
+            "an SRVGGNetCompact must map RGB to RGB and end in 3 * scale**2 channels, got "
+            f"{in_channels} and {channels} (last layer body.{last})"
+        )
+    if "body.1.weight" in state:
+        activation = "prelu"
+    if activation not in ("prelu", "relu", "leakyrelu"):
+        raise CheckpointError(f"activation must be relu or leakyrelu, got {activation!r}")
+    chosen = cast(Activation, activation)
+    return SRVGGSpec(scale, features, last // 2 - 1, chosen, in_channels, in_channels)
+
+
+def _shape(state: State, key: str) -> tuple[int, ...]:
+    if key not in state:
+        raise CheckpointError(f"the checkpoint lacks {key}")
+    return tuple(state[key].shape)

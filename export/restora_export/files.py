@@ -1,0 +1,110 @@
+"""From checkpoint file to artefact file, and back for verification."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+from restora.artifact import Accuracy, ArtifactInfo, Io, artifact_from_bytes
+from restora.errors import ChecksumError, MissingModelError
+from restora.image import write_atomically
+from restora.models import model_folder
+from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
+
+from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
+from restora_export.export import Export, Report, export_network
+from restora_export.interpolate import interpolate_checkpoints
+from restora_export.verify import measure_accuracy
+
+logger = logging.getLogger(__name__)
+
+_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+
+
+def export_file(
+    checkpoint: Path,
+    output: Path,
+    *,
+    name: str | None = None,
+    io: Io = "uint8",
+    blend: tuple[Path, float] | None = None,
+    activation: str = "relu",
+    report: Report = logger.info,
+) -> Export:
+    """Export a checkpoint file to an artefact file; written only if it passes its gate.
+
+    name        that the artefact carries; default: the file's own
+    blend       another checkpoint and its share in 0..1
+    activation  of an SRVGGNetCompact whose file does not tell
+
+    Raises CheckpointError, AccuracyGateError or OutputError; then nothing is written.
+    """
+    weights = load_blend(checkpoint, blend, activation)
+    network = network_from_checkpoint(weights)
+    result = export_network(
+        network,
+        model=name or weights.name,
+        architecture=str(weights.architecture),
+        weights_sha256=weights.sha256,
+        scale=int(network.scale),  # type: ignore[arg-type]
+        size_multiple=int(network.size_multiple),  # type: ignore[arg-type]
+        io=io,
+        report=report,
+    )
+    write_atomically(output, result.artifact.onnx)
+    return result
+
+
+def load_blend(
+    checkpoint: Path, blend: tuple[Path, float] | None, activation: str
+) -> Checkpoint:
+    """Load one checkpoint, or the mixture of two."""
+    weights = load_checkpoint(checkpoint, activation=activation)
+    if blend is None:
+        return weights
+    other, share = blend
+    return interpolate_checkpoints(weights, load_checkpoint(other, activation=activation), share)
+
+
+def verify_file(
+    artifact: Path, checkpoint: Path | None, blend: tuple[Path, float] | None = None
+) -> tuple[ArtifactInfo, Accuracy]:
+    """Measure an artefact against the checkpoint that it was made from.
+
+    checkpoint  None: looked for, by SHA-256, beside the artefact and in the model folder
+    blend       the other checkpoint and its share, if it was made from two
+
+    Raises ChecksumError if the artefact was made from another checkpoint. The gate is not judged.
+    """
+    try:
+        data = artifact.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingModelError(f"there is no artefact at {artifact}") from error
+    loaded = artifact_from_bytes(data, name=str(artifact))
+    expected = loaded.info.weights_sha256
+    if checkpoint is None:
+        checkpoint = find_checkpoint(expected, near=artifact.parent)
+    activation = "leakyrelu" if "leakyrelu" in loaded.info.architecture else "relu"
+    weights = load_blend(checkpoint, blend, activation)
+    if weights.sha256 != expected:
+        raise ChecksumError(
+            f"{artifact} was made from a checkpoint with SHA-256 {expected}, {checkpoint} has "
+            f"{weights.sha256}"
+        )
+    session = OnnxRuntimeCpuSession(loaded)
+    try:
+        return loaded.info, measure_accuracy(session, network_from_checkpoint(weights))
+    finally:
+        session.close()
+
+
+def find_checkpoint(sha256: str, *, near: Path) -> Path:
+    """The checkpoint file with this digest, in `near` or in the model folder."""
+    for folder in (near, model_folder()):
+        for suffix in _CHECKPOINT_SUFFIXES:
+            for path in sorted(folder.glob(f"*{suffix}")):
+                if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                    return path
+    raise MissingModelError(
+        f"the checkpoint with SHA-256 {sha256} is neither in {near} nor in {model_folder()}: "
+        "name it with --checkpoint"
+    )

@@ -1,0 +1,65 @@
+"""Published keys for the two older spellings of RRDBNet checkpoints.
+
+The original ESRGAN code counted layers: model.0, model.1.sub.N.RDB1.conv1.0, ... Its later version
+named them RRDB_trunk, trunk_conv, upconv1, HRconv. Most community networks use the first.
+"""
+
+import re
+
+from restora.errors import CheckpointError
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+_NAMED = (
+    (re.compile(r"^RRDB_trunk\.(\d+)\.RDB([123])\."), r"body.\1.rdb\2."),
+    (re.compile(r"^trunk_conv\."), "conv_body."),
+    (re.compile(r"^upconv(\d+)\."), r"conv_up\1."),
+    (re.compile(r"^HRconv\."), "conv_hr."),
+)
+_DENSE = re.compile(r"^model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0\.(weight|bias)$")
+_TRUNK = re.compile(r"^model\.1\.sub\.(\d+)\.(weight|bias)$")
+_LAYER = re.compile(r"^model\.(\d+)\.(weight|bias)$")
+
+
+def rename_old_keys(state: State) -> State:
+    """Returns a state dict with the published RRDBNet keys; others are returned as they are.
+
+    Raises CheckpointError if the layout is the old one, but holds something it should not.
+    """
+    if any(key.startswith("RRDB_trunk.") for key in state):
+        return {_rename_named(key): tensor for key, tensor in state.items()}
+    if any(key.startswith("model.1.sub.") for key in state):
+        return _rename_counted(state)
+    return state
+
+
+def _rename_named(key: str) -> str:
+    for pattern, replacement in _NAMED:
+        key = pattern.sub(replacement, key)
+    return key
+
+
+def _rename_counted(state: State) -> State:
+    """Behind the trunk come the upsampling convolutions, then the last two, in order."""
+    layers = sorted({int(m[1]) for key in state if (m := _LAYER.match(key))})
+    if len(layers) < 3 or layers[0] != 0:
+        raise CheckpointError(
+            f"an old-style ESRGAN checkpoint must hold model.0 and at least two later "
+            f"convolutions, got layers {layers}"
+        )
+    ups = layers[1:-2]
+    names = {layers[0]: "conv_first", layers[-2]: "conv_hr", layers[-1]: "conv_last"}
+    names |= {layer: f"conv_up{index}" for index, layer in enumerate(ups, start=1)}
+    renamed = {}
+    for key, tensor in state.items():
+        if match := _DENSE.match(key):
+            block, rdb, conv, part = match.groups()
+            renamed[f"body.{block}.rdb{rdb}.conv{conv}.{part}"] = tensor
+        elif match := _TRUNK.match(key):
+            renamed[f"conv_body.{match[2]}"] = tensor
+        elif match := _LAYER.match(key):
+            renamed[f"{names[int(match[1])]}.{match[2]}"] = tensor
+        else:
+            raise CheckpointError(f"unknown key {key} in an old-style ESRGAN checkpoint")
+    return renamed
