@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from restora.artifact import Accuracy, Artifact, ArtifactInfo, artifact_from_bytes
 from restora.artifact.info import METADATA_KEY
 from restora.sessions.base import Batch, SizeLimits

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from restora.tiling import split_published
 from torch import nn
+
+from restora.tiling import split_published
 
 
 def upsample_published(

@@ -11,6 +11,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
 from restora import open_session
 from restora.artifact import read_artifact
 from restora.models import find_artifact

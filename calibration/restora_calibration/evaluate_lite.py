@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from restora import Restorer
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from restora import Restorer
 from restora_calibration.degrade import CLEAN_X2, MILD, degrade_photo, draw_degradation
 from restora_calibration.photos import HELD_OUT, read_free_photo
 

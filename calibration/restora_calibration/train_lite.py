@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from restora_export.reference import RRDBNet
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from restora_calibration.degrade import (
     draw_degradation,
 )
 from restora_calibration.photos import TRAINING, read_free_photo
+from restora_export.reference import RRDBNet
 
 logger = logging.getLogger(__name__)
 

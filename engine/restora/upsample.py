@@ -161,9 +161,7 @@ def _to_integers(level: NDArray[np.float32], white: np.float32, dtype: np.dtype)
     return result
 
 
-def _share_progress(
-    progress: Progress | None, *, passes: int
-) -> Callable[[int], Progress | None]:
+def _share_progress(progress: Progress | None, *, passes: int) -> Callable[[int], Progress | None]:
     """Spread several passes over one count."""
 
     def of_pass(index: int) -> Progress | None:

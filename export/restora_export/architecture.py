@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from restora.errors import CheckpointError
 from torch import Tensor, nn
 
+from restora.errors import CheckpointError
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 from restora_export.reference.srvgg import Activation
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from restora.errors import CheckpointError, ChecksumError, MissingModelError
-from restora.models.table import MODELS
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import nn
 
+from restora.errors import CheckpointError, ChecksumError, MissingModelError
+from restora.models.table import MODELS
 from restora_export.architecture import Spec, State, detect_architecture
 from restora_export.old_keys import rename_old_keys
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
+
 from restora.artifact import Artifact, ArtifactInfo, Io, artifact_from_bytes, check_accuracy
 from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.version import __version__
-from torch import nn
-
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.seams import SEAM_GATE_DB, SeamError, choose_overlap
 from restora_export.verify import measure_accuracy

@@ -9,7 +9,6 @@ from restora.errors import ChecksumError, MissingModelError
 from restora.image import write_atomically
 from restora.models import model_folder
 from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
-
 from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
 from restora_export.export import Export, Report, export_network
 from restora_export.interpolate import interpolate_checkpoints
@@ -54,9 +53,7 @@ def export_file(
     return result
 
 
-def load_blend(
-    checkpoint: Path, blend: tuple[Path, float] | None, activation: str
-) -> Checkpoint:
+def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, activation: str) -> Checkpoint:
     """Load one checkpoint, or the mixture of two."""
     weights = load_checkpoint(checkpoint, activation=activation)
     if blend is None:

@@ -1,10 +1,10 @@
 """The form in which a network is exported: pictures in, pictures out, everything else inside."""
 
 import torch
-from restora.artifact import Io
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restora.artifact import Io
 from restora_export.reference import RRDBNet
 
 
@@ -45,10 +45,13 @@ def fold_unshuffle(weight: Tensor, factor: int) -> Tensor:
 
     Returns (out, in, 3 * factor, 3 * factor).
     """
-    return F.pixel_shuffle(
-        weight.flatten(2).transpose(1, 2).reshape(-1, weight.shape[1], 1, 1), factor
-    ).reshape(weight.shape[0], 3, 3, -1, factor, factor).permute(0, 3, 1, 4, 2, 5).reshape(
-        weight.shape[0], -1, 3 * factor, 3 * factor
+    return (
+        F.pixel_shuffle(
+            weight.flatten(2).transpose(1, 2).reshape(-1, weight.shape[1], 1, 1), factor
+        )
+        .reshape(weight.shape[0], 3, 3, -1, factor, factor)
+        .permute(0, 3, 1, 4, 2, 5)
+        .reshape(weight.shape[0], -1, 3 * factor, 3 * factor)
     )
 
 

@@ -6,7 +6,6 @@ Wang et al., Deep Network Interpolation, arXiv:1811.10515.
 import hashlib
 
 from restora.errors import CheckpointError, OptionError
-
 from restora_export.checkpoint import Checkpoint
 
 
@@ -32,11 +31,8 @@ def interpolate_checkpoints(first: Checkpoint, second: Checkpoint, share: float)
                 f"{tuple(second.state[key].shape)} in {second.name}"
             )
     state = {
-        key: (1 - share) * tensor + share * second.state[key]
-        for key, tensor in first.state.items()
+        key: (1 - share) * tensor + share * second.state[key] for key, tensor in first.state.items()
     }
     text = f"{first.sha256} {1 - share!r} {second.sha256} {share!r}"
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Checkpoint(
-        f"{first.name}+{second.name}:{share:g}", first.architecture, digest, state
-    )
+    return Checkpoint(f"{first.name}+{second.name}:{share:g}", first.architecture, digest, state)

@@ -6,8 +6,9 @@ named them RRDB_trunk, trunk_conv, upconv1, HRconv. Most community networks use 
 
 import re
 
-from restora.errors import CheckpointError
 from torch import Tensor
+
+from restora.errors import CheckpointError
 
 State = dict[str, Tensor]
 

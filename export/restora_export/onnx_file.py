@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import onnx
 import torch
+from torch import nn
+
 from restora.artifact import Io
 from restora.artifact.info import METADATA_KEY, ArtifactInfo
 from restora.version import __version__
-from torch import nn
-
 from restora_export.graph import PictureGraph
 from restora_export.opset import NEW, lower_to_opset17
 
@@ -95,7 +95,9 @@ def _name_sizes(model: onnx.ModelProto, scale: int, multiple: int) -> None:
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Keep the exporter's notes about its own internals from the user; errors still come through."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -7,6 +7,7 @@ Operators: github.com/onnx/onnx/blob/main/docs/Changelog.md, version 18.
 
 import onnx
 from onnx import defs, helper, numpy_helper
+
 from restora.errors import ModelError
 
 NEW, OLD = 18, 17

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from restora.artifact import Accuracy, Io
-from restora.errors import NonFiniteOutputError
-from restora.sessions import Session
-from restora.sessions.base import Batch
 from skimage.metrics import structural_similarity
 from torch import nn
 
+from restora.artifact import Accuracy
+from restora.errors import NonFiniteOutputError
+from restora.sessions import Session
+from restora.sessions.base import Batch
 from restora_export.photo_tiles import load_photo_tiles
 
 PSNR_CAP = 150.0  # what identical pictures are given, since JSON knows no infinity

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from fakes import PASSED, make_info, tiny_artifact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
+
+from fakes import PASSED, make_info, tiny_artifact
 from restora.artifact import (
     Artifact,
     artifact_from_bytes,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fakes import tiny_artifact
 from restora.artifact import Artifact
 from restora.errors import (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from restora.errors import OptionError, ShapeError
 from restora.tiling import Tiling, run_tiles, split_axis, split_published
 from restora.tiling.blend import find_ramp, make_ramp

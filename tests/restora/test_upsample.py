@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from fakes import NearestSession, make_info
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fakes import NearestSession, make_info
 from restora.errors import OptionError, ShapeError
 from restora.image.photo import Metadata, Photo
 from restora.tiling import Tiling
@@ -91,7 +92,8 @@ def test_progress_counts_both_passes_of_a_transparent_photo() -> None:
     seen: list[tuple[int, int]] = []
     upsampler = Upsampler(NearestSession(), tiling=Tiling(8, 2))
     upsampler.upsample(
-        Photo(noise(20, 20, 3), noise(20, 20)), progress=lambda done, total: seen.append((done, total))
+        Photo(noise(20, 20, 3), noise(20, 20)),
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (3200, 3200)
     assert seen == sorted(seen)

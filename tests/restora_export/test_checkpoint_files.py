@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from recipe import DATA, fill_network, make_state, network_from_constructor, state_sha256
 from restora.errors import CheckpointError, ChecksumError, MissingModelError, OptionError
 from restora_export.architecture import RRDBSpec, SRVGGSpec, detect_architecture
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.interpolate import interpolate_checkpoints
 from restora_export.reference import RRDBNet, SRVGGNetCompact
-from safetensors.torch import save_file
 
 MANIFESTS: dict[str, Any] = json.loads((DATA / "manifests.json").read_text())
 State = dict[str, torch.Tensor]
@@ -181,9 +182,7 @@ def test_what_is_no_checkpoint_is_refused(data: bytes, suffix: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_truncated_checkpoint_is_refused(
-    tiny_state: State, suffix: str, tmp_path: Path
-) -> None:
+def test_a_truncated_checkpoint_is_refused(tiny_state: State, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"net{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(tiny_state, path)
     whole = path.read_bytes()
@@ -265,4 +264,6 @@ def test_only_networks_of_one_architecture_are_mixed(tmp_path: Path) -> None:
 
 def test_recipe_states_follow_their_seed() -> None:
     shapes = {"conv_first.weight": (2, 3, 3, 3), "conv_first.bias": (2,)}
-    assert state_sha256(make_state(shapes, 1, "rrdb")) != state_sha256(make_state(shapes, 2, "rrdb"))
+    assert state_sha256(make_state(shapes, 1, "rrdb")) != state_sha256(
+        make_state(shapes, 2, "rrdb")
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from recipe import DATA, draw_raw, fill_network, network_from_constructor, state_sha256
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 

@@ -39,7 +39,7 @@ def read_onnx_facts(data: bytes) -> OnnxFacts:
                 entry = dict(_fields(value))
                 key, text = entry.get(_ENTRY_KEY, b""), entry.get(_ENTRY_VALUE, b"")
                 if isinstance(key, int) or isinstance(text, int):
-                    raise ValueError("a metadata entry is not a pair of strings")  # noqa: TRY004
+                    raise ValueError("a metadata entry is not a pair of strings")
                 metadata[bytes(key).decode()] = bytes(text).decode()
             elif number == _MODEL_GRAPH and isinstance(value, memoryview):
                 graphs += 1

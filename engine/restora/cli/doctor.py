@@ -43,7 +43,10 @@ def doctor(
     """
     findings = examine()
     if json_lines:
-        rows = [{"what": f.what, "state": f.state, "detail": f.detail, "advice": f.advice} for f in findings]
+        rows = [
+            {"what": f.what, "state": f.state, "detail": f.detail, "advice": f.advice}
+            for f in findings
+        ]
         print_json({"restora": __version__, "findings": rows})
     else:
         table = Table(title=f"restora {__version__}", show_lines=False)

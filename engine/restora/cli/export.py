@@ -62,7 +62,7 @@ def export_model(
     )
 
 
-def import_export():  # type: ignore[no-untyped-def]  # noqa: ANN201
+def import_export():  # type: ignore[no-untyped-def]
     """restora_export.files, or MissingBackendError saying what to install."""
     try:
         from restora_export import files

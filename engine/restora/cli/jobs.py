@@ -110,9 +110,7 @@ def _keep_apart(jobs: list[Job]) -> list[Job]:
     return [
         replace(
             job,
-            target=job.target.with_name(
-                f"{job.target.stem}{job.source.suffix}{job.target.suffix}"
-            ),
+            target=job.target.with_name(f"{job.target.stem}{job.source.suffix}{job.target.suffix}"),
         )
         if counts[job.target] > 1
         else job

@@ -24,16 +24,14 @@ from restora.cli.sources import artifact_finder
 from restora.errors import MissingModelError, OptionError
 from restora.image import PixelLimits
 from restora.models import DEFAULT_MODEL
-from restora.pipeline import DEFAULT_MAX_OUTPUT_PIXELS, Restorer, RestoreOptions
+from restora.pipeline import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions, Restorer
 
 _LOG_EVERY_S = 10.0
 
 
 @reports_errors
 def restore(
-    input_: Annotated[
-        Path, typer.Option("--input", "-i", help="A photo, or a folder of photos.")
-    ],
+    input_: Annotated[Path, typer.Option("--input", "-i", help="A photo, or a folder of photos.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="A folder; or a file, if the input is one."),
@@ -56,7 +54,9 @@ def restore(
     tile: Annotated[
         str,
         typer.Option(
-            "--tile", "-t", envvar="RESTORA_TILE",
+            "--tile",
+            "-t",
+            envvar="RESTORA_TILE",
             help="Largest side of a tile in pixels, 0 for no tiles, or auto.",
         ),
     ] = "auto",
@@ -77,7 +77,8 @@ def restore(
     denoise_strength: Annotated[
         float | None,
         typer.Option(
-            "--denoise-strength", "-dn",
+            "--denoise-strength",
+            "-dn",
             help="0 keeps noise, 1 removes it; realesr-general-x4v3 only. Default: 1.",
         ),
     ] = None,

@@ -86,5 +86,7 @@ def _export_once(checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, fl
     print_note(f"making an artefact of {name} for {io} pictures; this is done once")
     target.parent.mkdir(parents=True, exist_ok=True)
     blend = [(path, weight) for path, weight in parts[1:]]
-    export_file(checkpoint, target, name=name, io=io, blend=blend[0] if blend else None, report=print_note)
+    export_file(
+        checkpoint, target, name=name, io=io, blend=blend[0] if blend else None, report=print_note
+    )
     return target

@@ -51,14 +51,18 @@ def verify(
         table.add_column("against " + figures.reference)
         table.add_column("measured", justify="right")
         table.add_column("gate", justify="right")
-        table.add_row("max error, share of range", f"{figures.max_error:.3g}", _at_most(gate.max_error))
+        table.add_row(
+            "max error, share of range", f"{figures.max_error:.3g}", _at_most(gate.max_error)
+        )
         table.add_row("PSNR mean, dB", f"{figures.psnr_mean:.1f}", _at_least(gate.psnr_mean))
         table.add_row("PSNR min, dB", f"{figures.psnr_min:.1f}", _at_least(gate.psnr_min))
         table.add_row("SSIM mean", f"{figures.ssim_mean:.6f}", "")
         table.add_row("NaN or Inf", str(figures.nonfinite), "0")
         table.add_row("batches compared", str(figures.tiles), "")
         stdout_console().print(table)
-        stdout_console().print("failed" if failure else "passed", style="red" if failure else "green")
+        stdout_console().print(
+            "failed" if failure else "passed", style="red" if failure else "green"
+        )
     if failure:
         raise AccuracyGateError(failure)
     raise typer.Exit(ExitCode.OK)

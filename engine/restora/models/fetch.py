@@ -52,9 +52,7 @@ def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = Non
     return target
 
 
-def _download(
-    entry: ModelEntry, url: str, target: Path, progress: FetchProgress | None
-) -> None:
+def _download(entry: ModelEntry, url: str, target: Path, progress: FetchProgress | None) -> None:
     import requests
 
     address = urlsplit(url)

@@ -19,7 +19,10 @@ def find_ramp(spans: list[Span], *, widest: int) -> int:
     """Width of the fade in input pixels: at most `widest`, what windows share, and their steps."""
     seams = [span.left for span in spans[1:]]
     shared = [a.stop - b.start for a, b in zip(spans, spans[1:], strict=False)]
-    inside = [2 * min(seam - b.start, a.stop - seam) for seam, a, b in zip(seams, spans, spans[1:], strict=False)]
+    inside = [
+        2 * min(seam - b.start, a.stop - seam)
+        for seam, a, b in zip(seams, spans, spans[1:], strict=False)
+    ]
     steps = [b - a for a, b in zip(seams, seams[1:], strict=False)]
     return max(0, min([widest, *shared, *inside, *steps])) // 2 * 2
 
