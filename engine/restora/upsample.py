@@ -149,7 +149,10 @@ def _mirror(image: Batch, bottom: int, right: int) -> Batch:
 
 
 def _resize_bilinear(alpha: Pixels, height: int, width: int) -> Pixels:
-    return np.asarray(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR))  # type: ignore[return-value]
+    white = np.float32(np.iinfo(alpha.dtype).max)
+    level = alpha.astype(np.float32) / white
+    level = np.asarray(cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR))
+    return _to_integers(level, white, alpha.dtype)
 
 
 def _to_integers(level: NDArray[np.float32], white: np.float32, dtype: np.dtype) -> Pixels:  # type: ignore[type-arg]

@@ -45,6 +45,11 @@ class Tiling:
         if self.size == 0:
             return [Span(0, length, 0, length)]
         if self.published_grid:
+            if self.size % multiple or self.overlap // 2 % multiple:
+                raise OptionError(
+                    f"on the published grid tile and padding must be multiples of {multiple} for "
+                    f"this model, got {self.size} and {self.overlap // 2}"
+                )
             return split_published(length, tile=self.size, pad=self.overlap // 2)
         return split_axis(
             length, size=self.size, overlap=self.overlap, multiple=multiple, fixed=self.fixed
