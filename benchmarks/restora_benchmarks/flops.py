@@ -1,4 +1,4 @@
-"""Count the work of an ONNX graph: multiply-adds of its convolutions and matrix products, times 2."""
+"""Count the work of an ONNX graph: multiply-adds of convolutions and matrix products, times 2."""
 
 import math
 

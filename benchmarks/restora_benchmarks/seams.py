@@ -1,15 +1,16 @@
 """Seam error against overlap: the figures and the plot behind the default overlap.
 
-`python -m restora_benchmarks.seams` writes benchmarks/results/seams.json and docs/pictures/seams.png.
+`python -m restora_benchmarks.seams` writes benchmarks/results/seams.json and
+docs/pictures/seams.png.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 
-matplotlib.use("Agg")
+mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from restora import open_session

@@ -1,1 +1,1 @@
-"""The blind degradation model, the training of restora-lite, and what needs calibration pictures."""
+"""The blind degradation model, and what is trained and calibrated with it."""

@@ -6,6 +6,7 @@ plain bicubic x2 shrinking undone at least as well?
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,14 +73,14 @@ def enlarge_bicubic(photo: Photo) -> Photo:
 def format_table(rows: list[Row]) -> str:
     """A Markdown table."""
     lines = [
-        "| photo | input | PSNR bicubic | PSNR restora-lite-x2 | SSIM bicubic | SSIM restora-lite-x2 |",
+        "| photo | input | PSNR bicubic | PSNR restored | SSIM bicubic | SSIM restored |",
         "|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        lines.append(
-            f"| {row.photo} | {row.input} | {row.bicubic_psnr:.2f} | {row.restored_psnr:.2f} | "
-            f"{row.bicubic_ssim:.4f} | {row.restored_ssim:.4f} |"
-        )
+    lines += [
+        f"| {row.photo} | {row.input} | {row.bicubic_psnr:.2f} | {row.restored_psnr:.2f} | "
+        f"{row.bicubic_ssim:.4f} | {row.restored_ssim:.4f} |"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
@@ -103,7 +104,7 @@ def main() -> None:
         return np.asarray(restorer.restore(photo).photo.pixels, np.uint8)
 
     rows = evaluate(restore)
-    print(format_table(rows))
+    sys.stdout.write(format_table(rows) + "\n")
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 

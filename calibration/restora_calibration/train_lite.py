@@ -46,7 +46,7 @@ Photo = NDArray[np.uint8]
 class Plan:
     """How long and how to train. Lengths in steps; the patch in degraded pixels."""
 
-    steps: int = 7000
+    steps: int = 5000
     batch: int = 8
     patch: int = 40
     peak_rate: float = 1e-3

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -103,9 +103,10 @@ class Upsampler:
         restored = self._run(np.asarray(image), progress)
         if self.session.info.io == "float32":
             white = np.float32(np.iinfo(pixels.dtype).max)
-            level = restored @ GREY_WEIGHTS if grey else restored
+            level = np.asarray(restored @ GREY_WEIGHTS if grey else restored, np.float32)
             return _to_integers(level, white, pixels.dtype)
-        return np.asarray(cv2.cvtColor(restored, cv2.COLOR_RGB2GRAY)) if grey else restored  # type: ignore[return-value]
+        colour = np.asarray(restored, np.uint8)
+        return np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), np.uint8) if grey else colour
 
     def _run(self, image: Batch, progress: Progress | None) -> Batch:
         multiple = self.session.limits.multiple
@@ -127,7 +128,7 @@ class Upsampler:
         shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
         area = shrinks and self.resize == "area-lanczos"
         method = cv2.INTER_AREA if area else cv2.INTER_LANCZOS4
-        return np.asarray(cv2.resize(pixels, size, interpolation=method))  # type: ignore[return-value]
+        return np.asarray(cv2.resize(pixels, size, interpolation=method), pixels.dtype)
 
 
 def _scaled_size(photo: Photo, outscale: float) -> tuple[int, int]:
@@ -155,7 +156,7 @@ def _resize_bilinear(alpha: Pixels, height: int, width: int) -> Pixels:
     return _to_integers(level, white, alpha.dtype)
 
 
-def _to_integers(level: NDArray[np.float32], white: np.float32, dtype: np.dtype) -> Pixels:  # type: ignore[type-arg]
+def _to_integers(level: NDArray[np.float32], white: np.float32, dtype: np.dtype[Any]) -> Pixels:
     """0..1 to 0..white, rounded half to even, row band by row band to keep memory flat."""
     result = np.empty(level.shape, dtype)
     for top in range(0, len(level), 256):

@@ -49,7 +49,7 @@ def onnx_from_network(network: nn.Module, *, scale: int, multiple: int, io: Io) 
     model = program.model_proto
     lower_to_opset17(model)
     _clean(model)
-    _name_sizes(model, scale, multiple)
+    _name_sizes(model, scale)
     return model
 
 
@@ -63,7 +63,7 @@ def onnx_bytes(model: onnx.ModelProto, info: ArtifactInfo) -> bytes:
 def _multiple_of(multiple: int, name: str) -> object:
     if multiple == 1:
         return torch.export.Dim(name)
-    return multiple * torch.export.Dim(f"{name}_{multiple}")  # type: ignore[operator]
+    return multiple * torch.export.Dim(f"{name}_{multiple}")
 
 
 def _clean(model: onnx.ModelProto) -> None:
@@ -82,7 +82,7 @@ def _clean(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def _name_sizes(model: onnx.ModelProto, scale: int, multiple: int) -> None:
+def _name_sizes(model: onnx.ModelProto, scale: int) -> None:
     """Give the dynamic sizes readable names."""
     (image,) = model.graph.input
     restored = model.graph.output[0]
@@ -94,7 +94,7 @@ def _name_sizes(model: onnx.ModelProto, scale: int, multiple: int) -> None:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's notes about its own internals from the user; errors still come through."""
+    """Keep the exporter's notes on its own internals from the user; errors come through."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     ]

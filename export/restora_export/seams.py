@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from restora.sessions import Session
+from restora.sessions import Batch, Session
 from restora.tiling import Blend, Tiling, run_tiles
 from restora_export.photo_tiles import load_photo_tiles
 from restora_export.verify import psnr_from_difference
@@ -43,7 +43,9 @@ def measure_seams(
 
     photo  uint8 RGB, (height, width, 3); sides multiples of the session's
     """
-    image = photo if session.info.io == "uint8" else photo.astype(np.float32) / 255
+    image: Batch = (
+        photo if session.info.io == "uint8" else photo.astype(np.float32) / np.float32(255)
+    )
     white = 255.0 if session.info.io == "uint8" else 1.0
     scale, multiple = session.info.scale, session.limits.multiple
     tiling = Tiling(size=tile, overlap=overlap_px, blend=blend)

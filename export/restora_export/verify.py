@@ -34,7 +34,7 @@ def iter_cases(multiple: int) -> Iterator[Case]:
 
     multiple  what height and width must be multiples of
     """
-    tiles = load_photo_tiles().astype(np.float32) / 255
+    tiles = load_photo_tiles().astype(np.float32) / np.float32(255)
     for index in range(len(tiles)):
         yield Case(tiles[index : index + 1], photo=True)
     yield Case(tiles[:3, 8:72, 16:80], photo=True)

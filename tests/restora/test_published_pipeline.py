@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from fakes import PASSED, make_info
 from recipe import DATA, fill_network, network_from_constructor, state_sha256
 from restora.artifact import Artifact, Io
 from restora.errors import OptionError
@@ -19,8 +21,6 @@ from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.tiling import Tiling
 from restora.upsample import Upsampler
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
-
-from fakes import PASSED, make_info
 
 CASES: dict[str, Any] = json.loads((DATA / "pipeline" / "realesrganer.json").read_text())
 ARRAYS = np.load(DATA / "pipeline" / "realesrganer.npz")

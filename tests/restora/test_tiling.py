@@ -1,5 +1,7 @@
 """Facts about cutting a picture into tiles and joining them again."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,7 +34,7 @@ def test_windows_are_equal_cover_the_axis_and_share_the_overlap(axis: dict[str, 
     spans = split_axis(axis.pop("length"), **axis)  # type: ignore[arg-type]
     assert spans[0].start == 0
     assert len({span.stop - span.start for span in spans}) == 1
-    for a, b in zip(spans, spans[1:], strict=False):
+    for a, b in pairwise(spans):
         assert a.start < b.start
         assert a.stop - b.start >= axis["overlap"]
         assert a.right == b.left
@@ -87,7 +89,7 @@ def test_ramps_of_neighbouring_seams_never_touch(axis: dict[str, int]) -> None:
     spans = split_axis(axis.pop("length"), **axis)  # type: ignore[arg-type]
     ramp = find_ramp(spans, widest=axis["overlap"])
     seams = [span.left for span in spans[1:]]
-    assert all(b - a >= ramp for a, b in zip(seams, seams[1:], strict=False))
+    assert all(b - a >= ramp for a, b in pairwise(seams))
     for seam, a, b in zip(seams, spans, spans[1:], strict=False):
         assert b.start <= seam - ramp // 2
         assert seam + ramp // 2 <= a.stop
@@ -136,7 +138,7 @@ def test_progress_ends_at_all_output_pixels() -> None:
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (6000, 6000)
-    assert all(a[0] < b[0] for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a[0] < b[0] for a, b in pairwise(seen))
 
 
 def test_a_network_that_returns_another_size_is_an_error() -> None:

@@ -29,7 +29,7 @@ def _common(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", envvar="RESTORA_VERBOSE", help="Say what is done.")
     ] = False,
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", "-V", callback=_print_version, is_eager=True, help="Print the version."

@@ -1,5 +1,6 @@
 """Exit codes, and how errors become them."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -80,15 +81,13 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
 def _leave(code: ExitCode) -> NoReturn:
     """End now: a network that is running in another thread would keep the process for minutes."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError):
             stream.flush()
-        except OSError:
-            pass
     os._exit(code)

@@ -1,6 +1,7 @@
 """`restora export`: a PyTorch checkpoint becomes a checked ONNX artefact."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Literal
 
 import typer
@@ -62,7 +63,7 @@ def export_model(
     )
 
 
-def import_export():  # type: ignore[no-untyped-def]
+def import_export() -> ModuleType:
     """restora_export.files, or MissingBackendError saying what to install."""
     try:
         from restora_export import files

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from restora.cli.batch import (
     FileProgress,
     Outcome,
+    Status,
     WriteOptions,
     exit_code_of_run,
     run_jobs,
@@ -211,7 +212,7 @@ def _parse_tile(tile: str) -> int | str:
 
 def _report_plan(jobs: list[Job], json_lines: bool) -> None:
     for job in jobs:
-        status = "skipped" if job.skip else "planned"
+        status: Status = "skipped" if job.skip else "planned"
         outcome = Outcome(str(job.source), str(job.target), status, job.skip)
         if json_lines:
             print_json(outcome.as_row())

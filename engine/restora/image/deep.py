@@ -7,7 +7,7 @@ from PIL import ImageFile
 from restora.errors import TruncatedImageError, UnsupportedImageError
 from restora.image.header import ppm_white
 from restora.image.orientation import reset_orientation, turn_upright
-from restora.image.photo import Metadata, Photo
+from restora.image.photo import Metadata, Photo, Pixels
 
 
 def decode_deep(
@@ -19,13 +19,14 @@ def decode_deep(
     """
     if image.format == "TIFF":
         data = reset_orientation(data)  # OpenCV 5.0 returns nothing for a turned 16-bit TIFF
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
         raise TruncatedImageError(f"{name} is damaged, or a kind of 16-bit file that OpenCV lacks")
-    if array.dtype != np.uint16 or array.shape[:2] != _stored_size(image, orientation):
+    if decoded.dtype != np.uint16 or decoded.shape[:2] != _stored_size(image, orientation):
         raise UnsupportedImageError(
-            f"{name}: 16 bits were expected, OpenCV reads {array.dtype} of shape {array.shape}"
+            f"{name}: 16 bits were expected, OpenCV reads {decoded.dtype} of shape {decoded.shape}"
         )
+    array: Pixels = np.asarray(decoded, np.uint16)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if image.format == "PPM":
@@ -55,8 +56,8 @@ def _stored_size(image: ImageFile.ImageFile, orientation: int) -> tuple[int, int
     return (width, height) if turned else (height, width)
 
 
-def _stretch(array: np.ndarray, white: int) -> np.ndarray:
+def _stretch(array: Pixels, white: int) -> Pixels:
     """PNM files say which value means white."""
     if white == 65535:
         return array
-    return np.rint(np.minimum(array, white) * (65535.0 / white)).astype(np.uint16)
+    return np.asarray(np.rint(np.minimum(array, white) * (65535.0 / white)), np.uint16)

@@ -26,9 +26,9 @@ from restora.errors import (
 )
 
 try:
-    from PIL import AvifImagePlugin as _avif
+    from PIL import AvifImagePlugin
 except ImportError:  # Pillow < 11.3
-    _avif = None  # type: ignore[assignment]
+    AvifImagePlugin = None  # type: ignore[assignment]
 
 _PLUGINS = (
     JpegImagePlugin,
@@ -39,7 +39,16 @@ _PLUGINS = (
     GifImagePlugin,
     PpmImagePlugin,
 )
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", *(("AVIF",) if _avif else ()))
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "GIF",
+    "PPM",
+    *(("AVIF",) if AvifImagePlugin else ()),
+)
 _PREFIX_BYTES = 16
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from restora.errors import ShapeError
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Metadata:
     """Byte blocks carried from the input file to the output file, unchanged.
 
     icc   ICC profile
-    exif  EXIF block, a TIFF structure without the "Exif\\0\\0" prefix; its orientation is 1 or absent
+    exif  EXIF block, a TIFF structure without the "Exif\\0\\0" prefix; no orientation but 1
     xmp   XMP packet
     """
 
@@ -58,11 +58,11 @@ class Photo:
 
     @property
     def height(self) -> int:
-        return self.pixels.shape[0]
+        return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        return self.pixels.shape[1]
+        return int(self.pixels.shape[1])
 
     @property
     def is_grey(self) -> bool:

@@ -50,4 +50,4 @@ def _compress(channels: np.ndarray) -> bytes:
     filtered[:, 0] = _FILTER_UP
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    return zlib.compress(filtered, _LEVEL)
+    return zlib.compress(filtered.tobytes(), _LEVEL)

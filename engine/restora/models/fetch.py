@@ -125,7 +125,7 @@ def _publish(entry: ModelEntry, partial: Path, target: Path) -> None:
             raise ChecksumError(f"{entry.file} is not the file that was fetched before: {found}")
         record.write_text(f"{found}  {target.name}\n")
         logger.warning("no digest of %s is on record; SHA-256 %s is kept now", entry.file, found)
-    os.replace(partial, target)
+    partial.replace(target)
 
 
 def _short(error: Exception) -> str:

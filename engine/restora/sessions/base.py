@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from restora.artifact import ArtifactInfo
 from restora.errors import NonFiniteOutputError, ShapeError
 
-Batch = NDArray[np.uint8] | NDArray[np.float32]
+Batch = NDArray[np.uint8 | np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Across a seam the older tile fades out while the newer one fades in. A ramp neve
 ramp, so at most two tiles meet along an axis and their weights add up to one.
 """
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -12,19 +13,18 @@ from numpy.typing import NDArray
 from restora.tiling.grid import Span
 
 Blend = Literal["linear", "cosine", "crop"]
-Array = NDArray[np.uint8] | NDArray[np.float32]
+Array = NDArray[np.uint8 | np.float32]
 
 
 def find_ramp(spans: list[Span], *, widest: int) -> int:
     """Width of the fade in input pixels: at most `widest`, what windows share, and their steps."""
     seams = [span.left for span in spans[1:]]
-    shared = [a.stop - b.start for a, b in zip(spans, spans[1:], strict=False)]
     inside = [
-        2 * min(seam - b.start, a.stop - seam)
-        for seam, a, b in zip(seams, spans, spans[1:], strict=False)
+        2 * min(later.left - later.start, earlier.stop - later.left)
+        for earlier, later in pairwise(spans)
     ]
-    steps = [b - a for a, b in zip(seams, seams[1:], strict=False)]
-    return max(0, min([widest, *shared, *inside, *steps])) // 2 * 2
+    steps = [later - earlier for earlier, later in pairwise(seams)]
+    return max(0, min([widest, *inside, *steps])) // 2 * 2
 
 
 def make_ramp(length: int, blend: Blend) -> NDArray[np.float32]:
@@ -34,7 +34,7 @@ def make_ramp(length: int, blend: Blend) -> NDArray[np.float32]:
         return (0.5 - 0.5 * np.cos(np.pi * position)).astype(np.float32)
     if blend == "crop":
         return (position >= 0.5).astype(np.float32)
-    return position
+    return np.asarray(position, np.float32)
 
 
 def paste_span(

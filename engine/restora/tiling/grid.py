@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from restora.errors import OptionError
 
@@ -64,7 +65,7 @@ def split_published(length: int, *, tile: int, pad: int) -> list[Span]:
 
 
 def _with_seams(windows: list[tuple[int, int]], length: int) -> list[Span]:
-    middles = [(b[0] + a[1]) // 2 for a, b in zip(windows, windows[1:], strict=False)]
+    middles = [(later[0] + earlier[1]) // 2 for earlier, later in pairwise(windows)]
     seams = [0, *middles, length]
     return [
         Span(start, stop, left, right)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from restora.errors import OptionError, ShapeError
 from restora.tiling.blend import Array, Blend, find_ramp, make_ramp, paste_span
@@ -101,7 +102,7 @@ def run_tiles(
     return canvas
 
 
-def _output_ramp(spans: list[Span], tiling: Tiling, scale: int) -> Array:
+def _output_ramp(spans: list[Span], tiling: Tiling, scale: int) -> NDArray[np.float32]:
     # The outer quarter on either side is left out: there a tile knows least of its surroundings.
     widest = 0 if tiling.blend == "crop" else tiling.overlap // 2
     return make_ramp(find_ramp(spans, widest=widest) * scale, tiling.blend)

@@ -37,7 +37,8 @@ class ResidualDenseBlock(nn.Module):
         x3 = leaky(self.conv3(torch.cat((x, x1, x2), 1)))
         x4 = leaky(self.conv4(torch.cat((x, x1, x2, x3), 1)))
         x5 = self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
-        return x + RESIDUAL_SCALE * x5
+        out: Tensor = x + RESIDUAL_SCALE * x5
+        return out
 
 
 class RRDB(nn.Module):
@@ -50,7 +51,8 @@ class RRDB(nn.Module):
         self.rdb3 = ResidualDenseBlock(features, growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+        out: Tensor = x + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+        return out
 
 
 class RRDBNet(nn.Module):

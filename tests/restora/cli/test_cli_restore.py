@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import tiny_artifact
 from PIL import Image
+
+from fakes import tiny_artifact
 from restora.cli.jobs import plan_jobs
 from restora.errors import OptionError
 from restora.image import Photo, read_photo, write_photo
@@ -93,13 +94,13 @@ def test_one_bad_file_of_many_costs_only_itself(model: Path, tmp_path: Path) -> 
     assert status.pop("bad.png") == "failed"
     assert status.pop("half.jpg") == "failed"
     assert set(status.values()) == {"restored"}
-    assert sorted(os.listdir(tmp_path / "out")) == [f"{index}.png" for index in range(5)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"{index}.png" for index in range(5)
+    ]
     assert "bad.png is empty" in result.stderr
 
 
-def test_a_second_run_does_nothing_and_overwrite_does_it_again(
-    model: Path, tmp_path: Path
-) -> None:
+def test_a_second_run_does_nothing_and_overwrite_does_it_again(model: Path, tmp_path: Path) -> None:
     make_photo(tmp_path / "in" / "a.png")
     arguments = ["restore", "-i", "in", "-o", "out", "-n", model, "--json"]
     assert rows_of(run(tmp_path, *arguments).stdout)[0]["status"] == "restored"
@@ -184,7 +185,7 @@ def test_a_linked_output_folder_is_not_left(model: Path, tmp_path: Path) -> None
     result = run(tmp_path, "restore", "-i", "in", "-o", "out", "-n", model, "--recursive")
     assert result.returncode != 0
     assert "outside" in result.stderr
-    assert os.listdir(tmp_path / "elsewhere") == []
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_killed_runs_leave_no_broken_file_and_redo_nothing(model: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_failing_system_call_leaves_the_old_file_and_nothing_else(
         write_atomically(target, b"new")
     monkeypatch.undo()
     assert target.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["photo.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_an_interrupt_leaves_no_partial_file(
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "a", b"data")
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_full_disk_is_a_clear_error_without_partial_files(small_disk: Path) ->
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
     with pytest.raises(DiskFullError, match="No space left"):
         write_photo(Photo(noise), small_disk / "large.png")
-    assert os.listdir(small_disk) == []
+    assert not list(small_disk.iterdir())
     write_photo(Photo(PIXELS), small_disk / "small.png")
     assert read_photo(small_disk / "small.png").width == 10
 
@@ -183,7 +183,7 @@ def test_a_linked_folder_that_leaves_the_output_is_refused(tmp_path: Path) -> No
         write_atomically(output / "sub" / "a.png", b"x", inside=output)
     with pytest.raises(UnsafePathError, match="outside"):
         write_atomically(output / ".." / "a.png", b"x", inside=output)
-    assert os.listdir(elsewhere) == []
+    assert not list(elsewhere.iterdir())
 
 
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:
