@@ -6,7 +6,7 @@ CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench seams train-lite lite-table clean help
+.PHONY: demo test check format bench seams train-lite lite-table pages clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,11 +35,14 @@ bench: $(DEV)  ## measure speed and memory beside eager PyTorch
 seams: $(DEV)  ## measure the error of seams against the overlap of tiles
 	$(BIN)/python -m restora_benchmarks.seams
 
-train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about an hour on two cores)
+train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
 	$(BIN)/python -m restora_calibration.train_lite
 
 lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
 	$(BIN)/python -m restora_calibration.evaluate_lite
+
+pages: $(DEV)  ## make the tables and the picture of README and docs from benchmarks/results
+	$(BIN)/python -m restora_benchmarks.pages
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

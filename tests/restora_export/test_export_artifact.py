@@ -187,7 +187,7 @@ def test_the_folded_convolution_is_unshuffle_and_convolution_in_one(factor: int)
 def graph_of(*nodes: onnx.NodeProto, constants: dict[str, np.ndarray]) -> onnx.ModelProto:
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])]
     graph = helper.make_graph(nodes, "g", inputs, outputs, tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 

@@ -1,0 +1,100 @@
+"""Make the picture and tables of README and docs: `python -m restora_benchmarks.pages`.
+
+Between `<!-- NAME -->` and `<!-- end -->` the README holds what this writes and nothing else.
+"""
+
+import argparse
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from restora import Restorer, write_photo
+from restora.image import decode_photo, make_comparison
+
+PAGES = (Path("README.md"), Path("docs/restora-lite.md"))
+PICTURE = Path("docs/pictures/before_after.jpg")
+RESULTS = Path("benchmarks/results")
+
+
+def fill_page(text: str, results: Path = RESULTS) -> str:
+    """A page's text with its generated parts made anew from the JSON files in `results`."""
+    lite = json.loads((results / "lite.json").read_text())
+    parts = {
+        "speed": speed_table(json.loads((results / "cpu.json").read_text())),
+        "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
+        "lite": accuracy_table(lite, photos=True),
+    }
+
+    def fill(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
+
+    return re.sub(r"<!-- (speed|accuracy|lite) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def speed_table(result: dict[str, Any]) -> str:
+    """Seconds per input megapixel of each way, the machine below."""
+    machine = result["machine"]
+    rows = [
+        "| model | way | s per MP in | GFLOP/s | of the raw session | PSNR to PyTorch FP32 |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {line['model']} | {line['way']} | {line['seconds_per_mp']:.2f} | "
+        f"{line['gflops']:.0f} | {line['against_raw']:.2f} | {line['psnr']:.1f} dB |"
+        for line in result["lines"]
+    ]
+    rows += ["", *(_memory_sentence(row) for row in result["memory"]), ""]
+    rows.append(
+        f"{machine['cpu']}, {result['threads']} threads, {machine['memory_gib']:.0f} GiB; "
+        f"ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}; medians of "
+        f"{result['repeats']} interleaved runs (`make bench`)."
+    )
+    return "\n".join(rows)
+
+
+def _memory_sentence(row: dict[str, Any]) -> str:
+    return (
+        f"Peak memory of the whole command for a {row['output_mp']:.0f} MP result in tiles of "
+        f"{row['tile']} ({row['model']}): {row['peak_memory_gb']:.2f} GB."
+    )
+
+
+def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
+    """Bicubic beside restored; with `photos`, a column says which held-out photo."""
+    heads = ["input", *(["photo"] if photos else [])]
+    heads += [f"{measure} {way}" for measure in ("PSNR", "SSIM") for way in ("bicubic", "restored")]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for row in rows:
+        cells = [row["input"], *([row["photo"]] if photos else [])]
+        cells += [f"{row['bicubic_psnr']:.2f} dB", f"**{row['restored_psnr']:.2f} dB**"]
+        cells += [f"{row['bicubic_ssim']:.4f}", f"**{row['restored_ssim']:.4f}**"]
+        lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def make_picture(path: Path) -> None:
+    """Before | after of the bundled sample photo with the bundled model."""
+    before = decode_photo((files("restora") / "data" / "sample.jpg").read_bytes())
+    with Restorer() as restorer:
+        after = restorer.restore(before).photo
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_photo(make_comparison(before, after), path, quality=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.parse_args()
+    make_picture(PICTURE)
+    for page in PAGES:
+        page.write_text(fill_page(page.read_text()))
+    print(f"wrote {PICTURE} and {', '.join(map(str, PAGES))}")
+
+
+if __name__ == "__main__":
+    main()
