@@ -1,10 +1,8 @@
 """Facts about `restora restore`, run as users run it: in a process of its own."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,11 +11,10 @@ import pytest
 from PIL import Image
 
 from fakes import tiny_artifact
+from processes import run, start
 from restora.cli.jobs import plan_jobs
 from restora.errors import OptionError
 from restora.image import Photo, read_photo, write_photo
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -26,33 +23,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.onnx").write_bytes(tiny_artifact(scale=2, io="uint8").onnx)
     (folder / "tiny.float32.onnx").write_bytes(tiny_artifact(scale=2, io="float32").onnx)
     return folder / "tiny.onnx"
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": ":".join(str(ROOT / name) for name in ("engine", "export")),
-        "RESTORA_MODELS": str(folder / "models"),
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-    }
-
-
-def start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "restora", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env=environment(folder),
-    )
-
-
-def run(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    process = start(folder, *arguments)
-    out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def make_photo(path: Path, size: tuple[int, int] = (20, 12), seed: int = 0) -> Path:

@@ -1,0 +1,165 @@
+"""Facts about the commands that make, check and find artefacts, run as users run them."""
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fakes import tiny_artifact
+from processes import run
+from recipe import fill_network
+from restora.artifact import read_artifact
+from restora.cli.sources import artifact_finder
+from restora.errors import ChecksumError, MissingModelError, OptionError
+from restora.image import Photo, read_photo, write_photo
+from restora.sessions import open_session
+from restora_export import checkpoint
+from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
+from restora_export.reference import RRDBNet, SRVGGNetCompact
+from restora_export.verify import measure_accuracy
+
+
+def save_rrdb(path: Path, seed: int = 3) -> Path:
+    network = fill_network(RRDBNet(2, 8, 4, 1), seed, "rrdb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"params_ema": network.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, its artefact as `restora export` made it, and a photo."""
+    folder = tmp_path_factory.mktemp("work")
+    save_rrdb(folder / "net.pth")
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
+    write_photo(Photo(pixels), folder / "old.png")
+    result = run(folder, "export", "net.pth", "-o", "net.onnx")
+    assert result.returncode == 0, result.stderr
+    assert "PSNR" in result.stderr
+    return folder
+
+
+def test_export_verify_and_restore_follow_each_other(folder: Path) -> None:
+    verified = run(folder, "verify", "net.onnx", "--json")
+    assert verified.returncode == 0, verified.stderr
+    figures = json.loads(verified.stdout)
+    assert figures["passed"]
+    assert figures["max_error"] <= 1 / 255 + 1e-6
+    restored = run(folder, "restore", "-i", "old.png", "-o", "new.png", "-n", "net.onnx")
+    assert restored.returncode == 0, restored.stderr
+    assert read_photo(folder / "new.png").pixels.shape == (60, 82, 3)
+
+
+def test_verify_prints_measured_beside_the_gate(folder: Path) -> None:
+    verified = run(folder, "verify", "net.onnx", "-c", "net.pth")
+    assert verified.returncode == 0, verified.stderr
+    assert "max error" in verified.stdout
+    assert "passed" in verified.stdout
+
+
+def test_verify_fails_an_artefact_that_computes_something_else(folder: Path) -> None:
+    other = tiny_artifact(weights_sha256=read_artifact(folder / "net.onnx").info.weights_sha256)
+    (folder / "other.onnx").write_bytes(other.onnx)
+    verified = run(folder, "verify", "other.onnx", "-c", "net.pth")
+    assert verified.returncode == 5
+    assert "failed" in verified.stdout
+    assert "gate" in verified.stderr
+
+
+def test_verify_needs_the_checkpoint_it_was_made_from(folder: Path) -> None:
+    save_rrdb(folder / "elsewhere" / "other.pth", seed=4)
+    verified = run(folder, "verify", "net.onnx", "-c", "elsewhere/other.pth")
+    assert verified.returncode != 0
+    assert "SHA-256" in verified.stderr or "sha256" in verified.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["export", "none.pth"], 5, "none.pth"),
+        (["export", "old.png"], 5, "old.png"),
+        (["export", "net.pth", "--blend", "net.pth"], 2, "FILE:SHARE"),
+        (["export", "net.pth", "--blend", "net.pth:1.5"], 2, "0..1"),
+        (["verify", "none.onnx"], 5, "none.onnx"),
+        (["models", "fetch", "RealESRGAN_x4"], 5, "RealESRGAN_x4plus"),
+    ],
+)
+def test_wrong_arguments_are_answered_in_one_line(
+    folder: Path, arguments: list[str], code: int, words: str
+) -> None:
+    result = run(folder, *arguments)
+    assert result.returncode == code, result.stderr
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_models_are_listed_with_what_is_here(folder: Path) -> None:
+    rows = [json.loads(line) for line in run(folder, "models", "--json").stdout.splitlines()]
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["restora-lite-x2"]["present"] == ["bundled"]
+    assert by_name["RealESRGAN_x4plus"]["present"] == []
+    assert "RealESRGAN_x4plus" in run(folder, "models").stdout
+
+
+def test_the_doctor_tries_the_default_model(folder: Path) -> None:
+    result = run(folder, "doctor", "--json")
+    assert result.returncode == 0
+    findings = {row["what"]: row for row in json.loads(result.stdout)["findings"]}
+    assert findings["default model"]["state"] == "ok"
+    assert findings["CPU session"]["detail"].startswith("onnxruntime")
+
+
+def test_a_checkpoint_is_exported_on_first_use_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
+    source = save_rrdb(tmp_path / "mine.pth")
+    find = artifact_finder(str(source), None)
+    artifact = find("uint8")
+    assert read_artifact(artifact).info.model == "mine"
+    stamp = artifact.stat().st_mtime_ns
+    assert find("uint8") == artifact
+    assert artifact.stat().st_mtime_ns == stamp
+    save_rrdb(source, seed=9)
+    assert artifact_finder(str(source), None)("uint8") != artifact
+
+
+def test_denoise_strength_mixes_the_published_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path))
+    names = ("realesr-general-x4v3", "realesr-general-wdn-x4v3")
+    for seed, name in enumerate(names):
+        network = fill_network(SRVGGNetCompact(4, 8, 2, "prelu"), seed, "srvgg")
+        torch.save({"params": network.state_dict()}, tmp_path / f"{name}.pth")
+        monkeypatch.delitem(checkpoint._PUBLISHED, f"{name}.pth")
+    artifact = artifact_finder(names[0], 0.25)("float32")
+    mixed = load_checkpoint(tmp_path / f"{names[0]}.pth")
+    other = load_checkpoint(tmp_path / f"{names[1]}.pth")
+    state = {key: 0.25 * mixed.state[key] + 0.75 * other.state[key] for key in mixed.state}
+    reference = network_from_checkpoint(replace(mixed, state=state))
+    with closing(open_session(artifact)) as session:
+        assert measure_accuracy(session, reference).max_error < 1e-5
+
+
+def test_denoise_strength_is_for_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path))
+    with pytest.raises(OptionError, match="works with realesr-general-x4v3 only"):
+        artifact_finder("RealESRGAN_x4plus", 0.5)
+    with pytest.raises(OptionError, match="must be in"):
+        artifact_finder("realesr-general-x4v3", 1.5)
+    with pytest.raises(MissingModelError, match="models fetch realesr-general-x4v3"):
+        artifact_finder("realesr-general-x4v3", 0.5)
+
+
+def test_a_published_name_with_other_content_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path))
+    save_rrdb(tmp_path / "RealESRGAN_x2plus.pth")
+    with pytest.raises(ChecksumError, match="another network under the name"):
+        artifact_finder("RealESRGAN_x2plus", None)("uint8")
