@@ -9,12 +9,22 @@ import json
 import math
 import re
 import zlib
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from restora_export.reference import (
+    GFPGANBilinear,
+    GFPGANv1,
+    GFPGANv1Clean,
+    ParseNet,
+    RetinaFace,
+    RRDBNet,
+    SRVGGNetCompact,
+)
 
 DATA = Path(__file__).parent / "data"
 
@@ -38,7 +48,7 @@ def make_tensor(
     kind, a, b = rule["kind"], rule["a"], rule["b"]
     if kind == "W|P":
         kind = "P" if len(shape) == 1 else "W"
-    fan_in = math.prod(shape[1:])
+    fan_in = math.prod(shape[2:] if len(shape) == 5 else shape[1:])  # modulated: (1, out, in, ...)
     if kind == "W":
         value = raw * (a / math.sqrt(fan_in))
     elif kind == "A":
@@ -50,6 +60,12 @@ def make_tensor(
         value = raw * (a * 1.2**-blocks / math.sqrt(fan_in))
     elif kind == "P":
         value = 0.25 + 0.1 * raw
+    elif kind == "E":
+        value = raw * a
+    elif kind == "X":
+        value = a * np.exp(b * raw)
+    elif kind == "Z":
+        return torch.zeros(shape, dtype=torch.int64)
     else:
         raise NotImplementedError(kind)
     return torch.from_numpy(np.asarray(value).astype(np.float32))
@@ -90,18 +106,61 @@ def _find_rule(key: str, family: str, keys: list[str]) -> dict[str, Any]:
 
 def network_from_constructor(arch: str, constructor: dict[str, Any]) -> torch.nn.Module:
     """Our network from the constructor values of the published class."""
-    from restora_export.reference import RRDBNet, SRVGGNetCompact
+    make = {"RRDBNet": _make_rrdb, "SRVGGNetCompact": _make_srvgg, "ParseNet": _make_parsenet}
+    if arch == "RetinaFace":
+        return RetinaFace()
+    return make.get(arch, partial(_make_gfpgan, arch))(constructor)
 
-    if arch == "RRDBNet":
-        return RRDBNet(
-            constructor["scale"],
-            constructor["num_feat"],
-            constructor["num_grow_ch"],
-            constructor["num_block"],
-        )
+
+def _make_rrdb(values: dict[str, Any]) -> torch.nn.Module:
+    return RRDBNet(values["scale"], values["num_feat"], values["num_grow_ch"], values["num_block"])
+
+
+def _make_srvgg(values: dict[str, Any]) -> torch.nn.Module:
     return SRVGGNetCompact(
-        constructor["upscale"],
-        constructor["num_feat"],
-        constructor["num_conv"],
-        constructor["act_type"],
+        values["upscale"], values["num_feat"], values["num_conv"], values["act_type"]
     )
+
+
+def _make_gfpgan(arch: str, values: dict[str, Any]) -> torch.nn.Module:
+    classes = {
+        "GFPGANv1Clean": GFPGANv1Clean,
+        "GFPGANBilinear": GFPGANBilinear,
+        "GFPGANv1": GFPGANv1,
+    }
+    return classes[arch](
+        values["out_size"],
+        values["num_style_feat"],
+        values["channel_multiplier"],
+        values["num_mlp"],
+        is_latent=values["input_is_latent"],
+        different_w=values["different_w"],
+        narrow=values["narrow"],
+        sft_half=values["sft_half"],
+    )
+
+
+def _make_parsenet(values: dict[str, Any]) -> torch.nn.Module:
+    return ParseNet(
+        values["in_size"],
+        values["out_size"],
+        values.get("min_feat_size", 32),
+        values.get("base_ch", 64),
+        values["parsing_ch"],
+        values.get("res_depth", 10),
+        tuple(values.get("ch_range", (32, 256))),
+    )
+
+
+def draw_multiscale(name: str, *, side: int, batch: int, seed: int) -> np.ndarray:
+    """Input of a face network: random blocks of all sizes, float32 in -1..1."""
+    items = []
+    for item in range(batch):
+        total = np.zeros((3, side, side))
+        cells = 4
+        while cells <= side:
+            raw = draw_raw(f"input/{name}/{item}/{cells}", (3, cells, cells), seed)
+            total += 0.25 * raw.repeat(side // cells, 1).repeat(side // cells, 2)
+            cells *= 2
+        items.append(np.clip(total, -1, 1))
+    return np.stack(items).astype(np.float32)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from restora_calibration.degrade import (
     CLEAN_X2,
@@ -47,12 +48,17 @@ Photo = NDArray[np.uint8]
 class Plan:
     """How long and how to train. Lengths in steps; the patch in degraded pixels.
 
+    L1 alone smooths the grain of clean photos away: from `ssim_from` of the steps on, patches that
+    were only shrunk also pay `ssim_weight` * (1 - SSIM).
+
     Convolutions run in bfloat16 until the last `float32_tail` of the steps: twice as fast, but it
     rounds the network's output to about one step of 8 bits.
     """
 
     steps: int = 12000
     float32_tail: float = 0.25
+    ssim_from: float = 1 / 3
+    ssim_weight: float = 0.2
     batch: int = 8
     patch: int = 48
     peak_rate: float = 1e-3
@@ -85,8 +91,26 @@ def jitter_colour(photo: Photo, rng: np.random.Generator) -> Photo:
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def cut_pair(photos: list[Photo], patch: int, rng: np.random.Generator) -> tuple[Photo, Photo]:
-    """Returns (degraded, clean): uint8 RGB, (patch, patch, 3) and (2 * patch, 2 * patch, 3)."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """uint8 RGB, (patch, patch, 3) and (2 * patch, 2 * patch, 3); shrunk: and nothing else."""
+
+    degraded: Photo
+    clean: Photo
+    shrunk: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pairs as tensors: NCHW in 0..1; shrunk: (n,) of 0 and 1."""
+
+    degraded: Tensor
+    clean: Tensor
+    shrunk: Tensor
+
+
+def cut_pair(photos: list[Photo], patch: int, rng: np.random.Generator) -> Pair:
+    """A random place of a random photo, degraded or only shrunk."""
     side = 2 * (patch + JPEG_BLOCK)
     fitting = [photo for photo in photos if min(photo.shape[:2]) >= side]
     weights = np.sqrt([photo.shape[0] * photo.shape[1] for photo in fitting])
@@ -97,25 +121,27 @@ def cut_pair(photos: list[Photo], patch: int, rng: np.random.Generator) -> tuple
     clean = np.rot90(clean, int(rng.integers(4)))
     clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
     clean = jitter_colour(clean, rng)
-    if rng.random() < CLEAN_SHARE:
+    shrunk = rng.random() < CLEAN_SHARE
+    if shrunk:
         filter_ = SHRINK_FILTERS[int(rng.integers(len(SHRINK_FILTERS)))]
         how = Degradation(0, CLEAN_X2.shrink, 0, None, filter_)
     else:
         how = draw_degradation(MILD, rng)
     degraded = degrade_photo(clean, how, rng)
     y, x = (int(v) for v in rng.integers(JPEG_BLOCK, size=2))
-    return (
+    return Pair(
         degraded[y : y + patch, x : x + patch],
         clean[2 * y : 2 * (y + patch), 2 * x : 2 * (x + patch)],
+        shrunk,
     )
 
 
-def iter_batches(plan: Plan, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (degraded, clean) batches, NCHW in 0..1; step n's batch depends on n and the seed."""
+def iter_batches(plan: Plan, first_step: int) -> Iterator[Batch]:
+    """Endless; step n's batch depends on n and the seed."""
     photos = make_pyramid([read_free_photo(photo) for photo in TRAINING])
-    ready: queue.Queue[tuple[Tensor, Tensor]] = queue.Queue(maxsize=8)
+    ready: queue.Queue[Batch] = queue.Queue(maxsize=8)
 
-    def tensor(pictures: tuple[Photo, ...]) -> Tensor:
+    def tensor(pictures: list[Photo]) -> Tensor:
         stacked = np.stack(pictures).transpose(0, 3, 1, 2)
         return torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255)
 
@@ -124,8 +150,13 @@ def iter_batches(plan: Plan, first_step: int) -> Iterator[tuple[Tensor, Tensor]]
         while True:
             rng = np.random.default_rng([plan.seed, step])
             pairs = [cut_pair(photos, plan.patch, rng) for _ in range(plan.batch)]
-            degraded, clean = zip(*pairs, strict=True)
-            ready.put((tensor(degraded), tensor(clean)))
+            ready.put(
+                Batch(
+                    tensor([pair.degraded for pair in pairs]),
+                    tensor([pair.clean for pair in pairs]),
+                    torch.tensor([float(pair.shrunk) for pair in pairs]),
+                )
+            )
             step += 1
 
     threading.Thread(target=produce, daemon=True).start()
@@ -161,6 +192,19 @@ def start_bilinear(network: RRDBNet) -> None:
                     conv.weight[channel, channel] = kernel
 
 
+def measure_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean SSIM of each picture, (n,): windows of 7, as scikit-image (Wang et al., 2004)."""
+    maps = torch.stack((a, b, a * a, b * b, a * b))
+    means = F.avg_pool2d(maps.flatten(0, 1), 7, 1)
+    mean_a, mean_b, square_a, square_b, product = means.reshape(5, *a.shape[:2], *means.shape[2:])
+    c1, c2 = 0.01**2, 0.03**2
+    variances = square_a - mean_a**2 + square_b - mean_b**2
+    covariance = product - mean_a * mean_b
+    alike = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    ssim: Tensor = alike / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
+    return ssim.mean((1, 2, 3))
+
+
 def rate_at(step: int, plan: Plan) -> float:
     """Linear warm-up, then half a cosine down to a fiftieth of the peak."""
     if step < plan.warmup:
@@ -185,15 +229,20 @@ def train(plan: Plan, output: Path, state_file: Path) -> None:
         averaged, step = state["averaged"], state["step"]
         logger.info("going on from step %d", step)
     started, first, running = time.monotonic(), step, 0.0
-    for degraded, clean in iter_batches(plan, step):
+    for batch in iter_batches(plan, step):
         if step >= plan.steps:
             break
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, plan)
         in_bfloat16 = step < plan.steps * (1 - plan.float32_tail)
         with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
-            output_pixels = network(degraded.contiguous(memory_format=torch.channels_last))
-        loss = (output_pixels.float() - clean).abs().mean()
+            output_pixels = network(batch.degraded.contiguous(memory_format=torch.channels_last))
+        output_pixels = output_pixels.float()
+        l1 = (output_pixels - batch.clean).abs().mean()
+        loss = l1
+        if step >= plan.steps * plan.ssim_from:
+            unlike = 1 - measure_ssim(output_pixels, batch.clean)
+            loss = l1 + plan.ssim_weight * (unlike * batch.shrunk).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
@@ -203,7 +252,7 @@ def train(plan: Plan, output: Path, state_file: Path) -> None:
             for key, value in network.state_dict().items():
                 averaged[key].lerp_(value, 1 - decay)
         step += 1
-        running = loss.item() if step == first + 1 else 0.98 * running + 0.02 * loss.item()
+        running = l1.item() if step == first + 1 else 0.98 * running + 0.02 * l1.item()
         if step % 100 == 0:
             pace = (time.monotonic() - started) / (step - first)
             logger.info("step %d: L1 %.5f, %.3f s a step", step, running, pace)

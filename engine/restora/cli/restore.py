@@ -93,7 +93,9 @@ def restore(
     ext: Annotated[
         Ext, typer.Option(help="Format of results; auto: as the input, png if it is not writable.")
     ] = "auto",
-    suffix: Annotated[str, typer.Option(help="Added to names as NAME_SUFFIX.")] = "",
+    suffix: Annotated[
+        str, typer.Option(help="Added to names as NAME_SUFFIX. Default: nothing.")
+    ] = "",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of jpg and webp.")] = 95,
     strip_metadata: Annotated[
         bool, typer.Option("--strip-metadata", help="Drop ICC, EXIF and XMP.")
@@ -140,6 +142,7 @@ def restore(
     """Restore and enlarge photos.
 
     Results that are already there are left alone, so an interrupted run goes on where it was.
+    Options without a value are off unless given.
 
     Exit codes: 0 all done, 2 wrong usage, 3 some photos failed, 4 all failed, 5 model, 6 machine.
     """
@@ -224,7 +227,8 @@ def _report(outcome: Outcome, json_lines: bool, *, single: bool) -> None:
     if json_lines:
         print_json(outcome.as_row())
     if outcome.status == "failed":
-        print_error(f"{outcome.input}: {outcome.reason}")
+        reason = outcome.reason or ""
+        print_error(reason if outcome.input in reason else f"{outcome.input}: {reason}")
     elif outcome.status == "skipped":
         print_note(f"{outcome.input}: skipped, {outcome.reason}")
     elif single and outcome.output_size:

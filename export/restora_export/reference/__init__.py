@@ -1,6 +1,18 @@
 """The published networks in plain PyTorch, by their published state-dict keys."""
 
+from restora_export.reference.gfpgan import GFPGAN, GFPGANBilinear, GFPGANv1, GFPGANv1Clean
+from restora_export.reference.parsenet import ParseNet
+from restora_export.reference.retinaface import RetinaFace
 from restora_export.reference.rrdb import RRDBNet
 from restora_export.reference.srvgg import SRVGGNetCompact
 
-__all__ = ["RRDBNet", "SRVGGNetCompact"]
+__all__ = [
+    "GFPGAN",
+    "GFPGANBilinear",
+    "GFPGANv1",
+    "GFPGANv1Clean",
+    "ParseNet",
+    "RRDBNet",
+    "RetinaFace",
+    "SRVGGNetCompact",
+]

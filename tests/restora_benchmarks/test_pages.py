@@ -1,0 +1,38 @@
+"""Facts about the README and docs: what is generated is up to date, what is linked is there."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from restora_benchmarks.pages import PAGES, fill_page
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_tables_are_made_from_the_committed_results(page: Path) -> None:
+    text = (ROOT / page).read_text()
+    assert "<!-- end -->" in text
+    assert fill_page(text, ROOT / "benchmarks" / "results") == text, "run `make pages`"
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    missing = [
+        target
+        for target in targets
+        if not target.startswith("http") and not (page.parent / target).exists()
+    ]
+    assert missing == []
+
+
+def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("old.jpg").write_bytes((files("restora") / "data" / "sample.jpg").read_bytes())
+    exec(compile(example, "README.md", "exec"), {})
+    assert Path("new.png").stat().st_size > 0
