@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 from torch.nn import functional as F
 
 from restora.image import read_photo
@@ -18,12 +19,12 @@ from restora_calibration.degrade import (
 )
 from restora_calibration.evaluate_lite import enlarge_bicubic, evaluate, format_table
 from restora_calibration.make_sample import make_sample
+from restora_calibration.patches import cut_pair, jitter_colour
 from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
 from restora_calibration.train_lite import (
     LITE_X2,
     Plan,
-    cut_pair,
-    jitter_colour,
+    measure_ssim,
     rate_at,
     start_bilinear,
     train,
@@ -83,7 +84,8 @@ def test_a_training_pair_shows_the_same_place_twice() -> None:
     rng = np.random.default_rng(0)
     photos = [read_free_photo(TRAINING[0])]
     for _ in range(20):
-        degraded, clean = cut_pair(photos, 40, rng)
+        pair = cut_pair(photos, 40, rng)
+        degraded, clean = pair.degraded, pair.clean
         assert degraded.shape == (40, 40, 3)
         assert clean.shape == (80, 80, 3)
         shrunk = clean.reshape(40, 2, 40, 2, 3).mean(axis=(1, 3))
@@ -104,6 +106,17 @@ def test_the_untrained_network_is_nearly_bilinear_enlargement() -> None:
     with torch.inference_mode():
         difference = network(x) - F.interpolate(x, scale_factor=2, mode="bilinear")
     assert difference[..., 4:-4, 4:-4].abs().mean() < 0.15
+
+
+def test_the_trained_ssim_is_the_evaluated_one() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random((40, 31, 3), np.float32)
+    b = np.clip(a + rng.normal(0, 0.1, a.shape), 0, 1).astype(np.float32)
+    expected = structural_similarity(
+        a, b, channel_axis=2, data_range=1, use_sample_covariance=False
+    )
+    tensors = [torch.from_numpy(x).permute(2, 0, 1)[None] for x in (a, b)]
+    assert measure_ssim(*tensors).item() == pytest.approx(expected, abs=1e-4)  # border pixels
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
