@@ -182,8 +182,6 @@ def make_subjects(folder: Path, *, lite_mp: float, full_mp: float) -> list[Subje
         model="RealESRGAN_x2plus shape",
         architecture="RRDBNet x2, random weights",
         weights_sha256="0" * 64,
-        scale=2,
-        size_multiple=2,
     )
     path = folder / "x2plus.onnx"
     path.write_bytes(exported.artifact.onnx)

@@ -5,7 +5,7 @@ Every batch depends on its number and the seed alone, so that a run can go on wh
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,6 @@ from restora_calibration.degrade import (
 from restora_calibration.photos import TRAINING, read_free_photo
 
 JPEG_BLOCK = 8  # patches are cut at a random offset, so that block borders fall anywhere
-CLEAN_SHARE = 0.4
 
 Photo = NDArray[np.uint8]
 
@@ -72,8 +71,10 @@ class Batch:
     shrunk: Tensor
 
 
-def cut_pair(photos: list[Photo], patch: int, rng: np.random.Generator) -> Pair:
-    """A random place of a random photo, degraded or only shrunk."""
+def cut_pair(
+    photos: list[Photo], patch: int, rng: np.random.Generator, *, clean_share: float
+) -> Pair:
+    """A random place of a random photo, degraded, or with the odds `clean_share` only shrunk."""
     side = 2 * (patch + JPEG_BLOCK)
     fitting = [photo for photo in photos if min(photo.shape[:2]) >= side]
     weights = np.sqrt([photo.shape[0] * photo.shape[1] for photo in fitting])
@@ -84,7 +85,7 @@ def cut_pair(photos: list[Photo], patch: int, rng: np.random.Generator) -> Pair:
     clean = np.rot90(clean, int(rng.integers(4)))
     clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
     clean = jitter_colour(clean, rng)
-    shrunk = rng.random() < CLEAN_SHARE
+    shrunk = rng.random() < clean_share
     if shrunk:
         filter_ = SHRINK_FILTERS[int(rng.integers(len(SHRINK_FILTERS)))]
         how = Degradation(0, CLEAN_X2.shrink, 0, None, filter_)
@@ -99,8 +100,13 @@ def cut_pair(photos: list[Photo], patch: int, rng: np.random.Generator) -> Pair:
     )
 
 
-def iter_batches(first: int, *, size: int, patch: int, seed: int) -> Iterator[Batch]:
-    """Endless, from batch number `first` on; made ahead in a thread."""
+def iter_batches(
+    first: int, *, size: int, patch: int, seed: int, clean_share: Callable[[int], float]
+) -> Iterator[Batch]:
+    """Endless, from batch number `first` on; made ahead in a thread.
+
+    clean_share  of a batch's number: how many of its patches are only shrunk, 0..1
+    """
     photos = make_pyramid([read_free_photo(photo) for photo in TRAINING])
     ready: queue.Queue[Batch] = queue.Queue(maxsize=8)
 
@@ -112,7 +118,8 @@ def iter_batches(first: int, *, size: int, patch: int, seed: int) -> Iterator[Ba
         step = first
         while True:
             rng = np.random.default_rng([seed, step])
-            pairs = [cut_pair(photos, patch, rng) for _ in range(size)]
+            share = clean_share(step)
+            pairs = [cut_pair(photos, patch, rng, clean_share=share) for _ in range(size)]
             ready.put(
                 Batch(
                     tensor([pair.degraded for pair in pairs]),

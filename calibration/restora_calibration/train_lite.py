@@ -31,8 +31,9 @@ LITE_X2 = {"scale": 2, "features": 32, "growth": 16, "blocks": 1, "upsamples": 1
 class Plan:
     """How long and how to train. Lengths in steps; the patch in degraded pixels.
 
-    L1 alone smooths the grain of clean photos away: from `ssim_from` of the steps on, patches that
-    were only shrunk also pay `ssim_weight` * (1 - SSIM).
+    L1 alone smooths the grain of clean photos away, so patches that were only shrunk also pay a
+    weight * (1 - SSIM). One entry for each third of the steps: `ssim_weights`, and `clean_shares`,
+    how many patches are only shrunk.
 
     Convolutions run in bfloat16 until the last `float32_tail` of the steps: twice as fast, but it
     rounds the network's output to about one step of 8 bits.
@@ -40,14 +41,17 @@ class Plan:
 
     steps: int = 12000
     float32_tail: float = 0.25
-    ssim_from: float = 1 / 3
-    ssim_weight: float = 0.2
+    ssim_weights: tuple[float, float, float] = (0, 0.2, 0.04)
+    clean_shares: tuple[float, float, float] = (0.4, 0.4, 0.25)
     batch: int = 8
     patch: int = 48
     peak_rate: float = 1e-3
     warmup: int = 200
     ema_decay: float = 0.999
     seed: int = 20261123
+
+    def third_of(self, step: int) -> int:
+        return min(2, 3 * step // self.steps)
 
 
 def start_bilinear(network: RRDBNet) -> None:
@@ -115,7 +119,14 @@ def train(plan: Plan, output: Path, state_file: Path) -> None:
         averaged, step = state["averaged"], state["step"]
         logger.info("going on from step %d", step)
     started, first, running = time.monotonic(), step, 0.0
-    for batch in iter_batches(step, size=plan.batch, patch=plan.patch, seed=plan.seed):
+    batches = iter_batches(
+        step,
+        size=plan.batch,
+        patch=plan.patch,
+        seed=plan.seed,
+        clean_share=lambda number: plan.clean_shares[plan.third_of(number)],
+    )
+    for batch in batches:
         if step >= plan.steps:
             break
         for group in optimizer.param_groups:
@@ -126,9 +137,10 @@ def train(plan: Plan, output: Path, state_file: Path) -> None:
         output_pixels = output_pixels.float()
         l1 = (output_pixels - batch.clean).abs().mean()
         loss = l1
-        if step >= plan.steps * plan.ssim_from:
+        ssim_weight = plan.ssim_weights[plan.third_of(step)]
+        if ssim_weight:
             unlike = 1 - measure_ssim(output_pixels, batch.clean)
-            loss = l1 + plan.ssim_weight * (unlike * batch.shrunk).mean()
+            loss = l1 + ssim_weight * (unlike * batch.shrunk).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)

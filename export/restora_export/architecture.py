@@ -8,6 +8,12 @@ from typing import TypeAlias, cast
 from torch import Tensor, nn
 
 from restora.errors import CheckpointError
+from restora_export.face_architecture import (
+    GFPGANSpec,
+    ParseNetSpec,
+    RetinaFaceSpec,
+    detect_face_architecture,
+)
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 from restora_export.reference.srvgg import Activation
 
@@ -72,24 +78,44 @@ class SRVGGSpec:
         )
 
 
-Spec: TypeAlias = RRDBSpec | SRVGGSpec
+Spec: TypeAlias = RRDBSpec | SRVGGSpec | GFPGANSpec | RetinaFaceSpec | ParseNetSpec
 
 
-def detect_architecture(state: State, *, activation: str = "relu") -> Spec:
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What leaves no trace in the keys and shapes of a checkpoint.
+
+    activation  of an SRVGGNetCompact without slopes: relu or leakyrelu
+    resampling  of a GFP-GAN with equalised learning rates: fir (GFPGANv1, the published one) or
+                bilinear (GFPGANBilinear)
+    """
+
+    activation: str = "relu"
+    resampling: str = "fir"
+
+    def __post_init__(self) -> None:
+        if self.activation not in ("relu", "leakyrelu"):
+            raise CheckpointError(f"activation must be relu or leakyrelu, got {self.activation!r}")
+        if self.resampling not in ("fir", "bilinear"):
+            raise CheckpointError(f"resampling must be fir or bilinear, got {self.resampling!r}")
+
+
+def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
     """Read kind and hyper-parameters off the published keys.
-
-    activation  of an SRVGGNetCompact without slopes in its file: "relu" or "leakyrelu"; these two
-                leave no trace in a checkpoint
 
     Raises CheckpointError if the keys are of no network that restora knows.
     """
+    face = detect_face_architecture(state, resampling=hints.resampling)
+    if face is not None:
+        return face
     if "body.0.rdb1.conv1.weight" in state:
         return _detect_rrdb(state)
     if "body.0.weight" in state and state["body.0.weight"].ndim == 4:
-        return _detect_srvgg(state, activation)
+        return _detect_srvgg(state, hints.activation)
     shown = ", ".join(list(state)[:3]) or "none"
     raise CheckpointError(
-        "the checkpoint must be an RRDBNet (Real-ESRGAN, ESRGAN) or an SRVGGNetCompact; "
+        "the checkpoint must be an RRDBNet (Real-ESRGAN, ESRGAN), an SRVGGNetCompact, a GFP-GAN, a "
+        "RetinaFace (ResNet-50) or a ParseNet; "
         f"its keys begin with {shown}"
     )
 
@@ -127,8 +153,6 @@ def _detect_srvgg(state: State, activation: str) -> SRVGGSpec:
         )
     if "body.1.weight" in state:
         activation = "prelu"
-    if activation not in ("prelu", "relu", "leakyrelu"):
-        raise CheckpointError(f"activation must be relu or leakyrelu, got {activation!r}")
     chosen = cast(Activation, activation)
     return SRVGGSpec(scale, features, last // 2 - 1, chosen, in_channels, in_channels)
 

@@ -15,13 +15,14 @@ from torch import nn
 
 from restora.errors import CheckpointError, ChecksumError, MissingModelError
 from restora.models.table import MODELS
-from restora_export.architecture import Spec, State, detect_architecture
+from restora_export.architecture import Hints, Spec, State, detect_architecture
 from restora_export.old_keys import rename_old_keys
 
 logger = logging.getLogger(__name__)
 
 WRAPPING_KEYS = ("params_ema", "params", "state_dict")  # in order of preference
 _PREFIX = "module."
+_NO_HINTS = Hints()
 _PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha256}
 
 
@@ -41,12 +42,12 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: Path | str, *, expected_sha256: str | None = None, activation: str = "relu"
+    path: Path | str, *, expected_sha256: str | None = None, hints: Hints = _NO_HINTS
 ) -> Checkpoint:
     """Load a .pth, .pt, .ckpt or .safetensors file; nothing in it is ever executed.
 
     expected_sha256  default: the one on record if the file is named like a published one
-    activation       of an SRVGGNetCompact whose file does not tell
+    hints            what the file does not tell
 
     Raises MissingModelError, ChecksumError, or CheckpointError.
     """
@@ -67,7 +68,7 @@ def load_checkpoint(
     try:
         loaded = _read_tensors(data, path)
         state = rename_old_keys(_unwrap(loaded))
-        spec = detect_architecture(state, activation=activation)
+        spec = detect_architecture(state, hints)
         _check_weights(state, spec)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error

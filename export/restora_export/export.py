@@ -7,9 +7,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from restora.artifact import Artifact, ArtifactInfo, Io, artifact_from_bytes, check_accuracy
+from restora.artifact import (
+    Artifact,
+    ArtifactInfo,
+    Io,
+    Precision,
+    artifact_from_bytes,
+    check_accuracy,
+)
+from restora.errors import OptionError
 from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.version import __version__
+from restora_export.facts import NetworkFacts, facts_of
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.seams import SEAM_GATE_DB, SeamError, choose_overlap
 from restora_export.verify import measure_accuracy
@@ -21,10 +30,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished artefact and how its seams came out."""
+    """A finished artefact and, of an upsampler, how its seams came out."""
 
     artifact: Artifact
-    seams: SeamError
+    seams: SeamError | None
 
 
 def export_network(
@@ -33,45 +42,71 @@ def export_network(
     model: str,
     architecture: str,
     weights_sha256: str,
-    scale: int,
-    size_multiple: int,
     io: Io = "uint8",
+    precision: Precision = "fp32",
+    noise: float = 1.0,
     report: Report = logger.info,
 ) -> Export:
-    """Turn a PyTorch network into a checked artefact.
+    """Turn a reference network into a checked artefact.
 
-    network         eval mode; (batch, 3, height, width) RGB in 0..1 to the same, `scale` times
-                    larger
+    network         one of restora_export.reference, in eval mode
     model           the name that the artefact carries
     weights_sha256  of the checkpoint file
+    precision       fp32 or fp16
+    noise           of a face network: factor on its stored noise, 0..1
     report          told about each step
 
     Raises AccuracyGateError, with the figures, if the artefact is further from the network than
     its gate allows, and ModelError if the network cannot be exported.
     """
-    report(f"exporting {model} ({architecture}) to ONNX, {io} pictures")
-    proto = onnx_from_network(network, scale=scale, multiple=size_multiple, io=io)
+    facts = facts_of(network)
+    _check_choice(facts, io, precision, noise)
+    report(f"exporting {model} ({architecture}) to ONNX, {precision}, {io} pictures")
+    proto = onnx_from_network(network, io=io, precision=precision, noise=noise)
     info = ArtifactInfo(
         model=model,
-        kind="upsampler",
+        kind=facts.kind,
         architecture=architecture,
-        scale=scale,
-        precision="fp32",
+        scale=facts.scale,
+        precision=precision,
         io=io,
-        size_multiple=size_multiple,
+        size_multiple=facts.size_multiple,
         overlap_px=0,
         weights_sha256=weights_sha256,
         exporter=f"restora {__version__}, torch {torch.__version__}",
+        side=facts.side,
+        noise=noise,
     )
     session = OnnxRuntimeCpuSession(artifact_from_bytes(onnx_bytes(proto, info), name=model))
+    seams = None
     try:
         report("comparing it with PyTorch")
-        accuracy = measure_accuracy(session, network)
+        accuracy = measure_accuracy(session, network, noise=noise)
         check_accuracy(info, accuracy)
-        report("measuring seams")
-        seams = choose_overlap(session)
+        if facts.kind == "upsampler":
+            report("measuring seams")
+            seams = choose_overlap(session)
     finally:
         session.close()
+    if seams is not None:
+        _warn_of_seams(model, seams)
+        info = replace(info, overlap_px=seams.overlap_px)
+    info = replace(info, accuracy=accuracy)
+    return Export(artifact_from_bytes(onnx_bytes(proto, info), name=model), seams)
+
+
+def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: float) -> None:
+    if precision not in ("fp32", "fp16"):
+        raise OptionError(f"precision must be fp32 or fp16, got {precision!r}")
+    if facts.kind in ("detector", "parser") and (io, precision) != ("uint8", "fp32"):
+        raise OptionError(
+            f"a {facts.kind} is exported for uint8 pictures in fp32 only, got {io}, {precision}"
+        )
+    if not 0 <= noise <= 1:
+        raise OptionError(f"noise must be in 0..1, got {noise}")
+
+
+def _warn_of_seams(model: str, seams: SeamError) -> None:
     if seams.psnr < SEAM_GATE_DB:
         logger.warning(
             "%s: seams are %.1f dB with an overlap of %d, under %.0f dB: restore with larger tiles",
@@ -80,5 +115,3 @@ def export_network(
             seams.overlap_px,
             SEAM_GATE_DB,
         )
-    info = replace(info, overlap_px=seams.overlap_px, accuracy=accuracy)
-    return Export(artifact_from_bytes(onnx_bytes(proto, info), name=model), seams)

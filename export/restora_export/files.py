@@ -4,11 +4,12 @@ import hashlib
 import logging
 from pathlib import Path
 
-from restora.artifact import Accuracy, ArtifactInfo, Io, artifact_from_bytes
+from restora.artifact import Accuracy, ArtifactInfo, Io, Precision, artifact_from_bytes
 from restora.errors import ChecksumError, MissingModelError
 from restora.image import write_atomically
 from restora.models import model_folder
 from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
+from restora_export.architecture import Hints
 from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
 from restora_export.export import Export, Report, export_network
 from restora_export.interpolate import interpolate_checkpoints
@@ -16,6 +17,7 @@ from restora_export.verify import measure_accuracy
 
 logger = logging.getLogger(__name__)
 
+_NO_HINTS = Hints()
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
@@ -25,41 +27,45 @@ def export_file(
     *,
     name: str | None = None,
     io: Io = "uint8",
+    precision: Precision = "fp32",
+    noise: float = 1.0,
     blend: tuple[Path, float] | None = None,
-    activation: str = "relu",
+    hints: Hints = _NO_HINTS,
     report: Report = logger.info,
 ) -> Export:
     """Export a checkpoint file to an artefact file; written only if it passes its gate.
 
     name        that the artefact carries; default: the file's own
+    precision   fp32 or fp16
+    noise       of a face network: factor on its stored noise, 0..1
     blend       another checkpoint and its share in 0..1
-    activation  of an SRVGGNetCompact whose file does not tell
+    hints       what the file does not tell
 
     Raises CheckpointError, AccuracyGateError or OutputError; then nothing is written.
     """
-    weights = load_blend(checkpoint, blend, activation)
+    weights = load_blend(checkpoint, blend, hints)
     network = network_from_checkpoint(weights)
     result = export_network(
         network,
         model=name or weights.name,
         architecture=str(weights.architecture),
         weights_sha256=weights.sha256,
-        scale=int(network.scale),  # type: ignore[arg-type]
-        size_multiple=int(network.size_multiple),  # type: ignore[arg-type]
         io=io,
+        precision=precision,
+        noise=noise,
         report=report,
     )
     write_atomically(output, result.artifact.onnx)
     return result
 
 
-def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, activation: str) -> Checkpoint:
+def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, hints: Hints) -> Checkpoint:
     """Load one checkpoint, or the mixture of two."""
-    weights = load_checkpoint(checkpoint, activation=activation)
+    weights = load_checkpoint(checkpoint, hints=hints)
     if blend is None:
         return weights
     other, share = blend
-    return interpolate_checkpoints(weights, load_checkpoint(other, activation=activation), share)
+    return interpolate_checkpoints(weights, load_checkpoint(other, hints=hints), share)
 
 
 def verify_file(
@@ -80,8 +86,7 @@ def verify_file(
     expected = loaded.info.weights_sha256
     if checkpoint is None:
         checkpoint = find_checkpoint(expected, near=artifact.parent)
-    activation = "leakyrelu" if "leakyrelu" in loaded.info.architecture else "relu"
-    weights = load_blend(checkpoint, blend, activation)
+    weights = load_blend(checkpoint, blend, _hints_of(loaded.info))
     if weights.sha256 != expected:
         raise ChecksumError(
             f"{artifact} was made from a checkpoint with SHA-256 {expected}, {checkpoint} has "
@@ -89,9 +94,17 @@ def verify_file(
         )
     session = OnnxRuntimeCpuSession(loaded)
     try:
-        return loaded.info, measure_accuracy(session, network_from_checkpoint(weights))
+        network = network_from_checkpoint(weights)
+        return loaded.info, measure_accuracy(session, network, noise=loaded.info.noise)
     finally:
         session.close()
+
+
+def _hints_of(info: ArtifactInfo) -> Hints:
+    return Hints(
+        activation="leakyrelu" if "leakyrelu" in info.architecture else "relu",
+        resampling="bilinear" if "Bilinear" in info.architecture else "fir",
+    )
 
 
 def find_checkpoint(sha256: str, *, near: Path) -> Path:

@@ -1,11 +1,14 @@
 """The form in which a network is exported: pictures in, pictures out, everything else inside."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restora.artifact import Io
-from restora_export.reference import RRDBNet
+from restora.artifact import Io, Precision
+from restora_export.face_graph import ConstantGFPGAN
+from restora_export.reference import GFPGAN, ParseNet, RetinaFace, RRDBNet
 
 
 class FoldedRRDBNet(nn.Module):
@@ -55,8 +58,36 @@ def fold_unshuffle(weight: Tensor, factor: int) -> Tensor:
     )
 
 
+class HalfNetwork(nn.Module):
+    """A network in FP16 between FP32 pictures."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.network(x.half())
+        return y.float()
+
+
+def network_for_export(
+    network: nn.Module, *, precision: Precision = "fp32", noise: float = 1.0
+) -> nn.Module:
+    """The same function in the form that runtimes take; (batch, 3, h, w) in 0..1, FP32 outside.
+
+    noise  of a face network: factor on its stored noise
+    """
+    if isinstance(network, GFPGAN):
+        dtype = torch.float16 if precision == "fp16" else torch.float32
+        return ConstantGFPGAN(network, noise=noise, dtype=dtype)
+    folded = FoldedRRDBNet(network) if isinstance(network, RRDBNet) else network
+    return HalfNetwork(copy.deepcopy(folded)) if precision == "fp16" else folded
+
+
 class PictureGraph(nn.Module):
     """A network from picture to picture: NHWC RGB, uint8 in 0..255 or float32 in 0..1.
+
+    network  as network_for_export makes it
 
     Conversion, clipping and rounding belong to the graph. The second output, (batch, 3), holds
     the mean of each channel before clipping: it is NaN or Inf if any value was.
@@ -64,7 +95,7 @@ class PictureGraph(nn.Module):
 
     def __init__(self, network: nn.Module, io: Io) -> None:
         super().__init__()
-        self.network = FoldedRRDBNet(network) if isinstance(network, RRDBNet) else network
+        self.network = network
         self.io = io
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,3 +107,50 @@ class PictureGraph(nn.Module):
         if self.io == "uint8":
             return (y * 255 + 0.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8), means
         return y.clamp(0, 1).permute(0, 2, 3, 1), means
+
+
+class DetectorGraph(nn.Module):
+    """RetinaFace on NHWC RGB uint8: rows of 16 for each anchor, (batch, anchors, 16), float32.
+
+    A row: 4 box offsets, the probabilities of "nothing" and "face", 10 landmark offsets. Colour
+    order and the means (R 123, G 117, B 104) are inside. Second output: the rows' means.
+    """
+
+    def __init__(self, network: RetinaFace) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network)
+        first = self.network.body.conv1
+        first.weight = nn.Parameter(first.weight.detach().flip(1))  # RGB in
+        self.means = nn.Buffer(torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        x = image.to(torch.float32).permute(0, 3, 1, 2) - self.means
+        rows = torch.cat(self.network(x), 2)
+        return rows, rows.mean(1)
+
+
+class ParserGraph(nn.Module):
+    """ParseNet on NHWC RGB uint8: the label of each pixel, (batch, side, side, 1), uint8.
+
+    Second output: the means of the scores, (batch, labels).
+    """
+
+    def __init__(self, network: ParseNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        x = image.to(torch.float32).permute(0, 3, 1, 2) * (2 / 255) - 1
+        scores, _ = self.network(x)
+        return scores.argmax(1).to(torch.uint8).unsqueeze(3), scores.mean((2, 3))
+
+
+def make_graph(
+    network: nn.Module, *, io: Io, precision: Precision = "fp32", noise: float = 1.0
+) -> nn.Module:
+    """What is exported: (batch, height, width, 3) RGB to a result and its finiteness."""
+    if isinstance(network, RetinaFace):
+        return DetectorGraph(network)
+    if isinstance(network, ParseNet):
+        return ParserGraph(network)
+    return PictureGraph(network_for_export(network, precision=precision, noise=noise), io)

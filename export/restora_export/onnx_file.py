@@ -10,36 +10,44 @@ import onnx
 import torch
 from torch import nn
 
-from restora.artifact import Io
+from restora.artifact import Io, Precision
 from restora.artifact.info import METADATA_KEY, ArtifactInfo
 from restora.version import __version__
-from restora_export.graph import PictureGraph
+from restora_export.facts import NetworkFacts, facts_of
+from restora_export.graph import make_graph
 from restora_export.opset import NEW, lower_to_opset17
 
 IR_VERSION = 8  # belongs to opset 17
 INPUT, OUTPUT, MEANS = "image", "restored", "channel_means"
 
 
-def onnx_from_network(network: nn.Module, *, scale: int, multiple: int, io: Io) -> onnx.ModelProto:
-    """Export `network` with dynamic batch, height and width.
+def onnx_from_network(
+    network: nn.Module, *, io: Io, precision: Precision = "fp32", noise: float = 1.0
+) -> onnx.ModelProto:
+    """Export a reference network with dynamic batch, and dynamic height and width if it has them.
 
-    network   maps (batch, 3, height, width) RGB in 0..1 to the same, enlarged
-    scale     how much larger
-    multiple  height and width are multiples of this
+    precision  fp32 or fp16; typed in the graph itself
+    noise      of a face network: factor on its stored noise
 
     Raises ModelError if the graph cannot be brought to opset 17.
     """
-    graph = PictureGraph(network, io).eval()
-    example = torch.zeros(2, 6 * multiple, 8 * multiple, 3, dtype=getattr(torch, io))
+    facts = facts_of(network)
+    graph = make_graph(network, io=io, precision=precision, noise=noise).eval()
     batch = torch.export.Dim("batch")
-    height, width = (_multiple_of(multiple, name) for name in ("height", "width"))
+    sizes: dict[int, object] = {0: batch}
+    if facts.side is None:
+        step = facts.size_multiple
+        example = (2, 6 * step, 8 * step, 3) if facts.kind == "upsampler" else (2, 96, 128, 3)
+        sizes |= {1: _multiple_of(step, "height"), 2: _multiple_of(step, "width")}
+    else:
+        example = (2, facts.side, facts.side, 3)
     with _quiet_exporter():
         program = torch.onnx.export(
             graph,
-            (example,),
+            (torch.zeros(example, dtype=getattr(torch, io)),),
             dynamo=True,
             opset_version=NEW,
-            dynamic_shapes={"image": {0: batch, 1: height, 2: width}},
+            dynamic_shapes={"image": sizes},
             input_names=[INPUT],
             output_names=[OUTPUT, MEANS],
             external_data=False,
@@ -49,7 +57,7 @@ def onnx_from_network(network: nn.Module, *, scale: int, multiple: int, io: Io) 
     model = program.model_proto
     lower_to_opset17(model)
     _clean(model)
-    _name_sizes(model, scale)
+    _name_sizes(model, facts)
     return model
 
 
@@ -82,14 +90,21 @@ def _clean(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def _name_sizes(model: onnx.ModelProto, scale: int) -> None:
+def _name_sizes(model: onnx.ModelProto, facts: NetworkFacts) -> None:
     """Give the dynamic sizes readable names."""
     (image,) = model.graph.input
     restored = model.graph.output[0]
-    for value, prefix in ((image, ""), (restored, f"{scale}*" if scale > 1 else "")):
+    times = f"{facts.scale}*" if facts.scale > 1 else ""
+    names = {id(image): ("batch", "height", "width")}
+    if facts.kind == "detector":
+        names[id(restored)] = ("batch", "anchors", "")
+    else:
+        names[id(restored)] = ("batch", f"{times}height", f"{times}width")
+    for value in (image, restored):
         dims = value.type.tensor_type.shape.dim
-        for dim, name in zip(dims, ("batch", f"{prefix}height", f"{prefix}width"), strict=False):
-            dim.dim_param = name
+        for dim, name in zip(dims, names[id(value)], strict=False):
+            if not dim.HasField("dim_value"):
+                dim.dim_param = name
 
 
 @contextmanager

@@ -1,20 +1,28 @@
 """Measure an artefact against its PyTorch reference, on photo tiles and on random input."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from restora.artifact import Accuracy
+from restora.artifact import Accuracy, Io, Kind
 from restora.errors import NonFiniteOutputError
 from restora.sessions import Session
 from restora.sessions.base import Batch
+from restora_export.facts import NetworkFacts, facts_of
+from restora_export.graph import make_graph
+from restora_export.half import tensor_core_arithmetic
 from restora_export.photo_tiles import load_photo_tiles
+from restora_export.reference import GFPGAN, ParseNet, RetinaFace
+
+Run: TypeAlias = Callable[[Batch], Batch]
 
 PSNR_CAP = 150.0  # what identical pictures are given, since JSON knows no infinity
 _SSIM_WINDOW = 7
@@ -29,76 +37,139 @@ class Case:
     photo: bool
 
 
-def iter_cases(multiple: int) -> Iterator[Case]:
+def iter_cases(facts: NetworkFacts) -> Iterator[Case]:
     """Photo tiles and uniform noise in several sizes and batches, smallest input included.
 
-    multiple  what height and width must be multiples of
+    A network of one fixed side sees the tiles enlarged to it, as it sees small faces.
     """
     tiles = load_photo_tiles().astype(np.float32) / np.float32(255)
+    rng = np.random.default_rng(_SEED)
+    if facts.side is not None:
+        side = (facts.side, facts.side)
+        large = np.stack([cv2.resize(tile, side, interpolation=cv2.INTER_CUBIC) for tile in tiles])
+        large = np.clip(large, 0, 1)
+        for index in range(3):
+            yield Case(large[index : index + 1], photo=True)
+        yield Case(large[3:5], photo=True)
+        yield Case(rng.random((1, *side, 3), dtype=np.float32), photo=False)
+        yield Case(np.zeros((1, *side, 3), np.float32), photo=False)
+        return
+    multiple = facts.size_multiple
     for index in range(len(tiles)):
         yield Case(tiles[index : index + 1], photo=True)
     yield Case(tiles[:3, 8:72, 16:80], photo=True)
     yield Case(tiles[:2, : 8 * multiple, : 12 * multiple], photo=True)
-    rng = np.random.default_rng(_SEED)
     for batch, height, width in ((1, 16, 24), (2, 9, 7), (1, 1, 1)):
         shape = (batch, height * multiple, width * multiple, 3)
         yield Case(rng.random(shape, dtype=np.float32), photo=False)
 
 
-def measure_accuracy(session: Session, network: nn.Module) -> Accuracy:
+def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0) -> Accuracy:
     """Compare `session` with `network` on all cases.
 
-    network  the PyTorch FP32 reference, in eval mode: (batch, 3, height, width) in 0..1
+    network  the PyTorch FP32 reference, in eval mode
+    noise    of a face network: factor on its stored noise
 
     Errors are shares of the value range; PSNR and SSIM are taken over photo tiles only. A batch
-    on which the session puts out NaN or Inf counts all its values as such.
+    on which the session puts out NaN or Inf counts all its values as such. The figures of an FP16
+    artefact are the worse ones of the session's, which may compute in FP32 inside, and of FP16
+    arithmetic as a GPU does it.
     """
-    io = session.info.io
-    largest, nonfinite, tiles = 0.0, 0, 0
-    psnrs: list[float] = []
-    ssims: list[float] = []
-    for case in iter_cases(session.limits.multiple):
-        tiles += 1
-        batch: Batch = _quantise(case.batch) if io == "uint8" else case.batch
-        expected = run_reference(network, batch)
+    info = session.info
+    facts = facts_of(network)
+    runs: list[Run] = [session.run]
+    if info.precision == "fp16":
+        runs.append(_half_run(network, info.io, noise))
+    tally = _Tally(white=255.0 if info.io == "uint8" else 1.0, kind=facts.kind)
+    for case in iter_cases(facts):
+        batch: Batch = _quantise(case.batch) if info.io == "uint8" else case.batch
+        expected = run_reference(network, batch, noise=noise)
+        tally.cases += 1
+        for run in runs:
+            tally.compare(run, batch, expected, photo=case.photo)
+    return tally.accuracy()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums up comparisons. white: the value range; kind: decides what a difference is."""
+
+    white: float
+    kind: Kind
+    cases: int = 0
+    largest: float = 0.0
+    nonfinite: int = 0
+    psnrs: list[float] = field(default_factory=list)
+    ssims: list[float] = field(default_factory=list)
+
+    def compare(self, run: Run, batch: Batch, expected: Batch, *, photo: bool) -> None:
         try:
-            got = session.run(batch)
+            got = run(batch)
         except NonFiniteOutputError:
-            nonfinite += expected.size
-            continue
-        white = 255.0 if io == "uint8" else 1.0
+            self.nonfinite += expected.size
+            return
+        if self.kind == "parser":
+            other = (got != expected).mean(axis=(1, 2, 3))
+            self.largest = max(self.largest, float(other.max()))
+            return
+        white = 1.0 if self.kind == "detector" else self.white
         difference = (got.astype(np.float64) - expected.astype(np.float64)) / white
-        nonfinite += int((~np.isfinite(difference)).sum())
-        largest = max(largest, float(np.abs(np.nan_to_num(difference)).max()))
-        if case.photo:
+        self.nonfinite += int((~np.isfinite(difference)).sum())
+        self.largest = max(self.largest, float(np.abs(np.nan_to_num(difference)).max()))
+        if photo and self.kind != "detector":
             for index in range(len(got)):
-                psnrs.append(psnr_from_difference(difference[index]))
-                ssims.append(_ssim(got[index] / white, expected[index] / white))
-    return Accuracy(
-        max_error=largest,
-        psnr_mean=round(float(np.mean(psnrs)), 2) if psnrs else 0.0,
-        psnr_min=round(min(psnrs), 2) if psnrs else 0.0,
-        ssim_mean=round(float(np.mean(ssims)), 6) if ssims else 0.0,
-        nonfinite=nonfinite,
-        tiles=tiles,
-        reference=f"PyTorch {torch.__version__} FP32",
-    )
+                self.psnrs.append(psnr_from_difference(difference[index]))
+                self.ssims.append(_ssim(got[index] / white, expected[index] / white))
+
+    def accuracy(self) -> Accuracy:
+        psnrs, ssims = self.psnrs or [0.0], self.ssims or [0.0]
+        return Accuracy(
+            max_error=self.largest,
+            psnr_mean=round(float(np.mean(psnrs)), 2),
+            psnr_min=round(min(psnrs), 2),
+            ssim_mean=round(float(np.mean(ssims)), 6),
+            nonfinite=self.nonfinite,
+            tiles=self.cases,
+            reference=f"PyTorch {torch.__version__} FP32",
+        )
 
 
-def run_reference(network: nn.Module, batch: Batch) -> Batch:
-    """The reference's answer in the artefact's own layout and dtype, clipped, rounded to even.
+def run_reference(network: nn.Module, batch: Batch, *, noise: float = 1.0) -> Batch:
+    """The reference's answer in the artefact's own layout and dtype; pictures clipped, rounded.
 
     batch  (batch, height, width, 3), uint8 or float32 in 0..1
     """
-    x = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2)
-    if batch.dtype == np.uint8:
-        x = x.float() / 255
+    x = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).contiguous()
+    unit = x.float() / 255 if batch.dtype == np.uint8 else x
     with torch.inference_mode():
-        y: torch.Tensor = network(x.contiguous()).clamp(0, 1)
-    if batch.dtype == np.uint8:
-        y = (y * 255).round().to(torch.uint8)
+        if isinstance(network, RetinaFace):
+            means = torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
+            rows: Batch = torch.cat(network((unit * 255).flip(1) - means), 2).numpy()
+            return rows
+        if isinstance(network, ParseNet):
+            labels: Batch = network(unit * 2 - 1)[0].argmax(1)[..., None].to(torch.uint8).numpy()
+            return labels
+        face = isinstance(network, GFPGAN)
+        y = (network(unit * 2 - 1, noise) + 1) / 2 if face else network(unit)
+        y = y.clamp(0, 1)
+        if batch.dtype == np.uint8:
+            y = (y * 255).round().to(torch.uint8)
     answer: Batch = y.permute(0, 2, 3, 1).contiguous().numpy()
     return answer
+
+
+def _half_run(network: nn.Module, io: Io, noise: float) -> Run:
+    graph = make_graph(network, io=io, precision="fp16", noise=noise).eval()
+
+    def run(batch: Batch) -> Batch:
+        with tensor_core_arithmetic():
+            picture, means = graph(torch.from_numpy(np.ascontiguousarray(batch)))
+        if not torch.isfinite(means).all():
+            raise NonFiniteOutputError("FP16 arithmetic gives NaN or Inf")
+        answer: Batch = picture.numpy()
+        return answer
+
+    return run
 
 
 def psnr_from_difference(difference: NDArray[np.float64]) -> float:

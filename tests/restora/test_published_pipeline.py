@@ -39,7 +39,7 @@ def session_for(name: str, io: Io) -> OnnxRuntimeCpuSession:
     assert state_sha256(state) == spec["state_sha256"]
     multiple = int(network.size_multiple)  # type: ignore[arg-type]
     scale = int(network.scale)  # type: ignore[arg-type]
-    proto = onnx_from_network(network, scale=scale, multiple=multiple, io=io)
+    proto = onnx_from_network(network, io=io)
     info = make_info(scale=scale, io=io, size_multiple=multiple, accuracy=PASSED)
     return OnnxRuntimeCpuSession(Artifact(info, onnx_bytes(proto, info)))
 

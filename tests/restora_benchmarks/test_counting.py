@@ -25,7 +25,7 @@ def test_a_convolutions_operations_are_counted_by_hand() -> None:
 
 def test_the_published_cost_per_pixel_comes_out() -> None:
     network = SRVGGNetCompact(4, 64, 16).eval()
-    model = onnx_from_network(network, scale=4, multiple=1, io="uint8")
+    model = onnx_from_network(network, io="uint8")
     flops = count_flops(model.SerializeToString(), batch=1, height=16, width=16)
     by_hand = 2 * 9 * (3 * 64 + 16 * 64 * 64 + 64 * 48)
     assert flops / 256 == by_hand

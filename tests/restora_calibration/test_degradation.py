@@ -84,7 +84,7 @@ def test_a_training_pair_shows_the_same_place_twice() -> None:
     rng = np.random.default_rng(0)
     photos = [read_free_photo(TRAINING[0])]
     for _ in range(20):
-        pair = cut_pair(photos, 40, rng)
+        pair = cut_pair(photos, 40, rng, clean_share=0.5)
         degraded, clean = pair.degraded, pair.clean
         assert degraded.shape == (40, 40, 3)
         assert clean.shape == (80, 80, 3)

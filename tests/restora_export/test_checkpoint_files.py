@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from recipe import DATA, fill_network, make_state, network_from_constructor, state_sha256
 from restora.errors import CheckpointError, ChecksumError, MissingModelError, OptionError
-from restora_export.architecture import RRDBSpec, SRVGGSpec, detect_architecture
+from restora_export.architecture import Hints, RRDBSpec, SRVGGSpec, detect_architecture
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
+from restora_export.face_architecture import GFPGANSpec, ParseNetSpec, RetinaFaceSpec
 from restora_export.interpolate import interpolate_checkpoints
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 
@@ -67,13 +68,21 @@ def test_half_precision_and_module_prefixes_are_undone(tiny_state: State, tmp_pa
 def test_the_published_architectures_are_told_from_their_keys(name: str) -> None:
     manifest = MANIFESTS[name]
     state = {key: torch.empty(shape, device="meta") for key, shape, _ in manifest["state_dict"]}
-    spec = detect_architecture(state)
+    bilinear = manifest["architecture"] == "GFPGANBilinear"
+    spec = detect_architecture(state, Hints(resampling="bilinear" if bilinear else "fir"))
     c = manifest["constructor"]
     if manifest["architecture"] == "RRDBNet":
         blocks, growth = c["num_block"], c["num_grow_ch"]
         assert spec == RRDBSpec(c["scale"], c["num_feat"], growth, blocks, 3, 3, 2)
-    else:
+    elif manifest["architecture"] == "SRVGGNetCompact":
         assert spec == SRVGGSpec(c["upscale"], c["num_feat"], c["num_conv"], "prelu", 3, 3)
+    elif manifest["architecture"] == "RetinaFace":
+        assert spec == RetinaFaceSpec()
+    elif manifest["architecture"] == "ParseNet":
+        assert spec == ParseNetSpec(512, 32, 64, 19, 10, (64, 256))
+    else:
+        layout, multiplier = manifest["architecture"], c["channel_multiplier"]
+        assert spec == GFPGANSpec(layout, 512, 512, multiplier, 8, True, 1.0, True)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ def test_leaky_relu_must_be_said_since_files_do_not_tell(tmp_path: Path) -> None
     network = SRVGGNetCompact(2, 8, 2, "leakyrelu").eval()
     path = save(tmp_path / "net.pth", network.state_dict())
     assert load_checkpoint(path).architecture.activation == "relu"  # type: ignore[union-attr]
-    loaded = network_from_checkpoint(load_checkpoint(path, activation="leakyrelu"))
+    loaded = network_from_checkpoint(load_checkpoint(path, hints=Hints(activation="leakyrelu")))
     x = torch.rand(1, 3, 8, 12)
     with torch.inference_mode():
         assert torch.equal(loaded(x), network(x))

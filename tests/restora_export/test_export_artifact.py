@@ -20,7 +20,9 @@ from restora.errors import (
     ModelError,
 )
 from restora.sessions import open_session
+from restora_export.architecture import Hints
 from restora_export.export import export_network
+from restora_export.facts import NetworkFacts
 from restora_export.files import export_file, verify_file
 from restora_export.graph import fold_unshuffle
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
@@ -107,7 +109,7 @@ def test_an_srvgg_network_exports_too(tmp_path: Path) -> None:
     network = fill_network(SRVGGNetCompact(3, 8, 2, "leakyrelu"), 5, "srvgg")
     path = tmp_path / "compact.pth"
     torch.save(network.state_dict(), path)
-    result = export_file(path, tmp_path / "compact.onnx", activation="leakyrelu")
+    result = export_file(path, tmp_path / "compact.onnx", hints=Hints(activation="leakyrelu"))
     assert result.artifact.info.scale == 3
     assert "leakyrelu" in result.artifact.info.architecture
     assert verify_file(tmp_path / "compact.onnx", path)[1].max_error <= 1.001 / 255
@@ -160,7 +162,8 @@ def test_nothing_is_written_when_the_gate_fails(
 ) -> None:
     other = fill_network(RRDBNet(2, 8, 4, 1), 4, "rrdb")
     monkeypatch.setattr(
-        "restora_export.export.measure_accuracy", lambda s, _: measure_accuracy(s, other)
+        "restora_export.export.measure_accuracy",
+        lambda s, _, **options: measure_accuracy(s, other, **options),
     )
     with pytest.raises(AccuracyGateError, match=r"fails its accuracy gate .* max error 0\."):
         export_file(checkpoint, tmp_path / "bad.onnx")
@@ -213,7 +216,7 @@ def test_an_operator_that_opset_17_lacks_is_named() -> None:
 
 
 def test_cases_hold_photos_and_noise_in_several_sizes() -> None:
-    cases = list(iter_cases(2))
+    cases = list(iter_cases(NetworkFacts("upsampler", 2, 2)))
     assert {case.photo for case in cases} == {True, False}
     assert len({case.batch.shape for case in cases}) >= 5
     assert any(case.batch.shape == (1, 2, 2, 3) for case in cases)
@@ -231,10 +234,7 @@ def test_seams_fade_as_tiles_overlap_more(exported: Path) -> None:
 def test_the_same_checkpoint_gives_the_same_bytes() -> None:
     network = tiny_rrdb()
     info = make_info()
-    first, second = (
-        onnx_bytes(onnx_from_network(network, scale=2, multiple=2, io="uint8"), info)
-        for _ in range(2)
-    )
+    first, second = (onnx_bytes(onnx_from_network(network, io="uint8"), info) for _ in range(2))
     assert first == second
     assert isinstance(artifact_from_bytes(first), Artifact)
 
@@ -246,8 +246,6 @@ def test_a_named_export_tells_its_steps() -> None:
         model="tiny",
         architecture="test",
         weights_sha256="0" * 64,
-        scale=2,
-        size_multiple=2,
         report=steps.append,
     )
     assert steps[0].startswith("exporting tiny")

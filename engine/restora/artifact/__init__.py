@@ -1,7 +1,7 @@
 """The artefact: one self-contained ONNX file whose metadata is all that the runtime needs."""
 
 from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
-from restora.artifact.info import Accuracy, ArtifactInfo, Io, Precision
+from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision
 from restora.artifact.load import Artifact, artifact_from_bytes, read_artifact
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Artifact",
     "ArtifactInfo",
     "Io",
+    "Kind",
     "Precision",
     "artifact_from_bytes",
     "check_accuracy",

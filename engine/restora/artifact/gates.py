@@ -26,7 +26,17 @@ ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
 }
 
 
+# box and landmark offsets are of the order of 1, probabilities at most 1
+DETECTOR_GATE = AccuracyGate(max_error=1e-4)
+# share of pixels: where two labels score alike, rounding decides
+PARSER_GATE = AccuracyGate(max_error=0.002)
+
+
 def find_gate(info: ArtifactInfo) -> AccuracyGate:
+    if info.kind == "detector":
+        return DETECTOR_GATE
+    if info.kind == "parser":
+        return PARSER_GATE
     return ACCURACY_GATES[info.precision, info.io]
 
 

@@ -8,6 +8,7 @@ from restora.errors import ArtifactError
 
 Io = Literal["uint8", "float32"]
 Precision = Literal["fp32", "fp16", "int8"]
+Kind = Literal["upsampler", "face", "detector", "parser"]
 
 METADATA_KEY = "restora"
 FORMAT = 1
@@ -17,7 +18,8 @@ FORMAT = 1
 class Accuracy:
     """Distance from the PyTorch FP32 reference, measured when the artefact was made.
 
-    max_error    largest absolute difference, as a share of the value range (1/255 = one level)
+    max_error    largest absolute difference, as a share of the value range (1/255 = one level);
+                 of a parser, the largest share of a picture's pixels with another label
     psnr_mean    dB over all photo tiles, capped at 150 for identical pictures
     psnr_min     dB of the worst photo tile
     ssim_mean    structural similarity over all photo tiles
@@ -37,15 +39,19 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactInfo:
-    """Facts about one artefact. Pictures go in and out as NHWC RGB.
+    """Facts about one artefact. Pictures go in as NHWC RGB.
 
     model           name in the model table, or the checkpoint's own name
-    kind            what stage it serves
+    kind            what stage it serves. "upsampler" and "face" put out pictures, NHWC RGB;
+                    "detector" (batch, anchors, 16) float32: 4 box offsets, 2 probabilities, 10
+                    landmark offsets; "parser" (batch, side, side, 1) uint8 labels
     architecture    network and hyper-parameters, for people
     scale           output side / input side
     precision       type of the arithmetic in the graph
     io              dtype of input and output: uint8 in 0..255 or float32 in 0..1
     size_multiple   height and width of the input must be multiples of this
+    side            the only height and width it takes; None: any
+    noise           of a face network: factor on the noise that its weights hold; 1 as published
     overlap_px      overlap of tiles, in input pixels, at which seams pass the 50 dB gate
     weights_sha256  of the checkpoint file it was made from
     exporter        "restora 0.1.0, torch 2.13.0"
@@ -53,7 +59,7 @@ class ArtifactInfo:
     """
 
     model: str
-    kind: Literal["upsampler"]
+    kind: Kind
     architecture: str
     scale: int
     precision: Precision
@@ -63,6 +69,8 @@ class ArtifactInfo:
     weights_sha256: str
     exporter: str
     accuracy: Accuracy | None = None
+    side: int | None = None
+    noise: float = 1.0
     layout: Literal["NHWC"] = "NHWC"
     colour: Literal["RGB"] = "RGB"
     format: int = FORMAT
@@ -103,7 +111,7 @@ def _known(values: dict[str, Any], of: type) -> dict[str, Any]:
 
 def _check_values(info: ArtifactInfo) -> None:
     choices = {
-        "kind": ("upsampler",),
+        "kind": get_args(Kind),
         "precision": get_args(Precision),
         "io": get_args(Io),
         "layout": ("NHWC",),
@@ -117,3 +125,5 @@ def _check_values(info: ArtifactInfo) -> None:
         value = getattr(info, name)
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if info.side is not None and (not isinstance(info.side, int) or info.side < 1):
+        raise ValueError(f"side must be null or a whole number of at least 1, got {info.side!r}")

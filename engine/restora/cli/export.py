@@ -14,7 +14,11 @@ from restora.errors import MissingBackendError, OptionError
 @reports_errors
 def export_model(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A .pth or .safetensors file: RRDBNet or SRVGGNetCompact.")
+        Path,
+        typer.Argument(
+            help="A .pth or .safetensors file: RRDBNet, SRVGGNetCompact, GFP-GAN, RetinaFace or "
+            "ParseNet."
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -24,6 +28,16 @@ def export_model(
         Literal["uint8", "float32"],
         typer.Option(help="Pictures in and out: uint8, or float32 for 16-bit pictures."),
     ] = "uint8",
+    precision: Annotated[
+        Literal["fp32", "fp16"],
+        typer.Option(help="Of the arithmetic; fp16 is for GPUs, and only for what makes pictures."),
+    ] = "fp32",
+    noise: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Of a GFP-GAN: strength of its stored noise; 1 as published."
+        ),
+    ] = 1.0,
     name: Annotated[
         str | None,
         typer.Option(help="Name that the artefact carries. Default: the checkpoint's."),
@@ -39,28 +53,38 @@ def export_model(
         Literal["relu", "leakyrelu"],
         typer.Option(help="Of an SRVGGNetCompact whose file holds no slopes to tell by."),
     ] = "relu",
+    resampling: Annotated[
+        Literal["fir", "bilinear"],
+        typer.Option(help="Of a GFP-GAN with equalised learning rates: GFPGANv1 or Bilinear."),
+    ] = "fir",
 ) -> None:
     """Export a checkpoint to ONNX and prove it equal to its PyTorch reference.
 
     The file is written only if it passes its accuracy gate; the figures travel in its metadata.
     """
     export = import_export()
-    target = output or checkpoint.with_suffix(".onnx" if io == "uint8" else ".float32.onnx")
+    ending = ("" if precision == "fp32" else f".{precision}") + ("" if io == "uint8" else f".{io}")
+    target = output or checkpoint.with_suffix(f"{ending}.onnx")
     result = export.export_file(
         checkpoint,
         target,
         name=name,
         io=io,
+        precision=precision,
+        noise=noise,
         blend=parse_blend(blend),
-        activation=activation,
+        hints=export.Hints(activation=activation, resampling=resampling),
         report=print_note,
     )
-    figures = result.artifact.info.accuracy
+    info = result.artifact.info
+    figures = info.accuracy
     assert figures is not None
-    print_note(
-        f"{target}: max error {figures.max_error:.2g} of range, PSNR {figures.psnr_mean:.1f} dB "
-        f"mean, {figures.psnr_min:.1f} min; tiles overlap {result.artifact.info.overlap_px} px"
-    )
+    words = [f"max error {figures.max_error:.2g} of range"]
+    if info.kind in ("upsampler", "face"):
+        words.append(f"PSNR {figures.psnr_mean:.1f} dB mean, {figures.psnr_min:.1f} min")
+    if info.kind == "upsampler":
+        words.append(f"tiles overlap {info.overlap_px} px")
+    print_note(f"{target}: {'; '.join(words)}")
 
 
 def import_export() -> ModuleType:

@@ -17,13 +17,18 @@ class SizeLimits:
     """Sizes of input that a session takes.
 
     multiple     height and width must be multiples of this
-    fixed_tile   the only side length that it takes; None: any
+    fixed_tile   the only height and width that it takes; None: any
     max_batch    most pictures in one call; None: any
     """
 
     multiple: int = 1
     fixed_tile: int | None = None
     max_batch: int | None = None
+
+
+def limits_of(info: ArtifactInfo) -> SizeLimits:
+    """What the artefact itself asks for; a runtime may narrow it."""
+    return SizeLimits(multiple=info.size_multiple, fixed_tile=info.side)
 
 
 class Session(Protocol):
@@ -36,11 +41,12 @@ class Session(Protocol):
     def limits(self) -> SizeLimits: ...
 
     def run(self, batch: Batch) -> Batch:
-        """Map a batch of pictures to a batch of restored pictures.
+        """Map a batch of pictures to a batch of results.
 
         batch  (batch, height, width, 3) RGB in the artefact's io dtype
 
-        Returns (batch, scale * height, scale * width, 3), same dtype.
+        Returns, of an upsampler or a face network, (batch, scale * height, scale * width, 3), same
+        dtype; of other kinds, what ArtifactInfo says.
         Raises ShapeError for a batch that the session does not take, NonFiniteOutputError if the
         network put out NaN or Inf, SessionError if the runtime failed.
         """

@@ -9,7 +9,7 @@ import onnxruntime
 
 from restora.artifact import Artifact, ArtifactInfo
 from restora.errors import SessionError
-from restora.sessions.base import Batch, SizeLimits, check_batch, check_finite
+from restora.sessions.base import Batch, SizeLimits, check_batch, check_finite, limits_of
 from restora.sessions.cores import count_allowed_cores
 from restora.sessions.options import CpuOptions
 
@@ -24,7 +24,7 @@ class OnnxRuntimeCpuSession:
 
     def __init__(self, artifact: Artifact, options: CpuOptions | None = None) -> None:
         self._info = artifact.info
-        self._limits = SizeLimits(multiple=artifact.info.size_multiple)
+        self._limits = limits_of(artifact.info)
         self.options = options or CpuOptions()
         self.threads = self.options.threads or count_allowed_cores()
         started = time.perf_counter()

@@ -1,8 +1,9 @@
 """Layers with an equalised learning rate and FIR resampling, as StyleGAN2 trains them.
 
-Weights are stored at unit variance and scaled by 1 / sqrt(fan in) at run time (Karras et al.,
-arXiv:1710.10196, section 4.1). Activations are leaky ReLU 0.2 after adding a bias, times sqrt 2.
-FIR smoothing by (1, 3, 3, 1) keeps what is doubled or halved free of aliasing (arXiv:1912.04958).
+Weights are stored at unit variance and scaled by a gain, 1 / sqrt(fan in), at run time (Karras et
+al., arXiv:1710.10196, section 4.1); `fold_gains` does that once and for all. Activations are leaky
+ReLU 0.2 after adding a bias, times sqrt 2. FIR smoothing by (1, 3, 3, 1) keeps what is doubled or
+halved free of aliasing (arXiv:1912.04958).
 """
 
 import math
@@ -14,6 +15,20 @@ from torch.nn import functional as F
 LEAKY_SLOPE = 0.2
 SQRT2 = math.sqrt(2)
 _FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
+
+
+def scaled(parameter: Tensor, gain: float) -> Tensor:
+    return parameter if gain == 1 else parameter * gain
+
+
+def fold_gains(network: nn.Module) -> None:
+    """Multiply all gains into the weights, in place; the function stays the same."""
+    with torch.no_grad():
+        for module in network.modules():
+            for parameter, gain in (("weight", "gain"), ("bias", "bias_gain")):
+                if hasattr(module, gain):
+                    getattr(module, parameter).mul_(getattr(module, gain))
+                    setattr(module, gain, 1.0)
 
 
 class ScaledLeakyReLU(nn.Module):
@@ -38,12 +53,12 @@ class EqualLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(features_out, features_in) / rate)
         self.bias = nn.Parameter(torch.zeros(features_out))
-        self.rate = rate
+        self.gain = rate / math.sqrt(features_in)
+        self.bias_gain = rate
         self.activated = activated
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.rate / math.sqrt(self.weight.shape[1])
-        x = F.linear(x, self.weight * scale, self.bias * self.rate)
+        x = F.linear(x, scaled(self.weight, self.gain), scaled(self.bias, self.bias_gain))
         return F.leaky_relu(x, LEAKY_SLOPE) * SQRT2 if self.activated else x
 
 
@@ -56,12 +71,13 @@ class EqualConv2d(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
+        self.gain = 1 / math.sqrt(channels_in * kernel**2)
         self.stride = stride
         self.padding = kernel // 2 if stride == 1 else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = 1 / math.sqrt(self.weight[0].numel())
-        return F.conv2d(x, self.weight * scale, self.bias, self.stride, self.padding)
+        weight = scaled(self.weight, self.gain)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
 class Smooth(nn.Module):

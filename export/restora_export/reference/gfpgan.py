@@ -20,6 +20,7 @@ from restora_export.reference.equalized import (
     Smooth,
     double_bilinear,
     halve_bilinear,
+    scaled,
 )
 from restora_export.reference.stylegan2 import (
     BILINEAR,
@@ -61,10 +62,11 @@ class EqualDoubling(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, active: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel, kernel))
+        self.gain = 1 / math.sqrt(channels_in * kernel**2)
         self.activation = ScaledLeakyReLU(channels_out) if active else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight / math.sqrt(self.weight[0].numel())
+        weight = scaled(self.weight, self.gain)
         x = F.conv2d(double_bilinear(x), weight, padding=weight.shape[-1] // 2)
         activated: Tensor = self.activation(x)
         return activated
@@ -166,38 +168,46 @@ class GFPGAN(nn.Module):
 
     def remove_degradation(self, x: Tensor) -> tuple[Tensor, list[Condition], list[Tensor]]:
         """Style codes, conditions from the coarsest on, and the features they are made of."""
+        deepest, skips = self.encode(x)
+        features = self.decode(deepest, skips)
+        return self.make_styles(deepest), self.make_conditions(features), features
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The deepest features and those on the way down, coarsest first."""
         feature = self._activate(self.conv_body_first(x))
         skips: list[Tensor] = []
         for down in self.conv_body_down:
             feature = down(feature)
             skips.insert(0, feature)
-        feature = self._activate(self.final_conv(feature))
-        code = self.final_linear(feature.flatten(1))
+        return self._activate(self.final_conv(feature)), skips
+
+    def decode(self, feature: Tensor, skips: list[Tensor]) -> list[Tensor]:
+        """Features on the way up, coarsest first."""
         features: list[Tensor] = []
         for up, skip in zip(self.conv_body_up, skips, strict=True):
             feature = up(feature + skip)
             features.append(feature)
-        conditions = [
-            (scale(feature), shift(feature))
-            for scale, shift, feature in zip(
-                self.condition_scale, self.condition_shift, features, strict=True
-            )
-        ]
-        return self._spread_code(code), conditions, features
+        return features
 
-    def intermediate_pictures(self, features: list[Tensor]) -> list[Tensor]:
-        """What the U-Net alone makes of the face, at each resolution."""
-        return [to_rgb(feature) for to_rgb, feature in zip(self.toRGB, features, strict=True)]
+    def make_conditions(self, features: list[Tensor]) -> list[Condition]:
+        triples = zip(self.condition_scale, self.condition_shift, features, strict=True)
+        return [(scale(feature), shift(feature)) for scale, shift, feature in triples]
 
-    def _spread_code(self, code: Tensor) -> Tensor:
+    def make_styles(self, deepest: Tensor) -> Tensor:
         """(batch, codes, style_features)"""
+        code = self.final_linear(deepest.flatten(1))
         if self.different_w:
             code = code.view(code.shape[0], self.codes, self.style_features)
         if not self.is_latent:
             code = self.stylegan_decoder.style_mlp(code)
         if not self.different_w:
             code = code.unsqueeze(1).expand(-1, self.codes, -1)
-        return code
+        styles: Tensor = code
+        return styles
+
+    def intermediate_pictures(self, features: list[Tensor]) -> list[Tensor]:
+        """What the U-Net alone makes of the face, at each resolution."""
+        return [to_rgb(feature) for to_rgb, feature in zip(self.toRGB, features, strict=True)]
 
     def _activate(self, x: Tensor) -> Tensor:
         """Behind a plain convolution; an equalised one brings its own."""

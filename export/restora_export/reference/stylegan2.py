@@ -21,6 +21,7 @@ from restora_export.reference.equalized import (
     Smooth,
     double_bilinear,
     double_fir,
+    scaled,
 )
 
 Condition = tuple[Tensor, Tensor]  # scale and shift maps of one resolution
@@ -76,7 +77,7 @@ class ModulatedConv2d(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         factor = self.modulation(style).view(batch, 1, channels, 1, 1)
-        weight = self.weight * self.gain * factor
+        weight = scaled(self.weight, self.gain) * factor
         if self.demodulate:
             norm = torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + _EPSILON)
             weight = weight * norm
