@@ -17,7 +17,7 @@ PACKAGES = {
     "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
 }
 # each room may import the rooms before it; stages do not import each other
-ROOMS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions", "upsample")
+ROOMS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions", "upsample", "faces")
 ORDER = (*ROOMS, "pipeline", "cli")
 INDEPENDENT = {"image": {"tiling", "models"}, "tiling": {"image", "models"}}
 RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "openvino", "torch", "onnx"}

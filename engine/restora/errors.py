@@ -20,6 +20,7 @@ RestoraError
         CheckpointError
         ArtifactError
             AccuracyGateError
+    FaceError                  a face cannot be found, aligned or restored
     MissingBackendError        a package that this needs is not installed
     SessionError               the runtime failed on an input
         NonFiniteOutputError
@@ -62,6 +63,10 @@ class ImageTooLargeError(ImageError):
 
 class AnimatedImageError(ImageError):
     """The file holds several frames or pages."""
+
+
+class FaceError(RestoraError, ValueError):
+    """A face, or a photo's faces, cannot be found, aligned or restored."""
 
 
 class OutputError(RestoraError, OSError):

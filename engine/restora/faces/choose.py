@@ -1,0 +1,29 @@
+"""Which of the found faces are restored, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from restora.faces.face import Face
+
+EYE_DISTANCE_PX = 5.0
+
+
+def reject_small(face: Face, threshold_px: float) -> str | None:
+    """Why a face is too small, or None. Equal is large enough, as published."""
+    if face.eye_distance_px < threshold_px:
+        return (
+            f"its eyes are {face.eye_distance_px:.1f} pixels apart, the threshold is "
+            f"{threshold_px:g} (--eye-dist-threshold)"
+        )
+    return None
+
+
+def find_centre_face(faces: Sequence[Face], *, width: int, height: int) -> int:
+    """Index of the face whose box has its centre nearest to the photo's; the first of equals."""
+
+    def distance(face: Face) -> float:
+        left, top, right, bottom = face.box
+        return float(((left + right - width) / 2) ** 2 + ((top + bottom - height) / 2) ** 2)
+
+    return min(range(len(faces)), key=lambda index: distance(faces[index]))

@@ -1,0 +1,59 @@
+"""The mask of what belongs to a face, from a parser's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.errors import OptionError
+from restora.image.photo import Pixels
+from restora.sessions.base import Session
+
+Mask = NDArray[np.float64]
+
+# labels that are pasted: skin, brows, eyes, glasses, ears, nose, mouth, lips, and hair (13) and
+# necklace (15); not background (0), neck (14, 16), cloth (17) or hat (18) - as published
+_PASTED = np.zeros(256, np.uint8)
+_PASTED[[*range(1, 14), 15]] = 255
+_BLUR_KERNEL, _BLUR_SIGMA, _BLURS = 101, 11, 2
+_CLEARED_EDGE = 10
+
+
+class FaceParser:
+    """Labels restored faces with an artefact of kind "parser", one by one."""
+
+    def __init__(self, session: Session) -> None:
+        if session.info.kind != "parser":
+            raise OptionError(f"{session.info.model} is a {session.info.kind}, not a parser")
+        self.session = session
+
+    def make_masks(self, faces: Sequence[Pixels]) -> list[Mask]:
+        """Soft masks, 0..1, (side, side), of aligned faces of that side."""
+        parsed_side = self.session.info.side
+        assert parsed_side is not None
+        masks = []
+        for face in faces:
+            side = face.shape[0]
+            seen = face if face.dtype == np.uint8 else face // 257
+            sized = np.asarray(cv2.resize(seen, (parsed_side, parsed_side)), np.uint8)
+            labels = self.session.run(sized[None])[0, ..., 0]
+            mask = mask_from_labels(labels.astype(np.uint8))
+            masks.append(np.asarray(cv2.resize(mask, (side, side)), np.float64))
+        return masks
+
+    def close(self) -> None:
+        self.session.close()
+
+
+def mask_from_labels(labels: NDArray[np.uint8]) -> Mask:
+    """Soft mask, 0..1, of the pasted labels: blurred, and clear of the crop's edge."""
+    mask: Mask = _PASTED[labels].astype(np.float64)
+    for _ in range(_BLURS):
+        blurred = cv2.GaussianBlur(mask, (_BLUR_KERNEL, _BLUR_KERNEL), _BLUR_SIGMA)
+        mask = np.asarray(blurred, np.float64)
+    edge = _CLEARED_EDGE
+    mask[:edge] = mask[-edge:] = mask[:, :edge] = mask[:, -edge:] = 0
+    return np.asarray(mask / 255, np.float64)

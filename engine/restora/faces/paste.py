@@ -1,0 +1,104 @@
+"""Put restored faces back into the enlarged photo, without a visible border."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.errors import ShapeError
+from restora.image.photo import Pixels
+
+Rounding = Literal["nearest", "down"]
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # as OpenCV's RGB2GRAY
+
+
+def paste_face(
+    canvas: Pixels,
+    face: Pixels,
+    matrix: NDArray[np.float64],
+    *,
+    upscale: float,
+    mask: NDArray[np.float64] | None = None,
+    rounding: Rounding = "nearest",
+) -> None:
+    """Blend one face into `canvas`, in place.
+
+    canvas    the photo enlarged `upscale` times: RGB or grey, uint8 or uint16; a grey one takes
+              the face's luma
+    face      RGB, (side, side, 3), dtype of the canvas
+    matrix    (2, 3), from pixels of the photo before it was enlarged to face pixels
+    mask      (side, side) in 0..1; None: the whole crop, eroded and blurred towards its border
+    rounding  "down" is the published script's
+
+    The geometry is the published script's, its half-pixel shift for upscale > 1 included; only the
+    part of the canvas that the face covers is touched.
+    """
+    side = face.shape[0]
+    if face.shape != (side, side, 3) or face.dtype != canvas.dtype:
+        raise ShapeError(
+            f"the face must be {canvas.dtype} of shape (side, side, 3), "
+            f"got {face.dtype} of shape {face.shape}"
+        )
+    inverse = inverse_matrix(matrix, upscale)
+    left, top, right, bottom = _covered_region(inverse, side, canvas.shape[1], canvas.shape[0])
+    if right <= left or bottom <= top:
+        return
+    inverse[:, 2] -= (left, top)
+    size = (right - left, bottom - top)
+    warped = cv2.warpAffine(face, inverse, size, flags=cv2.INTER_LINEAR).astype(np.float32)
+    if mask is None:
+        field = cv2.warpAffine(np.ones((side, side), np.float32), inverse, size)
+        inner = _erode(np.asarray(field, np.float32), int(2 * upscale))
+        warped *= inner[..., None]
+        soft: NDArray[np.floating] = soften_mask(inner)
+    else:
+        soft = np.asarray(cv2.warpAffine(mask, inverse, size))
+    region = canvas[top:bottom, left:right]
+    if canvas.ndim == 2:
+        warped = warped @ _LUMA
+    else:
+        soft = soft[..., None]
+    blended = soft * warped + (1 - soft) * region
+    if rounding == "nearest":
+        blended = np.rint(blended)
+    region[...] = np.clip(blended, 0, np.iinfo(canvas.dtype).max)
+
+
+def inverse_matrix(matrix: NDArray[np.float64], upscale: float) -> NDArray[np.float64]:
+    """(2, 3), from face pixels to pixels of the enlarged photo."""
+    inverse = np.asarray(cv2.invertAffineTransform(matrix), np.float64) * upscale
+    if upscale > 1:
+        inverse[:, 2] += 0.5 * upscale
+    return inverse
+
+
+def soften_mask(inner: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Erode and blur a mask by a twentieth of the face's side."""
+    edge = int(math.sqrt(float(inner.sum(dtype=np.float64)))) // 20
+    eroded = _erode(inner, 2 * edge)
+    kernel = 2 * edge + 1
+    return np.asarray(cv2.GaussianBlur(eroded, (kernel, kernel), 0), np.float32)
+
+
+def _erode(mask: NDArray[np.float32], kernel: int) -> NDArray[np.float32]:
+    kernel = kernel or 3  # what OpenCV makes of an empty one
+    return np.asarray(cv2.erode(mask, np.ones((kernel, kernel), np.uint8)), np.float32)
+
+
+def _covered_region(
+    inverse: NDArray[np.float64], side: int, width: int, height: int
+) -> tuple[int, int, int, int]:
+    """The part of the canvas that erosion, blur and the face itself can touch or look at."""
+    corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ inverse.T
+    reach = 4 + 0.15 * math.hypot(*inverse[:, 0]) * side
+    low, high = corners.min(0) - reach, corners.max(0) + reach
+    return (
+        max(0, math.floor(min(low[0], width))),
+        max(0, math.floor(min(low[1], height))),
+        min(width, math.ceil(max(high[0], 0))),
+        min(height, math.ceil(max(high[1], 0))),
+    )
