@@ -18,7 +18,7 @@ PACKAGES = {
 }
 # each room may import the rooms before it; stages do not import each other
 ROOMS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions", "upsample", "faces")
-ORDER = (*ROOMS, "pipeline", "cli")
+ORDER = (*ROOMS, "joint", "pipeline", "cli")
 INDEPENDENT = {"image": {"tiling", "models"}, "tiling": {"image", "models"}}
 RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "openvino", "torch", "onnx"}
 

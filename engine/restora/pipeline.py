@@ -5,25 +5,33 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from restora.artifact import Io
-from restora.errors import ImageTooLargeError, MissingModelError, OptionError
+from restora.errors import (
+    FaceError,
+    ImageTooLargeError,
+    MissingModelError,
+    NonFiniteOutputError,
+    OptionError,
+    SessionError,
+)
 from restora.image.photo import Photo, Pixels
-from restora.models import DEFAULT_MODEL, find_artifact
+from restora.joint import FaceOptions, FaceOutcome, FaceStage, open_faces
+from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
 from restora.sessions import CpuOptions, Session, open_session
 from restora.tiling import Blend, Progress, Tiling
-from restora.upsample import AlphaMethod, ResizeMethod, Upsampler
+from restora.upsample import AlphaMethod, ResizeMethod, Upsampler, enlarge_plainly
 
 logger = logging.getLogger(__name__)
 
 AUTO_TILE = 256
 DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
+PLAIN_SCALE = 2  # of a Restorer without an upsampler, as the published face script's
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +79,40 @@ class RestoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """One finished photo: the result, the model that made it and how long that took."""
+    """One finished photo.
+
+    model       that enlarged it; "none" for interpolation
+    face_model  that restored faces; None if faces were not asked for
+    scale       output side / input side
+    elapsed_s   of everything; seconds: of each stage
+    faces       what became of each face that was found, best score first
+    face_error  why no face could be looked for, if the detector failed
+    """
 
     photo: Photo
     model: str
     scale: float
     elapsed_s: float
+    seconds: dict[str, float] = field(default_factory=dict)
+    faces: tuple[FaceOutcome, ...] = ()
+    face_error: str | None = None
+    face_model: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all faces that should be restored were."""
+        return self.face_error is None and all(f.status != "failed" for f in self.faces)
 
 
 class Restorer:
-    """Restore photos with one model. Safe to call from several threads.
+    """Restore photos with one model, and their faces with another. Safe to call from several
+    threads.
 
-    model    a name of the model table, or the path of an .onnx artefact
+    model    a name of the model table, or the path of an .onnx artefact; None: photos are
+             enlarged by interpolation (Lanczos, twice unless told), for faces only
     options  RestoreOptions; None for the defaults
-    find     where the model's artefact for "uint8" or "float32" pictures lies; by default beside
+    faces    FaceOptions to restore faces too; None: they are enlarged like all else
+    find     where a model's artefact for "uint8" or "float32" pictures lies; by default beside
              the given path, in the package or in the model folder. The float32 one is opened
              when the first 16-bit photo comes.
 
@@ -94,25 +122,33 @@ class Restorer:
 
     def __init__(
         self,
-        model: str | Path = DEFAULT_MODEL,
+        model: str | Path | None = DEFAULT_MODEL,
         *,
         options: RestoreOptions | None = None,
-        find: Callable[[Io], Path] | None = None,
+        faces: FaceOptions | None = None,
+        find: FindArtifact = find_artifact,
     ) -> None:
         self.options = options or RestoreOptions()
-        self._find = find or (lambda io: find_artifact(model, io))
+        self._model = model
+        self._find = find
         self._upsamplers: dict[Io, Upsampler] = {}
         self._opening = threading.Lock()
-        self._upsampler("uint8")
+        if model is not None:
+            self._upsampler("uint8")
+        self.faces: FaceStage | None = None
+        if faces is not None:
+            self.faces, self._close_faces = open_faces(
+                faces, find=find, open_session=self._open_session
+            )
 
     @property
     def model(self) -> str:
-        return self._upsampler("uint8").session.info.model
+        return "none" if self._model is None else self._upsampler("uint8").session.info.model
 
     @property
     def scale(self) -> int:
         """The network's own enlargement."""
-        return self._upsampler("uint8").scale
+        return PLAIN_SCALE if self._model is None else self._upsampler("uint8").scale
 
     def restore(
         self,
@@ -134,11 +170,41 @@ class Restorer:
         started = time.perf_counter()
         scale = float(self.scale if outscale is None else outscale)
         self._check_output_size(photo, scale)
-        io: Io = "float32" if photo.pixels.dtype == np.uint16 else "uint8"
-        upsampler = self._upsampler(io)
-        result = upsampler.upsample(photo, outscale=outscale, progress=progress)
+        result = self._enlarge(photo, scale, progress)
+        seconds = {"upsample": time.perf_counter() - started}
+        restoration = Restoration(result, self.model, scale, 0.0, seconds)
+        if self.faces is not None:
+            restoration = _with_faces(restoration, self.faces, photo)
+        return replace(restoration, elapsed_s=time.perf_counter() - started)
+
+    def restore_aligned(self, photo: Photo | Pixels) -> Restoration:
+        """Restore a photo that is one aligned face: the result has the face network's side.
+
+        Raises OptionError if this Restorer was made without `faces`, and what the network raises.
+        """
+        if self.faces is None:
+            raise OptionError("restoring aligned faces needs Restorer(..., faces=FaceOptions())")
+        if not isinstance(photo, Photo):
+            photo = Photo(np.asarray(photo))
+        started = time.perf_counter()
+        outcome = self.faces.restore_aligned(photo)
+        assert outcome.restored is not None
+        result = Photo(outcome.restored, metadata=photo.metadata, format=photo.format)
         elapsed_s = time.perf_counter() - started
-        return Restoration(result, upsampler.session.info.model, scale, elapsed_s)
+        return Restoration(
+            result,
+            self.faces.model,
+            result.width / photo.width,
+            elapsed_s,
+            faces=(outcome,),
+            face_model=self.faces.model,
+        )
+
+    def _enlarge(self, photo: Photo, scale: float, progress: Progress | None) -> Photo:
+        if self._model is None:
+            return enlarge_plainly(photo, scale)
+        io: Io = "float32" if photo.pixels.dtype == np.uint16 else "uint8"
+        return self._upsampler(io).upsample(photo, outscale=scale, progress=progress)
 
     def close(self) -> None:
         """Free the sessions."""
@@ -146,6 +212,8 @@ class Restorer:
             for upsampler in self._upsamplers.values():
                 upsampler.session.close()
             self._upsamplers.clear()
+            if self.faces is not None:
+                self._close_faces()
 
     def __enter__(self) -> Restorer:
         return self
@@ -165,7 +233,8 @@ class Restorer:
             return self._upsamplers[io]
 
     def _open(self, io: Io) -> Upsampler:
-        session = open_session(self._find(io), options=CpuOptions(threads=self.options.threads))
+        assert self._model is not None
+        session = self._open_session(self._find(self._model, io, "upsampler"))
         if session.info.io != io:
             raise MissingModelError(
                 f"an artefact for {io} pictures is needed, {session.info.model}'s takes "
@@ -179,6 +248,9 @@ class Restorer:
             pre_pad=self.options.pre_pad,
         )
 
+    def _open_session(self, path: Path) -> Session:
+        return open_session(path, options=CpuOptions(threads=self.options.threads))
+
     def _check_output_size(self, photo: Photo, scale: float) -> None:
         # the network's own output is held in memory too, whatever the final size
         pixels = photo.width * photo.height * max(scale, self.scale) ** 2
@@ -188,3 +260,18 @@ class Restorer:
                 f"{pixels / 1e6:.0f} MP, the limit is {self.options.max_output_pixels / 1e6:.0f}: "
                 "raise it with max_output_pixels (--max-output-pixels)"
             )
+
+
+def _with_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Restoration:
+    """Paste the restored faces; if the detector fails, say so and leave the photo as it is."""
+    try:
+        result = stage.restore_faces(photo, restoration.photo, upscale=restoration.scale)
+    except (FaceError, NonFiniteOutputError, SessionError) as error:
+        logger.warning("no faces were restored: %s", error)
+        return replace(restoration, face_error=str(error), face_model=stage.model)
+    return replace(
+        restoration,
+        faces=result.faces,
+        seconds={**restoration.seconds, **result.seconds},
+        face_model=stage.model,
+    )

@@ -131,6 +131,17 @@ class Upsampler:
         return np.asarray(cv2.resize(pixels, size, interpolation=method), pixels.dtype)
 
 
+def enlarge_plainly(photo: Photo, outscale: float) -> Photo:
+    """Resize by Lanczos interpolation, without a network; as it is if outscale is 1."""
+    size = _scaled_size(photo, outscale)
+
+    def resize(pixels: Pixels) -> Pixels:
+        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LANCZOS4), pixels.dtype)
+
+    alpha = None if photo.alpha is None else resize(photo.alpha)
+    return replace(photo, pixels=resize(photo.pixels), alpha=alpha)
+
+
 def _scaled_size(photo: Photo, outscale: float) -> tuple[int, int]:
     """(width, height), cut to whole pixels as the published script does."""
     shortest = min(photo.width, photo.height)

@@ -1,17 +1,21 @@
 """Restore many files: the next one is decoded and the last one encoded while the network runs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from restora.cli.exits import ExitCode, exit_code_of
 from restora.cli.jobs import Job, prepare_folder
 from restora.errors import DiskFullError, RestoraError
 from restora.image import Photo, PixelLimits, make_comparison, read_photo, write_photo
-from restora.pipeline import Restorer
+from restora.joint import FaceOutcome
+from restora.pipeline import Restoration, Restorer
 
 Status = Literal["restored", "skipped", "failed", "planned"]
 FileProgress = Callable[[Job, int, int], None]
@@ -33,6 +37,14 @@ class Outcome:
     output_size: tuple[int, int] | None = None
     model: str | None = None
     seconds: float | None = None
+    faces: tuple[dict[str, Any], ...] | None = None
+    face_error: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the photo is done and none of its faces failed."""
+        faces_done = all(face["status"] != "failed" for face in self.faces or ())
+        return self.status != "failed" and self.face_error is None and faces_done
 
     def as_row(self) -> dict[str, Any]:
         row = {key: value for key, value in asdict(self).items() if value is not None}
@@ -42,12 +54,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """How results are written. root: the folder that nothing may leave."""
+    """How results are written. root: the folder that nothing may leave; suffix: of the files of
+    restored faces."""
 
     root: Path
     quality: int = 95
     strip_metadata: bool = False
     compare: bool = False
+    save_faces: bool = False
+    suffix: str = ""
 
 
 def run_jobs(
@@ -59,9 +74,11 @@ def run_jobs(
     writing: WriteOptions,
     stop_at_error: bool,
     progress: FileProgress,
+    aligned: bool = False,
 ) -> Iterator[Outcome]:
     """Yield one outcome per job, in the order in which they finish.
 
+    aligned   photos are aligned faces
     progress  called with (job, output pixels done, output pixels in all) while a file is restored
 
     A full disk ends the run: what is not done yet is yielded as failed.
@@ -86,7 +103,22 @@ def run_jobs(
             decoded = (
                 decoder.submit(read_photo, following.source, limits=limits) if following else None
             )
-            outcome = _restore(job, current, restorer, outscale, progress, writing, encoder, writes)
+            started = time.perf_counter()
+            try:
+                photo = current.result()
+                prepare_folder(job.target, writing.root)
+                result = (
+                    restorer.restore_aligned(photo)
+                    if aligned
+                    else restorer.restore(photo, outscale=outscale, progress=partial(progress, job))
+                )
+                outcome = None
+            except RestoraError as error:
+                outcome = failed(job, error)
+            except MemoryError:
+                outcome = failed(job, RestoraError("not enough memory: try a smaller --tile"))
+            else:
+                writes.append(encoder.submit(_write, job, photo, result, started, writing))
             finished = [] if outcome is None else [outcome]
             while writes and (len(writes) > _WRITES_BEHIND or writes[0].done() or not following):
                 finished.append(writes.pop(0).result())
@@ -100,52 +132,16 @@ def run_jobs(
             yield write.result()
 
 
-def _restore(
-    job: Job,
-    decoded: Future[Photo],
-    restorer: Restorer,
-    outscale: float | None,
-    progress: FileProgress,
-    writing: WriteOptions,
-    encoder: ThreadPoolExecutor,
-    writes: list[Future[Outcome]],
-) -> Outcome | None:
-    """Restore one file and queue the writing of its result; an Outcome only if that failed."""
-    started = time.perf_counter()
-    try:
-        photo = decoded.result()
-        prepare_folder(job.target, writing.root)
-        result = restorer.restore(
-            photo, outscale=outscale, progress=lambda done, total: progress(job, done, total)
-        )
-    except RestoraError as error:
-        return failed(job, error)
-    except MemoryError:
-        return failed(job, RestoraError("not enough memory: try a smaller --tile"))
-    outcome = Outcome(
-        str(job.source),
-        str(job.target),
-        "restored",
-        input_size=(photo.width, photo.height),
-        output_size=(result.photo.width, result.photo.height),
-        model=result.model,
-    )
-    writes.append(encoder.submit(_write, job, photo, result.photo, outcome, started, writing))
-    return None
-
-
 def _write(
-    job: Job,
-    before: Photo,
-    after: Photo,
-    outcome: Outcome,
-    started: float,
-    writing: WriteOptions,
+    job: Job, before: Photo, result: Restoration, started: float, writing: WriteOptions
 ) -> Outcome:
+    after = result.photo
     try:
         if writing.compare:
             path = job.target.with_name(f"{job.target.stem}_compare.jpg")
             write_photo(make_comparison(before, after), path, quality=90, inside=writing.root)
+        if writing.save_faces:
+            _write_faces(job, result.faces, writing)
         write_photo(
             after,
             job.target,
@@ -155,7 +151,35 @@ def _write(
         )
     except RestoraError as error:
         return failed(job, error)
-    return replace(outcome, seconds=round(time.perf_counter() - started, 3))
+    return Outcome(
+        str(job.source),
+        str(job.target),
+        "restored",
+        input_size=(before.width, before.height),
+        output_size=(after.width, after.height),
+        model=result.model,
+        seconds=round(time.perf_counter() - started, 3),
+        faces=None if result.face_model is None else tuple(f.as_row() for f in result.faces),
+        face_error=result.face_error,
+    )
+
+
+def _write_faces(job: Job, faces: Iterable[FaceOutcome], writing: WriteOptions) -> None:
+    """cropped_faces, restored_faces and cmp, named as the published script names them."""
+    ending = f"_{writing.suffix}" if writing.suffix else ""
+    for index, face in enumerate(faces):
+        if face.crop is None or face.restored is None:
+            continue
+        name = f"{job.target.stem}_{index:02d}"
+        pictures = {
+            f"cropped_faces/{name}.png": face.crop,
+            f"restored_faces/{name}{ending}.png": face.restored,
+            f"cmp/{name}.png": np.concatenate((face.crop, face.restored), axis=1),
+        }
+        for path, pixels in pictures.items():
+            target = writing.root / path
+            prepare_folder(target, writing.root)
+            write_photo(Photo(pixels), target, inside=writing.root)
 
 
 def failed(job: Job, error: RestoraError) -> Outcome:
@@ -170,10 +194,12 @@ def failed(job: Job, error: RestoraError) -> Outcome:
 
 
 def exit_code_of_run(outcomes: list[Outcome]) -> ExitCode:
-    """0 if nothing failed; 3 if some did; if all did, the code of what went wrong, else 4."""
+    """0 if nothing failed; 3 if some photos or faces did; if all photos did, the code of what went
+    wrong, else 4."""
     failures = [outcome for outcome in outcomes if outcome.status == "failed"]
     if not failures:
-        return ExitCode.OK
+        done = all(outcome.complete for outcome in outcomes)
+        return ExitCode.OK if done else ExitCode.SOME_FAILED
     if len(failures) < len(outcomes):
         return ExitCode.SOME_FAILED
     codes = {outcome.exit_code for outcome in failures}

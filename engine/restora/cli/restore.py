@@ -1,33 +1,23 @@
 """`restora restore`: one photo or a folder of them."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from restora.cli.batch import (
-    FileProgress,
-    Outcome,
-    Status,
-    WriteOptions,
-    exit_code_of_run,
-    run_jobs,
-)
-from restora.cli.console import print_error, print_json, print_note, stderr_console
+from restora.cli import face_flags
+from restora.cli.batch import Outcome, WriteOptions, exit_code_of_run, run_jobs
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import PICTURE_SUFFIXES, Ext, Job, plan_jobs
+from restora.cli.jobs import PICTURE_SUFFIXES, Ext, plan_jobs
+from restora.cli.report import progress_bar, report_outcome, report_plan, summarise
 from restora.cli.sources import artifact_finder
-from restora.errors import MissingModelError, OptionError
+from restora.errors import MissingBackendError, OptionError
+from restora.faces.choose import EYE_DISTANCE_PX
 from restora.image import PixelLimits
+from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.pipeline import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions, Restorer
-
-_LOG_EVERY_S = 10.0
 
 
 @reports_errors
@@ -45,7 +35,7 @@ def restore(
             "-n",
             envvar="RESTORA_MODEL",
             help="A name listed by `restora models`, or the path of an .onnx artefact or of a "
-            ".pth or .safetensors checkpoint.",
+            ".pth or .safetensors checkpoint; none to enlarge by interpolation, for faces only.",
         ),
     ] = DEFAULT_MODEL,
     outscale: Annotated[
@@ -131,22 +121,34 @@ def restore(
     fp32: Annotated[
         bool, typer.Option("--fp32", help="Full precision; it is the only one on the CPU.")
     ] = False,
-    face_enhance: Annotated[
-        bool, typer.Option("--face-enhance", help="Not in this version: ends with exit code 5.")
-    ] = False,
+    faces: face_flags.Faces = None,
+    face_enhance: face_flags.FaceEnhance = False,
+    face_model: face_flags.FaceModel = None,
+    face_strength: face_flags.FaceStrength = 1.0,
+    face_detector: face_flags.FaceDetector = "auto",
+    face_batch: face_flags.FaceBatch = 8,
+    parse: face_flags.Parse = False,
+    eye_dist_threshold: face_flags.EyeDistance = EYE_DISTANCE_PX,
+    only_center_face: face_flags.OnlyCentre = False,
+    aligned: face_flags.Aligned = False,
+    save_faces: face_flags.SaveFaces = False,
     gpu_id: Annotated[
         int | None,
         typer.Option("--gpu-id", "-g", help="Not in this version: ends with exit code 6."),
     ] = None,
 ) -> None:
-    """Restore and enlarge photos.
+    """Restore and enlarge photos, and the faces in them.
 
     Results that are already there are left alone, so an interrupted run goes on where it was.
     Options without a value are off unless given.
 
-    Exit codes: 0 all done, 2 wrong usage, 3 some photos failed, 4 all failed, 5 model, 6 machine.
+    Exit codes: 0 all done, 2 wrong usage, 3 some photos or faces failed, 4 all photos failed,
+    5 model, 6 machine.
     """
-    _refuse_missing_parts(face_enhance=face_enhance, gpu_id=gpu_id)
+    if gpu_id is not None:
+        raise MissingBackendError(
+            "--gpu-id: this version runs on the CPU only; leave the option out"
+        )
     del fp32
     options = RestoreOptions(
         tile=_parse_tile(tile),
@@ -160,11 +162,21 @@ def restore(
     )
     if outscale is not None and not outscale > 0:
         raise OptionError(f"--outscale must be greater than 0, got {outscale:g}")
+    face_options = FaceOptions(
+        model=face_model,
+        detector=face_detector,
+        strength=face_strength,
+        parse=parse,
+        eye_dist_threshold=eye_dist_threshold,
+        only_centre_face=only_center_face,
+        batch=face_batch,
+    )
+    asked = True if face_enhance or aligned else faces
     jobs = plan_jobs(
         input_, output, ext=ext, suffix=suffix, recursive=recursive, overwrite=overwrite
     )
     if dry_run:
-        _report_plan(jobs, json_lines)
+        report_plan(jobs, json_lines)
         return
     to_do = [job for job in jobs if job.skip is None]
     writes_file = output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir()
@@ -174,110 +186,35 @@ def restore(
     outcomes: list[Outcome] = []
     find = artifact_finder(model, denoise_strength)
     if to_do:
-        restorer = Restorer(model, options=options, find=find)
-        with _progress_bar(len(to_do)) as progress:
+        restorer = Restorer(
+            None if model == "none" else model,
+            options=options,
+            faces=face_flags.face_options_or_none(asked, face_options),
+            find=find,
+        )
+        with progress_bar(len(to_do)) as progress:
             for outcome in run_jobs(
                 jobs,
                 restorer,
                 outscale=outscale,
                 limits=PixelLimits(max_pixels=max_pixels),
-                writing=WriteOptions(root, quality, strip_metadata, compare),
+                aligned=aligned,
+                writing=WriteOptions(root, quality, strip_metadata, compare, save_faces, suffix),
                 stop_at_error=on_error == "stop",
                 progress=progress,
             ):
                 outcomes.append(outcome)
-                _report(outcome, json_lines, single=len(jobs) == 1)
+                report_outcome(outcome, json_lines, single=len(jobs) == 1)
         restorer.close()
     else:
         for job in jobs:
             outcomes.append(Outcome(str(job.source), str(job.target), "skipped", job.skip))
-            _report(outcomes[-1], json_lines, single=len(jobs) == 1)
-    _summarise(outcomes, time.perf_counter() - started, json_lines)
+            report_outcome(outcomes[-1], json_lines, single=len(jobs) == 1)
+    summarise(outcomes, time.perf_counter() - started, json_lines)
     raise typer.Exit(exit_code_of_run(outcomes))
-
-
-def _refuse_missing_parts(*, face_enhance: bool, gpu_id: int | None) -> None:
-    if face_enhance:
-        raise MissingModelError("--face-enhance: this version restores no faces separately yet")
-    if gpu_id is not None:
-        from restora.errors import MissingBackendError
-
-        raise MissingBackendError(
-            "--gpu-id: this version runs on the CPU only; leave the option out"
-        )
 
 
 def _parse_tile(tile: str) -> int | str:
     if tile == "auto" or tile.isdecimal():
         return tile if tile == "auto" else int(tile)
     raise OptionError(f"--tile must be auto, 0 or a number of pixels, got {tile!r}")
-
-
-def _report_plan(jobs: list[Job], json_lines: bool) -> None:
-    for job in jobs:
-        status: Status = "skipped" if job.skip else "planned"
-        outcome = Outcome(str(job.source), str(job.target), status, job.skip)
-        if json_lines:
-            print_json(outcome.as_row())
-        else:
-            print_note(f"{job.source} -> {job.target}" + (f"  ({job.skip})" if job.skip else ""))
-
-
-def _report(outcome: Outcome, json_lines: bool, *, single: bool) -> None:
-    if json_lines:
-        print_json(outcome.as_row())
-    if outcome.status == "failed":
-        reason = outcome.reason or ""
-        print_error(reason if outcome.input in reason else f"{outcome.input}: {reason}")
-    elif outcome.status == "skipped":
-        print_note(f"{outcome.input}: skipped, {outcome.reason}")
-    elif single and outcome.output_size:
-        width, height = outcome.output_size
-        print_note(f"{outcome.output}: {width} x {height}, {outcome.seconds:.1f} s")
-
-
-def _summarise(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> None:
-    if len(outcomes) < 2 or json_lines:
-        return
-    counts = Counter(outcome.status for outcome in outcomes)
-    parts = [f"{counts[s]} {s}" for s in ("restored", "skipped", "failed") if counts[s]]
-    print_note(f"{', '.join(parts)} in {elapsed_s:.1f} s")
-
-
-@contextmanager
-def _progress_bar(files: int) -> Iterator[FileProgress]:
-    """A bar by output pixels on a terminal, a line every ten seconds elsewhere."""
-    console = stderr_console()
-    if not console.is_terminal:
-        yield _log_lines()
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=files)
-        seen: list[Job] = []
-
-        def update(job: Job, done: int, total: int) -> None:
-            if job not in seen:
-                seen.append(job)
-            finished = len(seen) - 1 + done / max(1, total)
-            count = f"{len(seen)}/{files} " if files > 1 else ""
-            bar.update(task, description=f"{count}{job.source.name}", completed=finished)
-
-        yield update
-
-
-def _log_lines() -> FileProgress:
-    last = time.monotonic()
-
-    def log(job: Job, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _LOG_EVERY_S:
-            last = time.monotonic()
-            print_note(f"{job.source.name}: {done / max(1, total):.0%}")
-
-    return log

@@ -1,24 +1,21 @@
 """Find a model's artefact, and make it from its checkpoint if that is what this machine has."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
-from restora.artifact import Io
+from restora.artifact import Io, Kind
 from restora.cli.console import print_note
 from restora.errors import MissingBackendError, MissingModelError, OptionError
-from restora.models import find_artifact, find_entry, find_model, model_folder
+from restora.models import FindArtifact, find_artifact, find_entry, find_model, model_folder
 
 CHECKPOINT_SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
 DENOISE_MODEL, DENOISE_PARTNER = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
 
-FindArtifact = Callable[[Io], Path]
-
 
 def artifact_finder(model: str, denoise_strength: float | None) -> FindArtifact:
-    """How to find the artefact of `model` for either kind of picture.
+    """How to find artefacts, making them from their checkpoints where only those are here.
 
-    model  a name of the table, or the path of an artefact or of a checkpoint
+    model  what enlarges: a name of the table, or the path of an artefact or of a checkpoint
     denoise_strength  0..1, for realesr-general-x4v3: 1 is the model itself, 0 its partner that
                       leaves noise alone; None: the model itself
 
@@ -31,29 +28,34 @@ def artifact_finder(model: str, denoise_strength: float | None) -> FindArtifact:
             )
         if not 0 <= denoise_strength <= 1:
             raise OptionError(f"--denoise-strength must be in 0..1, got {denoise_strength}")
+    if denoise_strength is None or denoise_strength == 1:
+        return find_or_export
+    first, second = _checkpoint(DENOISE_MODEL), _checkpoint(DENOISE_PARTNER)
+    pair = [(first, denoise_strength), (second, 1 - denoise_strength)]
+    name = f"{DENOISE_MODEL}-dn{denoise_strength:g}"
+
+    def find(wanted: str | Path, io: Io, kind: Kind) -> Path:
+        if wanted == model:
+            return _export_once(first, name, io, pair)
+        return find_or_export(wanted, io, kind)
+
+    return find
+
+
+def find_or_export(model: str | Path, io: Io, kind: Kind) -> Path:
+    """The artefact of a model, of an .onnx file or of a checkpoint file."""
     path = Path(model)
     if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file():
-        return lambda io: _export_once(path, path.stem, io, [(path, 1.0)])
-    if path.suffix.lower() == ".onnx":
-        return lambda io: find_artifact(path, io)
-    entry = find_entry(model)
-    if denoise_strength is not None and denoise_strength < 1:
-        partner = find_entry(DENOISE_PARTNER)
-        pair = [(_checkpoint(entry.name), denoise_strength)]
-        pair += [(_checkpoint(partner.name), 1 - denoise_strength)]
-        name = f"{entry.name}-dn{denoise_strength:g}"
-        return lambda io: _export_once(pair[0][0], name, io, pair)
-    return lambda io: _artifact_of_entry(entry.name, io)
-
-
-def _artifact_of_entry(name: str, io: Io) -> Path:
+        return _export_once(path, path.stem, io, [(path, 1.0)])
     try:
-        return find_artifact(name, io)
+        return find_artifact(model, io, kind)
     except MissingModelError:
-        checkpoint = find_model(name).checkpoint
+        if path.suffix.lower() == ".onnx":
+            raise
+        checkpoint = find_model(str(model)).checkpoint
         if checkpoint is None:
             raise
-        return _export_once(checkpoint, name, io, [(checkpoint, 1.0)])
+        return _export_once(checkpoint, find_entry(str(model)).name, io, [(checkpoint, 1.0)])
 
 
 def _checkpoint(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from restora.models.fetch import fetch_model
 from restora.models.store import (
+    FindArtifact,
     ModelFiles,
     artifact_path,
     checkpoint_path,
@@ -15,6 +16,7 @@ from restora.models.table import DEFAULT_MODEL, MODELS, ModelEntry, find_entry
 __all__ = [
     "DEFAULT_MODEL",
     "MODELS",
+    "FindArtifact",
     "ModelEntry",
     "ModelFiles",
     "artifact_path",

@@ -2,15 +2,17 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from restora.errors import ChecksumError, MissingModelError, OptionError
-from restora.models.table import ModelEntry, find_entry
+from restora.models.table import Kind, ModelEntry, find_entry
 
 Io = Literal["uint8", "float32"]
+FindArtifact = Callable[[str | Path, Io, Kind], Path]
 _CHUNK = 1 << 20
 
 
@@ -57,11 +59,12 @@ def find_model(name: str) -> ModelFiles:
     )
 
 
-def find_artifact(model: str | Path, io: Io) -> Path:
+def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
     """The artefact of `model` that takes pictures of type `io`.
 
     model  a name of the table, or the path of an .onnx file; for float32, its neighbour
            NAME.float32.onnx is taken if the file itself is NAME.onnx
+    kind   what a model of the table must be
 
     Raises UnknownModelError, or MissingModelError saying how to get the file.
     """
@@ -72,8 +75,8 @@ def find_artifact(model: str | Path, io: Io) -> Path:
             f"{model} is a checkpoint: make an artefact of it with `restora export {model}`"
         )
     entry = find_entry(model)
-    if entry.kind != "upsampler":
-        raise OptionError(f"{entry.name} is a {entry.kind} model and cannot enlarge a photo")
+    if entry.kind != kind:
+        raise OptionError(f"{entry.name} is a model of kind {entry.kind}, {kind} is needed")
     path = artifact_path(entry, io)
     if path.is_file():
         return path

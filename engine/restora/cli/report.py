@@ -1,0 +1,100 @@
+"""What `restora restore` says while it works and when it is done."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from restora.cli.batch import FileProgress, Outcome, Status
+from restora.cli.console import print_error, print_json, print_note, stderr_console
+from restora.cli.jobs import Job
+
+_LOG_EVERY_S = 10.0
+
+
+def report_plan(jobs: list[Job], json_lines: bool) -> None:
+    for job in jobs:
+        status: Status = "skipped" if job.skip else "planned"
+        outcome = Outcome(str(job.source), str(job.target), status, job.skip)
+        if json_lines:
+            print_json(outcome.as_row())
+        else:
+            print_note(f"{job.source} -> {job.target}" + (f"  ({job.skip})" if job.skip else ""))
+
+
+def report_outcome(outcome: Outcome, json_lines: bool, *, single: bool) -> None:
+    if json_lines:
+        print_json(outcome.as_row())
+    if outcome.status == "failed":
+        reason = outcome.reason or ""
+        print_error(reason if outcome.input in reason else f"{outcome.input}: {reason}")
+    elif outcome.status == "skipped":
+        print_note(f"{outcome.input}: skipped, {outcome.reason}")
+    elif single and outcome.output_size:
+        width, height = outcome.output_size
+        faces = "" if outcome.faces is None else f", {_count_faces(outcome)}"
+        print_note(f"{outcome.output}: {width} x {height}{faces}, {outcome.seconds:.1f} s")
+    if outcome.status == "restored" and not outcome.complete:
+        print_error(f"{outcome.input}: {_describe_face_failures(outcome)}")
+
+
+def _count_faces(outcome: Outcome) -> str:
+    counts = Counter(str(face["status"]) for face in outcome.faces or ())
+    parts = [f"{counts[s]} {s}" for s in ("restored", "skipped", "failed") if counts[s]]
+    return f"faces: {', '.join(parts) or 'none found'}"
+
+
+def _describe_face_failures(outcome: Outcome) -> str:
+    if outcome.face_error is not None:
+        return f"no face was restored: {outcome.face_error}"
+    failed = [str(face["reason"]) for face in outcome.faces or () if face["status"] == "failed"]
+    return f"{len(failed)} faces are left as the upsampler made them: {'; '.join(failed)}"
+
+
+def summarise(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> None:
+    if len(outcomes) < 2 or json_lines:
+        return
+    counts = Counter(outcome.status for outcome in outcomes)
+    parts = [f"{counts[s]} {s}" for s in ("restored", "skipped", "failed") if counts[s]]
+    print_note(f"{', '.join(parts)} in {elapsed_s:.1f} s")
+
+
+@contextmanager
+def progress_bar(files: int) -> Iterator[FileProgress]:
+    """A bar by output pixels on a terminal, a line every ten seconds elsewhere."""
+    console = stderr_console()
+    if not console.is_terminal:
+        yield _log_lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=files)
+        seen: list[Job] = []
+
+        def update(job: Job, done: int, total: int) -> None:
+            if job not in seen:
+                seen.append(job)
+            finished = len(seen) - 1 + done / max(1, total)
+            count = f"{len(seen)}/{files} " if files > 1 else ""
+            bar.update(task, description=f"{count}{job.source.name}", completed=finished)
+
+        yield update
+
+
+def _log_lines() -> FileProgress:
+    last = time.monotonic()
+
+    def log(job: Job, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LOG_EVERY_S:
+            last = time.monotonic()
+            print_note(f"{job.source.name}: {done / max(1, total):.0%}")
+
+    return log
