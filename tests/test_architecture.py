@@ -17,9 +17,14 @@ PACKAGES = {
     "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
 }
 # each room may import the rooms before it; stages do not import each other
-ROOMS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions", "upsample", "faces")
-ORDER = (*ROOMS, "joint", "pipeline", "cli")
-INDEPENDENT = {"image": {"tiling", "models"}, "tiling": {"image", "models"}}
+PARTS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions")
+STAGES = ("upsample", "faces")
+ORDER = (*PARTS, *STAGES, "joint", "pipeline", "cli")
+INDEPENDENT = {
+    "image": {"tiling", "models"},
+    "tiling": {"image", "models"},
+    "faces": {"upsample", "tiling"},
+}
 RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "openvino", "torch", "onnx"}
 
 
@@ -61,6 +66,13 @@ def test_each_room_of_the_engine_imports_only_rooms_before_it() -> None:
         allowed = set(ORDER[: ORDER.index(room) + 1]) - INDEPENDENT.get(room, set())
         used = {r for r in map(room_of, imports_of(path)) if r in ORDER}
         assert used <= allowed, path
+
+
+def test_no_face_stage_imports_another() -> None:
+    for path in sorted((PACKAGES["restora"] / "faces").glob("*.py")):
+        used = {n.split(".")[2] for n in imports_of(path) if n.startswith("restora.faces.")}
+        if path.stem != "__init__":
+            assert used <= {"face", path.stem}, path
 
 
 def test_a_runtime_is_imported_by_its_own_session_file_alone() -> None:

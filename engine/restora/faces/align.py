@@ -55,10 +55,14 @@ def fit_similarity(landmarks: NDArray[np.floating], *, side: int = TEMPLATE_SIDE
     if not np.isfinite(points).all():
         raise FaceError("the landmarks hold NaN or Inf")
     target = TEMPLATE * (side / TEMPLATE_SIDE)
-    matrix, _ = cv2.estimateAffinePartial2D(points, target, method=cv2.LMEDS)
+    # OpenCV fits in float32: far from the origin it would drop good landmarks
+    origin = np.round(points.mean(0))
+    matrix, _ = cv2.estimateAffinePartial2D(points - origin, target, method=cv2.LMEDS)
     if matrix is None or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:, :2])) < 1e-8:
         raise FaceError("the landmarks do not span a face")
-    return np.asarray(matrix, np.float64)
+    fitted = np.array(matrix, np.float64)
+    fitted[:, 2] -= fitted[:, :2] @ origin
+    return fitted
 
 
 def align_face(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from restora.errors import ShapeError
 from restora.image.photo import Pixels
 
-Rounding = Literal["nearest", "down"]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # as OpenCV's RGB2GRAY
 
 
@@ -23,7 +21,7 @@ def paste_face(
     *,
     upscale: float,
     mask: NDArray[np.float64] | None = None,
-    rounding: Rounding = "nearest",
+    published: bool = False,
 ) -> None:
     """Blend one face into `canvas`, in place.
 
@@ -32,7 +30,8 @@ def paste_face(
     face      RGB, (side, side, 3), dtype of the canvas
     matrix    (2, 3), from pixels of the photo before it was enlarged to face pixels
     mask      (side, side) in 0..1; None: the whole crop, eroded and blurred towards its border
-    rounding  "down" is the published script's
+    published  do as the published script does, which darkens the border of small faces and cuts
+              fractions of a grey level off
 
     The geometry is the published script's, its half-pixel shift for upscale > 1 included; only the
     part of the canvas that the face covers is touched.
@@ -49,11 +48,13 @@ def paste_face(
         return
     inverse[:, 2] -= (left, top)
     size = (right - left, bottom - top)
-    warped = cv2.warpAffine(face, inverse, size, flags=cv2.INTER_LINEAR).astype(np.float32)
+    border = cv2.BORDER_CONSTANT if published else cv2.BORDER_REPLICATE
+    warped = cv2.warpAffine(face, inverse, size, borderMode=border).astype(np.float32)
     if mask is None:
         field = cv2.warpAffine(np.ones((side, side), np.float32), inverse, size)
         inner = _erode(np.asarray(field, np.float32), int(2 * upscale))
-        warped *= inner[..., None]
+        if published:
+            warped *= inner[..., None]
         soft: NDArray[np.floating] = soften_mask(inner)
     else:
         soft = np.asarray(cv2.warpAffine(mask, inverse, size))
@@ -63,7 +64,7 @@ def paste_face(
     else:
         soft = soft[..., None]
     blended = soft * warped + (1 - soft) * region
-    if rounding == "nearest":
+    if not published:
         blended = np.rint(blended)
     region[...] = np.clip(blended, 0, np.iinfo(canvas.dtype).max)
 
