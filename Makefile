@@ -6,7 +6,7 @@ CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench seams train-lite lite-table pages clean help
+.PHONY: demo test check format bench bench-faces exports seams train-lite lite-table pages clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,12 @@ format: $(DEV)  ## let ruff mend what it can
 
 bench: $(DEV)  ## measure speed and memory beside eager PyTorch
 	$(BIN)/python -m restora_benchmarks.cpu
+
+bench-faces: $(DEV)  ## measure the face network beside eager PyTorch
+	$(BIN)/python -m restora_benchmarks.faces
+
+exports: $(DEV)  ## measure how exact FP32 and FP16 artefacts of the published shapes are
+	$(BIN)/python -m restora_benchmarks.exports
 
 seams: $(DEV)  ## measure the error of seams against the overlap of tiles
 	$(BIN)/python -m restora_benchmarks.seams

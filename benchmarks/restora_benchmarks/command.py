@@ -10,18 +10,21 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command line. tile None: as the command chooses."""
+    """One command line. artifact, tile None: as the command chooses; more: further options."""
 
     source: Path
     target: Path
-    artifact: Path
+    artifact: Path | None
     threads: int
     tile: int | None = None
+    more: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         words = [sys.executable, "-m", "restora", "restore", "--overwrite"]
         words += ["--input", str(self.source), "--output", str(self.target)]
-        words += ["--model", str(self.artifact), "--threads", str(self.threads)]
+        words += ["--threads", str(self.threads), *self.more]
+        if self.artifact is not None:
+            words += ["--model", str(self.artifact)]
         return words if self.tile is None else [*words, "--tile", str(self.tile)]
 
 

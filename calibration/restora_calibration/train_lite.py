@@ -41,7 +41,7 @@ class Plan:
 
     steps: int = 12000
     float32_tail: float = 0.25
-    ssim_weights: tuple[float, float, float] = (0, 0.2, 0.04)
+    ssim_weights: tuple[float, float, float] = (0, 0.2, 0.08)
     clean_shares: tuple[float, float, float] = (0.4, 0.4, 0.25)
     batch: int = 8
     patch: int = 48
