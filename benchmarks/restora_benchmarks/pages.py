@@ -13,7 +13,7 @@ from typing import Any
 from restora import Restorer, write_photo
 from restora.image import decode_photo, make_comparison
 
-PAGES = (Path("README.md"), Path("docs/restora-lite.md"))
+PAGES = (Path("README.md"), Path("docs/restora-lite.md"), Path("docs/faces.md"))
 PICTURE = Path("docs/pictures/before_after.jpg")
 RESULTS = Path("benchmarks/results")
 
@@ -25,12 +25,19 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "speed": speed_table(json.loads((results / "cpu.json").read_text())),
         "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
         "lite": accuracy_table(lite, photos=True),
+        "exports": exports_table(json.loads((results / "exports.json").read_text())),
+        "faces": faces_table(json.loads((results / "faces.json").read_text())),
     }
 
     def fill(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
 
-    return re.sub(r"<!-- (speed|accuracy|lite) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+    return re.sub(
+        r"<!-- (speed|accuracy|lite|exports|faces) -->\n.*?<!-- end -->",
+        fill,
+        text,
+        flags=re.DOTALL,
+    )
 
 
 def speed_table(result: dict[str, Any]) -> str:
@@ -72,6 +79,43 @@ def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
         cells += [f"{row['bicubic_ssim']:.4f}", f"**{row['restored_ssim']:.4f}**"]
         lines.append(_row(cells))
     return "\n".join(lines)
+
+
+def exports_table(result: dict[str, Any]) -> str:
+    """The exporter's verification figures, one row a file."""
+    heads = ["artefact", "precision", "MB", "max error", "PSNR mean", "PSNR min"]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for row in result["rows"]:
+        figures = [f"{row['psnr_mean']:.1f} dB", f"{row['psnr_min']:.1f} dB"]
+        levels = f"{row['max_error'] * 255:.0f} of 255"
+        size = f"{row['size_mb']:.1f}"
+        lines.append(_row([row["model"], row["precision"], size, levels, *figures]))
+    return "\n".join(lines)
+
+
+def faces_table(result: dict[str, Any]) -> str:
+    """ms per face of each way, and the joint command below."""
+    heads = ["way", "batch", "ms per face", "GFLOP/s", "of eager PyTorch", "PSNR to PyTorch FP32"]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for line in result["lines"]:
+        speed = [f"{line['ms_per_face']:.0f}", f"{line['gflops']:.0f}"]
+        shares = [f"{line['against_eager']:.2f}", f"{line['psnr']:.1f} dB"]
+        lines.append(_row([line["way"], str(line["batch"]), *speed, *shares]))
+    joint, machine = result["joint"], result["machine"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{result['lines'][0]['model']}. The whole command, restora-lite-x2 and that face "
+            f"network on a photo of {joint['photo_mp']:.1f} MP with {joint['faces']} faces: "
+            f"{joint['command_s']:.1f} s, of which detection {joint['share_of_detection']:.1%}; "
+            f"peak memory {joint['peak_memory_gb']:.1f} GB.",
+            "",
+            f"{machine['cpu']}, {result['threads']} threads, {machine['memory_gib']:.0f} GiB; "
+            f"ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}; medians of "
+            f"{result['repeats']} interleaved runs.",
+        ]
+    )
 
 
 def _row(cells: list[str]) -> str:
