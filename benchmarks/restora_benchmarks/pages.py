@@ -42,7 +42,6 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
 
 def speed_table(result: dict[str, Any]) -> str:
     """Seconds per input megapixel of each way, the machine below."""
-    machine = result["machine"]
     rows = [
         "| model | way | s per MP in | GFLOP/s | of the raw session | PSNR to PyTorch FP32 |",
         "|---|---|---|---|---|---|",
@@ -53,11 +52,7 @@ def speed_table(result: dict[str, Any]) -> str:
         for line in result["lines"]
     ]
     rows += ["", *(_memory_sentence(row) for row in result["memory"]), ""]
-    rows.append(
-        f"{machine['cpu']}, {result['threads']} threads, {machine['memory_gib']:.0f} GiB; "
-        f"ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}; medians of "
-        f"{result['repeats']} interleaved runs (`make bench`)."
-    )
+    rows.append(_machine_sentence(result))
     return "\n".join(rows)
 
 
@@ -101,20 +96,22 @@ def faces_table(result: dict[str, Any]) -> str:
         speed = [f"{line['ms_per_face']:.0f}", f"{line['gflops']:.0f}"]
         shares = [f"{line['against_eager']:.2f}", f"{line['psnr']:.1f} dB"]
         lines.append(_row([line["way"], str(line["batch"]), *speed, *shares]))
-    joint, machine = result["joint"], result["machine"]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{result['lines'][0]['model']}. The whole command, restora-lite-x2 and that face "
-            f"network on a photo of {joint['photo_mp']:.1f} MP with {joint['faces']} faces: "
-            f"{joint['command_s']:.1f} s, of which detection {joint['share_of_detection']:.1%}; "
-            f"peak memory {joint['peak_memory_gb']:.1f} GB.",
-            "",
-            f"{machine['cpu']}, {result['threads']} threads, {machine['memory_gib']:.0f} GiB; "
-            f"ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}; medians of "
-            f"{result['repeats']} interleaved runs.",
-        ]
+    joint = result["joint"]
+    whole = (
+        f"{result['lines'][0]['model']}. The whole command, restora-lite-x2 and that face network "
+        f"on a photo of {joint['photo_mp']:.1f} MP with {joint['faces']} faces: "
+        f"{joint['command_s']:.1f} s, of which detection {joint['share_of_detection']:.1%}; "
+        f"peak memory {joint['peak_memory_gb']:.1f} GB."
+    )
+    return "\n".join([*lines, "", whole, "", _machine_sentence(result)])
+
+
+def _machine_sentence(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    return (
+        f"{machine['cpu']}, {result['threads']} threads, {machine['memory_gib']:.0f} GiB; "
+        f"ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}; medians of "
+        f"{result['repeats']} interleaved runs."
     )
 
 
