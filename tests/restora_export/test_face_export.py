@@ -1,6 +1,7 @@
 """Facts about the exported form of GFP-GAN: the same function, any batch, safe in FP16."""
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recipe import fill_network
+from recipe import DATA, fill_network
 from restora.artifact import check_accuracy
 from restora.errors import AccuracyGateError, OptionError, ShapeError
+from restora.faces import RetinaFaceDetector
 from restora.sessions import open_session
 from restora_export.architecture import Hints
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
@@ -210,3 +212,16 @@ def test_a_parser_artefact_labels_as_its_reference() -> None:
     labels = session.run(faces)
     assert labels.shape == (2, 64, 64, 1)
     assert (labels != run_reference(network, faces)).mean() < 0.002
+
+
+def test_a_detector_artefact_finds_what_the_published_detector_finds() -> None:
+    name = "retinaface_r50_odd"
+    vector = json.loads((DATA / "vectors" / "index.json").read_text())[name]
+    network = fill_network(RetinaFace(), vector["seed"], "retinaface")
+    exported = export_network(network, model="d", architecture="", weights_sha256="")
+    with np.load(DATA / "vectors" / f"{name}.npz") as stored:
+        pixels, expected = stored["input"][..., ::-1], stored["detections_97"]
+    detector = RetinaFaceDetector(open_session(exported.artifact), long_side=None)
+    faces = detector.detect(np.ascontiguousarray(pixels))
+    rows = [[*face.box, face.score, *face.landmarks.ravel()] for face in faces]
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=0.05)  # pixels, as the vector states
