@@ -22,6 +22,9 @@ RestoraError
             AccuracyGateError
     FaceError                  a face cannot be found, aligned or restored
     MissingBackendError        a package that this needs is not installed
+    BuildError                 TensorRT cannot build a plan
+        BuildCancelledError
+    PlanError                  a plan cannot be used
     SessionError               the runtime failed on an input
         NonFiniteOutputError
 
@@ -67,6 +70,22 @@ class AnimatedImageError(ImageError):
 
 class FaceError(RestoraError, ValueError):
     """A face, or a photo's faces, cannot be found, aligned or restored."""
+
+
+class BuildError(RestoraError, RuntimeError):
+    """TensorRT cannot build a plan. final: another try would not help."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+class BuildCancelledError(BuildError):
+    """A build was cancelled."""
+
+
+class PlanError(RestoraError, RuntimeError):
+    """A TensorRT plan is damaged, stale, of another machine, or failed its accuracy gate."""
 
 
 class OutputError(RestoraError, OSError):

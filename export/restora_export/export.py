@@ -21,6 +21,7 @@ from restora.version import __version__
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.seams import SEAM_GATE_DB, SeamError, choose_overlap
+from restora_export.tensor_sizes import measure_elements_per_pixel
 from restora_export.verify import measure_accuracy
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ def export_network(
         exporter=f"restora {__version__}, torch {torch.__version__}",
         side=facts.side,
         noise=noise,
+        elements_per_pixel=measure_elements_per_pixel(proto, facts),
     )
     session = OnnxRuntimeCpuSession(artifact_from_bytes(onnx_bytes(proto, info), name=model))
     seams = None

@@ -231,6 +231,11 @@ def test_seams_fade_as_tiles_overlap_more(exported: Path) -> None:
     assert errors[-1] >= 50
 
 
+def test_the_largest_tensor_is_known(exported: Path) -> None:
+    # 8 features on the enlarged picture: x2 of the pixel-unshuffled input, doubled twice
+    assert read_artifact(exported).info.elements_per_pixel == 8 * 4
+
+
 def test_the_same_checkpoint_gives_the_same_bytes() -> None:
     network = tiny_rrdb()
     info = make_info()

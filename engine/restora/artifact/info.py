@@ -51,6 +51,8 @@ class ArtifactInfo:
     io              dtype of input and output: uint8 in 0..255 or float32 in 0..1
     size_multiple   height and width of the input must be multiples of this
     side            the only height and width it takes; None: any
+    elements_per_pixel  elements of the network's largest tensor for each input pixel; None: not
+                    known. TensorRT holds fewer than 2**31 in one tensor
     noise           of a face network: factor on the noise that its weights hold; 1 as published
     overlap_px      overlap of tiles, in input pixels, at which seams pass the 50 dB gate
     weights_sha256  of the checkpoint file it was made from
@@ -71,6 +73,7 @@ class ArtifactInfo:
     accuracy: Accuracy | None = None
     side: int | None = None
     noise: float = 1.0
+    elements_per_pixel: float | None = None
     layout: Literal["NHWC"] = "NHWC"
     colour: Literal["RGB"] = "RGB"
     format: int = FORMAT

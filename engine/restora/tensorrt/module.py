@@ -1,0 +1,90 @@
+"""Import TensorRT, or say in one line what is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+from dataclasses import dataclass
+from typing import Any
+
+from restora.errors import MissingBackendError
+
+_INSTALL = "pip install 'restora[gpu]' (on Jetson: the system's own TensorRT)"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What this TensorRT has; told by looking, never by its version.
+
+    strongly_typed   types come from the graph: FP16 needs an FP16 artefact
+    fp16_flag        precision is a flag of the builder: FP16 is built from the FP32 artefact
+    explicit_batch   networks must be created with the EXPLICIT_BATCH flag
+    progress         builds report their steps and can be cancelled
+    strip            plans can leave the weights out and be refitted from the ONNX file
+    same_capability  plans can be made for all GPUs of one compute capability
+    version_compatible  plans can be made for later versions
+    """
+
+    version: str
+    strongly_typed: bool
+    fp16_flag: bool
+    explicit_batch: bool
+    progress: bool
+    strip: bool
+    same_capability: bool
+    version_compatible: bool
+
+
+def import_tensorrt() -> Any:
+    """The tensorrt module.
+
+    Raises MissingBackendError if it is not installed, cannot be loaded or has no builder.
+    """
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise MissingBackendError(f"TensorRT is not here: {_INSTALL} ({error})") from error
+    except OSError as error:
+        raise MissingBackendError(
+            f"TensorRT is installed, but its libraries cannot be loaded: {error}"
+        ) from error
+    if not hasattr(tensorrt, "Builder"):
+        raise MissingBackendError(
+            "this TensorRT is the lean runtime, which cannot build plans: install the full one"
+        )
+    return tensorrt
+
+
+def require_driver() -> None:
+    """Raise MissingBackendError, in one line, unless an NVIDIA driver is loaded and has a GPU."""
+    try:
+        driver = ctypes.CDLL(ctypes.util.find_library("cuda") or "libcuda.so.1")
+    except OSError as error:
+        raise MissingBackendError(
+            "no NVIDIA driver: libcuda.so.1 is not on this machine; use --backend cpu"
+        ) from error
+    status = driver.cuInit(0)
+    if status:
+        raise MissingBackendError(
+            f"the NVIDIA driver does not start (cuInit says {status}): too old a driver for this "
+            "CUDA, or no GPU that this process may use; use --backend cpu"
+        )
+    count = ctypes.c_int(0)
+    if driver.cuDeviceGetCount(ctypes.byref(count)) or count.value == 0:
+        raise MissingBackendError("the NVIDIA driver is here, but no GPU; use --backend cpu")
+
+
+def features_of(trt: Any) -> Features:
+    """What the module `trt` has."""
+    creation = trt.NetworkDefinitionCreationFlag
+    return Features(
+        version=str(trt.__version__),
+        strongly_typed=hasattr(creation, "STRONGLY_TYPED"),
+        fp16_flag=hasattr(trt.BuilderFlag, "FP16") and not hasattr(creation, "STRONGLY_TYPED"),
+        explicit_batch=hasattr(creation, "EXPLICIT_BATCH")
+        and not hasattr(creation, "STRONGLY_TYPED"),
+        progress=hasattr(trt, "IProgressMonitor"),
+        strip=hasattr(trt.BuilderFlag, "STRIP_PLAN"),
+        same_capability=hasattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY"),
+        version_compatible=hasattr(trt.BuilderFlag, "VERSION_COMPATIBLE"),
+    )

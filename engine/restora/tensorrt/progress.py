@@ -1,0 +1,74 @@
+"""Follow a build, and cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from restora.errors import BuildCancelledError
+from restora.tensorrt.log import BuildLog
+from restora.tensorrt.module import Features
+
+# (phase, steps done, steps in all); raising from it cancels the build
+BuildProgress = Callable[[str, int, int], None]
+
+
+class Monitor(Protocol):
+    def raise_if_cancelled(self) -> None: ...
+
+
+class _Deaf:
+    """Where TensorRT reports no progress (8.6): log lines are all there is."""
+
+    def raise_if_cancelled(self) -> None:
+        pass
+
+
+def make_monitor(
+    trt: Any,
+    features: Features,
+    config: Any,
+    log: BuildLog,
+    progress: BuildProgress | None,
+) -> Monitor:
+    """Attach `progress` to a builder's config, if this TensorRT can."""
+    del log
+    if progress is None or not features.progress:
+        return _Deaf()
+    report = progress
+    phases: dict[str, int] = {}
+
+    class ProgressMonitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.cause: BaseException | None = None
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            del parent_phase
+            phases[phase_name] = num_steps
+            self._report(phase_name, 0)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._report(phase_name, step + 1)
+            return self.cause is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._report(phase_name, phases.get(phase_name, 0))
+
+        def _report(self, phase: str, done: int) -> None:
+            # an exception must not pass through TensorRT's own frames
+            if self.cause is None:
+                try:
+                    report(phase, done, phases.get(phase, 0))
+                except BaseException as error:  # noqa: BLE001
+                    self.cause = error
+
+        def raise_if_cancelled(self) -> None:
+            if isinstance(self.cause, KeyboardInterrupt):
+                raise self.cause
+            if self.cause is not None:
+                raise BuildCancelledError("the build was cancelled", final=True) from self.cause
+
+    monitor = ProgressMonitor()
+    config.progress_monitor = monitor
+    return monitor

@@ -1,0 +1,255 @@
+"""A stand-in for the `tensorrt` module, made from the lists of what each version really has.
+
+An attribute that a version lacks raises AttributeError, a call with arguments that its signature
+does not take raises TypeError, and every access is recorded. It proves that a call exists; it
+proves nothing about results.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+VERSIONS = ("8.6", "10.16", "11.4")
+_DATA = Path(__file__).parent / "data" / "tensorrt"
+
+
+@cache
+def read_api(version: str) -> dict[str, Any]:
+    api: dict[str, Any] = json.loads((_DATA / f"{version}.json").read_text())
+    return api
+
+
+class FakeTensorRT:
+    """The module. `used` collects what was touched, as "Class.member"."""
+
+    def __init__(self, version: str) -> None:
+        self._api = read_api(version)
+        self.__version__ = self._api["_meta"]["version"]
+        self.used: set[str] = set()
+        self.world = World()
+        self._made: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._api:
+            raise AttributeError(f"tensorrt {self.__version__} has no {name}")
+        if name not in self._made:
+            entry = self._api[name]
+            make = self._make_enum if entry["kind"] == "enum" else self._make_class
+            self._made[name] = make(name, entry["members"])
+        return self._made[name]
+
+    def _make_enum(self, name: str, members: dict[str, int]) -> Any:
+        made = enum.IntEnum(name, members)  # type: ignore[misc]
+        used = self.used
+
+        class Recorded:
+            def __getattr__(self, member: str) -> Any:
+                if member not in members:
+                    raise AttributeError(f"{name} has no {member}")
+                used.add(f"{name}.{member}")
+                return made[member]
+
+        return Recorded()
+
+    def _make_class(self, name: str, members: dict[str, Any]) -> type:
+        module = self
+
+        def _init(this: Any, *args: Any) -> None:
+            object.__setattr__(this, "_args", args)
+            object.__setattr__(this, "_set", {})
+
+        def _getattr(this: Any, member: str) -> Any:
+            if member.startswith("_") or member not in members:
+                raise AttributeError(f"{name} of tensorrt {module.__version__} has no {member}")
+            module.used.add(f"{name}.{member}")
+            behaviour = BEHAVIOURS.get((name, member))
+            if members[member]["kind"] == "method":
+                _, call = members[member], behaviour or (lambda *_a, **_k: None)
+                return _checked(module, this, name, member, members[member].get("sig"), call)
+            if member in this._set:
+                return this._set[member]
+            return behaviour(module, this) if behaviour else None
+
+        def _setattr(this: Any, member: str, value: Any) -> None:
+            if member.startswith("_"):
+                object.__setattr__(this, member, value)
+                return
+            if member not in members:
+                if type(this).__name__ != name:  # a subclass of ours keeps its own fields
+                    object.__setattr__(this, member, value)
+                    return
+                raise AttributeError(f"{name} of tensorrt {module.__version__} has no {member}")
+            assert members[member].get("writable"), f"{name}.{member} cannot be set"
+            module.used.add(f"{name}.{member}")
+            this._set[member] = value
+
+        body = {"__init__": _init, "__getattr__": _getattr, "__setattr__": _setattr}
+        if name == "IHostMemory":
+            body["__bytes__"] = lambda this: this._data  # type: ignore[dict-item]
+        if "__len__" in members:
+            body["__len__"] = lambda this: len(this._items)  # type: ignore[dict-item]
+            body["__getitem__"] = lambda this, index: this._items[index]  # type: ignore[dict-item]
+        return type(name, (), body)
+
+
+class World:
+    """What the double's builder and parser do. Tests change it."""
+
+    def __init__(self) -> None:
+        self.parser_errors: list[dict[str, Any]] = []
+        self.fail: Callable[[dict[str, Any]], str | None] = lambda _build: None
+        self.builds: list[dict[str, Any]] = []
+        self.layers: list[Any] = []
+        self.timing_cache_is_valid = True
+        self.platform_fp16 = True
+
+
+def _checked(
+    module: FakeTensorRT, this: Any, name: str, member: str, sig: str | None, call: Any
+) -> Callable[..., Any]:
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if sig and "*args" not in sig:
+            _bind(sig, member, (this, *args), kwargs)
+        return call(module, this, *args, **kwargs)
+
+    return method
+
+
+def _bind(sig: str, member: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """TypeError unless the arguments fit a pybind11 signature line (its first overload)."""
+    inside = sig[sig.index("(") + 1 : sig.rindex(")")]
+    parameters = []
+    for part in re.split(r",\s*(?![^\[\(]*[\]\)])", inside):
+        match = re.match(r"\s*(\w+)\s*(?::[^=]*)?(=.*)?$", part)
+        if match:
+            default = inspect.Parameter.empty if match[2] is None else None
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            parameters.append(inspect.Parameter(match[1], kind, default=default))
+    try:
+        inspect.Signature(parameters).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{member}: {error}; its signature is {sig}") from error
+
+
+def _create_network(trt: FakeTensorRT, _builder: Any, flags: int = 0) -> Any:
+    network = trt.INetworkDefinition()
+    network._flags = flags
+    network._items = trt.world.layers
+    return network
+
+
+def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
+    build = {
+        "network_flags": network._flags,
+        "flags": set(getattr(config, "_flags", ())),
+        "workspace": getattr(config, "_pools", {}),
+        "settings": dict(config._set),
+        "profiles": getattr(config, "_profiles", []),
+        "onnx": getattr(network, "_onnx", b""),
+    }
+    trt.world.builds.append(build)
+    monitor = config._set.get("progress_monitor")
+    if monitor is not None:
+        monitor.phase_start("Building Engine", None, 2)
+        for step in range(2):
+            if not monitor.step_complete("Building Engine", step):
+                return None
+        monitor.phase_finish("Building Engine")
+    reason = trt.world.fail(build)
+    logger = builder._args[0]
+    if reason is not None:
+        logger.log(SimpleNamespace(name="ERROR"), reason)
+        return None
+    plan = trt.IHostMemory()
+    plan._data = b"PLAN" + hashlib.sha256(repr(sorted(map(str, build.items()))).encode()).digest()
+    return plan
+
+
+def _add_profile(_trt: FakeTensorRT, config: Any, profile: Any) -> int:
+    config._profiles = [*getattr(config, "_profiles", []), profile._shapes]
+    return len(config._profiles) - 1
+
+
+def _set_shape(_trt: FakeTensorRT, profile: Any, name: str, low: Any, best: Any, high: Any) -> None:
+    profile._shapes = {name: (tuple(low), tuple(best), tuple(high))}
+
+
+def _set_flag(_trt: FakeTensorRT, config: Any, flag: Any) -> None:
+    config._flags = {*getattr(config, "_flags", ()), flag.name}
+
+
+def _clear_flag(_trt: FakeTensorRT, config: Any, flag: Any) -> None:
+    config._flags = set(getattr(config, "_flags", ())) - {flag.name}
+
+
+def _set_pool(_trt: FakeTensorRT, config: Any, pool: Any, size: int) -> None:
+    config._pools = {**getattr(config, "_pools", {}), pool.name: size}
+
+
+def _create_cache(trt: FakeTensorRT, _config: Any, data: bytes) -> Any:
+    cache = trt.ITimingCache()
+    cache._data = data
+    return cache
+
+
+def _set_cache(trt: FakeTensorRT, config: Any, cache: Any, ignore_mismatch: bool) -> bool:
+    assert ignore_mismatch is False
+    if cache._data and not trt.world.timing_cache_is_valid:
+        return False
+    config._cache = cache
+    return True
+
+
+def _serialize_cache(trt: FakeTensorRT, cache: Any) -> Any:
+    memory = trt.IHostMemory()
+    memory._data = cache._data + b"T"
+    return memory
+
+
+def _parse(trt: FakeTensorRT, parser: Any, model: bytes, path: str | None = None) -> bool:
+    del path
+    parser._args[0]._onnx = model
+    return not trt.world.parser_errors
+
+
+def _get_error(trt: FakeTensorRT, _parser: Any, index: int) -> Any:
+    error = trt.ParserError()
+    error._facts = trt.world.parser_errors[index]
+    return error
+
+
+def _fact(name: str) -> Callable[..., Any]:
+    return lambda _trt, error: error._facts[name]
+
+
+BEHAVIOURS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("Builder", "create_network"): _create_network,
+    ("Builder", "create_builder_config"): lambda trt, _b: trt.IBuilderConfig(),
+    ("Builder", "create_optimization_profile"): lambda trt, _b: trt.IOptimizationProfile(),
+    ("Builder", "build_serialized_network"): _build,
+    ("IBuilderConfig", "add_optimization_profile"): _add_profile,
+    ("IBuilderConfig", "set_flag"): _set_flag,
+    ("IBuilderConfig", "clear_flag"): _clear_flag,
+    ("IBuilderConfig", "set_memory_pool_limit"): _set_pool,
+    ("IBuilderConfig", "create_timing_cache"): _create_cache,
+    ("IBuilderConfig", "set_timing_cache"): _set_cache,
+    ("IBuilderConfig", "get_timing_cache"): lambda _trt, config: config._cache,
+    ("ITimingCache", "serialize"): _serialize_cache,
+    ("IOptimizationProfile", "set_shape"): _set_shape,
+    ("OnnxParser", "parse"): _parse,
+    ("OnnxParser", "num_errors"): lambda trt, _p: len(trt.world.parser_errors),
+    ("OnnxParser", "get_error"): _get_error,
+    ("ParserError", "desc"): _fact("desc"),
+    ("ParserError", "node"): _fact("node"),
+    ("ParserError", "node_name"): _fact("node_name"),
+    ("ParserError", "node_operator"): _fact("node_operator"),
+}
