@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from restora.artifact import Artifact, ArtifactInfo
 from restora.errors import BuildError, OptionError
+from restora.tensorrt.islands import keep_islands
 from restora.tensorrt.log import BuildLog, make_logger
 from restora.tensorrt.module import Features, features_of
 from restora.tensorrt.profiles import Profile
@@ -189,6 +190,8 @@ class _Attempt:
         network = self._network(builder, artifact)
         config = builder.create_builder_config()
         self._configure(config)
+        if self.options.precision == "fp16" and self.features.fp16_flag:
+            keep_islands(self.trt, network)
         shapes = builder.create_optimization_profile()
         shapes.set_shape(INPUT, profile.smallest, profile.best, profile.largest)
         if config.add_optimization_profile(shapes) < 0:
@@ -229,7 +232,7 @@ class _Attempt:
         flag = trt.BuilderFlag
         if options.precision == "fp16" and self.features.fp16_flag:
             config.set_flag(flag.FP16)
-            # layers that the artefact keeps in FP32 by Cast must stay there
+            # without it the builder may overrule what keep_islands fixes
             config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS)
         if options.precision == "int8" and not self.features.strongly_typed:
             config.set_flag(flag.INT8)

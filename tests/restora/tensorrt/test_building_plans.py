@@ -160,6 +160,40 @@ def test_a_timing_cache_of_another_machine_is_replaced(trt: FakeTensorRT) -> Non
     assert built.timing_cache == b"T"
 
 
+def make_layer(trt: FakeTensorRT, kind: str, *shape: int, dtype: str = "FLOAT") -> Any:
+    """A layer with one output, whose settings can be looked at."""
+    tensor = trt.ITensor()
+    tensor._set.update(
+        dtype=getattr(trt.DataType, dtype), shape=shape, is_shape_tensor=dtype == "INT32"
+    )
+    layer = trt.ILayer()
+    layer._set.update(type=getattr(trt.LayerType, kind), num_outputs=1)
+    layer._output, layer._types = tensor, []
+    return layer
+
+
+def test_fp16_of_8_6_keeps_styles_factors_and_pictures_in_fp32() -> None:
+    trt = FakeTensorRT("8.6")
+    kept = [
+        make_layer(trt, "MATRIX_MULTIPLY", -1, 512),
+        make_layer(trt, "UNARY", -1, 512, 1, 1),
+        make_layer(trt, "ELEMENTWISE", -1, 3, 512, 512),
+        make_layer(trt, "ELEMENTWISE", -1, 512, 512, 3),
+    ]
+    free = [
+        make_layer(trt, "CONVOLUTION", -1, 3, 512, 512),
+        make_layer(trt, "ACTIVATION", -1, 64, 128, 128),
+        make_layer(trt, "SHAPE", 4, dtype="INT32"),
+    ]
+    trt.world.layers = [*free, *kept]
+    build_plan(trt, tiny_artifact(), HOT, BuildOptions(precision="fp16"))
+    assert "OBEY_PRECISION_CONSTRAINTS" in trt.world.builds[0]["flags"]
+    assert all(layer._set["precision"].name == "FLOAT" and layer._types for layer in kept)
+    assert not any("precision" in layer._set for layer in free)
+    build_plan(trt, tiny_artifact(), HOT, BuildOptions())
+    assert trt.world.builds[1]["flags"] == set()
+
+
 def test_everything_that_is_used_exists_in_every_version_that_uses_it() -> None:
     for version in VERSIONS:
         trt = FakeTensorRT(version)
