@@ -1,9 +1,8 @@
 """Run the whole `restora restore` command in a process of its own, and see what it took."""
 
-import os
+import json
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,16 +35,25 @@ class Usage:
     peak_bytes: int
 
 
+# A child starts with its parent's peak memory on record: a small process in between has little.
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+elapsed_s = time.perf_counter() - started
+print(json.dumps([os.waitstatus_to_exitcode(status), elapsed_s, usage.ru_maxrss]))
+"""
+
+
 def run_command(command: Command) -> Usage:
     """Raises subprocess.CalledProcessError if the command fails."""
-    started = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603
-        command.arguments(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    words = command.arguments()
+    launched = subprocess.run(  # noqa: S603
+        [sys.executable, "-S", "-c", _LAUNCHER, *words], capture_output=True, check=True, text=True
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    elapsed_s = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command.arguments())
+    code, elapsed_s, peak = json.loads(launched.stdout)
+    if code:
+        raise subprocess.CalledProcessError(code, words)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Usage(elapsed_s, usage.ru_maxrss * unit)
+    return Usage(elapsed_s, peak * unit)

@@ -194,7 +194,7 @@ def make_subjects(folder: Path, *, lite_mp: float, full_mp: float) -> list[Subje
 def _photo_of(megapixels: float) -> NDArray[np.uint8]:
     """A 4:3 photo of about that size, sides multiples of 16."""
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5 / 16) * 16
-    return read_photo_of_size(width, round(width * 3 / 4 / 16) * 16)
+    return read_photo_of_size(width, round(width * 3 / 4 / 16) * 16).copy()  # writable
 
 
 def format_lines(lines: list[Line]) -> Table:

@@ -106,6 +106,7 @@ def main() -> None:
     rows = evaluate(restore)
     sys.stdout.write(format_table(rows) + "\n")
     if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 

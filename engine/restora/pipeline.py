@@ -11,7 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
-from restora.artifact import Io
+from restora.artifact import ArtifactInfo, Io
 from restora.errors import (
     FaceError,
     ImageTooLargeError,
@@ -29,7 +29,9 @@ from restora.upsample import AlphaMethod, ResizeMethod, Upsampler, enlarge_plain
 
 logger = logging.getLogger(__name__)
 
-AUTO_TILE = 256
+AUTO_TILES = (256, 512)  # least and most
+_TILES_PER_OVERLAP = 20
+_AUTO_ELEMENTS = 2**25  # of a tile's largest tensor: 128 MiB, of which a network holds a few
 DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
 PLAIN_SCALE = 2  # of a Restorer without an upsampler, as the published face script's
 
@@ -66,7 +68,7 @@ class RestoreOptions:
             raise OptionError(f"tile must be 'auto' or a number of pixels, got {self.tile!r}")
 
     def tiling_for(self, session: Session) -> Tiling:
-        size = AUTO_TILE if self.tile == "auto" else int(self.tile)
+        size = choose_tile(session.info) if self.tile == "auto" else int(self.tile)
         overlap = session.info.overlap_px if self.overlap is None else self.overlap
         return Tiling(
             size=size,
@@ -75,6 +77,16 @@ class RestoreOptions:
             blend=self.blend,
             published_grid=self.published_tiles,
         )
+
+
+def choose_tile(info: ArtifactInfo) -> int:
+    """The side of automatic tiles: 256, or more where overlaps would waste a tenth of the work,
+    as far as memory allows."""
+    least, most = AUTO_TILES
+    if info.elements_per_pixel is not None:
+        fitting = int((_AUTO_ELEMENTS / info.elements_per_pixel) ** 0.5) // 64 * 64
+        most = min(most, max(least, fitting))
+    return min(most, max(least, _TILES_PER_OVERLAP * info.overlap_px))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from restora_export.facts import NetworkFacts, facts_of
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.seams import SEAM_GATE_DB, SeamError, choose_overlap
 from restora_export.tensor_sizes import measure_elements_per_pixel
-from restora_export.verify import measure_accuracy
+from restora_export.verify import make_selfcheck, measure_accuracy
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ def export_network(
         _warn_of_seams(model, seams)
         info = replace(info, overlap_px=seams.overlap_px)
     info = replace(info, accuracy=accuracy)
-    return Export(artifact_from_bytes(onnx_bytes(proto, info), name=model), seams)
+    selfcheck = make_selfcheck(network, io, noise=noise)
+    return Export(artifact_from_bytes(onnx_bytes(proto, info, selfcheck), name=model), seams)
 
 
 def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: float) -> None:

@@ -10,8 +10,9 @@ import onnx
 import torch
 from torch import nn
 
-from restora.artifact import Io, Precision
+from restora.artifact import Io, Precision, SelfCheck
 from restora.artifact.info import METADATA_KEY, ArtifactInfo
+from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
 from restora.version import __version__
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.graph import make_graph
@@ -61,9 +62,14 @@ def onnx_from_network(
     return model
 
 
-def onnx_bytes(model: onnx.ModelProto, info: ArtifactInfo) -> bytes:
-    """Serialise `model` with `info` as its metadata, after onnx.checker's full check."""
-    onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
+def onnx_bytes(
+    model: onnx.ModelProto, info: ArtifactInfo, selfcheck: SelfCheck | None = None
+) -> bytes:
+    """Serialise `model` with `info` and `selfcheck` as its metadata, after a full check."""
+    properties = {METADATA_KEY: info.to_json()}
+    if selfcheck is not None:
+        properties[SELFCHECK_KEY] = selfcheck.to_json()
+    onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from restora.artifact import Accuracy, Io, Kind
+from restora.artifact import Accuracy, Io, Kind, SelfCheck
 from restora.errors import NonFiniteOutputError
 from restora.sessions import Session
 from restora.sessions.base import Batch
@@ -27,6 +27,7 @@ Run: TypeAlias = Callable[[Batch], Batch]
 PSNR_CAP = 150.0  # what identical pictures are given, since JSON knows no infinity
 _SSIM_WINDOW = 7
 _SEED = 20190219
+_SELFCHECK_SIDE = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,23 @@ def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0
         for run in runs:
             tally.compare(run, batch, expected, photo=case.photo)
     return tally.accuracy()
+
+
+def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfCheck | None:
+    """A small photo and the reference's answer, to travel with the artefact; None if the network
+    makes no pictures."""
+    facts = facts_of(network)
+    if facts.kind not in ("upsampler", "face"):
+        return None
+    if facts.side is not None:
+        (first, *_) = iter_cases(facts)
+        picture = first.batch
+    else:
+        side = _SELFCHECK_SIDE // facts.size_multiple * facts.size_multiple
+        tiles = load_photo_tiles()[:2, 24 : 24 + side, 24 : 24 + side]
+        picture = tiles.astype(np.float32) / np.float32(255)
+    image: Batch = _quantise(picture) if io == "uint8" else picture
+    return SelfCheck(image, run_reference(network, image, noise=noise))
 
 
 @dataclass(slots=True)

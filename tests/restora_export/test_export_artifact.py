@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from fakes import make_info, tiny_artifact
 from recipe import fill_network
-from restora.artifact import Artifact, artifact_from_bytes, read_artifact
+from restora.artifact import Artifact, artifact_from_bytes, measure_psnr, read_artifact
+from restora.artifact.selfcheck import selfcheck_from_json
 from restora.errors import (
     AccuracyGateError,
+    ArtifactError,
     CheckpointError,
     ChecksumError,
     MissingModelError,
@@ -24,11 +26,11 @@ from restora_export.architecture import Hints
 from restora_export.export import export_network
 from restora_export.facts import NetworkFacts
 from restora_export.files import export_file, verify_file
-from restora_export.graph import fold_unshuffle
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.opset import lower_to_opset17
 from restora_export.photo_tiles import load_photo_tiles
 from restora_export.reference import RRDBNet, SRVGGNetCompact
+from restora_export.rrdb_graph import FoldedRRDBNet, fold_unshuffle
 from restora_export.seams import make_seam_photo, measure_seams
 from restora_export.verify import iter_cases, measure_accuracy, run_reference
 
@@ -187,6 +189,14 @@ def test_the_folded_convolution_is_unshuffle_and_convolution_in_one(factor: int)
     torch.testing.assert_close(folded, apart, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_the_folded_network_is_the_reference(scale: int) -> None:
+    network = fill_network(RRDBNet(scale, 8, 4, 2), scale, "rrdb").double()
+    x = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(scale)).double()
+    with torch.inference_mode():
+        torch.testing.assert_close(FoldedRRDBNet(network)(x), network(x), rtol=0, atol=1e-12)
+
+
 def graph_of(*nodes: onnx.NodeProto, constants: dict[str, np.ndarray]) -> onnx.ModelProto:
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])]
@@ -234,6 +244,32 @@ def test_seams_fade_as_tiles_overlap_more(exported: Path) -> None:
 def test_the_largest_tensor_is_known(exported: Path) -> None:
     # 8 features on the enlarged picture: x2 of the pixel-unshuffled input, doubled twice
     assert read_artifact(exported).info.elements_per_pixel == 8 * 4
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_a_picture_and_its_answer_travel_with_the_artefact(
+    checkpoint: Path, tmp_path: Path, io: str
+) -> None:
+    export_file(checkpoint, tmp_path / "a.onnx", io=io)  # type: ignore[arg-type]
+    artifact = read_artifact(tmp_path / "a.onnx")
+    selfcheck = artifact.read_selfcheck()
+    assert selfcheck is not None
+    assert selfcheck.image.shape == (2, 48, 48, 3)
+    assert selfcheck.answer.dtype == np.dtype(io)
+    got = open_session(artifact).run(selfcheck.image)
+    mean, least = measure_psnr(got, selfcheck.answer)
+    assert mean >= least > 80  # of float32, 16 bits are kept
+
+
+def test_a_damaged_self_check_is_said(exported: Path) -> None:
+    artifact = read_artifact(exported)
+    selfcheck = artifact.read_selfcheck()
+    assert selfcheck is not None
+    text = selfcheck.to_json()
+    for damaged in (text[:100], text.replace('"batch": 2', '"batch": 5'), "{}", "[]"):
+        with pytest.raises(ArtifactError, match="self-check"):
+            selfcheck_from_json(damaged, artifact.info)
+    assert tiny_artifact().read_selfcheck() is None
 
 
 def test_the_same_checkpoint_gives_the_same_bytes() -> None:

@@ -3,6 +3,7 @@
 from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
 from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision
 from restora.artifact.load import Artifact, artifact_from_bytes, read_artifact
+from restora.artifact.selfcheck import SelfCheck, measure_psnr
 
 __all__ = [
     "ACCURACY_GATES",
@@ -13,8 +14,10 @@ __all__ = [
     "Io",
     "Kind",
     "Precision",
+    "SelfCheck",
     "artifact_from_bytes",
     "check_accuracy",
     "find_gate",
+    "measure_psnr",
     "read_artifact",
 ]

@@ -7,6 +7,8 @@ from pathlib import Path
 from restora.artifact.gates import check_accuracy
 from restora.artifact.info import METADATA_KEY, ArtifactInfo, info_from_json
 from restora.artifact.onnx_wire import read_onnx_facts
+from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
+from restora.artifact.selfcheck import SelfCheck, selfcheck_from_json
 from restora.errors import ArtifactError, MissingModelError
 
 MAX_ONNX_BYTES = 2**31 - 1  # protobuf's own limit
@@ -22,6 +24,14 @@ class Artifact:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.onnx).hexdigest()
+
+    def read_selfcheck(self) -> SelfCheck | None:
+        """The picture and answer that travel with it; None if it has none.
+
+        Raises ArtifactError if they are damaged.
+        """
+        text = read_onnx_facts(self.onnx).metadata.get(SELFCHECK_KEY)
+        return None if text is None else selfcheck_from_json(text, self.info)
 
 
 def artifact_from_bytes(data: bytes, *, name: str = "the artefact") -> Artifact:

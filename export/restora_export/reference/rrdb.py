@@ -32,13 +32,16 @@ class ResidualDenseBlock(nn.Module):
         self.conv5 = conv3x3(features + 4 * growth, features)
 
     def forward(self, x: Tensor) -> Tensor:
+        return x + RESIDUAL_SCALE * self.grow(x)
+
+    def grow(self, x: Tensor) -> Tensor:
+        """What the block adds, before it is scaled."""
         x1 = leaky(self.conv1(x))
         x2 = leaky(self.conv2(torch.cat((x, x1), 1)))
         x3 = leaky(self.conv3(torch.cat((x, x1, x2), 1)))
         x4 = leaky(self.conv4(torch.cat((x, x1, x2, x3), 1)))
-        x5 = self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
-        out: Tensor = x + RESIDUAL_SCALE * x5
-        return out
+        x5: Tensor = self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
+        return x5
 
 
 class RRDB(nn.Module):
