@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from restora.artifact import Accuracy, Artifact, ArtifactInfo, artifact_from_bytes
+from restora.artifact import Accuracy, Artifact, ArtifactInfo, SelfCheck, artifact_from_bytes
 from restora.artifact.info import METADATA_KEY
+from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
 from restora.sessions.base import Batch, SizeLimits
 
 if TYPE_CHECKING:
@@ -97,6 +98,13 @@ def tiny_artifact(
 
 def with_info(model: onnx.ModelProto, info: ArtifactInfo) -> Artifact:
     helper.set_model_props(model, {METADATA_KEY: info.to_json()})
+    return artifact_from_bytes(model.SerializeToString())
+
+
+def with_selfcheck(artifact: Artifact, selfcheck: SelfCheck) -> Artifact:
+    model = onnx.load_from_string(artifact.onnx)
+    properties = {METADATA_KEY: artifact.info.to_json(), SELFCHECK_KEY: selfcheck.to_json()}
+    helper.set_model_props(model, properties)
     return artifact_from_bytes(model.SerializeToString())
 
 

@@ -25,6 +25,7 @@ INDEPENDENT = {
     "tiling": {"image", "models"},
     "faces": {"upsample", "tiling"},
 }
+TENSORRT_HOMES = {("tensorrt", "module.py"), ("tensorrt", "cuda.py")}
 RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "openvino", "torch", "onnx"}
 
 
@@ -79,7 +80,7 @@ def test_a_runtime_is_imported_by_its_own_session_file_alone() -> None:
     for path in files_of("restora"):
         runtimes = {name.split(".")[0] for name in imports_of(path)} & RUNTIMES
         if runtimes and "cli" not in path.parts:
-            home = path.parent.name == "sessions" or path.parts[-2:] == ("tensorrt", "module.py")
+            home = path.parent.name == "sessions" or path.parts[-2:] in TENSORRT_HOMES
             assert home, path
             assert len(runtimes) == 1, path
 

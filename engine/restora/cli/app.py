@@ -41,6 +41,8 @@ def _common(
 
 def run(arguments: list[str]) -> None:
     """Run one command line; underscore spellings of long options are taken too."""
+    from restora.cli.build import build
+    from restora.cli.cache import cache_app
     from restora.cli.doctor import doctor
     from restora.cli.export import export_model
     from restora.cli.models import models_app
@@ -52,6 +54,8 @@ def run(arguments: list[str]) -> None:
     app.command("export")(export_model)
     app.command("verify")(verify)
     app.add_typer(models_app, name="models")
+    app.command("build")(build)
+    app.add_typer(cache_app, name="cache")
     app.command("doctor")(doctor)
     app.command("sample")(sample)
     app(args=[_with_hyphens(word) for word in arguments], prog_name="restora")

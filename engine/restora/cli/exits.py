@@ -14,11 +14,14 @@ import typer
 
 from restora.cli.console import print_error
 from restora.errors import (
+    BuildError,
+    FaceError,
     ImageError,
     MissingBackendError,
     ModelError,
     OptionError,
     OutputError,
+    PlanError,
     RestoraError,
     SessionError,
     ShapeError,
@@ -41,6 +44,9 @@ _CODES: tuple[tuple[type[RestoraError], ExitCode], ...] = (
     (MissingBackendError, ExitCode.ENVIRONMENT),
     (ModelError, ExitCode.MODEL),
     (SessionError, ExitCode.MODEL),
+    (BuildError, ExitCode.MODEL),
+    (PlanError, ExitCode.MODEL),
+    (FaceError, ExitCode.ALL_FAILED),
     (ImageError, ExitCode.ALL_FAILED),
     (ShapeError, ExitCode.ALL_FAILED),
     (OutputError, ExitCode.ENVIRONMENT),

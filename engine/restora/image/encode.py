@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from restora.errors import OptionError
 from restora.image.atomic import write_atomically
 from restora.image.metadata import EXIF_PREFIX
 from restora.image.photo import Metadata, Photo
-from restora.image.png16 import encode_png16, xmp_text
+from restora.image.png import encode_png
 from restora.image.tiff import encode_tiff
 
 Format = Literal["png", "jpg", "webp", "tiff"]
@@ -77,17 +77,12 @@ def encode_photo(
     metadata = Metadata() if strip_metadata else photo.metadata
     if format == "tiff":
         return encode_tiff(photo, metadata)
-    if photo.pixels.dtype == np.uint16:
-        return encode_png16(photo, metadata)
+    if format == "png":
+        return encode_png(photo, metadata)
     image = _image_from_photo(photo)
     exif = EXIF_PREFIX + metadata.exif if metadata.exif else b""
     options: dict[str, Any]
-    if format == "png":
-        info = PngImagePlugin.PngInfo()
-        if metadata.xmp:
-            info.add(b"iTXt", xmp_text(metadata.xmp))
-        options = {"format": "PNG", "compress_level": 1, "pnginfo": info}
-    elif format == "jpg":
+    if format == "jpg":
         options = {"format": "JPEG", "quality": quality, "subsampling": "4:4:4"}
         options |= {"xmp": metadata.xmp} if metadata.xmp else {}
     else:

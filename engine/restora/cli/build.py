@@ -1,0 +1,166 @@
+"""`restora build`: TensorRT plans for this machine, checked, into the plan cache."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from restora.artifact import Artifact, read_artifact
+from restora.cli.console import print_json, print_note, stderr_console
+from restora.cli.exits import reports_errors
+from restora.cli.sources import find_or_export
+from restora.errors import OptionError
+from restora.models import MODELS
+from restora.tensorrt.build import BuildOptions, Compatibility
+from restora.tensorrt.cache import PlanCache
+from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.tensorrt.module import import_tensorrt
+from restora.tensorrt.prepare import plan_rungs, prepare_plan
+from restora.tensorrt.profiles import plan_profiles
+from restora.tensorrt.progress import BuildProgress
+from restora.tensorrt.run import PlanRunner
+
+_UNITS = {"M": 1 << 20, "G": 1 << 30}
+
+
+@reports_errors
+def build(
+    model: Annotated[
+        str, typer.Argument(help="A name of `restora models`, or an .onnx artefact's path.")
+    ],
+    precision: Annotated[
+        Literal["fp16", "fp32", "int8"], typer.Option(help="Of the arithmetic.")
+    ] = "fp16",
+    tile: Annotated[int, typer.Option(min=8, help="Side of the tiles that most work is in.")] = 256,
+    batch: Annotated[str, typer.Option(help="Tiles per call, one plan for each number.")] = "1,4",
+    max_tile: Annotated[int, typer.Option(min=8, help="Largest side of any tile.")] = 1024,
+    workspace: Annotated[str, typer.Option(help="Most scratch memory of one layer.")] = "4G",
+    level: Annotated[
+        int, typer.Option(min=0, max=5, help="Optimisation: 0 builds fast, 5 runs fast.")
+    ] = 3,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Plans for later TensorRT versions too.")
+    ] = False,
+    hardware: Annotated[
+        Compatibility, typer.Option(help="Which other GPUs plans run on.")
+    ] = "none",
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Leave weights out of plans; refitted when loaded.")
+    ] = False,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", min=0, help="Which GPU.")] = 0,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="One JSON object per plan on stdout.")
+    ] = False,
+) -> None:
+    """Build TensorRT plans of a model for this machine's GPU.
+
+    Each plan is checked against the picture that travels with the artefact; one that fails its
+    gate is refused, and FP32 is built instead, which is said.
+    """
+    require_driver_library()
+    trt = import_tensorrt()
+    device = Device(import_pycuda(), gpu_id)
+    options = BuildOptions(
+        precision=precision,
+        workspace=parse_size(workspace),
+        level=level,
+        version_compatible=version_compatible,
+        hardware=hardware,
+        strip_weights=strip,
+    )
+    rungs = plan_rungs(trt, options, find_artifacts(model))
+    info = rungs[0].artifact.info
+    profiles = plan_profiles(info, tile=tile, batches=parse_batches(batch), max_tile=max_tile)
+    cache = PlanCache()
+    # the plan for several sizes first: it is checked against stored answers, and checks the others
+    wide, *hot = sorted(profiles, key=lambda profile: profile.is_hot)
+    with _progress_bar() as progress:
+        plan, rung = prepare_plan(
+            trt, device, cache, rungs, wide, progress=progress, report=print_note
+        )
+        _report(plan.facts, json_lines)
+        with PlanRunner(
+            trt,
+            device,
+            plan.plan,
+            info=rung.artifact.info,
+            profile=wide,
+            onnx=rung.artifact.onnx if strip else None,
+            version_compatible=version_compatible,
+        ) as runner:
+            for profile in hot:
+                plan, _ = prepare_plan(
+                    trt,
+                    device,
+                    cache,
+                    [rung],
+                    profile,
+                    trusted=lambda image: runner.run(image)[0],
+                    progress=progress,
+                    report=print_note,
+                )
+                _report(plan.facts, json_lines)
+    print_note(f"plans are in {cache.folder}")
+
+
+def find_artifacts(model: str) -> list[Artifact]:
+    """The artefact of a model and its neighbours of other precisions, each past its gate."""
+    kind = MODELS[model].kind if model in MODELS else "upsampler"
+    path = find_or_export(model, "uint8", kind)
+    stem = path.name.removesuffix(".onnx")
+    neighbours = [path.with_name(f"{stem}.{precision}.onnx") for precision in ("fp16", "int8")]
+    return [read_artifact(path), *(read_artifact(near) for near in neighbours if near.is_file())]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "512M", "4G" or a plain number. Raises OptionError."""
+    unit = _UNITS.get(text[-1:].upper())
+    number = text if unit is None else text[:-1]
+    if not number.isdecimal():
+        raise OptionError(f"a size must be a number, or one with M or G behind it, got {text!r}")
+    return int(number) * (unit or 1)
+
+
+def parse_batches(text: str) -> list[int]:
+    """Numbers between commas. Raises OptionError."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise OptionError(f"--batch must be numbers between commas, got {text!r}") from error
+
+
+def _report(facts: dict[str, object], json_lines: bool) -> None:
+    if json_lines:
+        print_json(facts)
+    options, figures = facts["options"], facts["selfcheck"]
+    assert isinstance(options, dict)
+    assert isinstance(figures, dict)
+    shapes = facts["profile"]
+    assert isinstance(shapes, dict)
+    print_note(
+        f"{facts['model']}, {options['precision']}, up to {shapes['largest']}: PSNR "
+        f"{figures['psnr_mean']} dB mean, {figures['psnr_min']} least; {facts['build_s']} s"
+    )
+
+
+@contextmanager
+def _progress_bar() -> Iterator[BuildProgress | None]:
+    """TensorRT's own phases on a terminal; nothing elsewhere. Ctrl-C cancels."""
+    console = stderr_console()
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, object] = {}
+
+        def update(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=total)
+            bar.update(tasks[phase], completed=done)  # type: ignore[arg-type]
+            if done >= total:
+                bar.remove_task(tasks.pop(phase))  # type: ignore[arg-type]
+
+        yield update
