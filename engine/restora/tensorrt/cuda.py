@@ -25,7 +25,7 @@ def import_pycuda() -> Any:
     except cuda.Error as error:
         raise MissingBackendError(
             f"the NVIDIA driver does not start ({error}): too old a driver for this CUDA, or no "
-            "GPU that this process may use; use --backend cpu"
+            "GPU that this process may use; photos are restored on the CPU"
         ) from error
     return cuda
 
@@ -34,7 +34,7 @@ def require_driver_library() -> None:
     """Raise MissingBackendError, in one line, on a machine without an NVIDIA driver."""
     if ctypes.util.find_library("cuda") is None and not Path("/dev/nvidiactl").exists():
         raise MissingBackendError(
-            "no NVIDIA driver: libcuda is not on this machine; use --backend cpu"
+            "no NVIDIA driver: libcuda is not on this machine; photos are restored on the CPU"
         )
 
 

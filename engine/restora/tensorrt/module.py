@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,25 +51,6 @@ def import_tensorrt() -> Any:
             "this TensorRT is the lean runtime, which cannot build plans: install the full one"
         )
     return tensorrt
-
-
-def require_driver() -> None:
-    """Raise MissingBackendError, in one line, unless an NVIDIA driver is loaded and has a GPU."""
-    try:
-        driver = ctypes.CDLL(ctypes.util.find_library("cuda") or "libcuda.so.1")
-    except OSError as error:
-        raise MissingBackendError(
-            "no NVIDIA driver: libcuda.so.1 is not on this machine; use --backend cpu"
-        ) from error
-    status = driver.cuInit(0)
-    if status:
-        raise MissingBackendError(
-            f"the NVIDIA driver does not start (cuInit says {status}): too old a driver for this "
-            "CUDA, or no GPU that this process may use; use --backend cpu"
-        )
-    count = ctypes.c_int(0)
-    if driver.cuDeviceGetCount(ctypes.byref(count)) or count.value == 0:
-        raise MissingBackendError("the NVIDIA driver is here, but no GPU; use --backend cpu")
 
 
 def features_of(trt: Any) -> Features:

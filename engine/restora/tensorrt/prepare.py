@@ -143,7 +143,7 @@ def check_plan(
                 "sizes first"
             )
         image = mirror_to(selfcheck.image, profile.best)
-        known = SelfCheck(image, np.concatenate([trusted(part[None])[0] for part in image]))
+        known = SelfCheck(image, np.concatenate([trusted(part[None]) for part in image]))
     onnx = rung.artifact.onnx if rung.options.strip_weights else None
     with PlanRunner(
         trt,
