@@ -6,7 +6,6 @@ The ways take turns; medians are compared, and accuracy stands on every line.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -27,8 +26,8 @@ from restora.sessions import CpuOptions, open_session
 from restora.sessions.cores import count_allowed_cores
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.flops import count_flops
-from restora_benchmarks.machine import describe_machine
 from restora_benchmarks.published import upsample_published
+from restora_benchmarks.results import write_results
 from restora_calibration.photos import read_photo_of_size
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.export import export_network
@@ -250,15 +249,13 @@ def main() -> None:
             f"{row['model']}: {row['output_mp']} MP result in tiles of {row['tile']}: peak memory "
             f"{row['peak_memory_gb']} GB"
         )
-    result = {
-        "machine": describe_machine(),
-        "threads": arguments.threads,
-        "repeats": arguments.repeats,
-        "lines": [asdict(line) for line in lines],
-        "memory": memory,
-    }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(
+        arguments.json,
+        threads=arguments.threads,
+        repeats=arguments.repeats,
+        lines=[asdict(line) for line in lines],
+        memory=memory,
+    )
     console.print(f"wrote {arguments.json}")
 
 

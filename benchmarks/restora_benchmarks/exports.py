@@ -5,7 +5,6 @@ FP32 and FP16. Ten minutes on two cores.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +13,8 @@ from rich.console import Console
 from torch import nn
 
 from restora.artifact import Precision
-from restora_benchmarks.machine import describe_machine
 from restora_benchmarks.recipe import fill_network
+from restora_benchmarks.results import write_results
 from restora_export.export import export_network
 from restora_export.reference import GFPGANv1Clean, RRDBNet, SRVGGNetCompact
 
@@ -25,12 +24,11 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 def iter_networks() -> Iterator[tuple[str, nn.Module]]:
     """Name and network, one at a time: the large ones take a third of a gigabyte."""
-    yield "RealESRGAN_x4plus shape", fill_network(RRDBNet(4), 0, "rrdb")
-    yield "RealESRGAN_x2plus shape", fill_network(RRDBNet(2), 0, "rrdb")
-    yield "realesr-general-x4v3 shape", fill_network(SRVGGNetCompact(4, 64, 32), 0, "srvgg")
     for multiplier in (1, 2):
         network = fill_network(GFPGANv1Clean(channel_multiplier=multiplier), 0, "gfpgan_clean")
         yield f"GFPGANv1Clean, channel multiplier {multiplier}", network
+    yield "realesr-general-x4v3 shape", fill_network(SRVGGNetCompact(4, 64, 32), 0, "srvgg")
+    yield "RealESRGAN_x2plus shape", fill_network(RRDBNet(2), 0, "rrdb")
 
 
 def main() -> None:
@@ -64,9 +62,7 @@ def main() -> None:
                 f"{name}, {precision}: {size_mb:.1f} MB, max error {figures.max_error * 255:.1f} "
                 f"levels, PSNR {figures.psnr_mean:.1f} dB mean, {figures.psnr_min:.1f} min"
             )
-    result = {"machine": describe_machine(), "rows": rows}
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+            write_results(arguments.json, rows=rows)
     console.print(f"wrote {arguments.json}")
 
 

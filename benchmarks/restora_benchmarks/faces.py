@@ -6,7 +6,6 @@ with four faces, stage by stage. Recipe weights.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -27,8 +26,8 @@ from restora.sessions import Batch, CpuOptions, open_session
 from restora.sessions.cores import count_allowed_cores
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.flops import count_flops
-from restora_benchmarks.machine import describe_machine
 from restora_benchmarks.recipe import fill_network
+from restora_benchmarks.results import write_results
 from restora_calibration.photos import TRAINING, read_free_photo
 from restora_export.export import export_network
 from restora_export.photo_tiles import load_photo_tiles
@@ -166,15 +165,13 @@ def main() -> None:
     console = Console()
     console.print(format_lines(lines))
     console.print(joint)
-    result = {
-        "machine": describe_machine(),
-        "threads": arguments.threads,
-        "repeats": arguments.repeats,
-        "lines": [asdict(line) for line in lines],
-        "joint": joint,
-    }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(
+        arguments.json,
+        threads=arguments.threads,
+        repeats=arguments.repeats,
+        lines=[asdict(line) for line in lines],
+        joint=joint,
+    )
     console.print(f"wrote {arguments.json}")
 
 
