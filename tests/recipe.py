@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from restora_benchmarks.recipe import draw_raw, fill_network
+from restora_benchmarks.recipe import draw_raw, fill_network, make_state
 from restora_export.reference import (
     GFPGANBilinear,
     GFPGANv1,
@@ -24,6 +24,7 @@ __all__ = [
     "draw_multiscale",
     "draw_raw",
     "fill_network",
+    "make_state",
     "network_from_constructor",
     "state_sha256",
 ]

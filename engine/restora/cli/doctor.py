@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from restora.cli.console import print_json, stdout_console
@@ -50,17 +51,21 @@ def doctor(
         ]
         print_json({"restora": __version__, "findings": rows})
     else:
-        table = Table(title=f"restora {__version__}", show_lines=False)
-        for column in ("part", "state", "found", "to do"):
-            table.add_column(column, overflow="fold")
-        for finding in findings:
-            colour = _COLOURS[finding.state]
-            table.add_row(
-                finding.what, f"[{colour}]{finding.state}[/]", finding.detail, finding.advice
-            )
-        stdout_console().print(table)
+        stdout_console().print(findings_table(findings))
     usable = all(f.state == "ok" for f in findings if f.what in ("CPU session", "default model"))
     raise typer.Exit(ExitCode.OK if usable else ExitCode.ENVIRONMENT)
+
+
+def findings_table(findings: list[Finding]) -> Table:
+    """One row a finding; brackets in words, as in restora[export], are no markup."""
+    table = Table(title=f"restora {__version__}", show_lines=False)
+    for column in ("part", "state", "found", "to do"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        colour = _COLOURS[finding.state]
+        words = (escape(finding.detail), escape(finding.advice))
+        table.add_row(finding.what, f"[{colour}]{finding.state}[/]", *words)
+    return table
 
 
 def examine() -> list[Finding]:
