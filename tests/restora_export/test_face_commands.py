@@ -12,6 +12,7 @@ import skimage.data
 import torch
 from PIL import Image
 
+from fakes import tiny_artifact
 from processes import run
 from recipe import fill_network
 from restora.image import Photo, read_photo, write_photo
@@ -117,3 +118,18 @@ def test_faces_without_a_model_are_an_error_that_says_what_to_get(folder: Path) 
     assert result.returncode == 5
     assert "detection_Resnet50_Final" in result.stderr
     assert not os.path.lexists(folder / "no.png")
+
+
+def test_a_face_that_cannot_be_restored_is_said_with_exit_code_3(folder: Path) -> None:
+    broken = tiny_artifact(scale=1, gain=float("nan"), kind="face", side=512, size_multiple=1)
+    (folder / "broken.onnx").write_bytes(broken.onnx)
+    faces = ["--faces", "--face-model", "broken.onnx", "--face-detector", "centerface"]
+    done = run(folder, "restore", "-i", "astronaut.png", "-o", "nan.png", "-s", 1, *PLAIN, *faces)
+    assert done.returncode == 3
+    row = json.loads(done.stdout)
+    assert row["status"] == "restored"
+    assert row["faces"][0]["status"] == "failed"
+    assert "NaN or Inf" in row["faces"][0]["reason"]
+    assert "left as the upsampler made them" in done.stderr
+    before, after = (read_photo(folder / name).pixels for name in ("astronaut.png", "nan.png"))
+    assert np.array_equal(before, after)
