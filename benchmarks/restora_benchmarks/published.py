@@ -15,7 +15,7 @@ def upsample_published(
 
     photo  uint8 RGB, (height, width, 3); sides multiples of what the network takes
     """
-    x = torch.from_numpy(photo).permute(2, 0, 1).unsqueeze(0).float() / 255
+    x = torch.from_numpy(photo.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
     height, width = photo.shape[:2]
     canvas = torch.empty(1, 3, height * scale, width * scale)
     with torch.inference_mode():
