@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--lite-mp", type=float, default=2.0, help="photo for the lite model")
-    parser.add_argument("--full-mp", type=float, default=0.5, help="photo for the full model")
+    parser.add_argument("--full-mp", type=float, default=0.35, help="photo for the full model")
     parser.add_argument("--threads", type=int, default=count_allowed_cores())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
