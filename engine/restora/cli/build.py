@@ -17,7 +17,7 @@ from restora.tensorrt.build import BuildOptions, Compatibility
 from restora.tensorrt.cache import PlanCache
 from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.tensorrt.module import import_tensorrt
-from restora.tensorrt.prepare import plan_rungs, prepare_plan
+from restora.tensorrt.prepare import plan_rungs, prepare_plan, profile_of
 from restora.tensorrt.profiles import plan_profiles
 from restora.tensorrt.progress import BuildProgress
 from restora.tensorrt.run import PlanRunner
@@ -86,7 +86,7 @@ def build(
             device,
             plan.plan,
             info=rung.artifact.info,
-            profile=wide,
+            profile=profile_of(plan),
             onnx=rung.artifact.onnx if strip else None,
             version_compatible=version_compatible,
         ) as runner:

@@ -113,6 +113,12 @@ def prepare_plan(
     raise kind(f"no plan of {rungs[0].artifact.info.model} can be used: {'; '.join(refused)}")
 
 
+def profile_of(plan: CachedPlan) -> Profile:
+    """The sizes that a plan really takes: fewer than were asked for if the build needed that."""
+    shapes = {name: tuple(shape) for name, shape in plan.facts["profile"].items()}
+    return Profile(shapes["smallest"], shapes["best"], shapes["largest"])
+
+
 def check_plan(
     trt: Any,
     device: Device,

@@ -25,7 +25,7 @@ from restora.tensorrt.build import BuildOptions
 from restora.tensorrt.cache import PlanCache
 from restora.tensorrt.cuda import Device, DeviceMemoryError
 from restora.tensorrt.module import features_of
-from restora.tensorrt.prepare import mirror_to, plan_rungs, prepare_plan
+from restora.tensorrt.prepare import mirror_to, plan_rungs, prepare_plan, profile_of
 from restora.tensorrt.profiles import Profile
 from restora.tensorrt.run import PlanRunner
 from tensorrt_double import VERSIONS, FakeTensorRT
@@ -186,6 +186,25 @@ def test_a_plan_for_one_size_is_held_against_one_for_several(
         3,
         3,
     )
+
+
+def test_a_plan_that_took_fewer_sizes_says_so(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """Also when it comes back from the cache, where shapes are JSON lists."""
+    best = (1, 16, 24, 3)
+    wide = Profile((1, 8, 8, 3), best, (1, 64, 64, 3))
+
+    def fail(build: dict[str, Any]) -> str | None:
+        low, _, high = build["profiles"][0]["image"]
+        return None if low == high else "out of memory"
+
+    trt.world.fail = fail
+    rungs = plan_rungs(trt, BuildOptions(), artifacts_for(trt))
+    for _ in range(2):
+        plan, _ = prepare_plan(trt, device, cache, rungs, wide)
+        assert profile_of(plan) == Profile(best, best, best)
+    assert len(trt.world.builds) == 4
 
 
 def test_an_artefact_without_a_picture_gives_no_plan(
