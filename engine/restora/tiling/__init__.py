@@ -1,7 +1,20 @@
 """Tiling: any size of picture through a network of bounded size, joined without seams."""
 
-from restora.tiling.blend import Blend
+from restora.tiling.blend import Blend, place_span
 from restora.tiling.grid import Span, split_axis, split_published
-from restora.tiling.run import Progress, Tiling, run_tiles
+from restora.tiling.plan import Tile, TilePlan, Tiling, plan_tiles
+from restora.tiling.run import Progress, run_tiles
 
-__all__ = ["Blend", "Progress", "Span", "Tiling", "run_tiles", "split_axis", "split_published"]
+__all__ = [
+    "Blend",
+    "Progress",
+    "Span",
+    "Tile",
+    "TilePlan",
+    "Tiling",
+    "place_span",
+    "plan_tiles",
+    "run_tiles",
+    "split_axis",
+    "split_published",
+]

@@ -4,6 +4,7 @@ Across a seam the older tile fades out while the newer one fades in. A ramp neve
 ramp, so at most two tiles meet along an axis and their weights add up to one.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -37,6 +38,31 @@ def make_ramp(length: int, blend: Blend) -> NDArray[np.float32]:
     return np.asarray(position, np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Where one window's result goes on a canvas, along one axis, in output pixels.
+
+    fade_begin..copy_begin  fades in over what is there; empty without a ramp
+    copy_begin..end         is copied
+    offset                  canvas position - offset = position in the window's result
+    """
+
+    fade_begin: int
+    copy_begin: int
+    end: int
+    offset: int
+
+
+def place_span(span: Span, *, scale: int, ramp_length: int) -> Patch:
+    """Where a window's result is pasted, its left seam fading over `ramp_length` output pixels."""
+    half = ramp_length // 2
+    begin = span.left * scale
+    fades = half if span.left > 0 else 0
+    # the part behind the right seam waits there for the next window to fade in over it
+    end = min(span.right * scale + half, span.stop * scale)
+    return Patch(begin - fades, begin + fades, end, span.start * scale)
+
+
 def paste_span(
     canvas: Array, piece: Array, span: Span, *, axis: int, scale: int, ramp: NDArray[np.float32]
 ) -> None:
@@ -46,18 +72,13 @@ def paste_span(
     piece   covers the window, scale * (stop - start)
     ramp    make_ramp's weights, in output pixels; the first window has none before it
     """
-    half = len(ramp) // 2
+    patch = place_span(span, scale=scale, ramp_length=len(ramp))
     canvas, piece = np.moveaxis(canvas, axis, 0), np.moveaxis(piece, axis, 0)
-    offset = span.start * scale
-    begin, end = span.left * scale, span.right * scale
-    if span.left > 0 and half:
-        low, high = begin - half, begin + half
-        newer = piece[low - offset : high - offset].astype(np.float32)
-        older = canvas[low:high].astype(np.float32)
+    low, begin, offset = patch.fade_begin, patch.copy_begin, patch.offset
+    if begin > low:
+        newer = piece[low - offset : begin - offset].astype(np.float32)
+        older = canvas[low:begin].astype(np.float32)
         shape = (-1, *[1] * (piece.ndim - 1))
         mixed = older + (newer - older) * ramp.reshape(shape)
-        canvas[low:high] = np.rint(mixed) if canvas.dtype == np.uint8 else mixed
-        begin = high
-    # the part behind the right seam waits there for the next window to fade in over it
-    end = min(end + half, span.stop * scale)
-    canvas[begin:end] = piece[begin - offset : end - offset]
+        canvas[low:begin] = np.rint(mixed) if canvas.dtype == np.uint8 else mixed
+    canvas[begin : patch.end] = piece[begin - offset : patch.end - offset]

@@ -2,69 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
-from restora.errors import OptionError, ShapeError
-from restora.tiling.blend import Array, Blend, find_ramp, make_ramp, paste_span
-from restora.tiling.grid import Span, split_axis, split_published
+from restora.errors import ShapeError
+from restora.tiling.blend import Array, paste_span
+from restora.tiling.plan import Tile, TilePlan, Tiling, plan_tiles
 
 Network = Callable[[Array], Array]
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """How a picture is cut.
-
-    size     largest side of a tile in input pixels; 0 = the whole picture at once
-    overlap  input pixels that neighbours share
-    batch    tiles per call of the network
-    blend    how neighbours are joined; "crop" is the published hard cut
-    fixed    tiles measure exactly `size`
-    published_grid  the published script's grid: `size` is the core, overlap / 2 the padding
-    """
-
-    size: int = 256
-    overlap: int = 32
-    batch: int = 1
-    blend: Blend = "cosine"
-    fixed: bool = False
-    published_grid: bool = False
-
-    def __post_init__(self) -> None:
-        if self.size < 0 or self.overlap < 0 or self.batch < 1:
-            raise OptionError(
-                "tile size and overlap must not be negative and the batch at least 1, "
-                f"got {self.size}, {self.overlap} and {self.batch}"
-            )
-
-    def split(self, length: int, multiple: int) -> list[Span]:
-        if self.size == 0:
-            return [Span(0, length, 0, length)]
-        if self.published_grid:
-            if self.size % multiple or self.overlap // 2 % multiple:
-                raise OptionError(
-                    f"on the published grid tile and padding must be multiples of {multiple} for "
-                    f"this model, got {self.size} and {self.overlap // 2}"
-                )
-            return split_published(length, tile=self.size, pad=self.overlap // 2)
-        return split_axis(
-            length, size=self.size, overlap=self.overlap, multiple=multiple, fixed=self.fixed
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    rows: Span
-    cols: Span
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
 
 
 def run_tiles(
@@ -83,36 +29,28 @@ def run_tiles(
     progress  called with (output pixels done, output pixels in all)
     """
     height, width, channels = image.shape
-    rows, cols = tiling.split(height, multiple), tiling.split(width, multiple)
-    row_ramp = _output_ramp(rows, tiling, scale)
-    col_ramp = _output_ramp(cols, tiling, scale)
+    plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)
     canvas = np.empty((height * scale, width * scale, channels), image.dtype)
     strip: Array = np.empty((0, width * scale, channels), image.dtype)
     done = 0
-    for tile, result in _iter_results(image, network, rows, cols, scale, tiling.batch):
+    for tile, result in _iter_results(image, network, plan, scale, tiling.batch):
         tile_height = tile.shape[0] * scale
         if len(strip) != tile_height:
             strip = np.empty((tile_height, width * scale, channels), image.dtype)
-        paste_span(strip, result, tile.cols, axis=1, scale=scale, ramp=col_ramp)
+        paste_span(strip, result, tile.cols, axis=1, scale=scale, ramp=plan.col_ramp)
         if tile.cols.right == width:
-            paste_span(canvas, strip, tile.rows, axis=0, scale=scale, ramp=row_ramp)
+            paste_span(canvas, strip, tile.rows, axis=0, scale=scale, ramp=plan.row_ramp)
         done += (tile.rows.right - tile.rows.left) * (tile.cols.right - tile.cols.left)
         if progress is not None:
             progress(done * scale**2, height * width * scale**2)
     return canvas
 
 
-def _output_ramp(spans: list[Span], tiling: Tiling, scale: int) -> NDArray[np.float32]:
-    # The outer quarter on either side is left out: there a tile knows least of its surroundings.
-    widest = 0 if tiling.blend == "crop" else tiling.overlap // 2
-    return make_ramp(find_ramp(spans, widest=widest) * scale, tiling.blend)
-
-
 def _iter_results(
-    image: Array, network: Network, rows: list[Span], cols: list[Span], scale: int, batch: int
+    image: Array, network: Network, plan: TilePlan, scale: int, batch: int
 ) -> Iterator[tuple[Tile, Array]]:
     """Yield each tile with its result, in order; the next batch runs while one is being pasted."""
-    batches = list(_iter_batches(rows, cols, batch))
+    batches = list(_iter_batches(plan, batch))
 
     def run(tiles: list[Tile]) -> Array:
         cut = [
@@ -145,9 +83,7 @@ def _iter_results(
             following.cancel()
 
 
-def _iter_batches(rows: list[Span], cols: list[Span], batch: int) -> Iterator[list[Tile]]:
-    tiles = (Tile(row, col) for row in rows for col in cols)
-    for _, same_shape in groupby(tiles, key=lambda tile: tile.shape):
-        group = list(same_shape)
-        for start in range(0, len(group), batch):
-            yield group[start : start + batch]
+def _iter_batches(plan: TilePlan, batch: int) -> Iterator[list[Tile]]:
+    for tiles in plan.iter_runs():
+        for start in range(0, len(tiles), batch):
+            yield tiles[start : start + batch]
