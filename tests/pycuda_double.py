@@ -1,15 +1,32 @@
-"""A stand-in for pycuda.driver: device memory is host memory, streams run at once."""
+"""A stand-in for pycuda.driver: device memory is host memory, and streams really are asynchronous.
+
+What is queued on a stream runs as late as it may: when somebody waits for it. Work that is not
+ordered by a stream or an event therefore gives a wrong picture here, and so does pinned memory
+that is used again too early. An address that was not allocated, or was freed, is an illegal
+access, after which every call fails, as on a GPU.
+"""
 
 from __future__ import annotations
 
+import threading
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+_GAP = 4096
+_FIRST = 1 << 20
+
 
 class FakeCuda:
-    """The module. `live` counts what was allocated and not freed, `calls` what was called."""
+    """The module. `live` counts what was allocated and not freed, `calls` what was called.
+
+    fail_at     which call fails (counted from 0), with `fail_with`
+    eager       everything runs at once
+    """
 
     class Error(Exception):
         """Any error of the driver."""
@@ -17,23 +34,51 @@ class FakeCuda:
     class MemoryError(Error):  # noqa: A001
         """No device memory left."""
 
-    def __init__(self, *, memory_bytes: int = 1 << 30) -> None:
+    def __init__(self, *, memory_bytes: int = 1 << 30, eager: bool = False) -> None:
         self.memory: dict[int, np.ndarray] = {}
         self.memory_bytes = memory_bytes
+        self.eager = eager
         self.calls: list[str] = []
-        self.pushed = 0
-        self._next = 4096
-        self.fail_copies = False
-        self.Device = self._make_device()
+        self.fail_at: int | None = None
+        self.fail_with: Exception = self.Error("an illegal memory access was encountered")
+        self.lost = False
+        self.pinned = 0
+        self.streams: dict[int, Stream] = {}
+        self.graphs = 0
+        self.start_error: str | None = None
+        self.lock = threading.RLock()
+        self._thread = threading.local()
+        self._next = _FIRST
+        self.Device = _make_device(self)
         self.Context = SimpleNamespace(pop=self._pop)
         self.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors")
+        self.event_flags = SimpleNamespace(DISABLE_TIMING=2)
+        self.retained = 0
 
     @property
     def live(self) -> int:
-        return len(self.memory)
+        """Device allocations, pinned blocks and graphs that nobody freed."""
+        return len(self.memory) + self.pinned + self.graphs
+
+    @property
+    def pushed(self) -> int:
+        return getattr(self._thread, "pushed", 0)
+
+    def called(self, name: str, *, current: bool = True) -> None:
+        """Note one call of the driver, and fail if it is time to."""
+        if current:
+            assert self.pushed, f"{name}: no context is current in this thread"
+        number = len(self.calls)
+        self.calls.append(name)
+        if self.lost:
+            raise self.Error(f"{name} failed: an illegal memory access was encountered")
+        if number == self.fail_at:
+            self.lost = not isinstance(self.fail_with, self.MemoryError)
+            raise self.fail_with
 
     def init(self) -> None:
-        pass
+        if self.start_error is not None:
+            raise self.Error(f"cuInit failed: {self.start_error}")
 
     def get_version(self) -> tuple[int, int, int]:
         return 12, 4, 0
@@ -41,70 +86,240 @@ class FakeCuda:
     def get_driver_version(self) -> int:
         return 13000
 
-    def Stream(self) -> Any:  # noqa: N802
-        return SimpleNamespace(handle=77, synchronize=lambda: self.calls.append("synchronize"))
+    def Stream(self) -> Stream:  # noqa: N802
+        self.called("Stream")
+        stream = Stream(self, 7 + len(self.streams))
+        self.streams[stream.handle] = stream
+        return stream
+
+    def Event(self, flags: int = 0) -> Event:  # noqa: N802
+        self.called("Event")
+        return Event(self)
+
+    def Memcpy2D(self) -> Memcpy2D:  # noqa: N802
+        return Memcpy2D(self)
 
     def mem_alloc(self, size: int) -> Any:
-        assert self.pushed, "no context is current"
+        self.called("mem_alloc")
         used = sum(memory.nbytes for memory in self.memory.values())
         if used + size > self.memory_bytes:
             raise self.MemoryError("cuMemAlloc failed: out of memory")
         address = self._next
-        self._next += size + 4096
-        self.memory[address] = np.zeros(size, np.uint8)
+        self._next += (size + 2 * _GAP) // _GAP * _GAP
+        # not zeros: who reads what was never written sees it
+        self.memory[address] = np.full(size, 0xA5, np.uint8)
         return _Allocation(self, address)
 
-    def memcpy_htod_async(self, address: int, source: np.ndarray, stream: Any) -> None:
-        if self.fail_copies:
-            raise self.Error("cuMemcpyHtoDAsync failed: an illegal memory access was encountered")
-        assert stream.handle
-        data = source.view(np.uint8).ravel()
-        self.memory[address][: len(data)] = data
+    def mem_get_info(self) -> tuple[int, int]:
+        used = sum(memory.nbytes for memory in self.memory.values())
+        return self.memory_bytes - used, self.memory_bytes
 
-    def memcpy_dtoh_async(self, target: np.ndarray, address: int, stream: Any) -> None:
-        assert stream.handle
-        flat = target.view(np.uint8).reshape(-1)
-        flat[:] = self.memory[address][: flat.size]
+    def pagelocked_empty(self, shape: int, dtype: type) -> np.ndarray:
+        self.called("pagelocked_empty")
+        return np.asarray(_Pinned(self, shape, np.dtype(dtype)))
+
+    def module_from_buffer(self, binary: bytes) -> Any:
+        self.called("module_from_buffer")
+        assert binary.startswith(b"CUBIN")
+        pixel = np.uint8 if b"PIXEL unsigned char" in binary else np.float32
+        return SimpleNamespace(get_function=lambda name: _Fade(self, name, np.dtype(pixel)))
+
+    def memcpy_htod_async(self, address: int, source: np.ndarray, stream: Stream) -> None:
+        self.called("memcpy_htod_async")
+        flat = source.reshape(-1).view(np.uint8)
+        if not is_pinned(source):
+            flat = flat.copy()  # the driver stages pageable memory before it returns
+        size = flat.size
+
+        def copy() -> None:
+            self.at(address, size)[:] = flat
+
+        stream.enqueue(copy)
+
+    def memcpy_dtoh_async(self, target: np.ndarray, address: int, stream: Stream) -> None:
+        self.called("memcpy_dtoh_async")
+        flat = target.reshape(-1).view(np.uint8)
+
+        def copy() -> None:
+            flat[:] = self.at(address, flat.size)
+
+        stream.enqueue(copy)
+        if not is_pinned(target):
+            stream.run()
+
+    def memcpy_dtod_async(self, target: int, source: int, size: int, stream: Stream) -> None:
+        self.called("memcpy_dtod_async")
+
+        def copy() -> None:
+            self.at(target, size)[:] = self.at(source, size)
+
+        stream.enqueue(copy)
+
+    def at(self, address: int, size: int) -> np.ndarray:
+        """The bytes at an address; raises, as the GPU does, unless all of them are allocated."""
+        starts = sorted(self.memory)
+        index = bisect_right(starts, address) - 1
+        if index >= 0:
+            begin = address - starts[index]
+            block = self.memory[starts[index]]
+            if begin + size <= block.size:
+                return block[begin : begin + size]
+        self.lost = True
+        raise self.Error(f"an illegal memory access was encountered at {address:#x}, {size} bytes")
+
+    def push(self) -> None:
+        self._thread.pushed = self.pushed + 1
 
     def _pop(self) -> None:
         assert self.pushed > 0
-        self.pushed -= 1
+        self._thread.pushed = self.pushed - 1
 
-    def _make_device(self) -> Any:
-        cuda = self
 
-        class Context:
-            def push(self) -> None:
-                cuda.pushed += 1
+class Stream:
+    """Work in order, done when somebody waits for it."""
 
-            def detach(self) -> None:
-                cuda.calls.append("detach")
+    def __init__(self, cuda: FakeCuda, handle: int) -> None:
+        self._cuda = cuda
+        self.handle = handle
+        self.queue: deque[Callable[[], None]] = deque()
+        self.queued = self.done = 0
+        self.recording: list[Callable[[], None]] | None = None
 
-        class Device:
-            def __init__(self, index: int) -> None:
-                self.index = index
+    def enqueue(self, work: Callable[[], None]) -> None:
+        with self._cuda.lock:
+            if self.recording is not None:
+                self.recording.append(work)
+                return
+            self.queue.append(work)
+            self.queued += 1
+            if self._cuda.eager:
+                self.run()
 
-            @staticmethod
-            def count() -> int:
-                return 1
+    def run(self, until: int | None = None) -> None:
+        """Do what is queued, up to a position."""
+        with self._cuda.lock:
+            end = self.queued if until is None else until
+            while self.done < end:
+                self.done += 1
+                self.queue.popleft()()
 
-            def retain_primary_context(self) -> Context:
-                cuda.calls.append("retain_primary_context")
-                return Context()
+    def synchronize(self) -> None:
+        self._cuda.called("Stream.synchronize")
+        assert self.recording is None, "waiting for a stream ends its capture"
+        self.run()
 
-            def name(self) -> str:
-                return "NVIDIA Double"
+    def wait_for_event(self, event: Event) -> None:
+        self._cuda.called("Stream.wait_for_event")
+        stream, position = event.stream, event.position
+        if stream is not None and stream is not self:
+            self.enqueue(lambda: stream.run(position))
 
-            def compute_capability(self) -> tuple[int, int]:
-                return 9, 0
 
-            def get_attribute(self, _attribute: str) -> int:
-                return 132
+class Event:
+    def __init__(self, cuda: FakeCuda) -> None:
+        self._cuda = cuda
+        self.stream: Stream | None = None
+        self.position = 0
 
-            def total_memory(self) -> int:
-                return cuda.memory_bytes
+    def record(self, stream: Stream) -> None:
+        self._cuda.called("Event.record")
+        self.stream, self.position = stream, stream.queued
 
-        return Device
+    def synchronize(self) -> None:
+        self._cuda.called("Event.synchronize")
+        if self.stream is not None:
+            self.stream.run(self.position)
+
+    def time_till(self, later: Event) -> float:
+        return 1.0
+
+
+class Memcpy2D:
+    """A copy between pitched pictures on the device."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self._cuda = cuda
+        self.src_pitch = self.dst_pitch = self.width_in_bytes = self.height = 0
+
+    def set_src_device(self, address: int) -> None:
+        self._source = address
+
+    def set_dst_device(self, address: int) -> None:
+        self._target = address
+
+    def __call__(self, stream: Stream) -> None:
+        self._cuda.called("Memcpy2D")
+        assert self.width_in_bytes <= min(self.src_pitch, self.dst_pitch)
+        source = (self._source, self.src_pitch)
+        target = (self._target, self.dst_pitch)
+        rows, width = self.height, self.width_in_bytes
+
+        def copy() -> None:
+            rows_of(self._cuda, *target, rows, width)[:] = rows_of(self._cuda, *source, rows, width)
+
+        stream.enqueue(copy)
+
+
+def rows_of(cuda: FakeCuda, address: int, pitch: int, rows: int, width: int) -> np.ndarray:
+    """(rows, width) bytes of a pitched picture, a view."""
+    flat = cuda.at(address, (rows - 1) * pitch + width)
+    return np.lib.stride_tricks.as_strided(flat, (rows, width), (pitch, 1))
+
+
+def is_pinned(array: np.ndarray) -> bool:
+    base = array
+    while isinstance(base, np.ndarray):
+        base = base.base  # type: ignore[assignment]
+    return isinstance(base, _Pinned)
+
+
+class _Pinned:
+    def __init__(self, cuda: FakeCuda, size: int, dtype: np.dtype) -> None:
+        self._cuda = cuda
+        self._array = np.empty(size, dtype)
+        self._array[:65536] = 0x5A  # the rest is not touched, so that it costs no memory
+        self.__array_interface__ = self._array.__array_interface__
+        cuda.pinned += 1
+
+    def free(self) -> None:
+        self._cuda.pinned -= 1
+
+
+class _Fade:
+    """What the kernel does, in NumPy."""
+
+    def __init__(self, cuda: FakeCuda, name: str, pixel: np.dtype) -> None:
+        assert name == "fade_in"
+        self._cuda, self._pixel = cuda, pixel
+
+    def prepare(self, types: str) -> None:
+        assert types == "PPPqqiiii"
+
+    def prepared_async_call(self, grid: Any, block: Any, stream: Stream, *arguments: Any) -> None:
+        self._cuda.called("fade_in")
+        canvas, piece, ramp, canvas_pitch, piece_pitch, rows, columns, channels, by_row = arguments
+        wide, item = columns * channels, self._pixel.itemsize
+        assert grid[0] * block[0] >= wide
+        assert grid[1] * block[1] >= rows
+
+        def view(address: int, pitch: int) -> np.ndarray:
+            raw = rows_of(self._cuda, address, pitch * item, rows, wide * item)
+            shape, strides = (rows, columns, channels), (pitch * item, channels * item, item)
+            flat = self._cuda.at(address, ((rows - 1) * pitch + wide) * item)
+            assert raw.base is not None
+            return np.lib.stride_tricks.as_strided(flat.view(self._pixel), shape, strides)
+
+        def fade() -> None:
+            length = rows if by_row else columns
+            weights = self._cuda.at(ramp, 4 * length).view(np.float32)
+            weights = weights.reshape((-1, 1, 1) if by_row else (1, -1, 1))
+            target = view(canvas, canvas_pitch)
+            older = target.astype(np.float32)
+            newer = view(piece, piece_pitch).astype(np.float32)
+            mixed = older + (newer - older) * weights
+            target[:] = np.rint(mixed) if self._pixel == np.uint8 else mixed
+
+        stream.enqueue(fade)
 
 
 class _Allocation:
@@ -115,4 +330,41 @@ class _Allocation:
         return self._address
 
     def free(self) -> None:
+        # not waiting for what is queued: that must not use it any more
+        self._cuda.called("free")
         del self._cuda.memory[self._address]
+
+
+def _make_device(cuda: FakeCuda) -> Any:
+    class Context:
+        def push(self) -> None:
+            cuda.push()
+
+        def detach(self) -> None:
+            cuda.retained -= 1
+
+    class Device:
+        def __init__(self, index: int) -> None:
+            self.index = index
+
+        @staticmethod
+        def count() -> int:
+            return 1
+
+        def retain_primary_context(self) -> Context:
+            cuda.retained += 1
+            return Context()
+
+        def name(self) -> str:
+            return "NVIDIA Double"
+
+        def compute_capability(self) -> tuple[int, int]:
+            return 9, 0
+
+        def get_attribute(self, _attribute: str) -> int:
+            return 132
+
+        def total_memory(self) -> int:
+            return cuda.memory_bytes
+
+    return Device

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import re
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -115,7 +116,12 @@ class World:
         self.cuda: Any = None  # a pycuda double whose memory the network works on
         self.network: Callable[[Any], Any] = lambda image: image
         self.execute_fails = False
-        self.platform_fp16 = True
+        self.refusal: str | None = None  # why plans are not loaded
+        self.io = np.dtype(np.uint8)
+        self.scratch_bytes = 4096
+        self.contexts: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.refits = 0
+        self._profiles: dict[bytes, Any] = {}
 
 
 def _checked(
@@ -176,6 +182,9 @@ def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
         return None
     plan = trt.IHostMemory()
     plan._data = b"PLAN" + hashlib.sha256(repr(sorted(map(str, build.items()))).encode()).digest()
+    shapes = build["profiles"][0]["image"]
+    shared = trt.__version__[0] != "8" or "PROFILE_SHARING_0806" in getattr(config, "_preview", ())
+    trt.world._profiles[plan._data] = (shapes, shared)
     return plan
 
 
@@ -198,6 +207,11 @@ def _clear_flag(_trt: FakeTensorRT, config: Any, flag: Any) -> None:
 
 def _set_pool(_trt: FakeTensorRT, config: Any, pool: Any, size: int) -> None:
     config._pools = {**getattr(config, "_pools", {}), pool.name: size}
+
+
+def _set_preview(_trt: FakeTensorRT, config: Any, feature: Any, enable: bool) -> None:
+    if enable:
+        config._preview = {*getattr(config, "_preview", ()), feature.name}
 
 
 def _create_cache(trt: FakeTensorRT, _config: Any, data: bytes) -> Any:
@@ -232,12 +246,48 @@ def _get_error(trt: FakeTensorRT, _parser: Any, index: int) -> Any:
     return error
 
 
-def _deserialize(trt: FakeTensorRT, _runtime: Any, plan: bytes) -> Any:
-    return trt.ICudaEngine() if bytes(plan).startswith(b"PLAN") else None
+def _deserialize(trt: FakeTensorRT, runtime: Any, plan: bytes) -> Any:
+    if trt.world.refusal is not None or not bytes(plan).startswith(b"PLAN"):
+        reason = trt.world.refusal or "Serialization assertion magicTag failed"
+        runtime._args[0].log(SimpleNamespace(name="ERROR"), reason)
+        return None
+    engine = trt.ICudaEngine()
+    engine._shapes, engine._shared = trt.world._profiles.get(bytes(plan), (None, True))
+    engine._contexts = weakref.WeakSet()
+    return engine
+
+
+def _make_context(trt: FakeTensorRT, engine: Any, *strategy: Any) -> Any:
+    context = trt.IExecutionContext()
+    context._engine = engine
+    context._owns_scratch = not strategy
+    trt.world.contexts.add(context)
+    engine._contexts.add(context)
+    return context
+
+
+def _make_bare_context(trt: FakeTensorRT, engine: Any) -> Any:
+    return _make_context(trt, engine, "without device memory")
+
+
+def _use_profile(_trt: FakeTensorRT, context: Any, index: int, stream_handle: int) -> bool:
+    assert index == 0
+    assert stream_handle
+    engine = context._engine
+    others = [c for c in engine._contexts if c is not context and getattr(c, "_profile", 1) == 0]
+    if others and not engine._shared:
+        return False  # 8.6: a profile serves one context unless the build allowed sharing
+    context._profile = 0
+    return True
 
 
 def _set_input_shape(_trt: FakeTensorRT, context: Any, name: str, shape: Any) -> bool:
     assert name == "image"
+    shapes = context._engine._shapes
+    if shapes is not None:
+        low, _, high = shapes
+        if not all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
+            return False
     context._shape = tuple(shape)
     return True
 
@@ -245,7 +295,7 @@ def _set_input_shape(_trt: FakeTensorRT, context: Any, name: str, shape: Any) ->
 def _tensor_shape(trt: FakeTensorRT, context: Any, name: str) -> tuple[int, ...]:
     if name == "channel_means":
         return (context._shape[0], 3)
-    answer = trt.world.network(np.zeros(context._shape, np.uint8))
+    answer = trt.world.network(np.zeros(context._shape, trt.world.io))
     return tuple(answer.shape)
 
 
@@ -254,17 +304,43 @@ def _set_address(_trt: FakeTensorRT, context: Any, name: str, address: int) -> b
     return True
 
 
+def _set_scratch(_trt: FakeTensorRT, context: Any, memory: int, size: int) -> None:
+    context._scratch = (memory, size)
+
+
 def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
-    """uint8 pictures through the world's network, in the CUDA double's memory."""
+    """Queue the world's network on the pictures in the CUDA double's memory."""
     assert stream_handle, "the default stream is never used"
+    cuda, needed = trt.world.cuda, trt.world.scratch_bytes
+    cuda.called("execute_async_v3")
     if trt.world.execute_fails:
         return False
-    memory, size = trt.world.cuda.memory, int(np.prod(context._shape))
-    image = memory[context._addresses["image"]][:size].reshape(context._shape)
-    answer = trt.world.network(image)
-    memory[context._addresses["restored"]][: answer.size] = np.clip(answer, 0, 255).ravel()
-    means = answer.astype(np.float32).mean((1, 2)).view(np.uint8).ravel()
-    memory[context._addresses["channel_means"]][: means.size] = means
+    scratch = None
+    if not context._owns_scratch:
+        old = context._set.get("device_memory")
+        scratch, size = (old, needed) if old is not None else context._scratch
+        assert size >= needed, "the scratch memory is too small"
+    shape, addresses = context._shape, dict(context._addresses)
+    io, network = trt.world.io, trt.world.network
+
+    def work() -> None:
+        if scratch is not None:
+            cuda.at(scratch, needed)[:] = 0xEE
+        size = int(np.prod(shape)) * io.itemsize
+        image = cuda.at(addresses["image"], size).view(io).reshape(shape)
+        answer = np.asarray(network(image))
+        pictures = np.clip(answer, 0, 255) if io == np.uint8 else answer
+        restored = pictures.astype(io).ravel().view(np.uint8)
+        cuda.at(addresses["restored"], restored.size)[:] = restored
+        means = answer.astype(np.float32).mean((1, 2)).astype(np.float32).view(np.uint8).ravel()
+        cuda.at(addresses["channel_means"], means.size)[:] = means
+
+    cuda.streams[stream_handle].enqueue(work)
+    return True
+
+
+def _refit(trt: FakeTensorRT, _refitter: Any) -> bool:
+    trt.world.refits += 1
     return True
 
 
@@ -289,13 +365,21 @@ BEHAVIOURS: dict[tuple[str, str], Callable[..., Any]] = {
     ("ILayer", "get_output"): lambda _trt, layer, _index: layer._output,
     ("ILayer", "set_output_type"): lambda _trt, layer, i, dtype: layer._types.append((i, dtype)),
     ("Runtime", "deserialize_cuda_engine"): _deserialize,
-    ("ICudaEngine", "create_execution_context"): lambda trt, _e, *_a: trt.IExecutionContext(),
+    ("ICudaEngine", "create_execution_context"): _make_context,
+    ("ICudaEngine", "create_execution_context_without_device_memory"): _make_bare_context,
+    ("ICudaEngine", "device_memory_size"): lambda trt, _e: trt.world.scratch_bytes,
+    ("IExecutionContext", "set_optimization_profile_async"): _use_profile,
+    ("IExecutionContext", "update_device_memory_size_for_shapes"): (
+        lambda trt, _c: trt.world.scratch_bytes
+    ),
+    ("IExecutionContext", "set_device_memory"): _set_scratch,
+    ("IBuilderConfig", "set_preview_feature"): _set_preview,
     ("IExecutionContext", "set_input_shape"): _set_input_shape,
     ("IExecutionContext", "get_tensor_shape"): _tensor_shape,
     ("IExecutionContext", "set_tensor_address"): _set_address,
     ("IExecutionContext", "execute_async_v3"): _execute,
     ("OnnxParserRefitter", "refit_from_bytes"): lambda _trt, _p, _model, *_a: True,
-    ("Refitter", "refit_cuda_engine"): lambda _trt, _r: True,
+    ("Refitter", "refit_cuda_engine"): _refit,
     ("ITimingCache", "serialize"): _serialize_cache,
     ("IOptimizationProfile", "set_shape"): _set_shape,
     ("OnnxParser", "parse"): _parse,

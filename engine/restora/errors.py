@@ -27,6 +27,8 @@ RestoraError
     PlanError                  a plan cannot be used
     SessionError               the runtime failed on an input
         NonFiniteOutputError
+        DeviceMemoryError      the GPU's memory is full; smaller tiles may fit
+        DeviceLostError        the GPU cannot be used any more by this process
 
 Each also subclasses the built-in type that a caller would expect.
 """
@@ -142,3 +144,11 @@ class SessionError(RestoraError, RuntimeError):
 
 class NonFiniteOutputError(SessionError):
     """A model's output holds NaN or Inf."""
+
+
+class DeviceMemoryError(SessionError, MemoryError):
+    """The GPU's memory is full. Smaller tiles may fit."""
+
+
+class DeviceLostError(SessionError):
+    """The GPU failed in a way that ends its use by this process: start a new one."""

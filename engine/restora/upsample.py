@@ -1,6 +1,8 @@
 """Enlarge a photo: colour, grey and transparency, 8 and 16 bits, any size."""
 
+import logging
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -9,23 +11,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restora.errors import OptionError, ShapeError
+from restora.errors import DeviceMemoryError, OptionError, ShapeError
 from restora.image.photo import Photo, Pixels
-from restora.sessions.base import Batch, Session
+from restora.sessions.base import Batch, Session, SizeLimits, TilingSession
 from restora.tiling import Progress, Tiling, run_tiles
+
+logger = logging.getLogger(__name__)
 
 AlphaMethod = Literal["network", "bilinear"]
 ResizeMethod = Literal["area-lanczos", "lanczos4"]
 
 # Rec. 601 luma, as OpenCV's RGB2GRAY
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+_SMALLEST_TILE = 32  # of those that a full memory leads to
 
 
 class Upsampler:
     """A photo in, a larger photo out, through one session.
 
     session   of an upsampler artefact; with io "uint8" it takes 8-bit photos only
-    tiling    how the photo is cut
+    tiling    how the photo is cut; it is cut smaller, and stays so, when a GPU's memory is full
     alpha     how transparency is enlarged: through the network, or bilinear
     resize    how an `outscale` other than the network's is reached. "area-lanczos": area to
               shrink, Lanczos to enlarge; "lanczos4": Lanczos for both, as the published script
@@ -50,6 +55,7 @@ class Upsampler:
         self.alpha: AlphaMethod = alpha
         self.resize: ResizeMethod = resize
         self.pre_pad = pre_pad
+        self._shrinking = threading.Lock()
 
     @property
     def scale(self) -> int:
@@ -109,19 +115,38 @@ class Upsampler:
         return np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), np.uint8) if grey else colour
 
     def _run(self, image: Batch, progress: Progress | None) -> Batch:
-        multiple = self.session.limits.multiple
+        limits = self.session.limits
         height, width = image.shape[:2]
         image = _mirror(image, self.pre_pad, self.pre_pad)
-        image = _mirror(image, -image.shape[0] % multiple, -image.shape[1] % multiple)
-        restored = run_tiles(
+        short = [max(0, limits.min_tile - side) for side in image.shape[:2]]
+        image = _mirror(image, *short)
+        image = _mirror(image, -image.shape[0] % limits.multiple, -image.shape[1] % limits.multiple)
+        restored = self._run_smaller_if_full(image, progress)
+        return restored[: height * self.scale, : width * self.scale]
+
+    def _run_smaller_if_full(self, image: Batch, progress: Progress | None) -> Batch:
+        """Run in tiles; when the device's memory is full, in ever smaller ones, from then on."""
+        while True:
+            tiling = self.tiling
+            try:
+                return self._run_tiles(image, tiling, progress)
+            except DeviceMemoryError as error:
+                with self._shrinking:
+                    if self.tiling is tiling:
+                        self.tiling = _halve(tiling, image, error, self.session.limits)
+                        logger.warning("%s; going on with tiles of %d", error, self.tiling.size)
+
+    def _run_tiles(self, image: Batch, tiling: Tiling, progress: Progress | None) -> Batch:
+        if isinstance(self.session, TilingSession):
+            return self.session.run_tiles(image, tiling=tiling, progress=progress)
+        return run_tiles(
             image,
             self.session.run,
             scale=self.scale,
-            tiling=self.tiling,
-            multiple=multiple,
+            tiling=tiling,
+            multiple=self.session.limits.multiple,
             progress=progress,
         )
-        return restored[: height * self.scale, : width * self.scale]
 
     def _resize(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
         """Resize to size = (width, height), chosen by self.resize."""
@@ -151,6 +176,15 @@ def _scaled_size(photo: Photo, outscale: float) -> tuple[int, int]:
             f"got {outscale}"
         )
     return int(photo.width * outscale), int(photo.height * outscale)
+
+
+def _halve(tiling: Tiling, image: Batch, error: DeviceMemoryError, limits: SizeLimits) -> Tiling:
+    """Tiles of half the side. Raises the error if they would be too small to be of use."""
+    side = min(tiling.size or max(image.shape[:2]), max(image.shape[:2]))
+    half = side // 2 // limits.multiple * limits.multiple
+    if limits.fixed_tile is not None or half < max(_SMALLEST_TILE, 2 * tiling.overlap):
+        raise error
+    return replace(tiling, size=half, batch=1)
 
 
 def _mirror(image: Batch, bottom: int, right: int) -> Batch:

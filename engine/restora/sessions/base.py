@@ -1,13 +1,14 @@
 """What every runtime looks like to the stages: one verb, and the sizes it takes."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from restora.artifact import ArtifactInfo
 from restora.errors import NonFiniteOutputError, ShapeError
+from restora.tiling import Progress, Tiling
 
 Batch = NDArray[np.uint8 | np.float32]
 
@@ -19,11 +20,19 @@ class SizeLimits:
     multiple     height and width must be multiples of this
     fixed_tile   the only height and width that it takes; None: any
     max_batch    most pictures in one call; None: any
+    min_tile     smallest height and width
+    max_tile     largest height and width; None: any
+    best_tile    the side of tiles that it runs fastest; None: as it comes
+    best_batch   how many of those it runs at once fastest
     """
 
     multiple: int = 1
     fixed_tile: int | None = None
     max_batch: int | None = None
+    min_tile: int = 1
+    max_tile: int | None = None
+    best_tile: int | None = None
+    best_batch: int = 1
 
 
 def limits_of(info: ArtifactInfo) -> SizeLimits:
@@ -57,6 +66,18 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class TilingSession(Session, Protocol):
+    """A session that cuts and joins tiles itself, where its data lies."""
+
+    def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
+        """What restora.tiling.run_tiles does with `run`.
+
+        image  (height, width, 3) in the artefact's io dtype, sides multiples of limits.multiple
+        """
+        ...
+
+
 def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
     """Raise ShapeError unless `batch` is what a session of these limits takes."""
     if batch.dtype != np.dtype(info.io):
@@ -76,6 +97,15 @@ def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
         raise ShapeError(
             f"this session takes tiles of {limits.fixed_tile} x {limits.fixed_tile}, "
             f"got {height} x {width}"
+        )
+    if min(height, width) < limits.min_tile:
+        raise ShapeError(
+            f"this session takes sides of at least {limits.min_tile}, got {height} x {width}"
+        )
+    if limits.max_tile is not None and max(height, width) > limits.max_tile:
+        raise ShapeError(
+            f"this session takes tiles of at most {limits.max_tile} x {limits.max_tile}, got "
+            f"{height} x {width}: use a smaller --tile, or `restora build --max-tile`"
         )
     if limits.max_batch is not None and len(batch) > limits.max_batch:
         raise ShapeError(f"this session takes at most {limits.max_batch} tiles, got {len(batch)}")

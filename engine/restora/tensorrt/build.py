@@ -240,6 +240,13 @@ class _Attempt:
             config.set_flag(flag.TF32)
         else:
             config.clear_flag(flag.TF32)
+        if self.features.profile_sharing_flag:
+            config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
+        if self.features.external_tactics:
+            # cuBLAS and cuDNN bring nothing to these networks and would have to be installed
+            own = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
+            sources = [int(getattr(trt.TacticSource, name)) for name in own]
+            config.set_tactic_sources(sum(1 << source for source in sources))
         if options.version_compatible:
             config.set_flag(flag.VERSION_COMPATIBLE)
         if options.strip_weights:

@@ -26,6 +26,7 @@ from restora.image import write_atomically
 from restora.tensorrt.build import BuildOptions
 from restora.tensorrt.device import DeviceFacts
 from restora.tensorrt.profiles import Profile
+from restora.tensorrt.timing import SUFFIX as TIMING_SUFFIX
 
 logger = logging.getLogger(__name__)
 
@@ -138,14 +139,15 @@ class PlanCache:
             yield key, facts, self._find_problem(key, plan, facts)
 
     def clear(self) -> int:
-        """Delete all plans; returns how many. Locks and the key stay."""
+        """Delete all plans and timings; returns how many plans. Locks and the key stay."""
         count = 0
         for path in sorted(self.folder.glob("*.json")):
             path.unlink(missing_ok=True)
             path.with_suffix(".plan").unlink(missing_ok=True)
             count += 1
-        for path in self.folder.glob("*.plan"):
-            path.unlink(missing_ok=True)
+        for pattern in ("*.plan", f"*{TIMING_SUFFIX}"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
         return count
 
     def _find_problem(self, key: str, plan: bytes, facts: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""PyCUDA, imported here alone: the device, its facts, and memory that frees itself."""
+"""PyCUDA, imported here alone: the device and its facts, streams, and errors in our terms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from restora.errors import MissingBackendError, SessionError
+from restora.errors import DeviceLostError, DeviceMemoryError, MissingBackendError
 from restora.tensorrt.device import DeviceFacts
 
 
@@ -20,22 +20,29 @@ def import_pycuda() -> Any:
         raise MissingBackendError(
             f"running plans needs PyCUDA: pip install 'restora[gpu]' ({error})"
         ) from error
+    start_driver(cuda)
+    return cuda
+
+
+def start_driver(cuda: Any) -> None:
+    """Initialise pycuda.driver. Raises MissingBackendError, telling an old driver from none."""
     try:
         cuda.init()
     except cuda.Error as error:
+        reason = str(error)
+        if any(words in reason for words in ("insufficient", "unsupported", "mismatch")):
+            advice = "the driver is too old for this CUDA: update it"
+        else:
+            advice = "no GPU that this process may use"
         raise MissingBackendError(
-            f"the NVIDIA driver does not start ({error}): too old a driver for this CUDA, or no "
-            "GPU that this process may use; photos are restored on the CPU"
+            f"the NVIDIA driver does not start: {advice} ({reason.strip()})"
         ) from error
-    return cuda
 
 
 def require_driver_library() -> None:
     """Raise MissingBackendError, in one line, on a machine without an NVIDIA driver."""
     if ctypes.util.find_library("cuda") is None and not Path("/dev/nvidiactl").exists():
-        raise MissingBackendError(
-            "no NVIDIA driver: libcuda is not on this machine; photos are restored on the CPU"
-        )
+        raise MissingBackendError("no NVIDIA driver: libcuda is not on this machine")
 
 
 class Device:
@@ -46,6 +53,7 @@ class Device:
 
     def __init__(self, cuda: Any, index: int = 0) -> None:
         self.cuda = cuda
+        self.index = index
         count = cuda.Device.count()
         if not 0 <= index < count:
             raise MissingBackendError(f"GPU {index} is asked for, this machine has {count}")
@@ -60,6 +68,27 @@ class Device:
             yield
         finally:
             self.cuda.Context.pop()
+
+    @contextmanager
+    def errors(self, doing: str) -> Iterator[None]:
+        """Turn the driver's errors into DeviceMemoryError and DeviceLostError."""
+        try:
+            yield
+        except self.cuda.MemoryError as error:
+            raise DeviceMemoryError(
+                f"the GPU's memory is full while {doing}: use smaller tiles (--tile) ({error})"
+            ) from error
+        except self.cuda.Error as error:
+            raise DeviceLostError(
+                f"the GPU failed while {doing} ({error}): this process cannot use it any more, "
+                "start a new one"
+            ) from error
+
+    @property
+    def architecture(self) -> str:
+        """As compilers name it, such as "sm_90"."""
+        major, minor = self._device.compute_capability()
+        return f"sm_{major}{minor}"
 
     def facts(self, tensorrt_version: str) -> DeviceFacts:
         attribute = self.cuda.device_attribute
@@ -76,34 +105,3 @@ class Device:
 
     def close(self) -> None:
         self._context.detach()
-
-
-class DeviceBuffer:
-    """Device memory that grows and never shrinks; use it while its device is current."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._memory: Any = None
-        self._size = 0
-
-    def of_size(self, size: int) -> int:
-        """The address of at least `size` bytes; what was in it is lost when it grows."""
-        if size > self._size:
-            self.free()
-            try:
-                self._memory = self._device.cuda.mem_alloc(size)
-            except self._device.cuda.MemoryError as error:
-                raise DeviceMemoryError(
-                    f"the GPU has no {size / 2**20:.0f} MiB left: use smaller tiles (--tile)"
-                ) from error
-            self._size = size
-        return int(self._memory)
-
-    def free(self) -> None:
-        if self._memory is not None:
-            self._memory.free()
-        self._memory, self._size = None, 0
-
-
-class DeviceMemoryError(SessionError):
-    """The GPU's memory is full. Smaller tiles may fit."""

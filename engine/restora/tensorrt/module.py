@@ -21,6 +21,8 @@ class Features:
     strip            plans can leave the weights out and be refitted from the ONNX file
     same_capability  plans can be made for all GPUs of one compute capability
     version_compatible  plans can be made for later versions
+    profile_sharing_flag  several contexts may use one profile only if the build says so (8.6)
+    external_tactics  kernels of cuBLAS and cuDNN are among the builder's choice (8.6)
     """
 
     version: str
@@ -31,6 +33,8 @@ class Features:
     strip: bool
     same_capability: bool
     version_compatible: bool
+    profile_sharing_flag: bool
+    external_tactics: bool
 
 
 def import_tensorrt() -> Any:
@@ -56,14 +60,17 @@ def import_tensorrt() -> Any:
 def features_of(trt: Any) -> Features:
     """What the module `trt` has."""
     creation = trt.NetworkDefinitionCreationFlag
+    typed = hasattr(creation, "STRONGLY_TYPED")
+    preview = getattr(trt, "PreviewFeature", None)
     return Features(
         version=str(trt.__version__),
-        strongly_typed=hasattr(creation, "STRONGLY_TYPED"),
-        fp16_flag=hasattr(trt.BuilderFlag, "FP16") and not hasattr(creation, "STRONGLY_TYPED"),
-        explicit_batch=hasattr(creation, "EXPLICIT_BATCH")
-        and not hasattr(creation, "STRONGLY_TYPED"),
+        strongly_typed=typed,
+        fp16_flag=hasattr(trt.BuilderFlag, "FP16") and not typed,
+        explicit_batch=hasattr(creation, "EXPLICIT_BATCH") and not typed,
         progress=hasattr(trt, "IProgressMonitor"),
         strip=hasattr(trt.BuilderFlag, "STRIP_PLAN"),
         same_capability=hasattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY"),
         version_compatible=hasattr(trt.BuilderFlag, "VERSION_COMPATIBLE"),
+        profile_sharing_flag=hasattr(preview, "PROFILE_SHARING_0806") and not typed,
+        external_tactics=hasattr(trt.TacticSource, "CUDNN") and not typed,
     )

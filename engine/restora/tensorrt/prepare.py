@@ -22,6 +22,7 @@ from restora.tensorrt.module import features_of
 from restora.tensorrt.profiles import Profile, Shape
 from restora.tensorrt.progress import BuildProgress
 from restora.tensorrt.run import Batch, PlanRunner
+from restora.tensorrt.timing import TimingCacheFile
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,16 @@ def prepare_plan(
 
         def build(rung: Rung = rung, model: str = model) -> CachedPlan:
             report(f"building {model}, {rung.options.precision}, for {profile.largest}")
-            built = build_plan(trt, rung.artifact, profile, rung.options, progress=progress)
+            timing = TimingCacheFile(cache.folder, facts)
+            built = build_plan(
+                trt,
+                rung.artifact,
+                profile,
+                rung.options,
+                timing_cache=timing.load(),
+                progress=progress,
+            )
+            timing.store(built.timing_cache)
             figures = check_plan(trt, device, built.plan, rung, built.profile, trusted)
             return CachedPlan(
                 built.plan,

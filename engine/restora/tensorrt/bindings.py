@@ -1,0 +1,49 @@
+"""cuda-bindings, imported here alone: what PyCUDA lacks, CUDA graphs and the run-time compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from restora.errors import MissingBackendError, SessionError
+
+
+class CudaCallError(SessionError):
+    """A call of the driver or the compiler gave an error code."""
+
+
+def import_driver() -> Any:
+    """cuda.bindings.driver. Raises MissingBackendError."""
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        raise MissingBackendError(
+            f"CUDA graphs need cuda-bindings: pip install cuda-bindings ({error})"
+        ) from error
+    return driver
+
+
+def import_nvrtc() -> Any:
+    """cuda.bindings.nvrtc. Raises MissingBackendError."""
+    try:
+        from cuda.bindings import nvrtc
+    except ImportError as error:
+        raise MissingBackendError(
+            f"joining tiles on the GPU needs cuda-bindings: pip install cuda-bindings ({error})"
+        ) from error
+    return nvrtc
+
+
+def call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
+    """Call one function of the bindings; returns its result without the error code.
+
+    Raises CudaCallError, also when the library behind the bindings is not there.
+    """
+    name = getattr(function, "__name__", str(function))
+    try:
+        error, *results = function(*arguments)
+    except RuntimeError as missing:  # raised when the shared library cannot be found
+        raise CudaCallError(f"{name}: {missing}") from missing
+    if int(error) != 0:
+        raise CudaCallError(f"{name} failed: {getattr(error, 'name', error)}")
+    return results[0] if len(results) == 1 else tuple(results) or None
