@@ -53,7 +53,7 @@ def export_network(
     network         one of restora_export.reference, in eval mode
     model           the name that the artefact carries
     weights_sha256  of the checkpoint file
-    precision       fp32 or fp16
+    precision       fp32, fp16 or mixed
     noise           of a face network: factor on its stored noise, 0..1
     report          told about each step
 
@@ -99,8 +99,8 @@ def export_network(
 
 
 def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: float) -> None:
-    if precision not in ("fp32", "fp16"):
-        raise OptionError(f"precision must be fp32 or fp16, got {precision!r}")
+    if precision not in ("fp32", "fp16", "mixed"):
+        raise OptionError(f"precision must be fp32, fp16 or mixed, got {precision!r}")
     if facts.kind in ("detector", "parser") and (io, precision) != ("uint8", "fp32"):
         raise OptionError(
             f"a {facts.kind} is exported for uint8 pictures in fp32 only, got {io}, {precision}"

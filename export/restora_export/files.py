@@ -36,7 +36,7 @@ def export_file(
     """Export a checkpoint file to an artefact file; written only if it passes its gate.
 
     name        that the artefact carries; default: the file's own
-    precision   fp32 or fp16
+    precision   fp32, fp16 or mixed
     noise       of a face network: factor on its stored noise, 0..1
     blend       another checkpoint and its share in 0..1
     hints       what the file does not tell

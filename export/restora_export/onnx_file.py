@@ -16,6 +16,7 @@ from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
 from restora.version import __version__
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.graph import make_graph
+from restora_export.mixed import halve_convolutions
 from restora_export.opset import NEW, lower_to_opset17
 
 IR_VERSION = 8  # belongs to opset 17
@@ -27,7 +28,7 @@ def onnx_from_network(
 ) -> onnx.ModelProto:
     """Export a reference network with dynamic batch, and dynamic height and width if it has them.
 
-    precision  fp32 or fp16; typed in the graph itself
+    precision  fp32, fp16 or mixed; typed in the graph itself
     noise      of a face network: factor on its stored noise
 
     Raises ModelError if the graph cannot be brought to opset 17.
@@ -57,6 +58,8 @@ def onnx_from_network(
     assert program is not None
     model = program.model_proto
     lower_to_opset17(model)
+    if precision == "mixed":
+        halve_convolutions(model)
     _clean(model)
     _name_sizes(model, facts)
     return model

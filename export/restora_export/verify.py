@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from restora.artifact import Accuracy, Io, Kind, SelfCheck
+from restora.artifact import Accuracy, Io, Kind, Precision, SelfCheck
 from restora.errors import NonFiniteOutputError
 from restora.sessions import Session
 from restora.sessions.base import Batch
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.graph import make_graph
 from restora_export.half import tensor_core_arithmetic
+from restora_export.mixed import half_convolutions
 from restora_export.photo_tiles import load_photo_tiles
 from restora_export.reference import GFPGAN, ParseNet, RetinaFace
 
@@ -73,14 +74,14 @@ def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0
 
     Errors are shares of the value range; PSNR and SSIM are taken over photo tiles only. A batch
     on which the session puts out NaN or Inf counts all its values as such. The figures of an FP16
-    artefact are the worse ones of the session's, which may compute in FP32 inside, and of FP16
-    arithmetic as a GPU does it.
+    or mixed artefact are the worse ones of the session's, which may compute in FP32 inside, and
+    of FP16 arithmetic as a GPU does it.
     """
     info = session.info
     facts = facts_of(network)
     runs: list[Run] = [session.run]
-    if info.precision == "fp16":
-        runs.append(_half_run(network, info.io, noise))
+    if info.precision in ("fp16", "mixed"):
+        runs.append(_half_run(network, info.io, info.precision, noise))
     tally = _Tally(white=255.0 if info.io == "uint8" else 1.0, kind=facts.kind)
     for case in iter_cases(facts):
         batch: Batch = _quantise(case.batch) if info.io == "uint8" else case.batch
@@ -176,11 +177,12 @@ def run_reference(network: nn.Module, batch: Batch, *, noise: float = 1.0) -> Ba
     return answer
 
 
-def _half_run(network: nn.Module, io: Io, noise: float) -> Run:
-    graph = make_graph(network, io=io, precision="fp16", noise=noise).eval()
+def _half_run(network: nn.Module, io: Io, precision: Precision, noise: float) -> Run:
+    graph = make_graph(network, io=io, precision=precision, noise=noise).eval()
+    arithmetic = half_convolutions if precision == "mixed" else tensor_core_arithmetic
 
     def run(batch: Batch) -> Batch:
-        with tensor_core_arithmetic():
+        with arithmetic():
             picture, means = graph(torch.from_numpy(np.ascontiguousarray(batch)))
         if not torch.isfinite(means).all():
             raise NonFiniteOutputError("FP16 arithmetic gives NaN or Inf")

@@ -21,6 +21,8 @@ ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
     ("fp32", "float32"): AccuracyGate(max_error=1e-5),
     ("fp16", "uint8"): AccuracyGate(psnr_mean=50, psnr_min=45),
     ("fp16", "float32"): AccuracyGate(psnr_mean=50, psnr_min=45),
+    ("mixed", "uint8"): AccuracyGate(psnr_mean=50, psnr_min=45),
+    ("mixed", "float32"): AccuracyGate(psnr_mean=50, psnr_min=45),
     ("int8", "uint8"): AccuracyGate(psnr_mean=40),
     ("int8", "float32"): AccuracyGate(psnr_mean=40),
 }

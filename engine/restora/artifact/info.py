@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from restora.errors import ArtifactError
 
 Io = Literal["uint8", "float32"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "mixed", "int8"]
 Kind = Literal["upsampler", "face", "detector", "parser"]
 
 METADATA_KEY = "restora"
@@ -47,7 +47,8 @@ class ArtifactInfo:
                     landmark offsets; "parser" (batch, side, side, 1) uint8 labels
     architecture    network and hyper-parameters, for people
     scale           output side / input side
-    precision       type of the arithmetic in the graph
+    precision       type of the arithmetic in the graph; "mixed": FP16 inside convolutions, FP32
+                    between them
     io              dtype of input and output: uint8 in 0..255 or float32 in 0..1
     size_multiple   height and width of the input must be multiples of this
     side            the only height and width it takes; None: any

@@ -31,7 +31,7 @@ def build(
         str, typer.Argument(help="A name of `restora models`, or an .onnx artefact's path.")
     ],
     precision: Annotated[
-        Literal["fp16", "fp32", "int8"], typer.Option(help="Of the arithmetic.")
+        Literal["fp16", "mixed", "fp32", "int8"], typer.Option(help="Of the arithmetic.")
     ] = "fp16",
     tile: Annotated[int, typer.Option(min=8, help="Side of the tiles that most work is in.")] = 256,
     batch: Annotated[str, typer.Option(help="Tiles per call, one plan for each number.")] = "1,4",

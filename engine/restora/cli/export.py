@@ -29,8 +29,11 @@ def export_model(
         typer.Option(help="Pictures in and out: uint8, or float32 for 16-bit pictures."),
     ] = "uint8",
     precision: Annotated[
-        Literal["fp32", "fp16"],
-        typer.Option(help="Of the arithmetic; fp16 is for GPUs, and only for what makes pictures."),
+        Literal["fp32", "fp16", "mixed"],
+        typer.Option(
+            help="Of the arithmetic; fp16 is for GPUs, and only for what makes pictures; mixed is "
+            "FP16 in convolutions alone, for networks whose fp16 fails its gate."
+        ),
     ] = "fp32",
     noise: Annotated[
         float,

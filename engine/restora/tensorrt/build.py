@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from restora.artifact import Artifact, ArtifactInfo
+from restora.artifact import Artifact, ArtifactInfo, Precision
 from restora.errors import BuildError, OptionError
 from restora.tensorrt.islands import keep_islands
 from restora.tensorrt.log import BuildLog, make_logger
@@ -19,6 +19,7 @@ from restora.tensorrt.progress import BuildProgress, make_monitor
 logger = logging.getLogger(__name__)
 
 INPUT = "image"
+FLAGGED: tuple[Precision, ...] = ("fp16", "mixed")  # by the builder's FP16 flag, where it has one
 Compatibility = Literal["none", "ampere_plus", "same_capability"]
 WORKSPACE_BYTES = 4 << 30
 _LEAST_WORKSPACE = 256 << 20
@@ -28,8 +29,8 @@ _LEAST_WORKSPACE = 256 << 20
 class BuildOptions:
     """How a plan is built. Every field is part of the plan's identity.
 
-    precision      of the arithmetic. "fp16" needs an FP16 artefact where types come from the
-                   graph, and an FP32 one where precision is the builder's flag (8.6)
+    precision      of the arithmetic. "fp16" and "mixed" need an artefact of theirs where types
+                   come from the graph, and an FP32 one where precision is a flag (8.6)
     workspace      most bytes of scratch memory for one layer
     level          builder optimisation level, 0 (fast build) to 5 (fast plan)
     version_compatible  the plan runs on later TensorRT versions too
@@ -38,7 +39,7 @@ class BuildOptions:
     tf32           may FP32 products use TF32? Faster and outside of the FP32 gate
     """
 
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     workspace: int = WORKSPACE_BYTES
     level: int = 3
     version_compatible: bool = False
@@ -77,12 +78,12 @@ def check_precision(info: ArtifactInfo, options: BuildOptions, features: Feature
                 f"needs an {options.precision} artefact, {info.model}'s is {info.precision}: make "
                 f"one with `restora export --precision {options.precision}`"
             )
-    elif options.precision == "fp16" and info.precision != "fp32":
+    elif options.precision in FLAGGED and info.precision != "fp32":
         raise OptionError(
-            f"TensorRT {features.version} has no typed networks: fp16 is built from the fp32 "
-            f"artefact, {info.model}'s is {info.precision}"
+            f"TensorRT {features.version} has no typed networks: {options.precision} is built from "
+            f"the fp32 artefact, {info.model}'s is {info.precision}"
         )
-    elif options.precision != "fp16" and info.precision != options.precision:
+    elif options.precision not in FLAGGED and info.precision != options.precision:
         raise OptionError(
             f"{options.precision} needs an {options.precision} artefact, {info.model}'s is "
             f"{info.precision}"
@@ -190,8 +191,8 @@ class _Attempt:
         network = self._network(builder, artifact)
         config = builder.create_builder_config()
         self._configure(config)
-        if self.options.precision == "fp16" and self.features.fp16_flag:
-            keep_islands(self.trt, network)
+        if self.options.precision in FLAGGED and self.features.fp16_flag:
+            keep_islands(self.trt, network, features=self.options.precision == "mixed")
         shapes = builder.create_optimization_profile()
         shapes.set_shape(INPUT, profile.smallest, profile.best, profile.largest)
         if config.add_optimization_profile(shapes) < 0:
@@ -230,7 +231,7 @@ class _Attempt:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
         config.builder_optimization_level = options.level
         flag = trt.BuilderFlag
-        if options.precision == "fp16" and self.features.fp16_flag:
+        if options.precision in FLAGGED and self.features.fp16_flag:
             config.set_flag(flag.FP16)
             # without it the builder may overrule what keep_islands fixes
             config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS)

@@ -12,15 +12,20 @@ _PICTURE_CHANNELS = 3
 _FREE = ("CONVOLUTION", "DECONVOLUTION", "CONSTANT")  # products are summed up in FP32 anyhow
 
 
-def keep_islands(trt: Any, network: Any) -> int:
-    """Fix layers of a parsed network to FP32; returns how many."""
+def keep_islands(trt: Any, network: Any, *, features: bool = False) -> int:
+    """Fix layers of a parsed network to FP32; returns how many.
+
+    features  keep feature maps in FP32 too, all but what goes in and out of convolutions
+    """
     kinds = trt.LayerType
     free = [getattr(kinds, name) for name in _FREE]
     count = 0
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         outputs = [layer.get_output(number) for number in range(layer.num_outputs)]
-        if layer.type in free or not all(_is_island(trt, output) for output in outputs):
+        if layer.type in free or not all(_is_float(trt, output) for output in outputs):
+            continue
+        if not features and not all(_is_island(output) for output in outputs):
             continue
         layer.precision = trt.DataType.FLOAT
         for number in range(layer.num_outputs):
@@ -29,9 +34,11 @@ def keep_islands(trt: Any, network: Any) -> int:
     return count
 
 
-def _is_island(trt: Any, tensor: Any) -> bool:
-    if tensor.dtype != trt.DataType.FLOAT or tensor.is_shape_tensor:
-        return False
+def _is_float(trt: Any, tensor: Any) -> bool:
+    return bool(tensor.dtype == trt.DataType.FLOAT and not tensor.is_shape_tensor)
+
+
+def _is_island(tensor: Any) -> bool:
     shape = tuple(tensor.shape)
     if len(shape) < 4:
         return True

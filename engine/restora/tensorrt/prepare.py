@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from restora.artifact import ACCURACY_GATES, Artifact, SelfCheck, measure_psnr
+from restora.artifact import ACCURACY_GATES, Artifact, Precision, SelfCheck, measure_psnr
 from restora.errors import AccuracyGateError, BuildError, NonFiniteOutputError, OptionError
 from restora.tensorrt.build import BuildOptions, build_plan
 from restora.tensorrt.cache import CachedPlan, PlanCache, plan_key
@@ -27,6 +27,12 @@ from restora.tensorrt.timing import TimingCacheFile
 logger = logging.getLogger(__name__)
 
 FP32_PSNR = 70.0  # a twentieth of a grey level; bit equality is not asked of another runtime
+# where there is no artefact of a rung after the first, it is left out
+LADDERS: dict[Precision, tuple[Precision, ...]] = {
+    "fp32": ("fp32",),
+    "fp16": ("fp16", "mixed", "fp32"),
+    "mixed": ("mixed", "fp32"),
+}
 Run = Callable[[Batch], Batch]
 
 
@@ -39,7 +45,7 @@ class Rung:
 
 
 def plan_rungs(trt: Any, options: BuildOptions, artifacts: Sequence[Artifact]) -> list[Rung]:
-    """The asked precision, then FP32, with the artefacts that this TensorRT needs for them.
+    """The asked precision and those to go back to, with the artefacts that TensorRT needs for them.
 
     artifacts  of one model, in the precisions that are here
 
@@ -48,7 +54,8 @@ def plan_rungs(trt: Any, options: BuildOptions, artifacts: Sequence[Artifact]) -
     typed = features_of(trt).strongly_typed
     by_precision = {artifact.info.precision: artifact for artifact in artifacts}
     rungs = []
-    for precision in dict.fromkeys((options.precision, "fp32")):
+    ladder = LADDERS.get(options.precision, (options.precision, "fp32"))
+    for precision in ladder:
         source = by_precision.get(precision if typed or precision == "int8" else "fp32")
         if source is not None:
             rungs.append(Rung(replace(options, precision=precision), source))

@@ -152,11 +152,34 @@ def test_an_fp16_plan_that_computes_something_else_gives_way_to_fp32(
     trt.world.network = network
     told: list[str] = []
     rungs = plan_rungs(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
-    assert [rung.options.precision for rung in rungs] == ["fp16", "fp32"]
+    typed = features_of(trt).strongly_typed
+    expected = ["fp16", "fp32"] if typed else ["fp16", "mixed", "fp32"]
+    assert [rung.options.precision for rung in rungs] == expected
     plan, rung = prepare_plan(trt, device, cache, rungs, WIDE, report=told.append)
     assert rung.options.precision == "fp32"
     assert "fails its gate: PSNR" in plan.facts["attempts"][0]
     assert any("fp16, is refused" in line for line in told)
+
+
+def test_between_fp16_and_fp32_comes_mixed(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """From an artefact of its own, or on 8.6 with more layers kept in FP32."""
+    right = trt.world.network
+    builds = trt.world.builds
+    typed = features_of(trt).strongly_typed
+
+    def network(image: np.ndarray) -> np.ndarray:
+        wrong = b'"fp16"' in builds[-1]["onnx"] if typed else len(builds) == 1
+        return np.full_like(right(image), 100) if wrong else right(image)
+
+    trt.world.network = network
+    artifacts = [*artifacts_for(trt), *([checked_artifact("mixed")] if typed else [])]
+    rungs = plan_rungs(trt, BuildOptions(precision="fp16"), artifacts)
+    plan, rung = prepare_plan(trt, device, cache, rungs, WIDE)
+    assert rung.options.precision == "mixed"
+    assert len(builds) == 2
+    assert plan.facts["attempts"][0].startswith("fp16: ")
 
 
 def test_if_no_precision_is_right_nothing_is_used(
@@ -164,7 +187,7 @@ def test_if_no_precision_is_right_nothing_is_used(
 ) -> None:
     trt.world.network = lambda image: np.zeros((len(image), *(2 * s for s in image.shape[1:3]), 3))
     rungs = plan_rungs(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
-    with pytest.raises(AccuracyGateError, match=r"no plan of tiny can be used: fp16: .* fp32: "):
+    with pytest.raises(AccuracyGateError, match=r"no plan of tiny can be used: fp16: .*fp32: "):
         prepare_plan(trt, device, cache, rungs, WIDE)
     assert list(cache.entries()) == []
 
@@ -227,7 +250,7 @@ def test_fp16_without_its_artefact_says_what_to_make(trt: FakeTensorRT) -> None:
             plan_rungs(trt, BuildOptions(precision="fp16"), [checked_artifact()])
     else:
         rungs = plan_rungs(trt, BuildOptions(precision="fp16"), [checked_artifact()])
-        assert [rung.artifact.info.precision for rung in rungs] == ["fp32", "fp32"]
+        assert [rung.artifact.info.precision for rung in rungs] == ["fp32", "fp32", "fp32"]
 
 
 def test_sizes_and_batches_are_read() -> None:
