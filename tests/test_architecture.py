@@ -19,14 +19,18 @@ PACKAGES = {
 # each room may import the rooms before it; stages do not import each other
 PARTS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions")
 STAGES = ("upsample", "faces")
-ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, "joint", "pipeline", "cli")
+ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, "joint", "options", "pipeline", "cli")
 INDEPENDENT = {
     "image": {"tiling", "models"},
     "tiling": {"image", "models"},
     "faces": {"upsample", "tiling"},
 }
-TENSORRT_HOMES = {("tensorrt", "module.py"), ("tensorrt", "cuda.py")}
-RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "openvino", "torch", "onnx"}
+TENSORRT_HOMES = {
+    ("tensorrt", "module.py"),
+    ("tensorrt", "cuda.py"),
+    ("tensorrt", "bindings.py"),
+}
+RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "cuda", "openvino", "torch", "onnx"}
 
 
 def imports_of(path: Path) -> set[str]:

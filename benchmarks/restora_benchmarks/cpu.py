@@ -22,7 +22,7 @@ from torch import nn
 
 from restora import Photo, Restorer, read_photo, write_photo
 from restora.models import find_artifact
-from restora.sessions import CpuOptions, open_session
+from restora.sessions import CpuOptions, SessionOptions, open_session
 from restora.sessions.cores import count_allowed_cores
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.flops import count_flops
@@ -76,7 +76,9 @@ def measure_subject(subject: Subject, *, threads: int, repeats: int, folder: Pat
     photo = read_photo(source)
     pixels = np.asarray(photo.pixels, np.uint8)
     megapixels = photo.width * photo.height / 1e6
-    session = open_session(subject.artifact, options=CpuOptions(threads=threads))
+    session = open_session(
+        subject.artifact, options=SessionOptions(backend="cpu", cpu=CpuOptions(threads=threads))
+    )
     restorer = Restorer(subject.artifact)
     scale = session.info.scale
     tiles = max(1, round(megapixels * 1e6 / TILE**2))

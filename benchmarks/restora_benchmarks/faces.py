@@ -22,7 +22,7 @@ from rich.table import Table
 
 from restora import Photo, Restorer, write_photo
 from restora.joint import FaceOptions
-from restora.sessions import Batch, CpuOptions, open_session
+from restora.sessions import Batch, CpuOptions, SessionOptions, open_session
 from restora.sessions.cores import count_allowed_cores
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.flops import count_flops
@@ -56,7 +56,9 @@ def measure_batches(
     network: GFPGAN, artifact: Path, *, name: str, threads: int, repeats: int
 ) -> list[FaceLine]:
     """All batches, both ways, taking turns."""
-    session = open_session(artifact, options=CpuOptions(threads=threads))
+    session = open_session(
+        artifact, options=SessionOptions(backend="cpu", cpu=CpuOptions(threads=threads))
+    )
     flops = count_flops(artifact.read_bytes(), batch=1, height=network.side, width=network.side)
     lines = []
     for batch in BATCHES:

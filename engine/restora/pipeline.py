@@ -11,8 +11,9 @@ from types import TracebackType
 
 import numpy as np
 
-from restora.artifact import ArtifactInfo, Io
+from restora.artifact import Io, Kind
 from restora.errors import (
+    DeviceLostError,
     FaceError,
     ImageTooLargeError,
     MissingModelError,
@@ -23,70 +24,21 @@ from restora.errors import (
 from restora.image.photo import Photo, Pixels
 from restora.joint import FaceOptions, FaceOutcome, FaceStage, open_faces
 from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
-from restora.sessions import CpuOptions, Session, open_session
-from restora.tiling import Blend, Progress, Tiling
-from restora.upsample import AlphaMethod, ResizeMethod, Upsampler, enlarge_plainly
+from restora.options import RestoreOptions
+from restora.sessions import Opened, Session, choose_session
+from restora.sessions.options import BackendChoice
+from restora.tiling import Progress
+from restora.upsample import Upsampler, enlarge_plainly
 
 logger = logging.getLogger(__name__)
 
-AUTO_TILES = (256, 512)  # least and most
-_TILES_PER_OVERLAP = 20
-_AUTO_ELEMENTS = 2**25  # of a tile's largest tensor: 128 MiB, of which a network holds a few
-DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
+_SMALL: dict[BackendChoice, BackendChoice] = {
+    "auto": "auto",
+    "tensorrt": "auto",
+    "cuda": "cuda",
+    "cpu": "cpu",
+}
 PLAIN_SCALE = 2  # of a Restorer without an upsampler, as the published face script's
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreOptions:
-    """How a Restorer works. Lengths in input pixels.
-
-    tile        "auto", 0 for the whole photo at once, or the largest side of a tile
-    overlap     that neighbouring tiles share; None: as measured when the artefact was made
-    batch       tiles per call of the network
-    blend       how tiles are joined; "crop" is the published hard cut
-    published_tiles  the published script's grid: `tile` is a tile's core, overlap / 2 its padding
-    alpha       how transparency is enlarged
-    resize      how an outscale other than the network's is reached
-    pre_pad     mirrored onto the right and lower side before the network
-    threads     of the CPU; 0 = all cores that this process may use
-    max_output_pixels  larger results are refused before any work is done
-    """
-
-    tile: int | str = "auto"
-    overlap: int | None = None
-    batch: int = 1
-    blend: Blend = "cosine"
-    published_tiles: bool = False
-    alpha: AlphaMethod = "network"
-    resize: ResizeMethod = "area-lanczos"
-    pre_pad: int = 0
-    threads: int = 0
-    max_output_pixels: int = DEFAULT_MAX_OUTPUT_PIXELS
-
-    def __post_init__(self) -> None:
-        if isinstance(self.tile, str) and self.tile != "auto":
-            raise OptionError(f"tile must be 'auto' or a number of pixels, got {self.tile!r}")
-
-    def tiling_for(self, session: Session) -> Tiling:
-        size = choose_tile(session.info) if self.tile == "auto" else int(self.tile)
-        overlap = session.info.overlap_px if self.overlap is None else self.overlap
-        return Tiling(
-            size=size,
-            overlap=overlap,
-            batch=self.batch,
-            blend=self.blend,
-            published_grid=self.published_tiles,
-        )
-
-
-def choose_tile(info: ArtifactInfo) -> int:
-    """The side of automatic tiles: 256, or more where overlaps would waste a tenth of the work,
-    as far as memory allows."""
-    least, most = AUTO_TILES
-    if info.elements_per_pixel is not None:
-        fitting = int((_AUTO_ELEMENTS / info.elements_per_pixel) ** 0.5) // 64 * 64
-        most = min(most, max(least, fitting))
-    return min(most, max(least, _TILES_PER_OVERLAP * info.overlap_px))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +97,7 @@ class Restorer:
         self._find = find
         self._upsamplers: dict[Io, Upsampler] = {}
         self._opening = threading.Lock()
+        self._opened: list[Opened] = []
         if model is not None:
             self._upsampler("uint8")
         self.faces: FaceStage | None = None
@@ -161,6 +114,10 @@ class Restorer:
     def scale(self) -> int:
         """The network's own enlargement."""
         return PLAIN_SCALE if self._model is None else self._upsampler("uint8").scale
+
+    def describe_sessions(self) -> list[str]:
+        """What each network runs on and why on nothing faster, a line each."""
+        return list(dict.fromkeys(opened.describe() for opened in self._opened))
 
     def restore(
         self,
@@ -246,7 +203,7 @@ class Restorer:
 
     def _open(self, io: Io) -> Upsampler:
         assert self._model is not None
-        session = self._open_session(self._find(self._model, io, "upsampler"))
+        session = self._open_session(self._find(self._model, io, "upsampler"), "upsampler")
         if session.info.io != io:
             raise MissingModelError(
                 f"an artefact for {io} pictures is needed, {session.info.model}'s takes "
@@ -260,8 +217,14 @@ class Restorer:
             pre_pad=self.options.pre_pad,
         )
 
-    def _open_session(self, path: Path) -> Session:
-        return open_session(path, options=CpuOptions(threads=self.options.threads))
+    def _open_session(self, path: Path, kind: Kind) -> Session:
+        options = self.options.session_options()
+        if kind in ("detector", "parser"):
+            # small networks: no plans are built of them, and they may stay on the CPU
+            options = replace(options, backend=_SMALL[options.backend], precision="auto", gpu=None)
+        opened = choose_session(path, options=options)
+        self._opened.append(opened)
+        return opened.session
 
     def _check_output_size(self, photo: Photo, scale: float) -> None:
         # the network's own output is held in memory too, whatever the final size
@@ -278,6 +241,8 @@ def _with_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Res
     """Paste the restored faces; if the detector fails, say so and leave the photo as it is."""
     try:
         result = stage.restore_faces(photo, restoration.photo, upscale=restoration.scale)
+    except DeviceLostError:
+        raise
     except (FaceError, NonFiniteOutputError, SessionError) as error:
         logger.warning("no faces were restored: %s", error)
         return replace(restoration, face_error=str(error), face_model=stage.model)

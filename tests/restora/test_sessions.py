@@ -15,7 +15,7 @@ from restora.errors import (
     SessionError,
     ShapeError,
 )
-from restora.sessions import CpuOptions, cores, open_session
+from restora.sessions import CpuOptions, SessionOptions, cores, open_session
 from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 
 
@@ -57,7 +57,7 @@ def test_nan_and_inf_are_an_error_even_when_the_picture_is_uint8(gain: float, io
 
 
 def test_eight_threads_on_one_session_never_mix_pictures(tiny_x2: Artifact) -> None:
-    session = open_session(tiny_x2, options=CpuOptions(threads=1))
+    session = open_session(tiny_x2, options=SessionOptions(cpu=CpuOptions(threads=1)))
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (1, 2 * (i % 7 + 1), 8, 3), np.uint8) for i in range(100)]
     expected = [session.run(batch) for batch in batches]
@@ -88,7 +88,9 @@ def test_every_setting_still_gives_the_same_picture(tiny_x2: Artifact) -> None:
         CpuOptions(memory_pattern=True),
         CpuOptions(arm64_bf16=True),
     ):
-        assert np.array_equal(open_session(tiny_x2, options=options).run(batch), expected)
+        assert np.array_equal(
+            open_session(tiny_x2, options=SessionOptions(cpu=options)).run(batch), expected
+        )
 
 
 def test_without_onnx_runtime_the_error_says_what_to_install(

@@ -2,7 +2,7 @@
 
 from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
 from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision
-from restora.artifact.load import Artifact, artifact_from_bytes, read_artifact
+from restora.artifact.load import Artifact, artifact_from_bytes, read_artifact, read_family
 from restora.artifact.selfcheck import SelfCheck, measure_psnr
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "find_gate",
     "measure_psnr",
     "read_artifact",
+    "read_family",
 ]

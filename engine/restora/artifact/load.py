@@ -1,6 +1,7 @@
 """Load an artefact from a file into memory and decide whether it may be run."""
 
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from restora.artifact.onnx_wire import read_onnx_facts
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
 from restora.artifact.selfcheck import SelfCheck, selfcheck_from_json
 from restora.errors import ArtifactError, MissingModelError
+
+logger = logging.getLogger(__name__)
 
 MAX_ONNX_BYTES = 2**31 - 1  # protobuf's own limit
 
@@ -74,3 +77,28 @@ def read_artifact(path: Path | str) -> Artifact:
     artifact = artifact_from_bytes(data, name=str(path))
     check_accuracy(artifact.info)
     return artifact
+
+
+def read_family(first: Artifact, path: Path) -> list[Artifact]:
+    """An artefact and those of the same model in other precisions beside its file: NAME.fp16.onnx,
+    NAME.mixed.onnx and NAME.int8.onnx beside NAME.onnx. Errors as read_artifact.
+    """
+    stem, ending = path.name.removesuffix(".onnx"), ".onnx"
+    if stem.endswith(".float32"):
+        stem, ending = stem.removesuffix(".float32"), ".float32.onnx"
+    family = [first]
+    for precision in ("fp16", "mixed", "int8"):
+        near = path.with_name(f"{stem}.{precision}{ending}")
+        if near.is_file():
+            other = read_artifact(near)
+            if _same_network(other.info, first.info):
+                family.append(other)
+            else:
+                logger.warning("%s is not of the weights of %s and is left alone", near, path)
+    return family
+
+
+def _same_network(one: ArtifactInfo, other: ArtifactInfo) -> bool:
+    """Whether two artefacts differ in precision only."""
+    facts = [(info.weights_sha256, info.io, info.noise) for info in (one, other)]
+    return facts[0] == facts[1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from restora.cli.exits import ExitCode, exit_code_of
 from restora.cli.jobs import Job, prepare_folder
-from restora.errors import DiskFullError, RestoraError
+from restora.errors import DeviceLostError, DiskFullError, RestoraError
 from restora.image import Photo, PixelLimits, make_comparison, read_photo, write_photo
 from restora.joint import FaceOutcome
 from restora.pipeline import Restoration, Restorer
@@ -20,6 +20,8 @@ from restora.pipeline import Restoration, Restorer
 Status = Literal["restored", "skipped", "failed", "planned"]
 FileProgress = Callable[[Job, int, int], None]
 
+# errors after which nothing else can be done, and what is said of the files that were not tried
+_ENDING = {DiskFullError.__name__: "the disk is full", DeviceLostError.__name__: "the GPU is lost"}
 _WRITES_BEHIND = 2  # results that may wait for the encoder, so that memory stays bounded
 
 
@@ -81,7 +83,7 @@ def run_jobs(
     aligned   photos are aligned faces
     progress  called with (job, output pixels done, output pixels in all) while a file is restored
 
-    A full disk ends the run: what is not done yet is yielded as failed.
+    A full disk or a lost GPU ends the run: what is not done yet is yielded as failed.
     """
     waiting = [job for job in jobs if job.skip is None]
     for job in jobs:
@@ -94,9 +96,11 @@ def run_jobs(
         writes: list[Future[Outcome]] = []
         decoded: Future[Photo] | None = None
         stopped: str | None = None
+        stopped_code = 1
         for index, job in enumerate(waiting):
             if stopped is not None:
-                yield Outcome(str(job.source), str(job.target), "failed", stopped, exit_code=1)
+                source, target = str(job.source), str(job.target)
+                yield Outcome(source, target, "failed", stopped, exit_code=stopped_code)
                 continue
             current = decoded or decoder.submit(read_photo, job.source, limits=limits)
             following = waiting[index + 1] if index + 1 < len(waiting) else None
@@ -124,8 +128,9 @@ def run_jobs(
                 finished.append(writes.pop(0).result())
             for done in finished:
                 yield done
-                if done.error_type == DiskFullError.__name__:
-                    stopped = "not tried: the disk is full"
+                if done.error_type in _ENDING:
+                    stopped = f"not tried: {_ENDING[done.error_type]}"
+                    stopped_code = done.exit_code
                 elif done.status == "failed" and stop_at_error:
                     stopped = "not tried: stopped at the first error"
         for write in writes:

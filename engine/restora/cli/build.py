@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from restora.artifact import Artifact, read_artifact
+from restora.artifact import Artifact, read_artifact, read_family
 from restora.cli.console import print_json, print_note, stderr_console
 from restora.cli.exits import reports_errors
 from restora.cli.sources import find_or_export
@@ -17,10 +17,9 @@ from restora.tensorrt.build import BuildOptions, Compatibility
 from restora.tensorrt.cache import PlanCache
 from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.tensorrt.module import import_tensorrt
-from restora.tensorrt.prepare import plan_rungs, prepare_plan, profile_of
+from restora.tensorrt.prepare import plan_rungs, prepare_plans
 from restora.tensorrt.profiles import plan_profiles
 from restora.tensorrt.progress import BuildProgress
-from restora.tensorrt.run import PlanRunner
 
 _UNITS = {"M": 1 << 20, "G": 1 << 30}
 
@@ -74,44 +73,20 @@ def build(
     info = rungs[0].artifact.info
     profiles = plan_profiles(info, tile=tile, batches=parse_batches(batch), max_tile=max_tile)
     cache = PlanCache()
-    # the plan for several sizes first: it is checked against stored answers, and checks the others
-    wide, *hot = sorted(profiles, key=lambda profile: profile.is_hot)
     with _progress_bar() as progress:
-        plan, rung = prepare_plan(
-            trt, device, cache, rungs, wide, progress=progress, report=print_note
+        prepared = prepare_plans(
+            trt, device, cache, rungs, profiles, progress=progress, report=print_note
         )
+    for plan, _ in prepared:
         _report(plan.facts, json_lines)
-        with PlanRunner(
-            trt,
-            device,
-            plan.plan,
-            info=rung.artifact.info,
-            profile=profile_of(plan),
-            onnx=rung.artifact.onnx if strip else None,
-            version_compatible=version_compatible,
-        ) as runner:
-            for profile in hot:
-                plan, _ = prepare_plan(
-                    trt,
-                    device,
-                    cache,
-                    [rung],
-                    profile,
-                    trusted=lambda image: runner.run(image)[0],
-                    progress=progress,
-                    report=print_note,
-                )
-                _report(plan.facts, json_lines)
     print_note(f"plans are in {cache.folder}")
 
 
 def find_artifacts(model: str) -> list[Artifact]:
-    """The artefact of a model and its neighbours of other precisions, each past its gate."""
+    """The artefacts of a model in all precisions that are here, each past its gate."""
     kind = MODELS[model].kind if model in MODELS else "upsampler"
-    path = find_or_export(model, "uint8", kind)
-    stem = path.name.removesuffix(".onnx")
-    neighbours = [path.with_name(f"{stem}.{precision}.onnx") for precision in ("fp16", "int8")]
-    return [read_artifact(path), *(read_artifact(near) for near in neighbours if near.is_file())]
+    path = find_or_export(model, "uint8", kind, half=True)
+    return read_family(read_artifact(path), path)
 
 
 def parse_size(text: str) -> int:

@@ -14,11 +14,15 @@ from rich.table import Table
 
 from restora.cli.console import print_json, stdout_console
 from restora.cli.exits import ExitCode, reports_errors
-from restora.errors import RestoraError
+from restora.errors import MissingBackendError, RestoraError
 from restora.joint.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
 from restora.models import DEFAULT_MODEL, find_artifact, find_model, model_folder
-from restora.sessions import open_session
+from restora.sessions import SessionOptions, open_session
 from restora.sessions.cores import count_allowed_cores
+from restora.tensorrt.bindings import import_driver, import_nvrtc
+from restora.tensorrt.cache import PlanCache
+from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.tensorrt.module import import_tensorrt
 from restora.version import __version__
 
 State = Literal["ok", "missing", "failed"]
@@ -73,8 +77,11 @@ def examine() -> list[Finding]:
     return [
         Finding("Python", "ok", f"{platform.python_version()}, {platform.platform()}"),
         Finding("cores", "ok", f"{count_allowed_cores()} of {os.cpu_count()} may be used"),
+        _examine_tensorrt(),
+        _examine_cuda(),
         _examine_package("CPU session", "onnxruntime", "cpu"),
         _examine_default_model(),
+        _examine_plans(),
         _examine_face_model(),
         _examine_face_detector(),
         _examine_package("export", "torch", "export"),
@@ -93,17 +100,70 @@ def _examine_package(what: str, package: str, extra: str) -> Finding:
     return Finding(what, "ok", f"{package} {found}")
 
 
+def _examine_tensorrt() -> Finding:
+    """Driver, packages and GPU, without building a plan."""
+    what = "TensorRT session"
+    try:
+        require_driver_library()
+        trt = import_tensorrt()
+        device = Device(import_pycuda())
+        facts = device.facts(str(trt.__version__))
+        device.close()
+    except MissingBackendError as error:
+        return Finding(what, "missing", str(error), _gpu_advice())
+    found = f"TensorRT {facts.tensorrt} on {facts.name} ({facts.capability})"
+    try:
+        import_driver()
+        import_nvrtc()
+    except MissingBackendError as error:
+        return Finding(what, "ok", f"{found}, without graphs: {error}")
+    return Finding(what, "ok", found)
+
+
+def _examine_cuda() -> Finding:
+    """Really start it: a provider that is listed may lack a library."""
+    options = SessionOptions(backend="cuda")
+    try:
+        open_session(find_artifact(DEFAULT_MODEL, "uint8"), options=options).close()
+    except (RestoraError, ImportError) as error:
+        return Finding("CUDA session", "missing", str(error), _gpu_advice())
+    return Finding("CUDA session", "ok", "ONNX Runtime's CUDA provider runs")
+
+
+def _gpu_advice() -> str:
+    try:
+        require_driver_library()
+    except MissingBackendError:
+        return "nothing, unless this machine has an NVIDIA GPU"
+    return "pip install 'restora[gpu]'"
+
+
 def _examine_default_model() -> Finding:
     """Really run it: a package that is there may still not start."""
     try:
         import numpy as np
 
-        session = open_session(find_artifact(DEFAULT_MODEL, "uint8"))
+        options = SessionOptions(backend="cpu")
+        session = open_session(find_artifact(DEFAULT_MODEL, "uint8"), options=options)
         session.run(np.zeros((1, 16, 16, 3), np.uint8))
         session.close()
     except (RestoraError, ImportError) as error:
         return Finding("default model", "failed", str(error), "reinstall restora")
-    return Finding("default model", "ok", f"{DEFAULT_MODEL} runs")
+    return Finding("default model", "ok", f"{DEFAULT_MODEL} runs on the CPU")
+
+
+def _examine_plans() -> Finding:
+    """How many plans there are, and whether they can be trusted."""
+    try:
+        cache = PlanCache()
+        problems = [problem for _, _, problem in cache.entries()]
+    except RestoraError as error:
+        return Finding("plan cache", "failed", str(error), "set RESTORA_PLANS")
+    damaged = sum(problem is not None for problem in problems)
+    if damaged:
+        advice = "restora cache verify, restora cache clear"
+        return Finding("plan cache", "failed", f"{damaged} of {len(problems)} are damaged", advice)
+    return Finding("plan cache", "ok", f"{len(problems)} plans in {cache.folder}")
 
 
 def _examine_face_model() -> Finding:

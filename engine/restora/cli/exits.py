@@ -15,6 +15,8 @@ import typer
 from restora.cli.console import print_error
 from restora.errors import (
     BuildError,
+    DeviceLostError,
+    DeviceMemoryError,
     FaceError,
     ImageError,
     MissingBackendError,
@@ -43,6 +45,8 @@ _CODES: tuple[tuple[type[RestoraError], ExitCode], ...] = (
     (OptionError, ExitCode.USAGE),
     (MissingBackendError, ExitCode.ENVIRONMENT),
     (ModelError, ExitCode.MODEL),
+    (DeviceLostError, ExitCode.ENVIRONMENT),
+    (DeviceMemoryError, ExitCode.ENVIRONMENT),
     (SessionError, ExitCode.MODEL),
     (BuildError, ExitCode.MODEL),
     (PlanError, ExitCode.MODEL),

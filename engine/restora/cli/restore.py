@@ -6,18 +6,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from restora.cli import face_flags
+from restora.cli import face_flags, runtime_flags
 from restora.cli.batch import Outcome, WriteOptions, exit_code_of_run, run_jobs
+from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
 from restora.cli.jobs import PICTURE_SUFFIXES, Ext, plan_jobs
 from restora.cli.report import progress_bar, report_outcome, report_plan, summarise
 from restora.cli.sources import artifact_finder
-from restora.errors import MissingBackendError, OptionError
+from restora.errors import OptionError
 from restora.faces.choose import EYE_DISTANCE_PX
 from restora.image import PixelLimits
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
-from restora.pipeline import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions, Restorer
+from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
+from restora.pipeline import Restorer
 
 
 @reports_errors
@@ -57,7 +59,10 @@ def restore(
             help="Half of what neighbouring tiles share. Default: as measured for the model."
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Tiles per call of the network.")] = 1,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tiles per call of the network. Default: what runs fastest."),
+    ] = None,
     blend: Annotated[
         Literal["cosine", "linear", "crop"],
         typer.Option(help="How tiles are joined; crop is the published hard cut."),
@@ -118,9 +123,9 @@ def restore(
     max_output_pixels: Annotated[
         int, typer.Option(min=1, help="Larger results are refused before any work is done.")
     ] = DEFAULT_MAX_OUTPUT_PIXELS,
-    fp32: Annotated[
-        bool, typer.Option("--fp32", help="Full precision; it is the only one on the CPU.")
-    ] = False,
+    backend: runtime_flags.Backend = "auto",
+    precision: runtime_flags.Precision = "auto",
+    fp32: runtime_flags.Fp32 = False,
     faces: face_flags.Faces = None,
     face_enhance: face_flags.FaceEnhance = False,
     face_model: face_flags.FaceModel = None,
@@ -132,10 +137,7 @@ def restore(
     only_center_face: face_flags.OnlyCentre = False,
     aligned: face_flags.Aligned = False,
     save_faces: face_flags.SaveFaces = False,
-    gpu_id: Annotated[
-        int | None,
-        typer.Option("--gpu-id", "-g", help="Not in this version: ends with exit code 6."),
-    ] = None,
+    gpu_id: runtime_flags.GpuId = None,
 ) -> None:
     """Restore and enlarge photos, and the faces in them.
 
@@ -145,11 +147,6 @@ def restore(
     Exit codes: 0 all done, 2 wrong usage, 3 some photos or faces failed, 4 all photos failed,
     5 model, 6 machine.
     """
-    if gpu_id is not None:
-        raise MissingBackendError(
-            "--gpu-id: this version runs on the CPU only; leave the option out"
-        )
-    del fp32
     options = RestoreOptions(
         tile=_parse_tile(tile),
         overlap=None if tile_pad is None else 2 * tile_pad,
@@ -158,6 +155,9 @@ def restore(
         alpha="network" if alpha_upsampler in ("network", "realesrgan") else "bilinear",
         pre_pad=pre_pad,
         threads=threads,
+        backend=backend,
+        precision=runtime_flags.choose_precision(precision, fp32=fp32),
+        gpu=gpu_id,
         max_output_pixels=max_output_pixels,
     )
     if outscale is not None and not outscale > 0:
@@ -184,7 +184,7 @@ def restore(
     root.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     outcomes: list[Outcome] = []
-    find = artifact_finder(model, denoise_strength)
+    find = artifact_finder(model, denoise_strength, half=runtime_flags.wants_half(options))
     if to_do:
         restorer = Restorer(
             None if model == "none" else model,
@@ -192,6 +192,8 @@ def restore(
             faces=face_flags.face_options_or_none(asked, face_options),
             find=find,
         )
+        for line in restorer.describe_sessions():
+            print_note(line)
         with progress_bar(len(to_do)) as progress:
             for outcome in run_jobs(
                 jobs,

@@ -1,23 +1,27 @@
 """Find a model's artefact, and make it from its checkpoint if that is what this machine has."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
-from restora.artifact import Io, Kind
+from restora.artifact import Io, Kind, Precision
 from restora.cli.console import print_note
-from restora.errors import MissingBackendError, MissingModelError, OptionError
+from restora.errors import AccuracyGateError, MissingBackendError, MissingModelError, OptionError
 from restora.models import FindArtifact, find_artifact, find_entry, find_model, model_folder
 
 CHECKPOINT_SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
 DENOISE_MODEL, DENOISE_PARTNER = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
 
 
-def artifact_finder(model: str, denoise_strength: float | None) -> FindArtifact:
+def artifact_finder(
+    model: str, denoise_strength: float | None, *, half: bool = False
+) -> FindArtifact:
     """How to find artefacts, making them from their checkpoints where only those are here.
 
     model  what enlarges: a name of the table, or the path of an artefact or of a checkpoint
     denoise_strength  0..1, for realesr-general-x4v3: 1 is the model itself, 0 its partner that
                       leaves noise alone; None: the model itself
+    half   make FP16 artefacts too, beside those in FP32
 
     Checkpoints are exported once into the model folder, which is announced.
     """
@@ -29,24 +33,28 @@ def artifact_finder(model: str, denoise_strength: float | None) -> FindArtifact:
         if not 0 <= denoise_strength <= 1:
             raise OptionError(f"--denoise-strength must be in 0..1, got {denoise_strength}")
     if denoise_strength is None or denoise_strength == 1:
-        return find_or_export
+        return partial(find_or_export, half=half)
     first, second = _checkpoint(DENOISE_MODEL), _checkpoint(DENOISE_PARTNER)
     pair = [(first, denoise_strength), (second, 1 - denoise_strength)]
     name = f"{DENOISE_MODEL}-dn{denoise_strength:g}"
 
     def find(wanted: str | Path, io: Io, kind: Kind) -> Path:
         if wanted == model:
-            return _export_once(first, name, io, pair)
-        return find_or_export(wanted, io, kind)
+            return _export_once(first, name, io, pair, half=half)
+        return find_or_export(wanted, io, kind, half=half)
 
     return find
 
 
-def find_or_export(model: str | Path, io: Io, kind: Kind) -> Path:
-    """The artefact of a model, of an .onnx file or of a checkpoint file."""
+def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False) -> Path:
+    """The artefact of a model, of an .onnx file or of a checkpoint file.
+
+    half  make an FP16 one beside it too, if it is made now and of a network that makes pictures
+    """
+    half = half and kind in ("upsampler", "face")
     path = Path(model)
     if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file():
-        return _export_once(path, path.stem, io, [(path, 1.0)])
+        return _export_once(path, path.stem, io, [(path, 1.0)], half=half)
     try:
         return find_artifact(model, io, kind)
     except MissingModelError:
@@ -55,7 +63,8 @@ def find_or_export(model: str | Path, io: Io, kind: Kind) -> Path:
         checkpoint = find_model(str(model)).checkpoint
         if checkpoint is None:
             raise
-        return _export_once(checkpoint, find_entry(str(model)).name, io, [(checkpoint, 1.0)])
+        name = find_entry(str(model)).name
+        return _export_once(checkpoint, name, io, [(checkpoint, 1.0)], half=half)
 
 
 def _checkpoint(name: str) -> Path:
@@ -67,7 +76,9 @@ def _checkpoint(name: str) -> Path:
     return checkpoint
 
 
-def _export_once(checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, float]]) -> Path:
+def _export_once(
+    checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, float]], *, half: bool
+) -> Path:
     """The cached artefact of these checkpoints, keyed by what they hold, made if need be."""
     from restora.version import __version__
 
@@ -75,9 +86,33 @@ def _export_once(checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, fl
     for path, weight in parts:
         key.update(hashlib.sha256(path.read_bytes()).digest())
         key.update(repr(weight).encode())
-    target = model_folder() / "exported" / f"{name}.{io}.{key.hexdigest()[:16]}.onnx"
-    if target.exists():
-        return target
+    stem = f"{name}.{key.hexdigest()[:16]}"
+    ending = ".onnx" if io == "uint8" else f".{io}.onnx"
+    target = model_folder() / "exported" / f"{stem}{ending}"
+    blend = parts[1] if len(parts) > 1 else None
+    precisions: tuple[Precision, ...] = ("fp32", "fp16") if half else ("fp32",)
+    for precision in precisions:
+        middle = "" if precision == "fp32" else f".{precision}"
+        path = target.with_name(f"{stem}{middle}{ending}")
+        if path.exists():
+            continue
+        try:
+            _export(checkpoint, path, name, io, precision, blend)
+        except AccuracyGateError as error:
+            if precision == "fp32":
+                raise
+            print_note(f"{name} has no {precision} artefact: {error}")
+    return target
+
+
+def _export(
+    checkpoint: Path,
+    target: Path,
+    name: str,
+    io: Io,
+    precision: Precision,
+    blend: tuple[Path, float] | None,
+) -> None:
     try:
         from restora_export.files import export_file
     except ImportError as error:
@@ -85,10 +120,14 @@ def _export_once(checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, fl
             f"{checkpoint} is a PyTorch checkpoint; making an artefact of it needs "
             f"pip install 'restora[export]' ({error})"
         ) from error
-    print_note(f"making an artefact of {name} for {io} pictures; this is done once")
+    print_note(f"making the {precision} artefact of {name} for {io} pictures; this is done once")
     target.parent.mkdir(parents=True, exist_ok=True)
-    blend = [(path, weight) for path, weight in parts[1:]]
     export_file(
-        checkpoint, target, name=name, io=io, blend=blend[0] if blend else None, report=print_note
+        checkpoint,
+        target,
+        name=name,
+        io=io,
+        precision=precision,
+        blend=blend,
+        report=print_note,
     )
-    return target

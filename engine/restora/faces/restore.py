@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from restora.errors import NonFiniteOutputError, OptionError, RestoraError, SessionError, ShapeError
+from restora.errors import (
+    DeviceLostError,
+    NonFiniteOutputError,
+    OptionError,
+    RestoraError,
+    SessionError,
+    ShapeError,
+)
 from restora.image.photo import Pixels
 from restora.sessions.base import Session
 
@@ -51,6 +58,8 @@ class FaceRestorer:
             together = crops[start : start + self.batch]
             try:
                 results += self._run(together)
+            except DeviceLostError:
+                raise
             except (NonFiniteOutputError, SessionError) as error:
                 results += [error] if len(together) == 1 else map(self._try_one, together)
         return results
@@ -58,6 +67,8 @@ class FaceRestorer:
     def _try_one(self, crop: Pixels) -> Pixels | RestoraError:
         try:
             return self._run([crop])[0]
+        except DeviceLostError:
+            raise
         except (NonFiniteOutputError, SessionError) as error:
             return error
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from restora.artifact import Io
+from restora.artifact import Io, Kind
 from restora.errors import MissingModelError
 from restora.faces import FaceDetector, FaceParser, FaceRestorer, RetinaFaceDetector
 from restora.joint.options import FaceOptions
@@ -15,7 +15,7 @@ from restora.joint.stage import FaceStage
 from restora.models import MODELS, FindArtifact, find_model, model_folder
 from restora.sessions import Session
 
-OpenSession = Callable[[Path], Session]
+OpenSession = Callable[[Path, Kind], Session]
 
 DETECTOR_MODEL = "detection_Resnet50_Final"
 PARSER_MODEL = "parsing_parsenet"
@@ -44,7 +44,7 @@ def open_faces(
     def restorer(io: Io) -> FaceRestorer:
         with opening:
             if io not in restorers:
-                session = open_session(find(model, io, "face"))
+                session = open_session(find(model, io, "face"), "face")
                 if session.info.io != io:
                     raise MissingModelError(
                         f"an artefact for {io} faces is needed, {session.info.model}'s takes "
@@ -59,7 +59,7 @@ def open_faces(
     detector = _open_detector(options, find, open_session)
     parser = None
     if options.parse:
-        parser = FaceParser(open_session(find(PARSER_MODEL, "uint8", "parser")))
+        parser = FaceParser(open_session(find(PARSER_MODEL, "uint8", "parser"), "parser"))
 
     def close() -> None:
         detector.close()
@@ -95,7 +95,7 @@ def _open_detector(
 ) -> FaceDetector:
     chosen = find_detector() if options.detector == "auto" else options.detector
     if chosen == "retinaface":
-        session = open_session(find(DETECTOR_MODEL, "uint8", "detector"))
+        session = open_session(find(DETECTOR_MODEL, "uint8", "detector"), "detector")
         return RetinaFaceDetector(session, long_side=options.long_side)
     if chosen == "yunet":
         from restora.faces.yunet import YuNetDetector

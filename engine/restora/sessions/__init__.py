@@ -1,7 +1,17 @@
 """Sessions: a loaded model on one runtime. One file a runtime, imported late."""
 
 from restora.sessions.base import Batch, Session, SizeLimits
-from restora.sessions.open import open_session
-from restora.sessions.options import CpuOptions
+from restora.sessions.open import Opened, choose_session, open_session
+from restora.sessions.options import CpuOptions, PlanOptions, SessionOptions
 
-__all__ = ["Batch", "CpuOptions", "Session", "SizeLimits", "open_session"]
+__all__ = [
+    "Batch",
+    "CpuOptions",
+    "Opened",
+    "PlanOptions",
+    "Session",
+    "SessionOptions",
+    "SizeLimits",
+    "choose_session",
+    "open_session",
+]

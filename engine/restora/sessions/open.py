@@ -1,35 +1,161 @@
-"""Open an artefact on a runtime. Each runtime's file is imported only when it is asked for."""
+"""Open an artefact on a runtime. Each runtime's file is imported only when it is tried."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restora.artifact import Artifact, check_accuracy, read_artifact
-from restora.errors import MissingBackendError
+from restora.artifact import Artifact, check_accuracy, read_artifact, read_family
+from restora.errors import MissingBackendError, MissingModelError, RestoraError
+from restora.sessions.options import Backend, SessionOptions
 
 if TYPE_CHECKING:
     from restora.sessions.base import Session
-    from restora.sessions.options import CpuOptions
+
+logger = logging.getLogger(__name__)
+
+ORDER: tuple[Backend, ...] = ("tensorrt", "cuda", "cpu")
 
 
-def open_session(artifact: Artifact | Path | str, *, options: CpuOptions | None = None) -> Session:
-    """Load an artefact onto the CPU.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session, what it runs on, and why what comes before that was not chosen."""
 
-    artifact  an artefact, or the path of one
-    options   CpuOptions; None: all cores, no spinning
+    session: Session
+    backend: Backend
+    refused: tuple[tuple[Backend, str], ...] = ()
 
-    Raises MissingBackendError if ONNX Runtime is not installed, AccuracyGateError if the artefact
-    failed its gate when it was made.
+    def describe(self) -> str:
+        """One line for people."""
+        why = _describe_refusals(self.refused)
+        info = self.session.info
+        words = f"{info.model} runs on {self.backend} in {info.precision}"
+        return f"{words} ({why})" if why else words
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be opened: the artefact that was named, and its file if it has one."""
+
+    named: Artifact
+    path: Path | None = None
+
+    def family(self) -> list[Artifact]:
+        """The named one first, then those of other precisions beside it."""
+        return [self.named] if self.path is None else read_family(self.named, self.path)
+
+
+def open_session(
+    artifact: Artifact | Path | str, *, options: SessionOptions | None = None
+) -> Session:
+    """Load an artefact onto the best runtime of this machine, or the one that is asked for.
+
+    artifact  an artefact, or the path of one; artefacts of other precisions are looked for
+              beside it (NAME.fp16.onnx beside NAME.onnx)
+    options   SessionOptions; None: automatic
+
+    What was chosen, and why nothing better, is logged. Raises MissingBackendError if the asked
+    runtime, or any, does not start here, AccuracyGateError if the artefact failed its gate when
+    it was made.
     """
+    return choose_session(artifact, options=options).session
+
+
+def choose_session(
+    artifact: Artifact | Path | str, *, options: SessionOptions | None = None
+) -> Opened:
+    """The same, and how it was chosen."""
+    options = options or SessionOptions()
     if isinstance(artifact, Artifact):
         check_accuracy(artifact.info)
+        source = Source(artifact)
     else:
-        artifact = read_artifact(artifact)
+        source = Source(read_artifact(artifact), Path(artifact))
+    if options.backend != "auto":
+        session = _OPENERS[options.backend](source, options)
+        return Opened(session, options.backend)
+    refused: list[tuple[Backend, str]] = []
+    for backend in ORDER:
+        if backend == "cpu" and options.gpu is not None:
+            break
+        try:
+            opened = Opened(_OPENERS[backend](source, options), backend, tuple(refused))
+        except MissingBackendError as error:
+            refused.append((backend, str(error)))
+        except RestoraError as error:
+            if backend == "cpu":
+                raise
+            # it is there and fails: that is worth more than a line in the log
+            logger.warning("%s cannot run on %s: %s", source.named.info.model, backend, error)
+            refused.append((backend, str(error)))
+        else:
+            logger.info("%s", opened.describe())
+            return opened
+    raise MissingBackendError(
+        f"nothing that could run {source.named.info.model} starts here; "
+        + _describe_refusals(refused)
+    )
+
+
+def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
+    """Each reason once, behind all that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for backend, reason in refused:
+        reasons.setdefault(reason, []).append(backend)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+
+
+def _open_tensorrt(source: Source, options: SessionOptions) -> Session:
+    from restora.sessions.plans import open_tensorrt
+
+    return open_tensorrt(source.family(), options)
+
+
+def _open_cuda(source: Source, options: SessionOptions) -> Session:
+    from restora.tensorrt.cuda import require_driver_library
+
+    require_driver_library()
+    try:
+        from restora.sessions.onnxruntime_cuda import OnnxRuntimeCudaSession
+    except ImportError as error:
+        raise MissingBackendError(
+            f"running on CUDA needs ONNX Runtime for GPUs: pip install 'restora[gpu]' ({error})"
+        ) from error
+    return OnnxRuntimeCudaSession(_pick(source, options, half=True), gpu=options.gpu or 0)
+
+
+def _open_cpu(source: Source, options: SessionOptions) -> Session:
     try:
         from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
     except ImportError as error:
         raise MissingBackendError(
             f"running a model on the CPU needs ONNX Runtime: pip install 'restora[cpu]' ({error})"
         ) from error
-    return OnnxRuntimeCpuSession(artifact, options)
+    return OnnxRuntimeCpuSession(_pick(source, options, half=False), options.cpu)
+
+
+def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
+    """The artefact of the asked precision; if that is "auto", the FP16 one for `half` if it is
+    here, else the one that was named."""
+    if options.precision == "auto" and not half:
+        return source.named
+    by_precision = {artifact.info.precision: artifact for artifact in source.family()}
+    if options.precision == "auto":
+        return by_precision.get("fp16", source.named)
+    if options.precision not in by_precision:
+        raise MissingModelError(
+            f"there is no {options.precision} artefact of {source.named.info.model}, only "
+            f"{', '.join(by_precision)}: make one with `restora export --precision "
+            f"{options.precision}`"
+        )
+    return by_precision[options.precision]
+
+
+_OPENERS: dict[Backend, Callable[[Source, SessionOptions], Session]] = {
+    "tensorrt": _open_tensorrt,
+    "cuda": _open_cuda,
+    "cpu": _open_cpu,
+}

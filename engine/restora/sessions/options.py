@@ -1,6 +1,13 @@
 """Settings of the runtimes, apart from them so that they can be named without being installed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from restora.errors import OptionError
+
+Backend = Literal["tensorrt", "cuda", "cpu"]
+BackendChoice = Literal["auto", "tensorrt", "cuda", "cpu"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +27,46 @@ class CpuOptions:
     memory_arena: bool = True
     memory_pattern: bool = False
     arm64_bf16: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """Which TensorRT plans a session uses; those that are not in the plan cache are built.
+
+    tile       side of the tiles that most work is done in
+    batches    how many of them at once, one plan for each number
+    max_tile   largest side of any tile
+    workspace  most bytes of scratch memory for one layer while a plan is built
+    level      builder optimisation level, 0 (fast build) to 5 (fast plan)
+    graphs     launch work through CUDA graphs
+    """
+
+    tile: int = 256
+    batches: tuple[int, ...] = (1, 4)
+    max_tile: int = 1024
+    workspace: int = 4 << 30
+    level: int = 3
+    graphs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """On what, and how, a model runs.
+
+    backend    "auto": the first of TensorRT, ONNX Runtime on CUDA and ONNX Runtime on the CPU
+               that starts here; any other choice never falls back
+    precision  "auto": FP16 on a GPU where an artefact for it is here, else FP32
+    gpu        which GPU; a number rules the CPU out. None: the first, if there is one
+    """
+
+    backend: BackendChoice = "auto"
+    precision: PrecisionChoice = "auto"
+    gpu: int | None = None
+    cpu: CpuOptions = field(default_factory=CpuOptions)
+    plans: PlanOptions = field(default_factory=PlanOptions)
+
+    def __post_init__(self) -> None:
+        if self.gpu is not None and self.backend == "cpu":
+            raise OptionError(f"GPU {self.gpu} is asked for with the backend cpu: leave one out")
+        if self.gpu is not None and self.gpu < 0:
+            raise OptionError(f"a GPU's number must not be negative, got {self.gpu}")

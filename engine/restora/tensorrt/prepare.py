@@ -130,6 +130,49 @@ def prepare_plan(
     raise kind(f"no plan of {rungs[0].artifact.info.model} can be used: {'; '.join(refused)}")
 
 
+def prepare_plans(
+    trt: Any,
+    device: Device,
+    cache: PlanCache,
+    rungs: Sequence[Rung],
+    profiles: Sequence[Profile],
+    *,
+    progress: BuildProgress | None = None,
+    report: Callable[[str], None] = logger.info,
+) -> list[tuple[CachedPlan, Rung]]:
+    """Plans of one precision for all profiles; the one for several sizes comes first.
+
+    It is checked against the artefact's own answer, and is what the others are held against.
+    Raises as prepare_plan.
+    """
+    wide, *hot = sorted(profiles, key=lambda profile: profile.is_hot)
+    plan, rung = prepare_plan(trt, device, cache, rungs, wide, progress=progress, report=report)
+    prepared = [(plan, rung)]
+    with PlanRunner(
+        trt,
+        device,
+        plan.plan,
+        info=rung.artifact.info,
+        profile=profile_of(plan),
+        onnx=rung.artifact.onnx if rung.options.strip_weights else None,
+        version_compatible=rung.options.version_compatible,
+    ) as runner:
+        prepared += [
+            prepare_plan(
+                trt,
+                device,
+                cache,
+                [rung],
+                profile,
+                trusted=lambda image: runner.run(image)[0],
+                progress=progress,
+                report=report,
+            )
+            for profile in hot
+        ]
+    return prepared
+
+
 def profile_of(plan: CachedPlan) -> Profile:
     """The sizes that a plan really takes: fewer than were asked for if the build needed that."""
     shapes = {name: tuple(shape) for name, shape in plan.facts["profile"].items()}

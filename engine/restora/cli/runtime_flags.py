@@ -1,0 +1,49 @@
+"""The options that say what networks run on."""
+
+from typing import Annotated
+
+import typer
+
+from restora.errors import MissingBackendError, OptionError
+from restora.options import RestoreOptions
+from restora.sessions.options import BackendChoice, PrecisionChoice
+from restora.tensorrt.cuda import require_driver_library
+
+Backend = Annotated[
+    BackendChoice,
+    typer.Option(
+        "--backend",
+        envvar="RESTORA_BACKEND",
+        help="What networks run on; auto takes the first that starts here and says why nothing "
+        "faster, any other never falls back.",
+    ),
+]
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(
+        "--precision", help="Of the arithmetic; auto: fp16 on a GPU where it is proven, else fp32."
+    ),
+]
+Fp32 = Annotated[bool, typer.Option("--fp32", help="The same as --precision fp32.")]
+GpuId = Annotated[
+    int | None,
+    typer.Option("--gpu-id", "-g", min=0, help="Which GPU; the CPU is then ruled out."),
+]
+
+
+def choose_precision(precision: PrecisionChoice, *, fp32: bool) -> PrecisionChoice:
+    """Raises OptionError if both options are given and differ."""
+    if fp32 and precision not in ("auto", "fp32"):
+        raise OptionError(f"--fp32 and --precision {precision} contradict each other")
+    return "fp32" if fp32 else precision
+
+
+def wants_half(options: RestoreOptions) -> bool:
+    """Whether FP16 artefacts are of use: a GPU may be used, and is there."""
+    if options.backend == "cpu" or options.precision not in ("auto", "fp16"):
+        return False
+    try:
+        require_driver_library()
+    except MissingBackendError:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""Open a TensorRT session: its plans from the plan cache, or built now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from restora.artifact import Artifact, Precision
+from restora.errors import MissingBackendError
+from restora.sessions.options import SessionOptions
+from restora.sessions.tensorrt import TensorRTSession
+from restora.tensorrt.bindings import import_driver, import_nvrtc
+from restora.tensorrt.build import BuildOptions
+from restora.tensorrt.cache import PlanCache
+from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.tensorrt.loaded import LoadedPlan
+from restora.tensorrt.module import features_of, import_tensorrt
+from restora.tensorrt.prepare import plan_rungs, prepare_plans, profile_of
+from restora.tensorrt.profiles import plan_profiles
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("upsampler", "face")
+
+
+def open_tensorrt(family: Sequence[Artifact], options: SessionOptions) -> TensorRTSession:
+    """A session on plans of one model.
+
+    family  its artefacts, the FP32 one and those of other precisions that are here
+
+    Building takes minutes, is announced as a warning and done once. Raises MissingBackendError
+    with what is missing, OptionError, BuildError, AccuracyGateError or SessionError.
+    """
+    info = family[0].info
+    if info.kind not in KINDS:
+        raise MissingBackendError(
+            f"plans are made of networks that make pictures, not {info.kind}s"
+        )
+    require_driver_library()
+    trt = import_tensorrt()
+    device = Device(import_pycuda(), options.gpu or 0)
+    with ExitStack() as stack:
+        stack.callback(device.close)
+        session = session_on(trt, device, family, options)
+        stack.pop_all()
+    return session
+
+
+def session_on(
+    trt: Any, device: Device, family: Sequence[Artifact], options: SessionOptions
+) -> TensorRTSession:
+    """The same with the modules and the device at hand; the session closes the device."""
+    wanted = options.plans
+    precision = choose_precision(trt, family, options)
+    build = BuildOptions(precision=precision, workspace=wanted.workspace, level=wanted.level)
+    rungs = plan_rungs(trt, build, family)
+    info = family[0].info
+    tile, most = (
+        size // info.size_multiple * info.size_multiple for size in (wanted.tile, wanted.max_tile)
+    )
+    profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
+    prepared = prepare_plans(trt, device, PlanCache(), rungs, profiles, report=logger.warning)
+    with device.current():
+        plans = [
+            LoadedPlan(trt, device, plan.plan, info=rung.artifact.info, profile=profile_of(plan))
+            for plan, rung in prepared
+        ]
+    session = TensorRTSession(
+        device, plans, driver=import_driver if wanted.graphs else None, nvrtc=import_nvrtc
+    )
+    logger.info(
+        "%s on TensorRT %s, %s, %d plans",
+        family[0].info.model,
+        trt.__version__,
+        prepared[0][1].options.precision,
+        len(plans),
+    )
+    return session
+
+
+def choose_precision(trt: Any, family: Sequence[Artifact], options: SessionOptions) -> Precision:
+    """The asked precision; if that is "auto", FP16 where it can be built, which is said if not."""
+    if options.precision != "auto":
+        return options.precision
+    precisions = {artifact.info.precision for artifact in family}
+    features = features_of(trt)
+    if "fp16" in precisions or not features.strongly_typed:
+        return "fp16"
+    logger.warning(
+        "%s runs in fp32, several times slower than in fp16: TensorRT %s needs an fp16 artefact "
+        "beside it, make it with `restora export --precision fp16`",
+        family[0].info.model,
+        features.version,
+    )
+    return "fp32"
