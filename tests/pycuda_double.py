@@ -9,6 +9,7 @@ access, after which every call fails, as on a GPU.
 from __future__ import annotations
 
 import threading
+import weakref
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
@@ -43,7 +44,9 @@ class FakeCuda:
         self.fail_with: Exception = self.Error("an illegal memory access was encountered")
         self.lost = False
         self.pinned = 0
-        self.streams: dict[int, Stream] = {}
+        self.streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
+        self.handles = 7
+        self.objects = 0  # streams and events
         self.graphs = 0
         self.start_error: str | None = None
         self.lock = threading.RLock()
@@ -57,8 +60,8 @@ class FakeCuda:
 
     @property
     def live(self) -> int:
-        """Device allocations, pinned blocks and graphs that nobody freed."""
-        return len(self.memory) + self.pinned + self.graphs
+        """Device allocations, pinned blocks, graphs, streams and events that nobody freed."""
+        return len(self.memory) + self.pinned + self.graphs + self.objects
 
     @property
     def pushed(self) -> int:
@@ -74,7 +77,7 @@ class FakeCuda:
             raise self.Error(f"{name} failed: an illegal memory access was encountered")
         if number == self.fail_at:
             self.lost = not isinstance(self.fail_with, self.MemoryError)
-            raise self.fail_with
+            raise type(self.fail_with)(*self.fail_with.args)  # afresh: it holds what failed
 
     def init(self) -> None:
         if self.start_error is not None:
@@ -88,7 +91,8 @@ class FakeCuda:
 
     def Stream(self) -> Stream:  # noqa: N802
         self.called("Stream")
-        stream = Stream(self, 7 + len(self.streams))
+        stream = Stream(self, self.handles)
+        self.handles += 1
         self.streams[stream.handle] = stream
         return stream
 
@@ -175,11 +179,24 @@ class FakeCuda:
         self._thread.pushed = self.pushed - 1
 
 
-class Stream:
+class Owned:
+    """What PyCUDA frees when nothing names it any more, if its context is current in the thread
+    that does so; else it is never freed."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self._cuda = cuda
+        cuda.objects += 1
+
+    def __del__(self) -> None:
+        if self._cuda.pushed or self._cuda.lost:
+            self._cuda.objects -= 1
+
+
+class Stream(Owned):
     """Work in order, done when somebody waits for it."""
 
     def __init__(self, cuda: FakeCuda, handle: int) -> None:
-        self._cuda = cuda
+        super().__init__(cuda)
         self.handle = handle
         self.queue: deque[Callable[[], None]] = deque()
         self.queued = self.done = 0
@@ -215,9 +232,9 @@ class Stream:
             self.enqueue(lambda: stream.run(position))
 
 
-class Event:
+class Event(Owned):
     def __init__(self, cuda: FakeCuda) -> None:
-        self._cuda = cuda
+        super().__init__(cuda)
         self.stream: Stream | None = None
         self.position = 0
 

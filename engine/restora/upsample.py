@@ -134,7 +134,9 @@ class Upsampler:
                 with self._shrinking:
                     if self.tiling is tiling:
                         self.tiling = _halve(tiling, image, error, self.session.limits)
-                        logger.warning("%s; going on with tiles of %d", error, self.tiling.size)
+                        logger.warning(
+                            "%s; going on with tiles of %d", str(error), self.tiling.size
+                        )
 
     def _run_tiles(self, image: Batch, tiling: Tiling, progress: Progress | None) -> Batch:
         if isinstance(self.session, TilingSession):

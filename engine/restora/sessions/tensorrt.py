@@ -83,11 +83,11 @@ class TensorRTSession:
         count, height, width, _ = batch.shape
         with self._working() as slot:
             source = slot.upload(batch, slot.source, self._to_device)
-            slot.uploaded.record(self._to_device)
+            uploaded = slot.mark(self._to_device)
             with self._lock:
-                self._compute.wait_for_event(slot.uploaded)
+                self._compute.wait_for_event(uploaded)
                 shape = self._enqueue_batch(slot, source, count, height, width)
-                finished = self._mark()
+                finished = slot.mark(self._compute)
             result = np.empty(shape, batch.dtype)
             means = np.empty((count, 3), np.float32)
             self._to_host.wait_for_event(finished)
@@ -109,16 +109,16 @@ class TensorRTSession:
             address = slot.upload(image, slot.source, self._to_device)
             ramps = np.concatenate((plan.col_ramp, plan.row_ramp, np.zeros(1, np.float32)))
             weights = slot.upload(ramps, slot.ramps, self._to_device)
-            slot.uploaded.record(self._to_device)
+            uploaded = slot.mark(self._to_device)
             bands: list[tuple[int, Any]] = []
             with self._lock:
-                self._compute.wait_for_event(slot.uploaded)
+                self._compute.wait_for_event(uploaded)
                 source = Plane(address, width)
                 run = TileRun(
                     self._network, slot, plan, source=source, ramps=weights, fade=self._fade
                 )
-                bands += [(rows, self._mark()) for rows in run.enqueue()]
-                finished = self._mark()
+                bands += [(rows, slot.mark(self._compute)) for rows in run.enqueue()]
+                finished = slot.mark(self._compute)
             result = np.empty((run.height, run.width, 3), image.dtype)
             done, row_bytes = 0, run.width * 3 * image.itemsize
             for rows, event in bands:
@@ -146,9 +146,9 @@ class TensorRTSession:
             except self._device.cuda.Error as error:
                 # of a lost GPU nothing can be freed; the end of the process does it
                 logger.warning("%s: not all memory was freed: %s", self._info.model, error)
-            # freed by the driver when nothing names them any more, while the device is current
+            # PyCUDA frees these when nothing names them any more, while their context is current
             self._fade = None
-            del self._to_device, self._compute, self._to_host
+            del self._network, self._to_device, self._compute, self._to_host
         self._device.close()
 
     @contextmanager
@@ -160,6 +160,7 @@ class TensorRTSession:
             if self._lost is not None:
                 raise DeviceLostError(str(self._lost))
             with self._device.current():
+                slot.start()
                 try:
                     with self._device.errors(f"running {self._info.model}"):
                         yield slot
@@ -186,12 +187,6 @@ class TensorRTSession:
         except DeviceLostError as error:
             self._lost = error
             raise
-
-    def _mark(self) -> Any:
-        """An event after all that is queued on the compute stream now."""
-        event = self._device.cuda.Event(self._device.cuda.event_flags.DISABLE_TIMING)
-        event.record(self._compute)
-        return event
 
     def _enqueue_batch(
         self, slot: Slot, source: int, count: int, height: int, width: int

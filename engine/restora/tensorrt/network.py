@@ -197,7 +197,8 @@ class DeviceNetwork:
         except DeviceLostError:
             raise
         except (SessionError, PlanError) as error:
-            logger.warning("%s runs without CUDA graphs: %s", self.info.model, error)
+            # as text: an error holds its frames, and they hold streams
+            logger.warning("%s runs without CUDA graphs: %s", self.info.model, str(error))
             self._driver = None
             return
         self._captured[shape] = _Captured(context, graph)

@@ -94,6 +94,8 @@ class PlanRunner:
                 buffer.free()
             self._context = None
             self._plan.close()
+            # PyCUDA frees it when nothing names it any more, while its context is current
+            self._stream = None
 
     def __enter__(self) -> PlanRunner:
         return self

@@ -26,9 +26,12 @@ class Slot:
         self.strip = DeviceBuffer(device, "a row of tiles")
         self.means = DeviceBuffer(device, "the means of channels")
         self.ramps = DeviceBuffer(device, "the weights of seams")
+        self._device = device
         self._up = PinnedRing(device)
         self._down = PinnedRing(device)
-        self.uploaded = device.cuda.Event(device.cuda.event_flags.DISABLE_TIMING)
+        # kept from picture to picture: PyCUDA frees an event only where its context is current
+        self._events: list[Any] = []
+        self._marks = 0
 
     def upload(self, array: NDArray[Any], into: DeviceBuffer, stream: Any) -> int:
         """Copy an array to the device, ordered on `stream`; returns its address."""
@@ -41,12 +44,27 @@ class Slot:
         """Fill a C-contiguous array from the device; it is filled when this returns."""
         self._down.download(target, address, stream)
 
+    def start(self) -> None:
+        """Begin another picture: events of the last one may be used again."""
+        self._marks = 0
+
+    def mark(self, stream: Any) -> Any:
+        """An event after all that is queued on `stream` now, good until the next picture."""
+        if self._marks == len(self._events):
+            cuda = self._device.cuda
+            self._events.append(cuda.Event(cuda.event_flags.DISABLE_TIMING))
+        event = self._events[self._marks]
+        self._marks += 1
+        event.record(stream)
+        return event
+
     def free_memory(self) -> None:
         for buffer in (self.source, self.canvas, self.strip, self.means, self.ramps):
             buffer.free()
 
     def free(self) -> None:
         self.free_memory()
+        self._events.clear()
         self._up.free()
         self._down.free()
 

@@ -46,6 +46,7 @@ def test_a_ring_carries_any_size_through_a_few_small_blocks(
         assert np.array_equal(result, before)
         ring.free()
         memory.free()
+        del ring, there, back, uploaded
     assert cuda.live == 0
 
 

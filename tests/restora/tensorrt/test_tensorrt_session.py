@@ -291,7 +291,7 @@ def test_memory_that_never_suffices_is_an_error_and_leaves_nothing() -> None:
     with pytest.raises(DeviceMemoryError, match="use smaller tiles"):
         upsampler.upsample(Photo(picture(128, 128)))
     session.close()
-    assert rig.cuda.live == 0
+    assert len(rig.cuda.memory) + rig.cuda.pinned + rig.cuda.graphs == 0
 
 
 def test_a_lost_gpu_ends_all_work_of_the_session() -> None:
