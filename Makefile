@@ -6,7 +6,7 @@ CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench bench-faces exports seams train-lite lite-table pages clean help
+.PHONY: demo test check format bench bench-faces exports seams gpu-check train-lite lite-table pages clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,10 @@ exports: $(DEV)  ## measure how exact FP32 and FP16 artefacts of the published s
 
 seams: $(DEV)  ## measure the error of seams against the overlap of tiles
 	$(BIN)/python -m restora_benchmarks.seams
+
+gpu-check: $(DEV)  ## all that a machine with an NVIDIA GPU must prove; writes build/gpu-check
+	$(BIN)/python -m restora_benchmarks.gpu_check --half --out build/gpu-check
+	$(BIN)/python -m pytest -m gpu
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
 	$(BIN)/python -m restora_calibration.train_lite

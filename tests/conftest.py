@@ -21,3 +21,17 @@ def tiny_x2() -> Artifact:
 @pytest.fixture(scope="session")
 def tiny_x2_float() -> Artifact:
     return tiny_artifact(scale=2, io="float32")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, with a word, what needs a GPU where there is none."""
+    from restora.errors import MissingBackendError
+    from restora.tensorrt.cuda import require_driver_library
+
+    try:
+        require_driver_library()
+    except MissingBackendError as error:
+        skip = pytest.mark.skip(reason=str(error))
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(skip)

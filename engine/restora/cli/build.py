@@ -1,22 +1,24 @@
 """`restora build`: TensorRT plans for this machine, checked, into the plan cache."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from restora.artifact import Artifact, read_artifact, read_family
 from restora.cli.console import print_json, print_note, stderr_console
-from restora.cli.exits import reports_errors
+from restora.cli.exits import ExitCode, reports_errors
 from restora.cli.sources import find_or_export
 from restora.errors import OptionError
 from restora.models import MODELS
 from restora.tensorrt.build import BuildOptions, Compatibility
 from restora.tensorrt.cache import PlanCache
 from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
-from restora.tensorrt.module import import_tensorrt
+from restora.tensorrt.module import features_of, import_tensorrt
 from restora.tensorrt.prepare import plan_rungs, prepare_plans
 from restora.tensorrt.profiles import plan_profiles
 from restora.tensorrt.progress import BuildProgress
@@ -73,7 +75,7 @@ def build(
     info = rungs[0].artifact.info
     profiles = plan_profiles(info, tile=tile, batches=parse_batches(batch), max_tile=max_tile)
     cache = PlanCache()
-    with _progress_bar() as progress:
+    with _progress_bar() as progress, _leaving_at_once(if_=not features_of(trt).progress):
         prepared = prepare_plans(
             trt, device, cache, rungs, profiles, progress=progress, report=print_note
         )
@@ -121,6 +123,25 @@ def _report(facts: dict[str, object], json_lines: bool) -> None:
 
 
 @contextmanager
+def _leaving_at_once(*, if_: bool) -> Iterator[None]:
+    """Let Ctrl-C end the process, for a builder (8.6) that cannot be told to stop: nothing is
+    half-written, since plans are published whole."""
+    if not if_:
+        yield
+        return
+
+    def leave(_number: int, _frame: object) -> None:
+        print_note("cancelled; finished plans are kept")
+        os._exit(ExitCode.INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _progress_bar() -> Iterator[BuildProgress | None]:
     """TensorRT's own phases on a terminal; nothing elsewhere. Ctrl-C cancels."""
     console = stderr_console()
@@ -129,13 +150,13 @@ def _progress_bar() -> Iterator[BuildProgress | None]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
         def update(phase: str, done: int, total: int) -> None:
             if phase not in tasks:
-                tasks[phase] = bar.add_task(phase, total=total)
-            bar.update(tasks[phase], completed=done)  # type: ignore[arg-type]
-            if done >= total:
-                bar.remove_task(tasks.pop(phase))  # type: ignore[arg-type]
+                tasks[phase] = bar.add_task(phase, total=total or None)
+            bar.update(tasks[phase], completed=done)
+            if total and done >= total:
+                bar.remove_task(tasks.pop(phase))
 
         yield update

@@ -13,11 +13,11 @@ from restora.sessions.options import SessionOptions
 from restora.sessions.tensorrt import TensorRTSession
 from restora.tensorrt.bindings import import_driver, import_nvrtc
 from restora.tensorrt.build import BuildOptions
-from restora.tensorrt.cache import PlanCache
+from restora.tensorrt.cache import CachedPlan, PlanCache
 from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.tensorrt.loaded import LoadedPlan
 from restora.tensorrt.module import features_of, import_tensorrt
-from restora.tensorrt.prepare import plan_rungs, prepare_plans, profile_of
+from restora.tensorrt.prepare import Rung, plan_rungs, prepare_plans, profile_of
 from restora.tensorrt.profiles import plan_profiles
 
 logger = logging.getLogger(__name__)
@@ -62,11 +62,7 @@ def session_on(
     )
     profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
     prepared = prepare_plans(trt, device, PlanCache(), rungs, profiles, report=logger.warning)
-    with device.current():
-        plans = [
-            LoadedPlan(trt, device, plan.plan, info=rung.artifact.info, profile=profile_of(plan))
-            for plan, rung in prepared
-        ]
+    plans = load_plans(trt, device, prepared)
     session = TensorRTSession(
         device, plans, driver=import_driver if wanted.graphs else None, nvrtc=import_nvrtc
     )
@@ -78,6 +74,16 @@ def session_on(
         len(plans),
     )
     return session
+
+
+def load_plans(
+    trt: Any, device: Device, prepared: Sequence[tuple[CachedPlan, Rung]]
+) -> list[LoadedPlan]:
+    with device.current():
+        return [
+            LoadedPlan(trt, device, plan.plan, info=rung.artifact.info, profile=profile_of(plan))
+            for plan, rung in prepared
+        ]
 
 
 def choose_precision(trt: Any, family: Sequence[Artifact], options: SessionOptions) -> Precision:

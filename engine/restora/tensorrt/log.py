@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ class BuildLog:
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
     lines: int = 0
+    listener: Callable[[int], None] | None = None  # told how many lines there are; must not raise
 
     def describe(self, what: str) -> str:
         """`what`, with TensorRT's errors, or its warnings if it named no error."""
@@ -35,6 +37,8 @@ def make_logger(trt: Any, log: BuildLog) -> Any:
 
         def log(self, severity: Any, msg: str) -> None:
             log.lines += 1
+            if log.listener is not None:
+                log.listener(log.lines)
             name = str(getattr(severity, "name", severity)).rpartition(".")[2]
             if name in ("INTERNAL_ERROR", "ERROR"):
                 log.errors.append(msg.strip())

@@ -9,19 +9,35 @@ from restora.errors import BuildCancelledError
 from restora.tensorrt.log import BuildLog
 from restora.tensorrt.module import Features
 
-# (phase, steps done, steps in all); raising from it cancels the build
+# (phase, steps done, steps in all or 0); raising from it cancels the build
 BuildProgress = Callable[[str, int, int], None]
+
+PHASE_WITHOUT_STEPS = "building"
 
 
 class Monitor(Protocol):
     def raise_if_cancelled(self) -> None: ...
 
 
-class _Deaf:
-    """Where TensorRT reports no progress (8.6): log lines are all there is."""
+class _FromLog:
+    """Where TensorRT reports no progress (8.6): lines of its log are counted, which shows that it
+    works. It cannot be cancelled; an exception is kept until the build has ended."""
+
+    def __init__(self, log: BuildLog, report: BuildProgress | None) -> None:
+        self.cause: BaseException | None = None
+        self._report = report
+        if report is not None:
+            log.listener = self._count
+
+    def _count(self, lines: int) -> None:
+        if self.cause is None and self._report is not None:
+            try:
+                self._report(PHASE_WITHOUT_STEPS, lines, 0)
+            except BaseException as error:  # noqa: BLE001
+                self.cause = error
 
     def raise_if_cancelled(self) -> None:
-        pass
+        _raise(self.cause)
 
 
 def make_monitor(
@@ -31,10 +47,10 @@ def make_monitor(
     log: BuildLog,
     progress: BuildProgress | None,
 ) -> Monitor:
-    """Attach `progress` to a builder's config, if this TensorRT can."""
-    del log
+    """Attach `progress` to a builder's config, or to its log where this TensorRT has nothing
+    better."""
     if progress is None or not features.progress:
-        return _Deaf()
+        return _FromLog(log, progress)
     report = progress
     phases: dict[str, int] = {}
 
@@ -64,11 +80,15 @@ def make_monitor(
                     self.cause = error
 
         def raise_if_cancelled(self) -> None:
-            if isinstance(self.cause, KeyboardInterrupt):
-                raise self.cause
-            if self.cause is not None:
-                raise BuildCancelledError("the build was cancelled", final=True) from self.cause
+            _raise(self.cause)
 
     monitor = ProgressMonitor()
     config.progress_monitor = monitor
     return monitor
+
+
+def _raise(cause: BaseException | None) -> None:
+    if isinstance(cause, KeyboardInterrupt):
+        raise cause
+    if cause is not None:
+        raise BuildCancelledError("the build was cancelled", final=True) from cause

@@ -1,0 +1,57 @@
+"""Stage `prepare`: artefacts with their reference answers, by PyTorch on the CPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from restora.artifact import Precision
+from restora_benchmarks.gpu.places import Places
+from restora_benchmarks.gpu.subjects import Subject, make_network
+
+
+def prepare(
+    places: Places,
+    subjects: Sequence[Subject],
+    precisions: Sequence[Precision],
+    report: Callable[[str], None],
+) -> None:
+    """Export what is not there yet. Each file passes the exporter's own gate."""
+    from restora.image import write_atomically
+    from restora_export.export import export_network
+
+    for subject in subjects:
+        missing = [p for p in precisions if not places.artifact(subject, p).exists()]
+        if not missing:
+            continue
+        if _copy_bundled(places, subject, missing):
+            continue
+        network = make_network(subject)
+        for precision in missing:
+            started = time.perf_counter()
+            exported = export_network(
+                network,
+                model=subject.name,
+                architecture=subject.name,
+                weights_sha256="0" * 64,
+                precision=precision,
+                report=lambda _step: None,
+            )
+            path = places.artifact(subject, precision)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, exported.artifact.onnx)
+            report(f"{path.name}: {time.perf_counter() - started:.0f} s")
+
+
+def _copy_bundled(places: Places, subject: Subject, precisions: Sequence[Precision]) -> bool:
+    """The bundled model is measured as it is shipped. False if it is another one."""
+    for precision in precisions:
+        path = places.artifact(subject, precision)
+        bundled = Path(str(files("restora") / "data" / path.name))
+        if not bundled.is_file():
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bundled.read_bytes())
+    return True
