@@ -13,7 +13,12 @@ from typing import Any
 from restora import Restorer, write_photo
 from restora.image import decode_photo, make_comparison
 
-PAGES = (Path("README.md"), Path("docs/restora-lite.md"), Path("docs/faces.md"))
+PAGES = (
+    Path("README.md"),
+    Path("docs/restora-lite.md"),
+    Path("docs/faces.md"),
+    Path("docs/gpu.md"),
+)
 PICTURE = Path("docs/pictures/before_after.jpg")
 RESULTS = Path("benchmarks/results")
 
@@ -27,13 +32,14 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "lite": accuracy_table(lite, photos=True),
         "exports": exports_table(json.loads((results / "exports.json").read_text())),
         "faces": faces_table(json.loads((results / "faces.json").read_text())),
+        "gpu": gpu_table(results / "gpu.json"),
     }
 
     def fill(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
 
     return re.sub(
-        r"<!-- (speed|accuracy|lite|exports|faces) -->\n.*?<!-- end -->",
+        r"<!-- (speed|accuracy|lite|exports|faces|gpu) -->\n.*?<!-- end -->",
         fill,
         text,
         flags=re.DOTALL,
@@ -104,6 +110,33 @@ def faces_table(result: dict[str, Any]) -> str:
         f"peak memory {joint['peak_memory_gb']:.1f} GB."
     )
     return "\n".join([*lines, "", whole, "", _machine_sentence(result)])
+
+
+def gpu_table(path: Path) -> str:
+    """ms, throughput, MFU and accuracy on one line, peers below; or that there is nothing yet."""
+    if not path.exists():
+        return (
+            "**Outstanding:** no machine with a GPU has run `make gpu-check` yet, so that there is "
+            "no figure to show."
+        )
+    result = json.loads(path.read_text())
+    heads = ["model", "way", "ms", "batch", "TFLOP/s", "MFU", "end to end", "PSNR"]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for line in result["lines"]:
+        if "error" in line:
+            lines.append(_row([line["model"], f"TensorRT {line['precision']}", *["failed"] * 6]))
+            continue
+        mfu = f"{line['mfu']:.0%}" if "mfu" in line else ""
+        cells = [f"{line['device_ms']:.2f}", str(line["batch"]), f"{line['tflops']:.1f}", mfu]
+        accuracy = [f"{line['end_to_end_share']:.2f}", f"{line['psnr_mean']:.1f} dB"]
+        lines.append(_row([line["model"], f"TensorRT {line['precision']}", *cells, *accuracy]))
+    for peer in result["peers"]:
+        if "ms" in peer:
+            cells = [f"{peer['ms']:.2f}", str(peer["batch"]), "", "", ""]
+            lines.append(_row([peer["model"], peer["way"], *cells, f"{peer['psnr_mean']:.1f} dB"]))
+    gpu = result["gpu"]
+    sentence = f"{gpu['name']}, TensorRT {gpu['tensorrt']}, driver {gpu['driver']}."
+    return "\n".join([*lines, "", sentence])
 
 
 def _machine_sentence(result: dict[str, Any]) -> str:

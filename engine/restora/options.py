@@ -66,7 +66,7 @@ class RestoreOptions:
         )
 
     def session_options(self) -> SessionOptions:
-        plans = PlanOptions()
+        plans = PlanOptions(any_built=self.tile == "auto" and self.batch is None)
         if isinstance(self.tile, int) and self.tile:
             plans = replace(plans, tile=self.tile)
         if self.batch is not None:

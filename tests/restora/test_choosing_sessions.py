@@ -150,6 +150,22 @@ def test_on_a_gpu_plans_are_built_once_and_run(
     assert gpu.cuda.retained == 0
 
 
+def test_plans_that_were_built_for_other_sizes_are_taken(gpu: World, tmp_path: Path) -> None:
+    path = files(tmp_path, ["fp32", "fp16"])
+    large = replace(SMALL, tile=48, batches=(3,), level=1)
+    choose_session(path, options=SessionOptions(plans=large)).session.close()
+    builds = len(gpu.trt.world.builds)
+    session = choose_session(
+        path, options=SessionOptions(plans=PlanOptions(any_built=True))
+    ).session
+    assert (session.limits.best_tile, session.limits.best_batch) == (48, 3)
+    assert len(gpu.trt.world.builds) == builds
+    session.close()
+    fp32 = SessionOptions(precision="fp32", plans=replace(SMALL, any_built=True))
+    choose_session(path, options=fp32).session.close()
+    assert len(gpu.trt.world.builds) > builds
+
+
 def test_without_an_fp16_artefact_fp32_is_run_and_said(
     gpu: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

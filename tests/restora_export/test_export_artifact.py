@@ -107,6 +107,26 @@ def test_float_pictures_are_exact_to_a_hundred_thousandth(checkpoint: Path, tmp_
     assert restored.max() <= 1
 
 
+def test_a_mixed_artefact_has_fp16_in_its_convolutions_alone(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    result = export_file(checkpoint, tmp_path / "small.mixed.onnx", precision="mixed")
+    info = result.artifact.info
+    assert info.precision == "mixed"
+    assert info.accuracy is not None
+    assert info.accuracy.psnr_min > 50
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(result.artifact.onnx))
+    graph = model.graph
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            used = {types[name] for name in (*node.input, *node.output)}
+            assert used == {TensorProto.FLOAT16}
+        elif node.op_type in ("Add", "LeakyRelu", "Concat", "BatchNormalization"):
+            assert types[node.output[0]] == TensorProto.FLOAT
+
+
 def test_an_srvgg_network_exports_too(tmp_path: Path) -> None:
     network = fill_network(SRVGGNetCompact(3, 8, 2, "leakyrelu"), 5, "srvgg")
     path = tmp_path / "compact.pth"

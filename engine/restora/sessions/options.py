@@ -33,6 +33,8 @@ class CpuOptions:
 class PlanOptions:
     """Which TensorRT plans a session uses; those that are not in the plan cache are built.
 
+    any_built  take the plans that were built last for this model, of whatever sizes; the other
+               fields then only matter if there are none
     tile       side of the tiles that most work is done in
     batches    how many of them at once, one plan for each number
     max_tile   largest side of any tile
@@ -41,6 +43,7 @@ class PlanOptions:
     graphs     launch work through CUDA graphs
     """
 
+    any_built: bool = False
     tile: int = 256
     batches: tuple[int, ...] = (1, 4)
     max_tile: int = 1024

@@ -14,10 +14,11 @@ from restora.sessions.tensorrt import TensorRTSession
 from restora.tensorrt.bindings import import_driver, import_nvrtc
 from restora.tensorrt.build import BuildOptions
 from restora.tensorrt.cache import CachedPlan, PlanCache
+from restora.tensorrt.check import Rung
 from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.tensorrt.loaded import LoadedPlan
 from restora.tensorrt.module import features_of, import_tensorrt
-from restora.tensorrt.prepare import Rung, plan_rungs, prepare_plans, profile_of
+from restora.tensorrt.prepare import find_built, plan_rungs, prepare_plans, profile_of
 from restora.tensorrt.profiles import plan_profiles
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,9 @@ def session_on(
         size // info.size_multiple * info.size_multiple for size in (wanted.tile, wanted.max_tile)
     )
     profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
-    prepared = prepare_plans(trt, device, PlanCache(), rungs, profiles, report=logger.warning)
+    cache = PlanCache()
+    built = wanted.any_built and find_built(cache, device.facts(str(trt.__version__)), rungs[0])
+    prepared = built or prepare_plans(trt, device, cache, rungs, profiles, report=logger.warning)
     plans = load_plans(trt, device, prepared)
     session = TensorRTSession(
         device, plans, driver=import_driver if wanted.graphs else None, nvrtc=import_nvrtc

@@ -138,6 +138,16 @@ class PlanCache:
                 continue
             yield key, facts, self._find_problem(key, plan, facts)
 
+    def newest_first(self) -> list[tuple[str, dict[str, Any]]]:
+        """Key and facts of every plan, not verified: `load` does that."""
+        found = []
+        for path in self.folder.glob("*.json"):
+            # another process may be clearing; what is damaged is reported by `entries`
+            with suppress(OSError, ValueError):
+                found.append((path.stat().st_mtime, path.stem, json.loads(path.read_text())))
+        found.sort(key=lambda entry: entry[:2], reverse=True)
+        return [(key, facts) for _, key, facts in found if isinstance(facts, dict)]
+
     def clear(self) -> int:
         """Delete all plans and timings; returns how many plans. Locks and the key stay."""
         count = 0

@@ -8,40 +8,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
-from restora.artifact import ACCURACY_GATES, Artifact, Precision, SelfCheck, measure_psnr
+from restora.artifact import Artifact, Precision
 from restora.errors import AccuracyGateError, BuildError, NonFiniteOutputError, OptionError
 from restora.tensorrt.build import BuildOptions, build_plan
 from restora.tensorrt.cache import CachedPlan, PlanCache, plan_key
+from restora.tensorrt.check import Run, Rung, check_plan
 from restora.tensorrt.cuda import Device
+from restora.tensorrt.device import DeviceFacts
 from restora.tensorrt.module import features_of
-from restora.tensorrt.profiles import Profile, Shape
+from restora.tensorrt.profiles import Profile
 from restora.tensorrt.progress import BuildProgress
-from restora.tensorrt.run import Batch, PlanRunner
+from restora.tensorrt.run import PlanRunner
 from restora.tensorrt.timing import TimingCacheFile
 
 logger = logging.getLogger(__name__)
 
-FP32_PSNR = 70.0  # a twentieth of a grey level; bit equality is not asked of another runtime
 # where there is no artefact of a rung after the first, it is left out
 LADDERS: dict[Precision, tuple[Precision, ...]] = {
     "fp32": ("fp32",),
     "fp16": ("fp16", "mixed", "fp32"),
     "mixed": ("mixed", "fp32"),
 }
-Run = Callable[[Batch], Batch]
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """One precision to try, and the artefact that it is built from."""
-
-    options: BuildOptions
-    artifact: Artifact
 
 
 def plan_rungs(trt: Any, options: BuildOptions, artifacts: Sequence[Artifact]) -> list[Rung]:
@@ -109,6 +99,7 @@ def prepare_plan(
                 built.plan,
                 {
                     "model": model,
+                    "onnx": rung.artifact.sha256,
                     "options": asdict(built.options),
                     "profile": asdict(built.profile),
                     "device": asdict(facts),
@@ -173,87 +164,39 @@ def prepare_plans(
     return prepared
 
 
+def find_built(
+    cache: PlanCache, device: DeviceFacts, rung: Rung, *, strip_weights: bool = False
+) -> list[tuple[CachedPlan, Rung]]:
+    """The plans of an artefact, for this device and precision, that were built together last,
+    whatever sizes and effort were asked for then; none unless one of them takes several sizes.
+    """
+    wanted = _comparable(asdict(device))
+    chosen: dict[str, Any] | None = None
+    found: list[tuple[CachedPlan, Rung]] = []
+    for key, facts in cache.newest_first():
+        options = facts.get("options", {})
+        if (
+            facts.get("onnx") != rung.artifact.sha256
+            or options.get("precision") != rung.options.precision
+            or options.get("strip_weights") != strip_weights
+            or _comparable(facts.get("device", {})) != wanted
+            or chosen not in (None, options)
+        ):
+            continue
+        plan = cache.load(key)
+        if plan is not None:
+            chosen = options
+            found.append((plan, Rung(replace(rung.options, **options), rung.artifact)))
+    if any(not profile_of(plan).is_hot for plan, _ in found):
+        return found
+    return []
+
+
+def _comparable(device: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in device.items() if name != "driver"}
+
+
 def profile_of(plan: CachedPlan) -> Profile:
     """The sizes that a plan really takes: fewer than were asked for if the build needed that."""
     shapes = {name: tuple(shape) for name, shape in plan.facts["profile"].items()}
     return Profile(shapes["smallest"], shapes["best"], shapes["largest"])
-
-
-def check_plan(
-    trt: Any,
-    device: Device,
-    plan: bytes,
-    rung: Rung,
-    profile: Profile,
-    trusted: Run | None = None,
-) -> dict[str, Any]:
-    """Run the artefact's own picture through a plan; the figures, if they pass the gate.
-
-    trusted  a plan of the same network that has passed, for profiles that hold no size of which
-             the answer is known
-
-    Raises AccuracyGateError, also if nothing can be compared, or NonFiniteOutputError.
-    """
-    selfcheck = rung.artifact.read_selfcheck()
-    info = rung.artifact.info
-    if selfcheck is None:
-        raise AccuracyGateError(
-            f"{info.model} carries no self-check, so that its plans cannot be trusted: export it "
-            "again with this version"
-        )
-    known = match_selfcheck(selfcheck, profile)
-    if known is None:
-        if trusted is None:
-            raise AccuracyGateError(
-                f"no answer of {info.model} is known for {profile.best}: build a plan for several "
-                "sizes first"
-            )
-        image = mirror_to(selfcheck.image, profile.best)
-        known = SelfCheck(image, np.concatenate([trusted(part[None]) for part in image]))
-    onnx = rung.artifact.onnx if rung.options.strip_weights else None
-    with PlanRunner(
-        trt,
-        device,
-        plan,
-        info=info,
-        profile=profile,
-        onnx=onnx,
-        version_compatible=rung.options.version_compatible,
-    ) as runner:
-        got, means = runner.run(known.image)
-    if not np.isfinite(means).all():
-        raise NonFiniteOutputError(f"the plan of {info.model} puts out NaN or Inf")
-    mean, least = measure_psnr(got, known.answer)
-    judge(rung, mean, least)
-    return {"psnr_mean": round(mean, 2), "psnr_min": round(least, 2), "gate": "passed"}
-
-
-def judge(rung: Rung, mean: float, least: float) -> None:
-    """Raise AccuracyGateError, with the numbers, unless a plan's PSNR passes the gate."""
-    info = rung.artifact.info
-    gate = ACCURACY_GATES[rung.options.precision, info.io]
-    need_mean = FP32_PSNR if gate.psnr_mean is None else gate.psnr_mean
-    need_least = FP32_PSNR if gate.max_error is not None else gate.psnr_min or 0.0
-    # written so that a NaN figure fails
-    if not (mean >= need_mean and least >= need_least):
-        raise AccuracyGateError(
-            f"the plan of {info.model} in {rung.options.precision} fails its gate: PSNR "
-            f"{mean:.1f} dB mean and {least:.1f} least, {need_mean:.0f} and {need_least:.0f} needed"
-        )
-
-
-def match_selfcheck(selfcheck: SelfCheck, profile: Profile) -> SelfCheck | None:
-    """The picture in a batch that the profile takes, repeated or cut; None if its size is not."""
-    count = min(max(len(selfcheck.image), profile.smallest[0]), profile.largest[0])
-    chosen = [index % len(selfcheck.image) for index in range(count)]
-    image = selfcheck.image[chosen]
-    return SelfCheck(image, selfcheck.answer[chosen]) if profile.holds(image.shape) else None
-
-
-def mirror_to(image: Batch, shape: Shape) -> Batch:
-    """Fill a batch of this shape with the pictures and their mirror images."""
-    batch, height, width, _ = shape
-    picture = image[0]
-    pads = [(0, max(0, height - picture.shape[0])), (0, max(0, width - picture.shape[1])), (0, 0)]
-    large = np.pad(picture, pads, mode="reflect")[:height, :width]
-    return np.repeat(large[None], batch, 0)

@@ -24,9 +24,10 @@ from restora.errors import (
 from restora.sessions import open_session
 from restora.tensorrt.build import BuildOptions
 from restora.tensorrt.cache import PlanCache
+from restora.tensorrt.check import mirror_to
 from restora.tensorrt.cuda import Device
 from restora.tensorrt.module import features_of
-from restora.tensorrt.prepare import mirror_to, plan_rungs, prepare_plan, profile_of
+from restora.tensorrt.prepare import plan_rungs, prepare_plan, profile_of
 from restora.tensorrt.profiles import Profile
 from restora.tensorrt.run import PlanRunner
 from tensorrt_double import VERSIONS, FakeTensorRT
