@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 if all that was run holds, 1 if something failed, 3 if builds are left to do."""
     options = _parse(arguments)
     console = Console(highlight=False, soft_wrap=True)
+
+    def say(words: str) -> None:
+        console.print(words, markup=False)
+
     places = Places(options.out)
     subjects = choose_subjects(options.subjects)
     precisions: list[Precision] = options.precisions.split(",")
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = 0
     for stage in stages:
         try:
-            found = _run_stage(stage, places, subjects, precisions, options, console.print)
+            found = _run_stage(stage, places, subjects, precisions, options, say)
         except MissingBackendError as error:
             console.print(f"{stage}: left out: {error}", markup=False)
             code = max(code, 1 if options.stage else 0)
@@ -108,7 +112,7 @@ def _modules(places: Places) -> Modules:
     device = modules.open_device()
     facts = asdict(device.facts(str(modules.trt.__version__)))
     device.close()
-    places.add_rows("gpu", [facts], key=("name",))
+    places.add_rows("device", [facts], key=("name",))
     return modules
 
 

@@ -78,6 +78,8 @@ def test_all_stages_together_prove_a_machine(
     assert "error" in ways["ONNX Runtime CUDA FP32"]
     assert modules.cuda.live == 0
     assert modules.cuda.retained == 0
+    assert run_stage(folder, "--stage", "report") == 0
+    assert json.loads((folder / "gpu.json").read_text())["gpu"] == result["gpu"]
 
 
 def test_a_stage_goes_on_where_it_stopped(machine: tuple[Modules, Path]) -> None:

@@ -28,7 +28,7 @@ def merge(places: Places) -> dict[str, Any]:
             }
         lines.append(line)
     return {
-        "gpu": next(iter(places.rows("gpu")), {}),
+        "gpu": next(iter(places.rows("device")), {}),
         "ceiling_tflops": ceiling,
         "build": places.rows("build"),
         "verify": places.rows("verify"),
