@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from restora.artifact import Accuracy, Artifact, ArtifactInfo, SelfCheck, artifact_from_bytes
 from restora.artifact.info import METADATA_KEY
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
-from restora.sessions.base import Batch, SizeLimits
+from restora.sessions import SessionOptions, open_session
+from restora.sessions.base import Batch, Session, SizeLimits
 
 if TYPE_CHECKING:
     from restora.artifact import Io
@@ -106,6 +108,11 @@ def with_selfcheck(artifact: Artifact, selfcheck: SelfCheck) -> Artifact:
     properties = {METADATA_KEY: artifact.info.to_json(), SELFCHECK_KEY: selfcheck.to_json()}
     helper.set_model_props(model, properties)
     return artifact_from_bytes(model.SerializeToString())
+
+
+def open_on_cpu(artifact: Artifact | Path | str) -> Session:
+    """On ONNX Runtime in FP32, which is exact to a rounding, whatever else this machine has."""
+    return open_session(artifact, options=SessionOptions(backend="cpu"))
 
 
 class NearestSession:

@@ -12,6 +12,7 @@ from typing import Any
 
 from restora import Restorer, write_photo
 from restora.image import decode_photo, make_comparison
+from restora.options import RestoreOptions
 
 PAGES = (
     Path("README.md"),
@@ -155,7 +156,7 @@ def _row(cells: list[str]) -> str:
 def make_picture(path: Path) -> None:
     """Before | after of the bundled sample photo with the bundled model."""
     before = decode_photo((files("restora") / "data" / "sample.jpg").read_bytes())
-    with Restorer() as restorer:
+    with Restorer(options=RestoreOptions(backend="cpu")) as restorer:
         after = restorer.restore(before).photo
     path.parent.mkdir(parents=True, exist_ok=True)
     write_photo(make_comparison(before, after), path, quality=90)

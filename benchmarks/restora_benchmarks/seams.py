@@ -13,9 +13,9 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from restora import open_session
 from restora.artifact import read_artifact
 from restora.models import find_artifact
+from restora.sessions import SessionOptions, open_session
 from restora.tiling import Blend
 from restora_export.seams import SEAM_GATE_DB, SEAM_TARGET_DB, make_seam_photo, measure_seams
 
@@ -26,7 +26,7 @@ BLENDS: tuple[Blend, ...] = ("crop", "linear", "cosine")
 def measure(artifact: Path) -> list[dict[str, object]]:
     """One row per blend and overlap, for the float32 artefact at `artifact`."""
     loaded = read_artifact(artifact)
-    session = open_session(loaded)
+    session = open_session(loaded, options=SessionOptions(backend="cpu"))
     photo = make_seam_photo()
     rows: list[dict[str, object]] = []
     for blend in BLENDS:

@@ -17,6 +17,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from restora import Restorer
+from restora.options import RestoreOptions
 from restora_calibration.degrade import CLEAN_X2, MILD, degrade_photo, draw_degradation
 from restora_calibration.photos import HELD_OUT, read_free_photo
 
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--model", default="restora-lite-x2", help="name or .onnx file")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    restorer = Restorer(arguments.model)
+    restorer = Restorer(arguments.model, options=RestoreOptions(backend="cpu"))
 
     def restore(photo: Photo) -> Photo:
         return np.asarray(restorer.restore(photo).photo.pixels, np.uint8)

@@ -36,6 +36,7 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
     "auto": "auto",
     "tensorrt": "auto",
     "cuda": "cuda",
+    "openvino": "openvino",
     "cpu": "cpu",
 }
 PLAIN_SCALE = 2  # of a Restorer without an upsampler, as the published face script's

@@ -98,6 +98,8 @@ def test_without_onnx_runtime_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "restora.sessions.onnxruntime_cpu", raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "restora.sessions.openvino_cpu", raising=False)
     with pytest.raises(MissingBackendError, match=r"pip install 'restora\[cpu\]'"):
         open_session(tiny_x2)
 

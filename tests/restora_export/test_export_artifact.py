@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional as F
 
-from fakes import make_info, tiny_artifact
+from fakes import make_info, open_on_cpu, tiny_artifact
 from recipe import fill_network
 from restora.artifact import Artifact, artifact_from_bytes, measure_psnr, read_artifact
 from restora.artifact.selfcheck import selfcheck_from_json
@@ -21,7 +21,6 @@ from restora.errors import (
     MissingModelError,
     ModelError,
 )
-from restora.sessions import open_session
 from restora_export.architecture import Hints
 from restora_export.export import export_network
 from restora_export.facts import NetworkFacts
@@ -88,7 +87,7 @@ def test_the_metadata_carries_what_was_measured(exported: Path, checkpoint: Path
 @pytest.mark.parametrize("shape", [(1, 2, 2), (3, 10, 6), (2, 64, 34)])
 def test_the_artefact_runs_in_any_size_and_batch(exported: Path, shape: tuple[int, ...]) -> None:
     batch = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    got = open_session(exported).run(batch)
+    got = open_on_cpu(exported).run(batch)
     expected = run_reference(tiny_rrdb(), batch)
     assert got.shape == expected.shape
     assert np.abs(got.astype(int) - expected.astype(int)).max() <= 1
@@ -101,7 +100,7 @@ def test_float_pictures_are_exact_to_a_hundred_thousandth(checkpoint: Path, tmp_
     assert result.artifact.info.accuracy is not None
     assert result.artifact.info.accuracy.max_error <= 1e-5
     batch = np.random.default_rng(0).random((1, 8, 8, 3), np.float32)
-    restored = open_session(path).run(batch)
+    restored = open_on_cpu(path).run(batch)
     assert restored.dtype == np.float32
     assert restored.min() >= 0
     assert restored.max() <= 1
@@ -165,7 +164,7 @@ def test_a_blend_is_verified_against_both_parts(checkpoint: Path, tmp_path: Path
 
 
 def test_an_artefact_of_other_weights_fails_its_gate(exported: Path) -> None:
-    session = open_session(exported)
+    session = open_on_cpu(exported)
     other = fill_network(RRDBNet(2, 8, 4, 1), 4, "rrdb")
     accuracy = measure_accuracy(session, other)
     assert accuracy.max_error > 0.1
@@ -175,7 +174,7 @@ def test_an_artefact_of_other_weights_fails_its_gate(exported: Path) -> None:
 def test_nan_is_counted_not_hidden() -> None:
     artifact = tiny_artifact(gain=float("nan"))
     network = fill_network(RRDBNet(2, 8, 4, 1), 3, "rrdb")
-    accuracy = measure_accuracy(open_session(artifact), network)
+    accuracy = measure_accuracy(open_on_cpu(artifact), network)
     assert accuracy.nonfinite > 0
 
 
@@ -254,7 +253,7 @@ def test_cases_hold_photos_and_noise_in_several_sizes() -> None:
 
 
 def test_seams_fade_as_tiles_overlap_more(exported: Path) -> None:
-    session = open_session(exported)
+    session = open_on_cpu(exported)
     photo = make_seam_photo()
     errors = [measure_seams(session, photo, overlap_px=o).psnr for o in (0, 8, 32)]
     assert errors == sorted(errors)
@@ -276,7 +275,7 @@ def test_a_picture_and_its_answer_travel_with_the_artefact(
     assert selfcheck is not None
     assert selfcheck.image.shape == (2, 48, 48, 3)
     assert selfcheck.answer.dtype == np.dtype(io)
-    got = open_session(artifact).run(selfcheck.image)
+    got = open_on_cpu(artifact).run(selfcheck.image)
     mean, least = measure_psnr(got, selfcheck.answer)
     assert mean >= least > 80  # of float32, 16 bits are kept
 

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from fakes import tiny_artifact
+from fakes import open_on_cpu, tiny_artifact
 from processes import run
 from recipe import fill_network
 from restora.artifact import read_artifact
 from restora.cli.sources import artifact_finder, find_or_export
 from restora.errors import ChecksumError, MissingModelError, OptionError
 from restora.image import Photo, read_photo, write_photo
-from restora.sessions import open_session
 from restora_export import checkpoint
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.reference import RRDBNet, SRVGGNetCompact
@@ -143,7 +142,7 @@ def test_denoise_strength_mixes_the_published_pair(
     other = load_checkpoint(tmp_path / f"{names[1]}.pth")
     state = {key: 0.25 * mixed.state[key] + 0.75 * other.state[key] for key in mixed.state}
     reference = network_from_checkpoint(replace(mixed, state=state))
-    with closing(open_session(artifact)) as session:
+    with closing(open_on_cpu(artifact)) as session:
         assert measure_accuracy(session, reference).max_error < 1e-5
 
 

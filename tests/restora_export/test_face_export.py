@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fakes import open_on_cpu
 from recipe import DATA, fill_network
 from restora.artifact import check_accuracy
 from restora.errors import AccuracyGateError, OptionError, ShapeError
 from restora.faces import RetinaFaceDetector
-from restora.sessions import open_session
 from restora_export.architecture import Hints
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.export import export_network
@@ -148,7 +148,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_face_artefact_takes_any_batch_of_one_side(checkpoint: Path, precision: str) -> None:
     path = checkpoint.with_name(f"{precision}.onnx")
     export_file(checkpoint, path, precision=precision, noise=0.5)  # type: ignore[arg-type]
-    session = open_session(path)
+    session = open_on_cpu(path)
     assert session.info.kind == "face"
     assert (session.info.side, session.info.scale, session.info.noise) == (32, 1, 0.5)
     faces = np.random.default_rng(4).integers(0, 256, (5, 32, 32, 3), np.uint8)
@@ -207,7 +207,7 @@ def test_a_parser_is_told_by_its_keys(tmp_path: Path) -> None:
 def test_a_parser_artefact_labels_as_its_reference() -> None:
     network = fill_network(ParseNet(64, 64, 16, 8, 19, 2, (4, 16)), 3, "parsenet")
     exported = export_network(network, model="p", architecture="", weights_sha256="")
-    session = open_session(exported.artifact)
+    session = open_on_cpu(exported.artifact)
     faces = np.random.default_rng(5).integers(0, 256, (2, 64, 64, 3), np.uint8)
     labels = session.run(faces)
     assert labels.shape == (2, 64, 64, 1)
@@ -221,7 +221,7 @@ def test_a_detector_artefact_finds_what_the_published_detector_finds() -> None:
     exported = export_network(network, model="d", architecture="", weights_sha256="")
     with np.load(DATA / "vectors" / f"{name}.npz") as stored:
         pixels, expected = stored["input"][..., ::-1], stored["detections_97"]
-    detector = RetinaFaceDetector(open_session(exported.artifact), long_side=None)
+    detector = RetinaFaceDetector(open_on_cpu(exported.artifact), long_side=None)
     faces = detector.detect(np.ascontiguousarray(pixels))
     rows = [[*face.box, face.score, *face.landmarks.ravel()] for face in faces]
     np.testing.assert_allclose(rows, expected, rtol=0, atol=0.05)  # pixels, as the vector states

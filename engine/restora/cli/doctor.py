@@ -12,12 +12,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from restora.artifact import read_artifact
 from restora.cli.console import print_json, stdout_console
 from restora.cli.exits import ExitCode, reports_errors
 from restora.errors import MissingBackendError, RestoraError
 from restora.joint.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
 from restora.models import DEFAULT_MODEL, find_artifact, find_model, model_folder
-from restora.sessions import SessionOptions, open_session
+from restora.sessions import CpuOptions, SessionOptions, open_session
 from restora.sessions.cores import count_allowed_cores
 from restora.tensorrt.bindings import import_driver, import_nvrtc
 from restora.tensorrt.cache import PlanCache
@@ -26,6 +27,12 @@ from restora.tensorrt.module import import_tensorrt
 from restora.version import __version__
 
 State = Literal["ok", "missing", "failed"]
+_BACKENDS = {
+    "TensorRT session": "tensorrt",
+    "CUDA session": "cuda",
+    "OpenVINO session": "openvino",
+    "CPU session": "cpu",
+}
 _COLOURS = {"ok": "green", "missing": "yellow", "failed": "red"}
 
 
@@ -74,11 +81,12 @@ def findings_table(findings: list[Finding]) -> Table:
 
 def examine() -> list[Finding]:
     """All findings; nothing is changed."""
-    return [
+    findings = [
         Finding("Python", "ok", f"{platform.python_version()}, {platform.platform()}"),
         Finding("cores", "ok", f"{count_allowed_cores()} of {os.cpu_count()} may be used"),
         _examine_tensorrt(),
         _examine_cuda(),
+        _examine_openvino(),
         _examine_package("CPU session", "onnxruntime", "cpu"),
         _examine_default_model(),
         _examine_plans(),
@@ -87,6 +95,7 @@ def examine() -> list[Finding]:
         _examine_package("export", "torch", "export"),
         _examine_model_folder(model_folder()),
     ]
+    return [*findings[:2], choose_by_findings(findings), *findings[2:]]
 
 
 def _examine_package(what: str, package: str, extra: str) -> Finding:
@@ -128,6 +137,35 @@ def _examine_cuda() -> Finding:
     except (RestoraError, ImportError) as error:
         return Finding("CUDA session", "missing", str(error), _gpu_advice())
     return Finding("CUDA session", "ok", "ONNX Runtime's CUDA provider runs")
+
+
+def _examine_openvino() -> Finding:
+    """Really run it, in bfloat16 if this CPU has it."""
+    what = "OpenVINO session"
+    try:
+        from restora.sessions.openvino_cpu import open_fastest
+
+        session = open_fastest(read_artifact(find_artifact(DEFAULT_MODEL, "uint8")), CpuOptions())
+        session.close()
+    except ImportError:
+        advice = "pip install 'restora[openvino]': twice as fast where the CPU has bfloat16"
+        return Finding(what, "missing", "no openvino", advice)
+    except RestoraError as error:
+        return Finding(what, "failed", str(error))
+    return Finding(what, "ok", f"{DEFAULT_MODEL} runs in {session.precision}")
+
+
+def choose_by_findings(findings: list[Finding]) -> Finding:
+    """What `--backend auto` would take here, and why nothing before it; no plan is built."""
+    whys: list[str] = []
+    for what, backend in _BACKENDS.items():
+        (finding,) = (finding for finding in findings if finding.what == what)
+        fit = finding.state == "ok" and (backend != "openvino" or "bf16" in finding.detail)
+        if fit:
+            why = f", not on {'; '.join(whys)}" if whys else ""
+            return Finding("auto", "ok", f"photos run on {backend}{why}")
+        whys.append(f"{backend}: {finding.detail}")
+    return Finding("auto", "failed", f"photos run nowhere; {'; '.join(whys)}", "see below")
 
 
 def _gpu_advice() -> str:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restora.artifact import Artifact, check_accuracy, read_artifact, read_family
-from restora.errors import MissingBackendError, MissingModelError, RestoraError
+from restora.errors import (
+    AccuracyGateError,
+    MissingBackendError,
+    MissingModelError,
+    RestoraError,
+)
 from restora.sessions.options import Backend, SessionOptions
 
 if TYPE_CHECKING:
@@ -17,22 +22,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ORDER: tuple[Backend, ...] = ("tensorrt", "cuda", "cpu")
+ORDER: tuple[Backend, ...] = ("tensorrt", "cuda", "openvino", "cpu")
+_ON_THE_CPU = ("openvino", "cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session, what it runs on, and why what comes before that was not chosen."""
+    """A session, what it runs on, in which arithmetic, and why nothing before that was chosen."""
 
     session: Session
     backend: Backend
+    precision: str
     refused: tuple[tuple[Backend, str], ...] = ()
 
     def describe(self) -> str:
         """One line for people."""
         why = _describe_refusals(self.refused)
-        info = self.session.info
-        words = f"{info.model} runs on {self.backend} in {info.precision}"
+        words = f"{self.session.info.model} runs on {self.backend} in {self.precision}"
         return f"{words} ({why})" if why else words
 
 
@@ -75,14 +81,14 @@ def choose_session(
     else:
         source = Source(read_artifact(artifact), Path(artifact))
     if options.backend != "auto":
-        session = _OPENERS[options.backend](source, options)
-        return Opened(session, options.backend)
+        session, precision = _OPENERS[options.backend](source, options)
+        return Opened(session, options.backend, precision)
     refused: list[tuple[Backend, str]] = []
     for backend in ORDER:
-        if backend == "cpu" and options.gpu is not None:
+        if backend in _ON_THE_CPU and options.gpu is not None:
             break
         try:
-            opened = Opened(_OPENERS[backend](source, options), backend, tuple(refused))
+            session, precision = _OPENERS[backend](source, options)
         except MissingBackendError as error:
             refused.append((backend, str(error)))
         except RestoraError as error:
@@ -92,6 +98,7 @@ def choose_session(
             logger.warning("%s cannot run on %s: %s", source.named.info.model, backend, error)
             refused.append((backend, str(error)))
         else:
+            opened = Opened(session, backend, precision, tuple(refused))
             logger.info("%s", opened.describe())
             return opened
     raise MissingBackendError(
@@ -108,13 +115,13 @@ def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
-def _open_tensorrt(source: Source, options: SessionOptions) -> Session:
+def _open_tensorrt(source: Source, options: SessionOptions) -> tuple[Session, str]:
     from restora.sessions.plans import open_tensorrt
 
     return open_tensorrt(source.family(), options)
 
 
-def _open_cuda(source: Source, options: SessionOptions) -> Session:
+def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
     from restora.tensorrt.cuda import require_driver_library
 
     require_driver_library()
@@ -124,17 +131,43 @@ def _open_cuda(source: Source, options: SessionOptions) -> Session:
         raise MissingBackendError(
             f"running on CUDA needs ONNX Runtime for GPUs: pip install 'restora[gpu]' ({error})"
         ) from error
-    return OnnxRuntimeCudaSession(_pick(source, options, half=True), gpu=options.gpu or 0)
+    chosen = _pick(source, options, half=True)
+    return OnnxRuntimeCudaSession(chosen, gpu=options.gpu or 0), chosen.info.precision
 
 
-def _open_cpu(source: Source, options: SessionOptions) -> Session:
+def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, str]:
+    try:
+        from restora.sessions.openvino_cpu import OpenVinoSession, open_bf16, open_fastest
+    except ImportError as error:
+        raise MissingBackendError(
+            "OpenVINO is not installed (pip install 'restora[openvino]')"
+        ) from error
+    automatic = options.backend == "auto"
+    if options.precision == "bf16" or (options.precision == "auto" and automatic):
+        try:
+            return open_bf16(source.named, options.cpu), "bf16"
+        except AccuracyGateError as error:
+            if not automatic:
+                raise
+            raise MissingBackendError(str(error)) from error
+    if automatic:
+        raise MissingBackendError("in fp32 it is no faster than ONNX Runtime")
+    if options.precision == "auto":
+        session = open_fastest(source.named, options.cpu)
+    else:
+        session = OpenVinoSession(_pick(source, options, half=False), options.cpu)
+    return session, session.precision
+
+
+def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
     try:
         from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
     except ImportError as error:
         raise MissingBackendError(
             f"running a model on the CPU needs ONNX Runtime: pip install 'restora[cpu]' ({error})"
         ) from error
-    return OnnxRuntimeCpuSession(_pick(source, options, half=False), options.cpu)
+    chosen = _pick(source, options, half=False)
+    return OnnxRuntimeCpuSession(chosen, options.cpu), chosen.info.precision
 
 
 def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
@@ -142,6 +175,8 @@ def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
     here, else the one that was named."""
     if options.precision == "auto" and not half:
         return source.named
+    if options.precision == "bf16":
+        raise MissingBackendError("bf16 is computed by OpenVINO alone")
     by_precision = {artifact.info.precision: artifact for artifact in source.family()}
     if options.precision == "auto":
         return by_precision.get("fp16", source.named)
@@ -154,8 +189,9 @@ def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
     return by_precision[options.precision]
 
 
-_OPENERS: dict[Backend, Callable[[Source, SessionOptions], Session]] = {
+_OPENERS: dict[Backend, Callable[[Source, SessionOptions], tuple[Session, str]]] = {
     "tensorrt": _open_tensorrt,
     "cuda": _open_cuda,
+    "openvino": _open_openvino,
     "cpu": _open_cpu,
 }

@@ -5,9 +5,9 @@ from typing import Literal
 
 from restora.errors import OptionError
 
-Backend = Literal["tensorrt", "cuda", "cpu"]
-BackendChoice = Literal["auto", "tensorrt", "cuda", "cpu"]
-PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "int8"]
+Backend = Literal["tensorrt", "cuda", "openvino", "cpu"]
+BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,10 @@ class PlanOptions:
 class SessionOptions:
     """On what, and how, a model runs.
 
-    backend    "auto": the first of TensorRT, ONNX Runtime on CUDA and ONNX Runtime on the CPU
-               that starts here; any other choice never falls back
-    precision  "auto": FP16 on a GPU where an artefact for it is here, else FP32
+    backend    "auto": the first of TensorRT, ONNX Runtime on CUDA, OpenVINO (in bfloat16) and
+               ONNX Runtime on the CPU that starts here; any other choice never falls back
+    precision  "auto": FP16 on a GPU where an artefact for it is here; with OpenVINO bfloat16
+               where the CPU has it and the artefact's own picture passes the gate; else FP32
     gpu        which GPU; a number rules the CPU out. None: the first, if there is one
     """
 
@@ -69,7 +70,9 @@ class SessionOptions:
     plans: PlanOptions = field(default_factory=PlanOptions)
 
     def __post_init__(self) -> None:
-        if self.gpu is not None and self.backend == "cpu":
-            raise OptionError(f"GPU {self.gpu} is asked for with the backend cpu: leave one out")
+        if self.gpu is not None and self.backend in ("openvino", "cpu"):
+            raise OptionError(
+                f"GPU {self.gpu} is asked for with the backend {self.backend}: leave one out"
+            )
         if self.gpu is not None and self.gpu < 0:
             raise OptionError(f"a GPU's number must not be negative, got {self.gpu}")

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from restora.artifact import Artifact, Precision
-from restora.errors import MissingBackendError
+from restora.errors import MissingBackendError, OptionError
 from restora.sessions.options import SessionOptions
 from restora.sessions.tensorrt import TensorRTSession
 from restora.tensorrt.bindings import import_driver, import_nvrtc
@@ -26,8 +26,10 @@ logger = logging.getLogger(__name__)
 KINDS = ("upsampler", "face")
 
 
-def open_tensorrt(family: Sequence[Artifact], options: SessionOptions) -> TensorRTSession:
-    """A session on plans of one model.
+def open_tensorrt(
+    family: Sequence[Artifact], options: SessionOptions
+) -> tuple[TensorRTSession, Precision]:
+    """A session on plans of one model, and the precision that they are in.
 
     family  its artefacts, the FP32 one and those of other precisions that are here
 
@@ -44,14 +46,14 @@ def open_tensorrt(family: Sequence[Artifact], options: SessionOptions) -> Tensor
     device = Device(import_pycuda(), options.gpu or 0)
     with ExitStack() as stack:
         stack.callback(device.close)
-        session = session_on(trt, device, family, options)
+        opened = session_on(trt, device, family, options)
         stack.pop_all()
-    return session
+    return opened
 
 
 def session_on(
     trt: Any, device: Device, family: Sequence[Artifact], options: SessionOptions
-) -> TensorRTSession:
+) -> tuple[TensorRTSession, Precision]:
     """The same with the modules and the device at hand; the session closes the device."""
     wanted = options.plans
     precision = choose_precision(trt, family, options)
@@ -69,14 +71,9 @@ def session_on(
     session = TensorRTSession(
         device, plans, driver=import_driver if wanted.graphs else None, nvrtc=import_nvrtc
     )
-    logger.info(
-        "%s on TensorRT %s, %s, %d plans",
-        family[0].info.model,
-        trt.__version__,
-        prepared[0][1].options.precision,
-        len(plans),
-    )
-    return session
+    used = prepared[0][1].options.precision
+    logger.info("%s on TensorRT %s, %s, %d plans", info.model, trt.__version__, used, len(plans))
+    return session, used
 
 
 def load_plans(
@@ -91,6 +88,8 @@ def load_plans(
 
 def choose_precision(trt: Any, family: Sequence[Artifact], options: SessionOptions) -> Precision:
     """The asked precision; if that is "auto", FP16 where it can be built, which is said if not."""
+    if options.precision == "bf16":
+        raise OptionError("plans are built in fp16, mixed, fp32 or int8, not in bf16")
     if options.precision != "auto":
         return options.precision
     precisions = {artifact.info.precision for artifact in family}

@@ -11,11 +11,11 @@ import pytest
 
 import restora
 from cuda_bindings_double import FakeDriver, FakeNvrtc
-from fakes import tiny_artifact, with_selfcheck
+from fakes import open_on_cpu, tiny_artifact, with_selfcheck
 from pycuda_double import FakeCuda
 from restora.artifact import Artifact, SelfCheck
 from restora.errors import BuildCancelledError, BuildError
-from restora.sessions import PlanOptions, SessionOptions, open_session, plans
+from restora.sessions import PlanOptions, SessionOptions, plans
 from restora.sessions.plans import session_on
 from restora.tensorrt.build import BuildOptions, build_plan
 from restora.tensorrt.cuda import Device
@@ -56,7 +56,7 @@ def names_in_the_code() -> set[str]:
 def artifact(precision: str = "fp32") -> Artifact:
     image = np.zeros((2, 16, 24, 3), np.uint8)
     made = tiny_artifact(precision=precision)
-    return with_selfcheck(made, SelfCheck(image, open_session(tiny_artifact()).run(image)))
+    return with_selfcheck(made, SelfCheck(image, open_on_cpu(tiny_artifact()).run(image)))
 
 
 def a_layer(trt: FakeTensorRT) -> Any:
@@ -73,7 +73,7 @@ def use_everything(version: str, monkeypatch: pytest.MonkeyPatch, folder: Path) 
     trt = FakeTensorRT(version)
     cuda = FakeCuda()
     trt.world.cuda = cuda
-    trt.world.network = open_session(tiny_artifact()).run
+    trt.world.network = open_on_cpu(tiny_artifact()).run
     trt.world.layers = [a_layer(trt)]
     features = features_of(trt)
     monkeypatch.setenv("RESTORA_PLANS", str(folder / version))
@@ -82,7 +82,7 @@ def use_everything(version: str, monkeypatch: pytest.MonkeyPatch, folder: Path) 
     monkeypatch.setattr(plans, "import_nvrtc", FakeNvrtc)
     family = [artifact(), artifact("fp16")]
     options = SessionOptions(plans=PlanOptions(tile=32, batches=(1, 2), max_tile=64))
-    session = session_on(trt, Device(cuda), family, options)
+    session, _ = session_on(trt, Device(cuda), family, options)
     for _ in range(3):
         session.run(np.zeros((2, 32, 32, 3), np.uint8))
     session.close()

@@ -38,7 +38,7 @@ def checked() -> Artifact:
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRTSession]:
     monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
-    opened = open_tensorrt([checked()], OPTIONS)
+    opened, _ = open_tensorrt([checked()], OPTIONS)
     yield opened
     opened.close()
 
@@ -68,7 +68,7 @@ def test_closing_gives_the_memory_back(tmp_path: Path, monkeypatch: pytest.Monke
     device = Device(cuda)
     free = []
     for _ in range(5):
-        opened = open_tensorrt([checked()], OPTIONS)
+        opened, _ = open_tensorrt([checked()], OPTIONS)
         opened.run(np.zeros((2, 64, 64, 3), np.uint8))
         opened.close()
         with device.current():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakes import make_info, tiny_artifact, with_selfcheck
+from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
 from processes import run
 from pycuda_double import FakeCuda
 from restora.artifact import Artifact, SelfCheck
@@ -21,7 +21,6 @@ from restora.errors import (
     SessionError,
     ShapeError,
 )
-from restora.sessions import open_session
 from restora.tensorrt.build import BuildOptions
 from restora.tensorrt.cache import PlanCache
 from restora.tensorrt.check import mirror_to
@@ -41,7 +40,7 @@ def checked_artifact(precision: str = "fp32") -> Artifact:
     """A tiny artefact with a picture and its right answer."""
     artifact = tiny_artifact(precision=precision)
     image = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
-    answer = open_session(tiny_artifact()).run(image)
+    answer = open_on_cpu(tiny_artifact()).run(image)
     return with_selfcheck(artifact, SelfCheck(image, answer))
 
 
@@ -49,7 +48,7 @@ def checked_artifact(precision: str = "fp32") -> Artifact:
 def trt(request: pytest.FixtureRequest) -> FakeTensorRT:
     """TensorRT whose plans compute what the artefact computes."""
     module = FakeTensorRT(request.param)
-    session = open_session(tiny_artifact())
+    session = open_on_cpu(tiny_artifact())
     module.world.cuda = FakeCuda()
     module.world.network = session.run
     return module
@@ -279,7 +278,7 @@ def test_the_cache_is_listed_verified_and_cleared(
     monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
     trt = FakeTensorRT("10.16")
     trt.world.cuda = FakeCuda()
-    trt.world.network = open_session(tiny_artifact()).run
+    trt.world.network = open_on_cpu(tiny_artifact()).run
     rungs = plan_rungs(trt, BuildOptions(), [checked_artifact()])
     prepare_plan(trt, Device(trt.world.cuda), PlanCache(), rungs, WIDE)
     (row,) = run(tmp_path, "cache", "list", "--json").stdout.splitlines()
