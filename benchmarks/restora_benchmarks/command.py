@@ -36,7 +36,7 @@ class Usage:
 
 
 # A child starts with its parent's peak memory on record: a small process in between has little.
-_LAUNCHER = """
+LAUNCHER = """
 import json, os, subprocess, sys, time
 started = time.perf_counter()
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -50,7 +50,7 @@ def run_command(command: Command) -> Usage:
     """Raises subprocess.CalledProcessError if the command fails."""
     words = command.arguments()
     launched = subprocess.run(  # noqa: S603
-        [sys.executable, "-S", "-c", _LAUNCHER, *words], capture_output=True, check=True, text=True
+        [sys.executable, "-S", "-c", LAUNCHER, *words], capture_output=True, check=True, text=True
     )
     code, elapsed_s, peak = json.loads(launched.stdout)
     if code:

@@ -8,7 +8,16 @@ from pathlib import Path
 from restora.sessions.cores import count_allowed_cores
 from restora.version import __version__
 
-_PACKAGES = ("numpy", "onnxruntime", "torch", "opencv-python-headless", "pillow")
+_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "openvino",
+    "torch",
+    "ncnn",
+    "tensorrt",
+    "opencv-python-headless",
+    "pillow",
+)
 
 
 def describe_machine() -> dict[str, object]:

@@ -41,6 +41,7 @@ def _common(
 
 def run(arguments: list[str]) -> None:
     """Run one command line; underscore spellings of long options are taken too."""
+    from restora.cli.bench import bench_app
     from restora.cli.build import build
     from restora.cli.cache import cache_app
     from restora.cli.doctor import doctor
@@ -56,6 +57,7 @@ def run(arguments: list[str]) -> None:
     app.add_typer(models_app, name="models")
     app.command("build")(build)
     app.add_typer(cache_app, name="cache")
+    app.add_typer(bench_app, name="bench")
     app.command("doctor")(doctor)
     app.command("sample")(sample)
     app(args=[_with_hyphens(word) for word in arguments], prog_name="restora")

@@ -1,0 +1,106 @@
+"""Run the suites that were asked for and put the result together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from restora.sessions.cores import count_allowed_cores
+from restora_benchmarks.bench.ceiling import measure_ceilings
+from restora_benchmarks.bench.models import find_model
+from restora_benchmarks.bench.photos import (
+    Setting,
+    can_run,
+    measure_photo,
+    measure_sizes,
+    measure_stages,
+)
+from restora_benchmarks.bench.schema import VERSION
+from restora_benchmarks.bench.tiles import Grid, measure_tiles
+from restora_benchmarks.bench.ways import OURS, PEERS, Way
+from restora_benchmarks.machine import describe_machine
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured.
+
+    suites       of "tiles", "photo", "size", "stages"
+    ways         of the suite "tiles"; the first must be FP32
+    settings     of the other suites
+    megapixels   of the photo, input
+    output_mps   sizes of results of the suite "size"
+    """
+
+    models: tuple[str, ...] = ("restora-lite-x2",)
+    suites: tuple[str, ...] = ("tiles", "photo", "size", "stages")
+    ways: tuple[Way, ...] = (*OURS, *PEERS)
+    settings: tuple[Setting, ...] = (Setting("cpu", "fp32"), Setting("openvino", "bf16"))
+    sides: tuple[int, ...] = (128, 256)
+    batches: tuple[int, ...] = (1, 4)
+    megapixels: float = 2.0
+    output_mps: tuple[float, ...] = (0.25, 1, 4, 12, 24, 50)
+    repeats: int = 5
+    photo_repeats: int = 3
+    threads: int = 0
+    probes: bool = True
+    peers_in_photos: bool = True
+    folder: Path = field(default=Path("build/bench"))
+
+
+def run_plan(plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:
+    """The result, as schema.py describes it. Takes minutes; `report` says what is going on."""
+    threads = plan.threads or count_allowed_cores()
+    report("measuring what matrix products reach")
+    ceilings = measure_ceilings(threads)
+    rows: list[Row] = []
+    for name in plan.models:
+        model = find_model(name, plan.folder, report)
+        if "tiles" in plan.suites:
+            grid = Grid(plan.sides, plan.batches, threads, plan.repeats, plan.probes)
+            rows += measure_tiles(model, plan.ways, grid, ceilings, plan.folder, report)
+        if model.is_face:
+            continue
+        for setting in _usable(plan.settings, model, threads, report):
+            if "photo" in plan.suites:
+                report(f"{name}: a photo of {plan.megapixels:g} MP, {setting}")
+                rows += measure_photo(
+                    model,
+                    setting,
+                    megapixels=plan.megapixels,
+                    threads=threads,
+                    repeats=plan.photo_repeats,
+                    peers=plan.peers_in_photos,
+                )
+            if "size" in plan.suites:
+                report(f"{name}: results of {plan.output_mps} MP, {setting}")
+                rows += measure_sizes(model, setting, plan.output_mps, threads=threads)
+            if "stages" in plan.suites:
+                megapixels = plan.megapixels
+                rows += measure_stages(model, setting, megapixels=megapixels, threads=threads)
+    return {
+        "version": VERSION,
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "machine": describe_machine(),
+        "threads": threads,
+        "ceilings_gflops": ceilings,
+        "rows": rows,
+    }
+
+
+def _usable(
+    settings: Sequence[Setting], model: Any, threads: int, report: Callable[[str], None]
+) -> list[Setting]:
+    usable = []
+    for setting in settings:
+        reason = can_run(model, setting, threads)
+        if reason is None:
+            usable.append(setting)
+        else:
+            report(f"{model.name}: left out {setting}: {reason}")
+    return usable

@@ -1,0 +1,66 @@
+"""Time several ways fairly: warm them up, let them take turns, keep every value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+PAUSE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of one way. spread: slowest / fastest."""
+
+    median: float
+    p95: float
+    p99: float
+    fastest: float
+    slowest: float
+    count: int
+
+    @property
+    def spread(self) -> float:
+        return self.slowest / self.fastest
+
+    def as_dict(self) -> dict[str, float]:
+        return {name: round(value, 6) for name, value in asdict(self).items()}
+
+
+def times_from(values: list[float]) -> Times:
+    return Times(
+        float(np.median(values)),
+        float(np.percentile(values, 95)),
+        float(np.percentile(values, 99)),
+        min(values),
+        max(values),
+        len(values),
+    )
+
+
+def time_in_turns(
+    ways: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    warm_up: int = 1,
+    pause_s: float = PAUSE_S,
+) -> dict[str, Times]:
+    """Run every way once in each turn; the first turns are not counted.
+
+    pause_s  between them: idle threads of one runtime go on spinning for a while, and would
+             take the cores from the next one
+    """
+    values: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(repeats + warm_up):
+        for name, run in ways.items():
+            time.sleep(pause_s)
+            started = time.perf_counter()
+            run()
+            elapsed_s = time.perf_counter() - started
+            if turn >= warm_up:
+                values[name].append(elapsed_s)
+    return {name: times_from(found) for name, found in values.items()}

@@ -1,0 +1,91 @@
+"""The ways of running a model: our sessions, and peers as their users run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from restora.errors import RestoraError
+from restora.sessions import CpuOptions, Session, SessionOptions, choose_session
+from restora.sessions.base import Batch
+from restora.sessions.options import BackendChoice, PrecisionChoice
+from restora_benchmarks.bench.models import Model
+
+
+class Runner(Protocol):
+    """A model that is loaded."""
+
+    def run(self, batch: Batch) -> Batch:
+        """uint8 pictures to uint8 pictures, as a Session does."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way. precision: of the arithmetic; ours: a session of restora, else a peer."""
+
+    name: str
+    precision: str
+    ours: bool
+    open: Callable[[Model, int], Runner]
+
+
+class WayNotHereError(RestoraError):
+    """A way that this machine or this model does not allow; the message says why."""
+
+
+def _session(backend: BackendChoice, precision: PrecisionChoice) -> Way:
+    def open_(model: Model, threads: int) -> Session:
+        options = SessionOptions(backend, precision, cpu=CpuOptions(threads=threads))
+        return choose_session(model.path, options=options).session
+
+    return Way(f"restora {backend}", precision, ours=True, open=open_)
+
+
+def _peer(name: str, precision: str, kind: str) -> Way:
+    def open_(model: Model, threads: int) -> Runner:
+        from restora_benchmarks.bench import peers
+
+        try:
+            return peers.OPENERS[kind](model, threads)
+        except (ImportError, LookupError) as error:
+            raise WayNotHereError(f"{name}: {error}") from error
+
+    return Way(name, precision, ours=False, open=open_)
+
+
+OURS = (
+    _session("cpu", "fp32"),
+    _session("openvino", "fp32"),
+    _session("openvino", "bf16"),
+    _session("cpu", "int8"),
+    _session("openvino", "int8"),
+    _session("cuda", "fp32"),
+    _session("cuda", "fp16"),
+    _session("tensorrt", "fp32"),
+    _session("tensorrt", "fp16"),
+)
+PEERS = (
+    _peer("eager PyTorch", "fp32", "torch"),
+    _peer("PyTorch channels_last", "fp32", "torch-channels-last"),
+    _peer("PyTorch channels_last", "bf16", "torch-bf16"),
+    _peer("ncnn", "as it comes", "ncnn"),
+    _peer("OpenVINO", "as it comes", "openvino"),
+    _peer("ONNX Runtime", "fp32", "onnxruntime"),
+)
+
+
+def key_of(way: Way) -> str:
+    """How a way is named on a command line, such as "restora cpu/fp32"."""
+    return f"{way.name}/{way.precision}"
+
+
+def find_way(key: str) -> Way:
+    """Raises SystemExit for an unknown one."""
+    for way in (*OURS, *PEERS):
+        if key_of(way) == key:
+            return way
+    raise SystemExit(f"unknown way {key!r}; known: {', '.join(map(key_of, (*OURS, *PEERS)))}")
