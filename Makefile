@@ -6,7 +6,7 @@ CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench bench-faces exports seams gpu-check train-lite lite-table pages clean help
+.PHONY: demo test check format bench bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,8 +29,13 @@ format: $(DEV)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(DEV)  ## measure speed and memory beside eager PyTorch
-	$(BIN)/python -m restora_benchmarks.cpu
+bench: $(DEV)  ## measure runtimes, peers and whole photos on this machine (about 25 minutes)
+	$(BIN)/restora bench run -o benchmarks/results/bench-lite.json --tiles 128,256 \
+		--batches 1,4 --megapixels 8 --photo-repeats 2 --no-published
+	$(BIN)/restora bench run -o benchmarks/results/bench-full.json --tiles 128 --batches 1 \
+		-m realesr-general-x4v3,RealESRGAN_x2plus,RealESRGAN_x4plus --suites tiles --no-probes
+	$(BIN)/restora bench run -o benchmarks/results/bench-photo.json -m RealESRGAN_x2plus \
+		--suites photo --megapixels 0.25 --photo-repeats 1
 
 bench-faces: $(DEV)  ## measure the face network beside eager PyTorch
 	$(BIN)/python -m restora_benchmarks.faces
@@ -50,6 +55,8 @@ train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on t
 
 lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
 	$(BIN)/python -m restora_calibration.evaluate_lite
+
+readme-tables: pages  ## the same as pages
 
 pages: $(DEV)  ## make the tables and the picture of README and docs from benchmarks/results
 	$(BIN)/python -m restora_benchmarks.pages

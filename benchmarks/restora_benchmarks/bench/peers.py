@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,8 @@ class NcnnPeer:
         self._ncnn, self._pnnx = ncnn, pnnx
         self._threads = threads
         self._make_network = model.make_network
+        self._name = model.name
+        self._folder = model.path.parent / "ncnn"
         self._nets: dict[tuple[int, ...], Any] = {}
 
     def run(self, batch: Batch) -> Batch:
@@ -76,19 +80,45 @@ class NcnnPeer:
 
     def _net_for(self, shape: tuple[int, ...]) -> Any:
         if shape not in self._nets:
-            import torch
-
-            with tempfile.TemporaryDirectory() as name, redirect_stdout(StringIO()):
-                stem = Path(name) / "network"
-                example = torch.rand(1, 3, *shape[:2])
-                with redirect_stderr(StringIO()):
-                    self._pnnx.export(self._make_network(), f"{stem}.pt", (example,))
-                net = self._ncnn.Net()
-                net.opt.num_threads = self._threads
-                net.load_param(f"{stem}.ncnn.param")
-                net.load_model(f"{stem}.ncnn.bin")
+            stem = self._convert(shape)
+            net = self._ncnn.Net()
+            net.opt.num_threads = self._threads
+            if net.load_param(f"{stem}.ncnn.param") or net.load_model(f"{stem}.ncnn.bin"):
+                raise WayNotHereError(f"ncnn: {stem} cannot be loaded")
             self._nets[shape] = net
         return self._nets[shape]
+
+    def _convert(self, shape: tuple[int, ...]) -> Path:
+        """Converted once, which takes pnnx minutes, and kept beside the artefact."""
+        stem = self._folder / f"{self._name}-{shape[0]}x{shape[1]}"
+        if not stem.with_name(f"{stem.name}.ncnn.bin").exists():
+            import torch
+
+            with tempfile.TemporaryDirectory() as name:
+                draft = Path(name) / "network"
+                example = torch.rand(1, 3, *shape[:2])
+                with _without_output():
+                    self._pnnx.export(self._make_network(), f"{draft}.pt", (example,))
+                self._folder.mkdir(parents=True, exist_ok=True)
+                for ending in (".ncnn.param", ".ncnn.bin"):
+                    shutil.move(f"{draft}{ending}", f"{stem}{ending}")
+        return stem
+
+
+@contextmanager
+def _without_output() -> Iterator[None]:
+    """Keep what a native program writes to the terminal away from it."""
+    sys.stdout.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    with open(os.devnull, "w") as nothing:  # noqa: PTH123
+        for number in (1, 2):
+            os.dup2(nothing.fileno(), number)
+        try:
+            yield
+        finally:
+            for number, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
 
 
 class OpenVinoPeer:

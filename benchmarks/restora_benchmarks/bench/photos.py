@@ -32,6 +32,9 @@ class Setting:
     backend: BackendChoice
     precision: PrecisionChoice
 
+    def __str__(self) -> str:
+        return f"{self.backend} in {self.precision}"
+
     @property
     def words(self) -> tuple[str, ...]:
         return ("--backend", self.backend, "--precision", self.precision)

@@ -44,7 +44,7 @@ def measure_tiles(
     """A row for each way, side and batch; a way that cannot be run is said and left out."""
     side_fixed = model.artifact.info.side
     sides = (side_fixed,) if side_fixed else grid.sides
-    runners = _open(model, ways, grid.threads, report)
+    runners = _open(model, ways, sides[0], grid.threads, report)
     probes = {}
     if grid.probes:
         for way in runners:
@@ -97,14 +97,13 @@ def measure_tiles(
 
 
 def _open(
-    model: Model, ways: Sequence[Way], threads: int, report: Callable[[str], None]
+    model: Model, ways: Sequence[Way], side: int, threads: int, report: Callable[[str], None]
 ) -> dict[Way, Runner]:
     """The first one must be FP32: the others' accuracy is measured against it."""
     runners: dict[Way, Runner] = {}
     for way in ways:
         try:
             runner = way.open(model, threads)
-            side = model.artifact.info.side or 8 * model.artifact.info.size_multiple
             runner.run(make_pictures((1, side, side, 3)))
         except (RestoraError, RuntimeError) as error:
             report(f"{model.name}: left out {key_of(way)}: {error}")

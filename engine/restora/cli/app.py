@@ -45,6 +45,7 @@ def run(arguments: list[str]) -> None:
     from restora.cli.build import build
     from restora.cli.cache import cache_app
     from restora.cli.doctor import doctor
+    from restora.cli.evaluate import evaluate
     from restora.cli.export import export_model
     from restora.cli.models import models_app
     from restora.cli.restore import restore
@@ -58,6 +59,7 @@ def run(arguments: list[str]) -> None:
     app.command("build")(build)
     app.add_typer(cache_app, name="cache")
     app.add_typer(bench_app, name="bench")
+    app.command("evaluate")(evaluate)
     app.command("doctor")(doctor)
     app.command("sample")(sample)
     app(args=[_with_hyphens(word) for word in arguments], prog_name="restora")

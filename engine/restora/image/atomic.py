@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from restora.errors import DiskFullError, OutputError, UnsafePathError
@@ -10,9 +11,12 @@ from restora.errors import DiskFullError, OutputError, UnsafePathError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_atomically(path: Path | str, data: bytes, *, inside: Path | None = None) -> None:
+def write_atomically(
+    path: Path | str, data: bytes | Iterable[bytes], *, inside: Path | None = None
+) -> None:
     """Write `data` so that `path` holds either what it held before or all of it.
 
+    data    the bytes, or their parts in order
     inside  a folder that the file must lie in after links are resolved
 
     Raises UnsafePathError if `path` is a link or leaves `inside`, DiskFullError, or OutputError.
@@ -25,7 +29,8 @@ def write_atomically(path: Path | str, data: bytes, *, inside: Path | None = Non
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             try:
-                _write_all(descriptor, data)
+                for part in (data,) if isinstance(data, bytes) else data:
+                    _write_all(descriptor, part)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

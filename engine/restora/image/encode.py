@@ -11,7 +11,7 @@ from restora.errors import OptionError
 from restora.image.atomic import write_atomically
 from restora.image.metadata import EXIF_PREFIX
 from restora.image.photo import Metadata, Photo
-from restora.image.png import encode_png
+from restora.image.png import encode_png, iter_png
 from restora.image.tiff import encode_tiff
 
 Format = Literal["png", "jpg", "webp", "tiff"]
@@ -50,6 +50,10 @@ def write_photo(
         raise OptionError(
             f"the output's ending must be one of {', '.join(_EXTENSIONS)}, got {path.name!r}"
         )
+    if chosen == "png":
+        metadata = Metadata() if strip_metadata else photo.metadata
+        write_atomically(path, iter_png(photo, metadata), inside=inside)
+        return
     data = encode_photo(photo, format=chosen, quality=quality, strip_metadata=strip_metadata)
     write_atomically(path, data, inside=inside)
 

@@ -7,7 +7,10 @@ compressed side by side. PNG specification, third edition, W3C 2025.
 
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,29 +24,36 @@ _LEVEL = 1  # encoding must not cost more than restoring
 _WINDOW_BITS = 15
 _BAND_BYTES = 1 << 20
 _THREADS = 4
-_CHUNK_BYTES = 1 << 26  # a chunk may hold 2**31 - 1
+_AHEAD = 8  # bands that may wait, compressed, to be taken
+_ADLER = 65521
 
 
 def encode_png(photo: Photo, metadata: Metadata) -> bytes:
     """The PNG file of a photo; bits per channel as in its pixels."""
-    channels = photo.pixels if photo.pixels.ndim == 3 else photo.pixels[..., None]
-    if photo.alpha is not None:
-        channels = np.concatenate((channels, photo.alpha[..., None]), axis=2)
-    height, width, count = channels.shape
-    bits = 8 * channels.dtype.itemsize
-    header = struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPES[count], 0, 0, 0)
-    chunks = [(b"IHDR", header)]
+    return b"".join(iter_png(photo, metadata))
+
+
+def iter_png(photo: Photo, metadata: Metadata) -> Iterator[bytes]:
+    """The same part by part: a few bands of rows are in memory at a time, never the whole file."""
+    count = (1 if photo.pixels.ndim == 2 else 3) + (photo.alpha is not None)
+    bits = 8 * photo.pixels.dtype.itemsize
+    yield _SIGNATURE
+    size = (photo.width, photo.height)
+    header = struct.pack(">IIBBBBB", *size, bits, _COLOUR_TYPES[count], 0, 0, 0)
+    yield _chunk(b"IHDR", header)
     if metadata.icc:
-        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)))
+        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
     if metadata.exif:
-        chunks.append((b"eXIf", metadata.exif))
+        yield _chunk(b"eXIf", metadata.exif)
     if metadata.xmp:
-        chunks.append((b"iTXt", xmp_text(metadata.xmp)))
-    stream = memoryview(_compress(_filter_rows(channels)))
-    parts = range(0, len(stream), _CHUNK_BYTES)
-    chunks += [(b"IDAT", bytes(stream[start : start + _CHUNK_BYTES])) for start in parts]
-    chunks.append((b"IEND", b""))
-    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+        yield _chunk(b"iTXt", xmp_text(metadata.xmp))
+    adler = 1
+    for number, band in enumerate(_iter_bands(photo, count * photo.pixels.dtype.itemsize)):
+        # the zlib stream (RFC 1950) begins in the first chunk and ends behind the last band's
+        yield _chunk(b"IDAT", (b"" if number else b"\x78\x01") + band.deflated)
+        adler = combine_adler(adler, band.adler, band.length)
+    yield _chunk(b"IDAT", struct.pack(">I", adler))
+    yield _chunk(b"IEND", b"")
 
 
 def xmp_text(xmp: bytes) -> bytes:
@@ -55,28 +65,63 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _filter_rows(channels: NDArray[np.uint8 | np.uint16]) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """Some rows, filtered and compressed. adler, length: of the filtered bytes."""
+
+    deflated: bytes
+    adler: int
+    length: int
+
+
+def _iter_bands(photo: Photo, pixel_bytes: int) -> Iterator[_Band]:
+    """All rows in bands, compressed on several cores."""
+    step = max(1, _BAND_BYTES // (photo.width * pixel_bytes))
+    starts = range(0, photo.height, step)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="restora-png") as pool:
+        waiting: deque[Future[_Band]] = deque()
+        for start in starts:
+            stop = min(start + step, photo.height)
+            waiting.append(pool.submit(_make_band, photo, start, stop))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _make_band(photo: Photo, start: int, stop: int) -> _Band:
+    filtered = _filter_rows(photo, start, stop)
+    deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, -_WINDOW_BITS)
+    # a full flush ends a band on a byte and lets the next one start afresh
+    end = zlib.Z_FINISH if stop == photo.height else zlib.Z_FULL_FLUSH
+    deflated = deflater.compress(filtered.data) + deflater.flush(end)
+    return _Band(deflated, zlib.adler32(filtered.data), filtered.nbytes)
+
+
+def _filter_rows(photo: Photo, start: int, stop: int) -> NDArray[np.uint8]:
     """Rows as differences from the row above, each behind the filter's number."""
-    big_endian = np.ascontiguousarray(channels, channels.dtype.newbyteorder(">"))
-    rows = big_endian.view(np.uint8).reshape(channels.shape[0], -1)
-    filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    above = max(0, start - 1)
+    part = photo.pixels[above:stop]
+    if photo.alpha is not None:
+        colour = part if part.ndim == 3 else part[..., None]
+        part = np.concatenate((colour, photo.alpha[above:stop, :, None]), axis=2)
+    big_endian = np.ascontiguousarray(part, part.dtype.newbyteorder(">"))
+    rows = big_endian.view(np.uint8).reshape(stop - above, -1)
+    filtered = np.empty((stop - start, rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = _FILTER_UP
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    if start == 0:
+        filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1 if start == 0 else 0 :, 1:])
     return filtered
 
 
-def _compress(rows: NDArray[np.uint8]) -> bytes:
-    """One zlib stream (RFC 1950) of all rows, its bands compressed on several cores."""
-    step = max(1, _BAND_BYTES // rows.shape[1])
-    bands = [rows[start : start + step] for start in range(0, len(rows), step)]
+def combine_adler(first: int, second: int, length: int) -> int:
+    """The Adler-32 of two byte strings in a row from those of each; length: of the second.
 
-    def deflate(index: int) -> bytes:
-        band = zlib.compressobj(_LEVEL, zlib.DEFLATED, -_WINDOW_BITS)
-        # a full flush ends a band on a byte and lets the next one start afresh
-        end = zlib.Z_FINISH if index == len(bands) - 1 else zlib.Z_FULL_FLUSH
-        return band.compress(bands[index].data) + band.flush(end)
-
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="restora-png") as pool:
-        parts = list(pool.map(deflate, range(len(bands))))
-    return b"\x78\x01" + b"".join(parts) + struct.pack(">I", zlib.adler32(rows.data))
+    As zlib's adler32_combine, which Python's zlib lacks.
+    """
+    low_1, high_1 = first & 0xFFFF, first >> 16
+    low_2, high_2 = second & 0xFFFF, second >> 16
+    low = (low_1 + low_2 - 1) % _ADLER
+    high = (high_1 + high_2 + length * (low_1 - 1)) % _ADLER
+    return high << 16 | low

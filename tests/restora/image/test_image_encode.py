@@ -4,11 +4,15 @@ import errno
 import io
 import os
 import subprocess
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
@@ -18,10 +22,12 @@ from restora.image import (
     decode_photo,
     encode_photo,
     make_comparison,
+    png,
     read_photo,
     write_atomically,
     write_photo,
 )
+from restora.image.png import combine_adler
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (12, 10, 3), np.uint8)
 DEEP = PIXELS.astype(np.uint16) * 257
@@ -201,3 +207,33 @@ def test_a_comparison_shows_both_at_the_results_size() -> None:
     assert joined.pixels.dtype == np.uint8
     assert joined.pixels.shape == (24, 42, 3)
     assert (joined.pixels[:, -20:] == 255).all()
+
+
+@given(first=st.binary(max_size=400), second=st.binary(max_size=400))
+def test_checksums_of_bands_add_up(first: bytes, second: bytes) -> None:
+    joined = combine_adler(zlib.adler32(first), zlib.adler32(second), len(second))
+    assert joined == zlib.adler32(first + second)
+
+
+def test_a_png_is_written_without_ever_being_whole_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png, "_BAND_BYTES", 1 << 15)
+    pixels = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8)
+    photo = Photo(pixels)  # noise: the file is as large as the photo
+    tracemalloc.start()
+    write_photo(photo, tmp_path / "noise.png")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < pixels.nbytes / 4
+    assert np.array_equal(read_photo(tmp_path / "noise.png").pixels, pixels)
+
+
+def test_an_error_while_parts_are_made_leaves_nothing(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"begun"
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_atomically(tmp_path / "file", parts())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""`restora evaluate`: how good restored photos are, against clean ones."""

@@ -1,0 +1,205 @@
+"""Facts about `restora bench`: fair timing, results that can be read again, a report that stands
+alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from restora.errors import OptionError
+from restora_benchmarks.bench.ceiling import make_convolutions, make_products, measure_ceilings
+from restora_benchmarks.bench.compare import compare_results, verdict
+from restora_benchmarks.bench.models import find_model
+from restora_benchmarks.bench.photos import Setting
+from restora_benchmarks.bench.plots import make_plots
+from restora_benchmarks.bench.report import make_report
+from restora_benchmarks.bench.run import Plan, run_plan
+from restora_benchmarks.bench.schema import check_result, read_result, write_result
+from restora_benchmarks.bench.timing import time_in_turns, times_from
+from restora_benchmarks.bench.ways import OURS, PEERS, find_way, key_of
+from restora_benchmarks.flops import count_flops
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("bench-*.json"))
+SMALL = {
+    "models": ("tiny",),
+    "sides": (16, 32),
+    "batches": (1, 2),
+    "megapixels": 0.01,
+    "output_mps": (0.02, 0.05),
+    "repeats": 1,
+    "photo_repeats": 1,
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A whole result of the smallest network there is."""
+    folder = tmp_path_factory.mktemp("bench")
+    ways = [find_way(key) for key in ("restora cpu/fp32", "restora openvino/fp32")]
+    ways += [way for way in PEERS if way.name in ("eager PyTorch", "OpenVINO")]
+    settings = (Setting("cpu", "fp32"),)
+    plan = Plan(ways=tuple(ways), settings=settings, folder=folder, **SMALL)  # type: ignore[arg-type]
+    return run_plan(plan, lambda _words: None)
+
+
+def test_ways_take_turns_and_the_first_turn_is_not_counted() -> None:
+    calls: list[str] = []
+    ways = {name: lambda name=name: calls.append(name) for name in "ab"}  # type: ignore[misc]
+    times = time_in_turns(ways, repeats=3, pause_s=0)
+    assert calls == ["a", "b"] * 4
+    assert times["a"].count == 3
+
+
+def test_between_ways_the_cores_come_to_rest() -> None:
+    started = time.perf_counter()
+    time_in_turns({"a": lambda: None, "b": lambda: None}, repeats=1, pause_s=0.02)
+    assert time.perf_counter() - started >= 0.08
+
+
+def test_times_are_summed_up() -> None:
+    times = times_from([1.0, 2.0, 3.0])
+    assert (times.median, times.fastest, times.slowest, times.spread) == (2, 1, 3, 3)
+
+
+def test_ceilings_count_what_the_graphs_do() -> None:
+    products = make_products(64)
+    assert products.flops == 4 * 2 * 64**3
+    convolutions = make_convolutions(16, channels=8)
+    assert convolutions.flops == 4 * 2 * 16 * 16 * 8 * 8 * 9
+    ceilings = measure_ceilings(1, repeats=1, side=96)
+    assert ceilings["fp32"] > 0
+
+
+def test_a_result_has_every_suite_and_can_be_read_again(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "bench.json"
+    write_result(path, result)
+    assert read_result(path) == json.loads(json.dumps(result))
+    assert {row["suite"] for row in result["rows"]} == {"tiles", "photo", "size", "stages"}
+    tiles = [row for row in result["rows"] if row["suite"] == "tiles"]
+    assert len(tiles) == 4 * 4
+    exact = [row for row in tiles if row["precision"] == "fp32"]
+    assert all(row["psnr_mean"] > 60 for row in exact)
+    assert all(row["startup_s"] > 0 for row in tiles)
+    photo = {row["way"]: row for row in result["rows"] if row["suite"] == "photo"}
+    assert photo["session, cpu"]["of_session"] == 1
+    assert "published way, eager PyTorch" in photo
+    assert photo["command, cpu"]["peak_mb"] > 10
+
+
+def test_gflops_are_counted_off_the_graph(result: dict[str, Any], tmp_path: Path) -> None:
+    model = find_model("tiny", tmp_path, lambda _words: None)
+    row = next(row for row in result["rows"] if row["suite"] == "tiles" and row["batch"] == 2)
+    flops = 2 * count_flops(model.artifact.onnx, batch=1, height=row["side"], width=row["side"])
+    assert row["gflops"] == pytest.approx(flops / row["seconds"]["median"] / 1e9, abs=0.1)
+
+
+def test_a_foreign_result_is_refused_with_the_place(result: dict[str, Any], tmp_path: Path) -> None:
+    broken = copy.deepcopy(result)
+    del broken["rows"][0]["psnr_mean"]
+    with pytest.raises(OptionError, match=r"rows/0: 'psnr_mean' is a required property"):
+        check_result(broken, name="it")
+    with pytest.raises(OptionError, match="is of format 2, this restora reads 1"):
+        check_result({**result, "version": 2}, name="it")
+    (tmp_path / "no.json").write_text("[")
+    with pytest.raises(OptionError, match="cannot be read"):
+        read_result(tmp_path / "no.json")
+
+
+def test_a_comparison_tells_a_change_from_noise(result: dict[str, Any]) -> None:
+    faster, noisy = copy.deepcopy(result), copy.deepcopy(result)
+    for row in faster["rows"]:
+        for name in ("median", "p95", "p99", "fastest", "slowest"):
+            if "seconds" in row:
+                row["seconds"][name] /= 4
+    for row in noisy["rows"]:
+        if "seconds" in row:
+            row["seconds"]["slowest"] *= 100
+            row["seconds"]["fastest"] /= 100
+    rows = compare_results(result, faster)
+    assert rows
+    assert all(row["ratio"] == pytest.approx(4, rel=0.02) for row in rows)
+    assert {verdict(row) for row in compare_results(result, noisy)} == {"within the spread"}
+    one_run = [row for row in rows if row["suite"] == "size"]
+    assert {verdict(row) for row in one_run} == {"faster"}
+
+
+def test_the_report_needs_nothing_from_outside(result: dict[str, Any]) -> None:
+    page = make_report(result)
+    assert not re.findall(r"""(?:src|href)=["'](?!#)""", page)
+    assert "@import" not in page
+    plots = make_plots(result["rows"])
+    assert set(plots) == {
+        "tiny: latency against tile",
+        "tiny: throughput against batch",
+        "tiny: accuracy against speed",
+        "time and memory against the size of the result",
+        "where the time of one photo goes",
+    }
+    assert page.count("<svg") == len(plots)
+
+
+def test_the_same_result_gives_the_same_report(result: dict[str, Any]) -> None:
+    assert make_report(result) == make_report(result)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_committed_results_are_sound_and_so_are_their_reports(path: Path) -> None:
+    page = path.with_suffix(".html").read_text()
+    assert page == make_report(read_result(path)), "run `restora bench report`"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium")
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_a_browser_shows_the_report(path: Path, tmp_path: Path) -> None:
+    """Headless and without a network; coloured lines of the plots are in the picture."""
+    picture = tmp_path / "report.png"
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,1600"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--screenshot={picture}"]
+    page = path.with_suffix(".html").as_uri()
+    subprocess.run([*command, page], check=True, capture_output=True, timeout=120)
+    pixels = cv2.imread(str(picture)).astype(int)
+    colourful = np.ptp(pixels, axis=2) > 60
+    assert colourful.mean() > 0.002
+
+
+def test_the_command_measures_compares_and_reports(tmp_path: Path) -> None:
+    from restora.cli.bench import bench_app
+
+    runner = CliRunner()
+    output = tmp_path / "mine.json"
+    words = ["run", "-o", str(output), "-m", "tiny", "--suites", "tiles", "--tiles", "16"]
+    words += ["--batches", "1", "--repeats", "1", "--no-probes", "--ways", "restora cpu/fp32"]
+    done = runner.invoke(bench_app, words)
+    assert done.exit_code == 0, done.output
+    assert "restora cpu, fp32" in done.output
+    assert output.with_suffix(".html").exists()
+    done = runner.invoke(bench_app, ["compare", str(output), str(output)])
+    assert "within the spread" in done.output or "1.00" in done.output
+    done = runner.invoke(bench_app, ["report", str(output), "-o", str(tmp_path / "again.html")])
+    assert (tmp_path / "again.html").exists()
+    done = runner.invoke(bench_app, ["run", "--suites", "all"])
+    assert done.exit_code == 2
+
+
+def test_ways_are_found_by_their_names() -> None:
+    for way in (*OURS, *PEERS):
+        assert find_way(key_of(way)) is way
+    with pytest.raises(SystemExit, match="unknown way"):
+        find_way("abacus/fp32")
+    with pytest.raises(SystemExit, match="unknown model"):
+        find_model("nothing", Path(), lambda _words: None)
