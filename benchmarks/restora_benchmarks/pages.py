@@ -30,9 +30,7 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
     """A page's text with its generated parts made anew from the JSON files in `results`."""
     lite = json.loads((results / "lite.json").read_text())
     parts = {
-        "speed": speed_table(
-            [_read(results / f"bench-{part}.json") for part in ("lite", "full", "photo")]
-        ),
+        "speed": speed_table([_read(results / f"bench-{part}.json") for part in BENCHES]),
         "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
         "lite": accuracy_table(lite, photos=True),
         "exports": exports_table(json.loads((results / "exports.json").read_text())),

@@ -99,6 +99,11 @@ class NcnnPeer:
                 example = torch.rand(1, 3, *shape[:2])
                 with _without_output():
                     self._pnnx.export(self._make_network(), f"{draft}.pt", (example,))
+                if not Path(f"{draft}.ncnn.bin").exists():
+                    raise WayNotHereError(
+                        f"ncnn: pnnx did not convert {self._name}; it needs about 15 GB of memory "
+                        "for the full-size networks"
+                    )
                 self._folder.mkdir(parents=True, exist_ok=True)
                 for ending in (".ncnn.param", ".ncnn.bin"):
                     shutil.move(f"{draft}{ending}", f"{stem}{ending}")
