@@ -19,6 +19,7 @@ PAGES = (
     Path("docs/restora-lite.md"),
     Path("docs/faces.md"),
     Path("docs/gpu.md"),
+    Path("docs/benchmarks.md"),
 )
 FP32_PSNR = 70.0
 BENCHES = ("lite", "full", "photo")
@@ -29,8 +30,10 @@ RESULTS = Path("benchmarks/results")
 def fill_page(text: str, results: Path = RESULTS) -> str:
     """A page's text with its generated parts made anew from the JSON files in `results`."""
     lite = json.loads((results / "lite.json").read_text())
+    benches = [_read(results / f"bench-{part}.json") for part in BENCHES]
     parts = {
-        "speed": speed_table([_read(results / f"bench-{part}.json") for part in BENCHES]),
+        "speed": speed_table(benches),
+        "bench": speed_table(benches, every_way=True),
         "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
         "lite": accuracy_table(lite, photos=True),
         "exports": exports_table(json.loads((results / "exports.json").read_text())),
@@ -42,28 +45,37 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
 
     return re.sub(
-        r"<!-- (speed|accuracy|lite|exports|faces|gpu) -->\n.*?<!-- end -->",
+        r"<!-- (speed|bench|accuracy|lite|exports|faces|gpu) -->\n.*?<!-- end -->",
         fill,
         text,
         flags=re.DOTALL,
     )
 
 
-def speed_table(benches: list[dict[str, Any]]) -> str:
-    """Tiles one by one: every way of each model on the largest tile that was measured; whole
-    photos below, then the machine."""
+def speed_table(benches: list[dict[str, Any]], *, every_way: bool = False) -> str:
+    """Tiles one by one, the largest that was measured of each model; whole photos below, then the
+    machine.
+
+    every_way  all ways; else ours, eager PyTorch and the fastest peer that computes in FP32
+    """
     heads = ["model", "way", "MP/s in", "of the fastest FP32 peer", "GFLOP/s", "PSNR to FP32"]
     lines = [_row(heads), _row(["---"] * len(heads))]
     for bench in benches:
         for row, share in _with_shares(bench):
-            name = f"**{row['way']}, {row['precision']}**" if row["ours"] else row["way"]
-            if not row["ours"] and row["precision"] != "as it comes":
-                name += f", {row['precision']}"
+            fastest = share == 1 and not row["ours"]
+            if not (every_way or row["ours"] or fastest or row["way"] == "eager PyTorch"):
+                continue
+            name = row["way"] if row["precision"] == "as it comes" else _way_of(row)
             psnr = "(reference)" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.1f} dB"
-            speed = [f"{row['mp_per_s']:.3f}", f"{share:.2f}", f"{row['gflops']:.0f}"]
-            lines.append(_row([row["model"], name, *speed, psnr]))
+            speed = [f"{row['mp_per_s']:.3g}", f"{share:.2f}", f"{row['gflops']:.0f}"]
+            cells = [row["model"], f"**{name}**" if row["ours"] else name, *speed, psnr]
+            lines.append(_row(cells))
     photos = [sentence for bench in benches for sentence in _photo_sentences(bench)]
     return "\n".join([*lines, "", *photos, "", _bench_machine(benches[0])])
+
+
+def _way_of(row: dict[str, Any]) -> str:
+    return f"{row['way']}, {row['precision']}"
 
 
 def _with_shares(bench: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
