@@ -6,7 +6,7 @@ CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test check format bench choices bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,11 +31,14 @@ format: $(DEV)  ## let ruff mend what it can
 
 bench: $(DEV)  ## measure runtimes, peers and whole photos on this machine (about 25 minutes)
 	$(BIN)/restora bench run -o benchmarks/results/bench-lite.json --tiles 128,256 \
-		--batches 1,4 --megapixels 8 --photo-repeats 2 --no-published
+		--batches 1,4 --threads 1,2 --megapixels 12 --photo-repeats 3 --no-published
 	$(BIN)/restora bench run -o benchmarks/results/bench-full.json --tiles 128 --batches 1 \
 		-m realesr-general-x4v3,RealESRGAN_x2plus,RealESRGAN_x4plus --suites tiles --no-probes
 	$(BIN)/restora bench run -o benchmarks/results/bench-photo.json -m RealESRGAN_x2plus \
-		--suites photo --megapixels 0.25 --photo-repeats 1
+		--suites photo --megapixels 1 --photo-repeats 1
+
+choices: $(DEV)  ## measure what was tried to be faster on the CPU, one by one
+	$(BIN)/python -m restora_benchmarks.choices
 
 bench-faces: $(DEV)  ## measure the face network beside eager PyTorch
 	$(BIN)/python -m restora_benchmarks.faces

@@ -82,7 +82,11 @@ def _with_shares(bench: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
     """Rows of one tile at a time, and their speed against the fastest peer that computes in FP32
     (the artefact's own gate, 70 dB, tells that it does)."""
     found = []
-    tiles = [row for row in bench["rows"] if row["suite"] == "tiles" and row["batch"] == 1]
+    tiles = [
+        row
+        for row in bench["rows"]
+        if row["suite"] == "tiles" and row["batch"] == 1 and row["threads"] == bench["threads"]
+    ]
     for model in dict.fromkeys(row["model"] for row in tiles):
         largest = max(row["side"] for row in tiles if row["model"] == model)
         rows = [row for row in tiles if row["model"] == model and row["side"] == largest]

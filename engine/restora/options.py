@@ -10,7 +10,7 @@ from restora.tiling import Blend, Tiling
 from restora.upsample import AlphaMethod, ResizeMethod
 
 AUTO_TILES = (256, 512)  # least and most
-_TILES_PER_OVERLAP = 20
+_TILES_PER_OVERLAP = 48
 _AUTO_ELEMENTS = 2**25  # of a tile's largest tensor: 128 MiB, of which a network holds a few
 DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
 
@@ -77,8 +77,8 @@ class RestoreOptions:
 
 
 def choose_tile(info: ArtifactInfo) -> int:
-    """The side of automatic tiles: 256, or more where overlaps would waste a tenth of the work,
-    as far as memory allows."""
+    """The side of automatic tiles: 256, or more until overlaps waste no more than a twentieth of
+    the work, as far as memory allows."""
     least, most = AUTO_TILES
     if info.elements_per_pixel is not None:
         fitting = int((_AUTO_ELEMENTS / info.elements_per_pixel) ** 0.5) // 64 * 64

@@ -43,7 +43,7 @@ def onnx_from_network(
         sizes |= {1: _multiple_of(step, "height"), 2: _multiple_of(step, "width")}
     else:
         example = (2, facts.side, facts.side, 3)
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             graph,
             (torch.zeros(example, dtype=getattr(torch, io)),),
@@ -117,7 +117,7 @@ def _name_sizes(model: onnx.ModelProto, facts: NetworkFacts) -> None:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep the exporter's notes on its own internals from the user; errors come through."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")

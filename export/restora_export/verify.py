@@ -1,8 +1,8 @@
 """Measure an artefact against its PyTorch reference, on photo tiles and on random input."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import cv2
@@ -90,6 +90,21 @@ def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0
         for run in runs:
             tally.compare(run, batch, expected, photo=case.photo)
     return tally.accuracy()
+
+
+def measure_against(
+    run: Run, cases: Iterable[tuple[Batch, Batch]], *, io: Io, kind: Kind, reference: str
+) -> Accuracy:
+    """Compare `run` with known answers.
+
+    cases      (batch, answer) pairs of photo tiles
+    reference  what the answers are from, for people
+    """
+    tally = _Tally(white=255.0 if io == "uint8" else 1.0, kind=kind)
+    for batch, answer in cases:
+        tally.cases += 1
+        tally.compare(run, batch, answer, photo=True)
+    return replace(tally.accuracy(), reference=reference)
 
 
 def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfCheck | None:

@@ -40,7 +40,7 @@ SMALL = {
     "output_mps": (0.02, 0.05),
     "repeats": 1,
     "photo_repeats": 1,
-    "threads": 1,
+    "threads": (1, 2),
 }
 
 
@@ -91,10 +91,11 @@ def test_a_result_has_every_suite_and_can_be_read_again(
     assert read_result(path) == json.loads(json.dumps(result))
     assert {row["suite"] for row in result["rows"]} == {"tiles", "photo", "size", "stages"}
     tiles = [row for row in result["rows"] if row["suite"] == "tiles"]
-    assert len(tiles) == 4 * 4
+    assert len(tiles) == 4 * 4 * 2
+    assert {row["threads"] for row in tiles} == {1, 2}
     exact = [row for row in tiles if row["precision"] == "fp32"]
     assert all(row["psnr_mean"] > 60 for row in exact)
-    assert all(row["startup_s"] > 0 for row in tiles)
+    assert all(row["startup_s"] > 0 for row in tiles if row["threads"] == result["threads"])
     photo = {row["way"]: row for row in result["rows"] if row["suite"] == "photo"}
     assert photo["session, cpu"]["of_session"] == 1
     assert "published way, eager PyTorch" in photo
@@ -146,6 +147,7 @@ def test_the_report_needs_nothing_from_outside(result: dict[str, Any]) -> None:
     assert set(plots) == {
         "tiny: latency against tile",
         "tiny: throughput against batch",
+        "tiny: throughput against threads",
         "tiny: accuracy against speed",
         "tiny: a whole photo",
         "time and memory against the size of the result",

@@ -19,9 +19,10 @@ from restora.errors import MissingBackendError, MissingModelError, ModelError, O
 from restora_benchmarks.evaluate import metrics
 from restora_benchmarks.evaluate.identity import SIDE, TEMPLATE, IdentityDistance, crop_for_arcface
 from restora_benchmarks.evaluate.metrics import FrechetDistance, lpips, psnr, ssim
-from restora_benchmarks.evaluate.pairs import Pair, list_photos, make_pairs, read_pairs, resize
+from restora_benchmarks.evaluate.pairs import Pair, make_pairs, read_pairs, resize
 from restora_benchmarks.evaluate.run import evaluate
 from restora_calibration.degrade import FACES, MILD
+from restora_calibration.folders import list_photos
 
 
 def picture(seed: int, side: int = 64) -> Any:

@@ -22,6 +22,10 @@ def make_plots(rows: list[Row]) -> dict[str, str]:
     plots: dict[str, str] = {}
     for model in dict.fromkeys(row["model"] for row in tiles):
         mine = [row for row in tiles if row["model"] == model]
+        most = max(row["threads"] for row in mine)
+        if len({row["threads"] for row in mine}) > 1:
+            plots[f"{model}: throughput against threads"] = _draw(_threads, mine)
+        mine = [row for row in mine if row["threads"] == most]
         if len({row["side"] for row in mine}) > 1:
             plots[f"{model}: latency against tile"] = _draw(_latency, mine)
         if len({row["batch"] for row in mine}) > 1:
@@ -81,6 +85,20 @@ def _throughput(axes: Axes, rows: list[Row]) -> None:
     axes.set(xlabel=f"batch, of tiles of {side} pixels", ylabel="MP/s of input")
     axes.set_ylim(bottom=0)
     axes.set_xticks(sorted({row["batch"] for row in rows}))
+    axes.legend(fontsize=7)
+
+
+def _threads(axes: Axes, rows: list[Row]) -> None:
+    side, batch = min(row["side"] for row in rows), min(row["batch"] for row in rows)
+    chosen = [row for row in rows if row["side"] == side and row["batch"] == batch]
+    for way, mine in _by_way(chosen).items():
+        mine = sorted(mine, key=lambda row: row["threads"])
+        counts = [row["threads"] for row in mine]
+        speeds = [row["mp_per_s"] for row in mine]
+        axes.plot(counts, speeds, marker="o", ls=_style(mine[0]), label=way)
+    axes.set(xlabel=f"threads, tiles of {side} pixels, batch {batch}", ylabel="MP/s of input")
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(sorted({row["threads"] for row in rows}))
     axes.legend(fontsize=7)
 
 

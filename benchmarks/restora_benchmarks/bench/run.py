@@ -35,6 +35,7 @@ class Plan:
     settings     of the other suites
     megapixels   of the photo, input
     output_mps   sizes of results of the suite "size"
+    threads      0 = all allowed cores; the other suites run with the most of them alone
     """
 
     models: tuple[str, ...] = ("restora-lite-x2",)
@@ -47,7 +48,7 @@ class Plan:
     output_mps: tuple[float, ...] = (0.25, 1, 4, 12, 24, 50)
     repeats: int = 5
     photo_repeats: int = 3
-    threads: int = 0
+    threads: tuple[int, ...] = (0,)
     probes: bool = True
     peers_in_photos: bool = True
     folder: Path = field(default=Path("build/bench"))
@@ -55,15 +56,19 @@ class Plan:
 
 def run_plan(plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:
     """The result, as schema.py describes it. Takes minutes; `report` says what is going on."""
-    threads = plan.threads or count_allowed_cores()
+    counts = sorted({count or count_allowed_cores() for count in plan.threads})
+    threads = counts[-1]
     report("measuring what matrix products reach")
-    ceilings = measure_ceilings(threads)
+    ceilings = {count: measure_ceilings(count) for count in counts}
     rows: list[Row] = []
     for name in plan.models:
         model = find_model(name, plan.folder, report)
         if "tiles" in plan.suites:
-            grid = Grid(plan.sides, plan.batches, threads, plan.repeats, plan.probes)
-            rows += measure_tiles(model, plan.ways, grid, ceilings, plan.folder, report)
+            for count in counts:
+                grid = Grid(
+                    plan.sides, plan.batches, count, plan.repeats, plan.probes and count == threads
+                )
+                rows += measure_tiles(model, plan.ways, grid, ceilings[count], plan.folder, report)
         if model.is_face:
             continue
         for setting in _usable(plan.settings, model, threads, report):
@@ -88,7 +93,7 @@ def run_plan(plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": describe_machine(),
         "threads": threads,
-        "ceilings_gflops": ceilings,
+        "ceilings_gflops": ceilings[threads],
         "rows": rows,
     }
 

@@ -20,7 +20,8 @@ def tile_tables(rows: list[Row], *, wide: bool) -> list[Table]:
 def _tile_table(model: str, rows: list[Row], *, wide: bool) -> Table:
     table = Table(title=f"{model}, tiles", title_justify="left")
     table.add_column("way", no_wrap=True)
-    heads = ["tile", "batch", "ms", "MP/s", "GFLOP/s", "PSNR dB"]
+    several = len({row["threads"] for row in rows}) > 1
+    heads = [*(["threads"] if several else []), "tile", "batch", "ms", "MP/s", "GFLOP/s", "PSNR dB"]
     if wide:
         heads += ["p95 ms", "of peak", "start s", "peak MB"]
     for head in heads:
@@ -28,6 +29,7 @@ def _tile_table(model: str, rows: list[Row], *, wide: bool) -> Table:
     for row in rows:
         share = row.get("of_ceiling")
         cells = [
+            *([str(row["threads"])] if several else []),
             str(row["side"]),
             str(row["batch"]),
             f"{row['seconds']['median'] * 1e3:.1f}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restora import read_photo
-from restora.errors import ImageError, OptionError
+from restora.errors import OptionError
 from restora_calibration.degrade import DegradationRange, degrade_photo, draw_degradation
+from restora_calibration.folders import SUFFIXES, read_pixels, rng_of
 
 Pixels = NDArray[np.uint8]
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,25 +24,6 @@ class Pair:
     name: str
     clean: Pixels
     degraded: Pixels
-
-
-def list_photos(folder: Path, *, share: float = 1.0, seed: int = 0) -> list[Path]:
-    """The pictures of a folder by name, or a seeded sample of them.
-
-    share  of the photos, 0..1; which ones are taken depends on names and seed alone
-
-    Raises OptionError if there are none.
-    """
-    if not 0 < share <= 1:
-        raise OptionError(f"the share of photos must be in 0..1, got {share}")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise OptionError(f"there are no pictures in {folder}")
-    if share == 1:
-        return files
-    count = max(1, round(len(files) * share))
-    ranked = sorted(files, key=lambda path: hashlib.sha256(f"{seed} {path.name}".encode()).digest())
-    return sorted(ranked[:count])
 
 
 def make_pairs(
@@ -58,9 +37,8 @@ def make_pairs(
     Raises ImageError for a file that is no picture.
     """
     for path in clean:
-        pixels = _read(path)
-        digest = hashlib.sha256(f"{seed} {path.name}".encode()).digest()
-        rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+        pixels = read_pixels(path)
+        rng = rng_of(seed, path.name)
         degraded = degrade_photo(pixels, draw_degradation(ranges, rng), rng)
         if keep_size:
             degraded = resize(degraded, pixels.shape[:2])
@@ -80,7 +58,7 @@ def read_pairs(clean: list[Path], degraded: Path) -> Iterator[Pair]:
             f"{missing[0]}"
         )
     for path in clean:
-        yield Pair(path.name, _read(path), _read(partners[path.stem]))
+        yield Pair(path.name, read_pixels(path), read_pixels(partners[path.stem]))
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -95,12 +73,3 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 def describe_ranges(ranges: DegradationRange) -> dict[str, tuple[float, float]]:
     return asdict(ranges)
-
-
-def _read(path: Path) -> Pixels:
-    photo = read_photo(path)
-    pixels = photo.pixels
-    if pixels.dtype != np.uint8:
-        raise ImageError(f"{path}: evaluation takes 8-bit photos")
-    colour = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
-    return np.ascontiguousarray(colour, np.uint8)

@@ -1,7 +1,7 @@
 """The artefact: one self-contained ONNX file whose metadata is all that the runtime needs."""
 
 from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
-from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision
+from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision, Quantisation
 from restora.artifact.load import Artifact, artifact_from_bytes, read_artifact, read_family
 from restora.artifact.selfcheck import SelfCheck, measure_psnr
 
@@ -14,6 +14,7 @@ __all__ = [
     "Io",
     "Kind",
     "Precision",
+    "Quantisation",
     "SelfCheck",
     "artifact_from_bytes",
     "check_accuracy",

@@ -38,6 +38,24 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantisation:
+    """How an INT8 artefact was made.
+
+    layers          convolutions that compute in 8 bits
+    kept            names of those that do not
+    min_psnr        the gate that it passed, dB, mean
+    bias_corrected  biases make up for the rounding of weights
+    tiles_sha256    of the tiles that it was calibrated and judged on
+    """
+
+    layers: int
+    kept: tuple[str, ...]
+    min_psnr: float
+    bias_corrected: bool
+    tiles_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactInfo:
     """Facts about one artefact. Pictures go in as NHWC RGB.
 
@@ -59,6 +77,7 @@ class ArtifactInfo:
     weights_sha256  of the checkpoint file it was made from
     exporter        "restora 0.1.0, torch 2.13.0"
     accuracy        None only while the artefact is being made
+    quantisation    of INT8 artefacts
     """
 
     model: str
@@ -75,6 +94,7 @@ class ArtifactInfo:
     side: int | None = None
     noise: float = 1.0
     elements_per_pixel: float | None = None
+    quantisation: Quantisation | None = None
     layout: Literal["NHWC"] = "NHWC"
     colour: Literal["RGB"] = "RGB"
     format: int = FORMAT
@@ -95,9 +115,11 @@ def info_from_json(text: str) -> ArtifactInfo:
                 f"{values.get('format')!r}: export the model again with this version"
             )
         accuracy = values.pop("accuracy", None)
+        quantisation = values.pop("quantisation", None)
         info = ArtifactInfo(
             **_known(values, ArtifactInfo),
             accuracy=Accuracy(**_known(accuracy, Accuracy)) if accuracy else None,
+            quantisation=_read_quantisation(quantisation) if quantisation else None,
         )
         _check_values(info)
     except (TypeError, ValueError, KeyError) as error:
@@ -105,6 +127,11 @@ def info_from_json(text: str) -> ArtifactInfo:
             raise
         raise ArtifactError(f"the artefact's metadata cannot be read: {error}") from error
     return info
+
+
+def _read_quantisation(values: dict[str, Any]) -> Quantisation:
+    known = _known(values, Quantisation)
+    return Quantisation(**{**known, "kept": tuple(known["kept"])})
 
 
 def _known(values: dict[str, Any], of: type) -> dict[str, Any]:

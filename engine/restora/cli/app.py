@@ -44,6 +44,7 @@ def run(arguments: list[str]) -> None:
     from restora.cli.bench import bench_app
     from restora.cli.build import build
     from restora.cli.cache import cache_app
+    from restora.cli.calibrate import calibrate
     from restora.cli.doctor import doctor
     from restora.cli.evaluate import evaluate
     from restora.cli.export import export_model
@@ -55,6 +56,7 @@ def run(arguments: list[str]) -> None:
     app.command("restore")(restore)
     app.command("export")(export_model)
     app.command("verify")(verify)
+    app.command("calibrate")(calibrate)
     app.add_typer(models_app, name="models")
     app.command("build")(build)
     app.add_typer(cache_app, name="cache")

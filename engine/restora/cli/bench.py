@@ -37,7 +37,7 @@ def run(
     sizes: Annotated[str, typer.Option(help="MP of results.")] = "0.25,1,4,12,24,50",
     repeats: Annotated[int, typer.Option(min=1, help="Of tiles.")] = 5,
     photo_repeats: Annotated[int, typer.Option(min=1, help="Of photos.")] = 3,
-    threads: Annotated[int, typer.Option(min=0, help="0: all allowed cores.")] = 0,
+    threads: Annotated[str, typer.Option(help="Numbers of them; 0: all allowed cores.")] = "0",
     probes: Annotated[
         bool, typer.Option("--probes/--no-probes", help="Start-up and memory of each way.")
     ] = True,
@@ -74,7 +74,7 @@ def run(
         output_mps=_parse_numbers(sizes, float),
         repeats=repeats,
         photo_repeats=photo_repeats,
-        threads=threads,
+        threads=_parse_numbers(threads, int, zero=True),
         probes=probes,
         peers_in_photos=peers_in_photos,
     )
@@ -132,8 +132,11 @@ def _parse_suites(text: str) -> tuple[str, ...]:
     return names
 
 
-def _parse_numbers(text: str, kind: type) -> tuple[int, ...]:
+def _parse_numbers(text: str, kind: type, *, zero: bool = False) -> tuple[int, ...]:
     try:
-        return tuple(kind(part) for part in text.split(","))
+        numbers = tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise OptionError(f"expected numbers between commas, got {text!r}") from error
+    if not all(number > 0 or (zero and number == 0) for number in numbers):
+        raise OptionError(f"expected numbers over 0, got {text!r}")
+    return numbers

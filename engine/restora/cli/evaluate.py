@@ -64,11 +64,11 @@ def evaluate(
         from restora_benchmarks.evaluate.metrics import FrechetDistance, Metric, lpips, psnr, ssim
         from restora_benchmarks.evaluate.pairs import (
             describe_ranges,
-            list_photos,
             make_pairs,
             read_pairs,
         )
         from restora_calibration.degrade import FACES, MILD
+        from restora_calibration.folders import list_photos
     except ImportError as error:
         raise MissingBackendError(
             f"evaluating needs pip install 'restora[evaluate,cpu]' ({error})"

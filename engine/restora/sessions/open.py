@@ -137,11 +137,18 @@ def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
 
 def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, str]:
     try:
-        from restora.sessions.openvino_cpu import OpenVinoSession, open_bf16, open_fastest
+        from restora.sessions.openvino_cpu import (
+            OpenVinoSession,
+            open_bf16,
+            open_fastest,
+            open_int8,
+        )
     except ImportError as error:
         raise MissingBackendError(
             "OpenVINO is not installed (pip install 'restora[openvino]')"
         ) from error
+    if options.precision == "int8":
+        return open_int8(_pick(source, options, half=False), options.cpu), "int8"
     automatic = options.backend == "auto"
     if options.precision == "bf16" or (options.precision == "auto" and automatic):
         try:
@@ -167,6 +174,12 @@ def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
             f"running a model on the CPU needs ONNX Runtime: pip install 'restora[cpu]' ({error})"
         ) from error
     chosen = _pick(source, options, half=False)
+    if chosen.info.precision == "int8":
+        logger.warning(
+            "ONNX Runtime runs %s in int8 slower than in fp32; OpenVINO gains by it "
+            "(pip install 'restora[openvino]')",
+            chosen.info.model,
+        )
     return OnnxRuntimeCpuSession(chosen, options.cpu), chosen.info.precision
 
 
@@ -181,10 +194,11 @@ def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
     if options.precision == "auto":
         return by_precision.get("fp16", source.named)
     if options.precision not in by_precision:
+        way = f"restora export --precision {options.precision}"
         raise MissingModelError(
             f"there is no {options.precision} artefact of {source.named.info.model}, only "
-            f"{', '.join(by_precision)}: make one with `restora export --precision "
-            f"{options.precision}`"
+            f"{', '.join(by_precision)}: make one with "
+            f"`{'restora calibrate' if options.precision == 'int8' else way}`"
         )
     return by_precision[options.precision]
 

@@ -1,0 +1,47 @@
+"""Bias correction: what rounding the weights and cutting off values shifts on average is taken off
+the biases (Nagel et al., arXiv:1906.04721, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from restora_calibration.int8.layers import Layer, find_makers, read_weight
+from restora_calibration.int8.qdq import Array, quantise_weight
+
+Means = NDArray[np.float64]
+
+
+def correct_biases(
+    model: onnx.ModelProto, layers: list[Layer], means: Mapping[str, Means]
+) -> dict[str, Array]:
+    """Layer to new bias, from the rounding error of its weights.
+
+    means  source tensor to the mean of each channel on the calibration tiles
+
+    Borders, where the padding is 0 and not the mean, are not told apart.
+    """
+    makers = find_makers(model)
+    biases = {}
+    for layer in layers:
+        node = model.graph.node[layer.node]
+        if len(node.input) < 3:
+            continue
+        weight = read_weight(model, layer.weight)
+        values, scale = quantise_weight(weight)
+        error = values * scale.reshape(-1, 1, 1, 1) - weight
+        shift = error.sum((2, 3), dtype=np.float64) @ _means_of(layer.input, makers, means)
+        biases[layer.name] = (read_weight(model, node.input[2]) - shift).astype(np.float32)
+    return biases
+
+
+def _means_of(name: str, makers: Mapping[str, onnx.NodeProto], means: Mapping[str, Means]) -> Means:
+    if name in means:
+        return means[name]
+    node = makers[name]
+    if node.op_type == "Concat":
+        return np.concatenate([_means_of(part, makers, means) for part in node.input])
+    return _means_of(node.input[0], makers, means)  # enlarging does not change the mean

@@ -1,0 +1,142 @@
+"""The convolutions of a graph, where their inputs come from, and what they cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from restora.errors import ModelError
+
+# what moves values and does not change them: 8-bit values stay what they are on the way through
+CARRIERS = ("Concat", "Resize")
+_SIDE = 64
+_PREFIXES = ("network.network.", "network.")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One convolution.
+
+    name     of its weights, without the exporter's prefix: "body.0.blocks.1.conv2"
+    node     number in graph.node
+    input    tensor that it takes
+    sources  tensors that the input is made of, before concats and nearest enlargement
+    weight   initializer, (out, in, kh, kw)
+    products  multiplications of the whole convolution for each pixel of the picture; 0: not known
+    """
+
+    name: str
+    node: int
+    input: str
+    sources: tuple[str, ...]
+    weight: str
+    products: float
+
+
+def find_layers(model: onnx.ModelProto) -> list[Layer]:
+    """All convolutions with constant weights, in the order of the graph."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = find_makers(model)
+    areas = _find_areas(model)
+    layers = []
+    for index, node in enumerate(model.graph.node):
+        if node.op_type != "Conv" or node.input[1] not in weights:
+            continue
+        dims = weights[node.input[1]].dims
+        layers.append(
+            Layer(
+                name=_short(node.input[1]),
+                node=index,
+                input=node.input[0],
+                sources=tuple(dict.fromkeys(_iter_sources(node.input[0], makers))),
+                weight=node.input[1],
+                products=math.prod(dims) * areas.get(node.output[0], 0.0),
+            )
+        )
+    return layers
+
+
+def find_makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Tensor to the node that makes it."""
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def inner_layers(layers: list[Layer]) -> list[Layer]:
+    """Those that may be quantised: the first one sees the picture, the last one makes it."""
+    return layers[1:-1]
+
+
+def group_sources(layers: list[Layer]) -> dict[str, int]:
+    """Source tensor to the number of its group. Sources that meet in a concat belong together:
+    with one scale the concat passes 8-bit values through."""
+    groups: dict[str, int] = {}
+    for layer in layers:
+        met = {groups[source] for source in layer.sources if source in groups}
+        number = min(met) if met else len(groups)
+        for source, old in groups.items():
+            if old in met:
+                groups[source] = number
+        for source in layer.sources:
+            groups[source] = number
+    return groups
+
+
+def require_float(model: onnx.ModelProto) -> None:
+    """Raise ModelError if the graph holds 8-bit or FP16 arithmetic already."""
+    kinds = {node.op_type for node in model.graph.node}
+    if kinds & {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}:
+        raise ModelError("the artefact is quantised already: calibrate its FP32 artefact")
+    half = onnx.TensorProto.FLOAT16
+    if any(tensor.data_type == half for tensor in model.graph.initializer):
+        raise ModelError("the artefact is in FP16: calibrate its FP32 artefact")
+    if "Conv" not in kinds:
+        raise ModelError("the artefact has no convolutions that could be quantised")
+
+
+def read_weight(model: onnx.ModelProto, name: str) -> NDArray[np.float32]:
+    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+    return np.asarray(numpy_helper.to_array(tensor), np.float32)
+
+
+def _find_areas(model: onnx.ModelProto) -> dict[str, float]:
+    """Tensor to its pixels for each pixel of the picture."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    dims = fixed.graph.input[0].type.tensor_type.shape.dim
+    for dim, size in zip(dims, (1, _SIDE, _SIDE, 3), strict=True):
+        if not dim.dim_value:
+            dim.dim_value = size
+    pixels = dims[1].dim_value * dims[2].dim_value
+    for output in fixed.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+    areas = {}
+    for value in inferred.graph.value_info:
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if len(sizes) == 4 and all(sizes):
+            areas[value.name] = sizes[2] * sizes[3] / pixels
+    return areas
+
+
+def _iter_sources(name: str, makers: dict[str, onnx.NodeProto]) -> Iterator[str]:
+    node = makers.get(name)
+    if node is None or node.op_type not in CARRIERS:
+        yield name
+        return
+    inputs = node.input if node.op_type == "Concat" else node.input[:1]
+    for part in inputs:
+        yield from _iter_sources(part, makers)
+
+
+def _short(weight: str) -> str:
+    name = weight.removesuffix(".weight")
+    for prefix in _PREFIXES:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name

@@ -1,0 +1,104 @@
+"""What values the inputs of the convolutions take on the calibration tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from restora.errors import NonFiniteOutputError
+from restora.sessions.cores import count_allowed_cores
+
+BINS = 2048
+_AT_ONCE = 48  # tensors that are held at the same time
+Tiles = NDArray[np.uint8 | np.float32]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """Of one tensor over all tiles.
+
+    largest    magnitude
+    means      of each channel, (channels,)
+    histogram  of magnitudes, BINS bins over 0..limit
+    limit      the largest magnitude in the tensor's group
+    """
+
+    largest: float
+    means: NDArray[np.float64]
+    histogram: NDArray[np.float64]
+    limit: float
+
+
+def gather_statistics(
+    model: onnx.ModelProto,
+    groups: dict[str, int],
+    tiles: Tiles,
+    *,
+    report: Report = lambda _words: None,
+) -> dict[str, Statistics]:
+    """Statistics of every tensor in `groups`.
+
+    groups  tensor to the number of its group; tensors of a group share their histogram's range
+    tiles   (n, height, width, 3), what the graph takes
+
+    Raises NonFiniteOutputError, with the tensor's name, where a value is NaN or Inf.
+    """
+    names = list(groups)
+    largest = dict.fromkeys(names, 0.0)
+    sums: dict[str, NDArray[np.float64]] = {}
+    for name, values in _iter_values(model, names, tiles):
+        peak = float(np.abs(values).max())
+        if not np.isfinite(peak):
+            raise NonFiniteOutputError(f"{name} holds NaN or Inf on a calibration tile")
+        largest[name] = max(largest[name], peak)
+        means = values.mean((0, 2, 3), dtype=np.float64)
+        sums[name] = sums.get(name, 0.0) + means
+    report("counting how often which values come")
+    limits: dict[int, float] = {}
+    for name, number in groups.items():
+        limits[number] = max(limits.get(number, 0.0), largest[name])
+    counts = {name: np.zeros(BINS) for name in names}
+    for name, values in _iter_values(model, names, tiles):
+        limit = limits[groups[name]] or 1.0
+        counts[name] += np.histogram(np.abs(values), BINS, (0, limit))[0]
+    return {
+        name: Statistics(largest[name], sums[name] / len(tiles), counts[name], limits[groups[name]])
+        for name in names
+    }
+
+
+def open_graph(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
+    """On the CPU, with this process's cores."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = count_allowed_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _iter_values(
+    model: onnx.ModelProto, names: Sequence[str], tiles: Tiles
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for start in range(0, len(names), _AT_ONCE):
+        chosen = names[start : start + _AT_ONCE]
+        session = open_graph(_with_outputs(model, chosen))
+        for tile in tiles:
+            results = session.run(list(chosen), {"image": tile[None]})
+            yield from zip(chosen, results, strict=True)
+
+
+def _with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for name in names:
+        copy.graph.output.append(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        )
+    return copy

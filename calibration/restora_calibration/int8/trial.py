@@ -1,0 +1,131 @@
+"""How far a mix of 8-bit layers is from FP32, each mix measured once, even if the run is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from restora.artifact import measure_psnr
+from restora.errors import OutputError
+from restora_calibration.int8.layers import Layer
+from restora_calibration.int8.qdq import Recipe, quantise_graph
+from restora_calibration.int8.statistics import Tiles, open_graph
+
+OUTPUT = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """PSNR against FP32 in dB over tiles."""
+
+    mean: float
+    least: float
+
+    @property
+    def squared_error(self) -> float:
+        """Of the mean, in shares of the range."""
+        return float(10 ** (-self.mean / 10))
+
+
+class TrialLog:
+    """What was measured, a JSON line each, on disk before it is used.
+
+    key  of everything that the results depend on besides the recipe; lines of others are left
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path = path
+        self.key = key
+        self.found: dict[str, Distance] = {}
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+            self._take(line)
+
+    def _take(self, line: str) -> None:
+        # the line that was being written when a run was killed is no JSON
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            values = json.loads(line)
+            if values["key"] == self.key:
+                self.found[values["recipe"]] = Distance(values["mean"], values["least"])
+
+    def add(self, recipe: str, distance: Distance) -> None:
+        values = {"key": self.key, "recipe": recipe, "mean": distance.mean, "least": distance.least}
+        try:
+            with self.path.open("a+b") as stream:
+                if stream.tell():
+                    stream.seek(-1, os.SEEK_END)
+                    if stream.read(1) != b"\n":  # the end of a killed run
+                        stream.write(b"\n")
+                stream.write(json.dumps(values).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
+        self.found[recipe] = distance
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Trials:
+    """One FP32 graph and the tiles on which its mixes are compared with it."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        layers: Sequence[Layer],
+        judging: Tiles,
+        few: Tiles,
+        log: TrialLog,
+    ) -> None:
+        self.model = model
+        self.layers = list(layers)
+        self.log = log
+        self._tiles = {"all": judging, "few": few}
+        self._exact = {name: self._run(model, tiles) for name, tiles in self._tiles.items()}
+
+    def measure(self, recipe: Recipe, *, few: bool = False) -> Distance:
+        """few: on the smaller set, for comparisons among layers."""
+        tiles = "few" if few else "all"
+        key = f"{tiles} {key_of(recipe)}"
+        if key not in self.log.found:
+            graph = quantise_graph(self.model, self.layers, recipe)
+            got = self._run(graph, self._tiles[tiles])
+            mean, least = measure_psnr(got, self._exact[tiles])
+            self.log.add(key, Distance(mean, least))
+        return self.log.found[key]
+
+    def cases(self) -> Iterator[tuple[Tiles, Tiles]]:
+        """Judging tiles, one at a time, and FP32's answers."""
+        for tile, answer in zip(self._tiles["all"], self._exact["all"], strict=True):
+            yield tile[None], answer[None]
+
+    @staticmethod
+    def _run(model: onnx.ModelProto, tiles: Tiles) -> Tiles:
+        session = open_graph(model)
+        return np.concatenate([run_graph(session, tile[None]) for tile in tiles])
+
+
+def run_graph(session: onnxruntime.InferenceSession, batch: Tiles) -> Tiles:
+    restored: Tiles = session.run([OUTPUT], {"image": batch})[0]
+    return restored
+
+
+def key_of(recipe: Recipe) -> str:
+    """Short, and another one for every other recipe."""
+    digest = hashlib.sha256()
+    digest.update("|".join(sorted(recipe.layers)).encode())
+    for name in sorted(recipe.ranges):
+        digest.update(f"{name}={recipe.ranges[name]:.9g};".encode())
+    for name in sorted(recipe.biases):
+        digest.update(name.encode() + recipe.biases[name].tobytes())
+    digest.update(str(recipe.residuals).encode())
+    return digest.hexdigest()[:24]

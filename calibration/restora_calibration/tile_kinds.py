@@ -1,0 +1,58 @@
+"""What a tile shows, by plain measures, so that a set of tiles can hold some of everything."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+TileKind = Literal["flat", "text", "skin", "edges", "texture"]
+KINDS: tuple[TileKind, ...] = get_args(TileKind)
+_FLAT_LEVELS = 6.0  # standard deviation of luma
+_NEAR_ENDS = 0.75  # share of a text's pixels that are close to paper or ink
+_SKIN_SHARE = 0.35
+_COHERENT = 0.35
+# Chai and Ngan, Face segmentation using skin-color map, 1999
+_SKIN_CR, _SKIN_CB = (133, 173), (77, 127)
+
+
+def kind_of(tile: NDArray[np.uint8]) -> TileKind:
+    """tile  uint8 RGB, (height, width, 3)
+
+    "skin" stands for faces: tiles are smaller than faces are.
+    """
+    grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    if float(grey.std()) < _FLAT_LEVELS:
+        return "flat"
+    if _near_ends(grey) > _NEAR_ENDS and _coherence(grey) < 2 * _COHERENT:
+        return "text"
+    if _skin_share(tile) > _SKIN_SHARE:
+        return "skin"
+    return "edges" if _coherence(grey) > _COHERENT else "texture"
+
+
+def _near_ends(grey: NDArray[np.float32]) -> float:
+    """Share of pixels within a fifth of the darkest or lightest, where both are far apart."""
+    dark, light = np.percentile(grey, (2, 98))
+    if light - dark < 80:
+        return 0.0
+    near = np.minimum(np.abs(grey - dark), np.abs(grey - light)) < 0.2 * (light - dark)
+    return float(near.mean())
+
+
+def _skin_share(tile: NDArray[np.uint8]) -> float:
+    _, cr, cb = cv2.split(cv2.cvtColor(tile, cv2.COLOR_RGB2YCrCb))
+    inside = (cr >= _SKIN_CR[0]) & (cr <= _SKIN_CR[1]) & (cb >= _SKIN_CB[0]) & (cb <= _SKIN_CB[1])
+    return float(inside.mean())
+
+
+def _coherence(grey: NDArray[np.float32]) -> float:
+    """0..1: how much of the change runs in one direction, where there is change (structure tensor
+    of the whole tile, weighted by its own strength)."""
+    x, y = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    xx, yy, xy = (cv2.blur(product, (9, 9)) for product in (x * x, y * y, x * y))
+    strength = xx + yy
+    directed = np.sqrt((xx - yy) ** 2 + 4 * xy**2)
+    return float(directed.sum() / max(float(strength.sum()), 1e-6)) ** 2

@@ -1,0 +1,304 @@
+"""Facts about calibration as a whole: the search, the gate, interruption, and the command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fakes import PASSED, make_info
+from processes import run, start
+from restora.artifact import (
+    Artifact,
+    artifact_from_bytes,
+    check_accuracy,
+    read_artifact,
+    read_family,
+)
+from restora.errors import AccuracyGateError, MissingModelError, OptionError
+from restora.sessions import SessionOptions, open_session
+from restora.sessions.open import choose_session
+from restora_benchmarks.recipe import fill_network
+from restora_calibration.calibration_set import (
+    CalibrationSet,
+    SetPlan,
+    make_calibration_set,
+    make_source,
+)
+from restora_calibration.int8.run import Plan, calibrate, describe, log_key
+from restora_calibration.int8.trial import Distance, TrialLog
+from restora_export.onnx_file import onnx_bytes, onnx_from_network
+from restora_export.photo_tiles import load_photo_tiles
+from restora_export.reference import RRDBNet
+from restora_export.verify import make_selfcheck
+
+MIXED_GATE = 40.0
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    network = fill_network(RRDBNet(2, 8, 4, 1, upsamples=1), 0, "rrdb")
+    info = make_info(size_multiple=1, accuracy=PASSED)
+    model = onnx_from_network(network, io="uint8")
+    return artifact_from_bytes(onnx_bytes(model, info, make_selfcheck(network, "uint8")))
+
+
+@pytest.fixture(scope="module")
+def tiles() -> CalibrationSet:
+    photos = load_photo_tiles()
+    sources = [make_source(f"{index}.png", photo) for index, photo in enumerate(photos[:6])]
+    plan = SetPlan(tile=32, calibrating=6, judging=4)
+    return make_calibration_set(sources, plan, report=lambda _words: None)
+
+
+def even(artifacts: Mapping[str, Artifact]) -> dict[tuple[str, str], float]:
+    """All mixes equally fast."""
+    return {(name, "ONNX Runtime"): 1.0 for name in artifacts}
+
+
+def quiet(_words: str) -> None:
+    pass
+
+
+def test_the_result_is_an_artefact_that_says_what_was_done(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+) -> None:
+    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
+    result = calibrate(artifact, tiles, Plan(), log=log, speed=even, report=quiet)
+    made = result.artifact
+    assert made is not None
+    check_accuracy(made.info)
+    assert made.info.precision == "int8"
+    assert made.info.weights_sha256 == artifact.info.weights_sha256
+    assert made.info.accuracy is not None
+    assert made.info.accuracy.psnr_mean >= MIXED_GATE
+    assert made.info.accuracy.psnr_mean == pytest.approx(result.best.distance.mean, abs=0.01)
+    assert artifact.sha256[:12] in made.info.accuracy.reference
+    found = made.info.quantisation
+    assert found is not None
+    assert found.tiles_sha256 == tiles.sha256
+    assert {"conv_first", "conv_last"} <= set(found.kept)
+    assert found.layers + len(found.kept) == 20
+    again = artifact_from_bytes(made.onnx)
+    assert again.info == made.info
+    assert again.read_selfcheck() is not None
+    session = open_session(again, options=SessionOptions(backend="cpu"))
+    assert session.run(tiles.judging[:1]).shape == (1, 64, 64, 3)
+    report = describe(result, tiles, Plan())
+    assert report["passed"]
+    assert len(report["sensitivity"]) == 18
+    assert report["curve"][-1]["psnr_mean"] >= MIXED_GATE
+    json.dumps(report)
+
+
+def test_the_fastest_of_the_mixes_that_pass_is_taken(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+) -> None:
+    def fewest_are_fastest(found: Mapping[str, Artifact]) -> dict[tuple[str, str], float]:
+        seconds = {}
+        for name, made in found.items():
+            layers = made.info.quantisation.layers if made.info.quantisation else 99
+            seconds[name, "ONNX Runtime"] = float(layers)
+            seconds[name, "OpenVINO"] = layers / 2
+        return seconds
+
+    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
+    most = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet)
+    fast = calibrate(artifact, tiles, Plan(), log=log, speed=fewest_are_fastest, report=quiet)
+    assert len(fast.best.recipe.layers) < len(most.best.recipe.layers)
+    assert fast.speedups()["OpenVINO"] == pytest.approx(
+        99 / (len(fast.best.recipe.layers) / 2), rel=0.01
+    )
+
+
+def test_a_gate_that_no_mix_meets_leaves_the_closest_mix_and_no_artefact(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+) -> None:
+    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
+    result = calibrate(artifact, tiles, Plan(min_psnr=160), log=log, speed=even, report=quiet)
+    assert result.artifact is None
+    assert result.best.distance.mean == max(c.distance.mean for c in result.candidates)
+    assert not describe(result, tiles, Plan(min_psnr=160))["passed"]
+
+
+def test_the_gate_cannot_be_lowered() -> None:
+    with pytest.raises(OptionError, match="can only be raised"):
+        Plan(min_psnr=30)
+    with pytest.raises(OptionError):
+        Plan(min_psnr=float("nan"))
+
+
+def test_an_interrupted_search_measures_nothing_twice(
+    artifact: Artifact,
+    tiles: CalibrationSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, key = tmp_path / "log", log_key(artifact, tiles)
+    original = TrialLog.add
+    left = 9
+
+    def add(self: TrialLog, recipe: str, distance: Distance) -> None:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        original(self, recipe, distance)
+
+    monkeypatch.setattr(TrialLog, "add", add)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(artifact, tiles, Plan(), log=TrialLog(path, key), speed=None, report=quiet)
+    assert len(path.read_text().splitlines()) == 9
+    left = 10_000
+    second = calibrate(artifact, tiles, Plan(), log=TrialLog(path, key), speed=None, report=quiet)
+    recipes = [json.loads(line)["recipe"] for line in path.read_text().splitlines()]
+    assert len(recipes) == len(set(recipes)) > 9
+    whole = calibrate(
+        artifact, tiles, Plan(), log=TrialLog(tmp_path / "2", key), speed=None, report=quiet
+    )
+    assert second.artifact is not None
+    assert whole.artifact is not None
+    assert second.artifact.onnx == whole.artifact.onnx
+
+
+def test_a_torn_line_and_lines_of_another_run_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = TrialLog(path, "a")
+    log.add("one", Distance(50, 40))
+    with path.open("ab") as stream:
+        stream.write(b'{"key": "a", "recipe": "two", "me')
+    again = TrialLog(path, "a")
+    assert set(again.found) == {"one"}
+    again.add("three", Distance(45, 41))
+    assert set(TrialLog(path, "a").found) == {"one", "three"}
+    assert not TrialLog(path, "b").found
+
+
+def test_a_layer_that_sees_nothing_stays_in_fp32_and_is_named(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+) -> None:
+    network = fill_network(RRDBNet(2, 8, 4, 1, upsamples=1), 0, "rrdb")
+    conv = network.get_submodule("conv_up1")
+    conv.weight.data.zero_()  # type: ignore[union-attr, operator]
+    conv.bias.data.zero_()  # type: ignore[union-attr, operator]
+    model = onnx_from_network(network, io="uint8")
+    dead = artifact_from_bytes(onnx_bytes(model, artifact.info))
+    log = TrialLog(tmp_path / "log", log_key(dead, tiles))
+    result = calibrate(dead, tiles, Plan(), log=log, speed=None, report=quiet)
+    assert result.dead == ("conv_hr",)
+    assert "conv_hr" in result.kept
+
+
+def test_what_cannot_be_calibrated_is_refused(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+) -> None:
+    log = TrialLog(tmp_path / "log", "key")
+    for changes, words in (
+        ({"precision": "fp16"}, "calibrate the FP32 one"),
+        ({"kind": "detector"}, "networks that make pictures"),
+        ({"size_multiple": 5}, "multiple of 5"),
+    ):
+        other = Artifact(replace(artifact.info, **changes), artifact.onnx)
+        with pytest.raises(OptionError, match=words):
+            calibrate(other, tiles, Plan(), log=log, speed=None, report=quiet)
+    with pytest.raises(OptionError, match="no inner layer"):
+        calibrate(artifact, tiles, Plan(only="absent"), log=log, speed=None, report=quiet)
+
+
+def test_the_runtime_refuses_an_int8_file_whose_gate_failed(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+) -> None:
+    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
+    made = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet).artifact
+    assert made is not None
+    assert made.info.accuracy is not None
+    assert made.info.quantisation is not None
+    poor = replace(made.info, accuracy=replace(made.info.accuracy, psnr_mean=39.9))
+    strict = replace(made.info, quantisation=replace(made.info.quantisation, min_psnr=90.0))
+    for info in (poor, strict):
+        path = tmp_path / "bad.int8.onnx"
+        path.write_bytes(onnx_bytes(_proto(made), info))
+        with pytest.raises(AccuracyGateError, match="mean PSNR"):
+            read_artifact(path)
+
+
+def test_int8_is_found_beside_fp32_and_run_only_when_asked_for(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(artifact.onnx)
+    for backend in ("cpu", "openvino"):
+        with pytest.raises(MissingModelError, match="restora calibrate"):
+            choose_session(path, options=SessionOptions(backend=backend, precision="int8"))
+    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
+    made = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet).artifact
+    assert made is not None
+    (tmp_path / "tiny.int8.onnx").write_bytes(made.onnx)
+    assert [found.info.precision for found in read_family(artifact, path)] == ["fp32", "int8"]
+    assert choose_session(path).precision != "int8"
+    asked = choose_session(path, options=SessionOptions(precision="int8"))
+    assert asked.precision == "int8"
+    exact = open_session(artifact, options=SessionOptions(backend="cpu")).run(tiles.judging)
+    for backend in ("cpu", "openvino"):
+        options = SessionOptions(backend=backend, precision="int8")
+        got = choose_session(path, options=options).session.run(tiles.judging)
+        error = np.square((got.astype(float) - exact.astype(float)) / 255).mean()
+        assert -10 * np.log10(error) > MIXED_GATE - 1
+
+
+def test_the_command_goes_on_after_it_was_killed(artifact: Artifact, tmp_path: Path) -> None:
+    model, photos = tmp_path / "tiny.onnx", tmp_path / "photos"
+    model.write_bytes(artifact.onnx)
+    photos.mkdir()
+    for index, photo in enumerate(load_photo_tiles()[:6]):
+        cv2.imwrite(str(photos / f"{index}.png"), photo)
+    words = ["calibrate", model, "--data", photos, "--degrade", "none", "--no-timed"]
+    words += ["--tile", "32", "--tiles", "6", "--judging", "4"]
+    log = tmp_path / "tiny.int8.trials.jsonl"
+    with start(tmp_path, *words) as process:
+        while process.poll() is None and not (log.exists() and log.stat().st_size > 400):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    before = log.read_text().splitlines()
+    assert not (tmp_path / "tiny.int8.onnx").exists()
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "going on" in done.stderr
+    assert len(before) >= 2
+    assert not log.exists()
+    assert read_artifact(tmp_path / "tiny.int8.onnx").info.precision == "int8"
+    assert "<svg" in (tmp_path / "tiny.int8.svg").read_text()
+    report = json.loads((tmp_path / "tiny.int8.json").read_text())
+    assert report["tiles"]["photos"][0]["degradations"] == [None]
+    refused = run(tmp_path, *words)
+    assert refused.returncode == 2
+    assert "--overwrite" in refused.stderr
+
+
+def test_the_command_writes_no_artefact_below_the_gate(artifact: Artifact, tmp_path: Path) -> None:
+    model = tmp_path / "tiny.onnx"
+    model.write_bytes(artifact.onnx)
+    words = ["calibrate", model, "--min-psnr", "160", "--no-timed", "--ranges", "max"]
+    words += ["--tile", "32", "--tiles", "4", "--judging", "2"]
+    done = run(tmp_path, *words)
+    assert done.returncode == 5, done.stderr
+    assert "nothing is written" in done.stderr
+    assert "layers in 8 bits" in done.stderr
+    assert not (tmp_path / "tiny.int8.onnx").exists()
+    assert not json.loads((tmp_path / "tiny.int8.json").read_text())["passed"]
+
+
+def _proto(made: Artifact) -> object:
+    import onnx
+
+    model = onnx.load_from_string(made.onnx)
+    del model.metadata_props[:]
+    return model
