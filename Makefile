@@ -6,7 +6,7 @@ CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench choices bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test check format bench int8 choices bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,14 @@ bench: $(DEV)  ## measure runtimes, peers and whole photos on this machine (abou
 		-m realesr-general-x4v3,RealESRGAN_x2plus,RealESRGAN_x4plus --suites tiles --no-probes
 	$(BIN)/restora bench run -o benchmarks/results/bench-photo.json -m RealESRGAN_x2plus \
 		--suites photo --megapixels 1 --photo-repeats 1
+
+int8: $(DEV)  ## make the bundled INT8 artefact anew and measure it (about 15 minutes)
+	$(BIN)/restora calibrate engine/restora/data/restora-lite-x2.onnx --overwrite \
+		-o build/int8/restora-lite-x2.int8.onnx
+	cp build/int8/restora-lite-x2.int8.onnx engine/restora/data/
+	cp build/int8/restora-lite-x2.int8.json benchmarks/results/int8-lite.json
+	cp build/int8/restora-lite-x2.int8.svg docs/pictures/int8-lite.svg
+	$(BIN)/python -m restora_benchmarks.int8
 
 choices: $(DEV)  ## measure what was tried to be faster on the CPU, one by one
 	$(BIN)/python -m restora_benchmarks.choices

@@ -82,7 +82,9 @@ def _run_stage(
         _require_torch()
         from restora_benchmarks.gpu.prepare import prepare
 
-        wanted: list[Precision] = ["fp32", *(["fp16"] if options.half else [])]  # type: ignore[list-item]
+        wanted: list[Precision] = ["fp32"]
+        wanted += ["fp16"] if options.half else []
+        wanted += ["int8"] if "int8" in precisions else []
         prepare(places, subjects, wanted, report)
     elif stage == "build":
         from restora_benchmarks.gpu.build import build
@@ -136,7 +138,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("build/gpu-check"))
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--subjects", default="all", help="names with commas between them")
-    parser.add_argument("--precisions", default="fp16,fp32")
+    parser.add_argument("--precisions", default="fp16,fp32,int8")
     parser.add_argument("--half", action="store_true", help="export FP16 too, for TensorRT >= 10")
     parser.add_argument("--budget", type=float, default=BUDGET_S, help="s for builds in one run")
     parser.add_argument("--device", default="cuda", help="of the peers")

@@ -105,6 +105,15 @@ def bundled_sources() -> list[Source]:
     return [make_source(photo.name, read_free_photo(photo)) for photo in TRAINING]
 
 
+def photo_tile_set(*, side: int = 64, count: int = 6) -> CalibrationSet:
+    """A small set from the photos that the exporter verifies with; nothing is degraded."""
+    from restora_export.photo_tiles import load_photo_tiles
+
+    sources = [make_source(f"{n}.png", tile) for n, tile in enumerate(load_photo_tiles())]
+    plan = SetPlan(tile=side, calibrating=count, judging=max(1, count // 2))
+    return make_calibration_set(sources, plan, report=lambda _words: None)
+
+
 def make_source(name: str, pixels: Pixels) -> Source:
     return Source(name, pixels, hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest())
 

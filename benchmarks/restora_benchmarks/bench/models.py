@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restora.artifact import Artifact, read_artifact
+from restora.models import DEFAULT_MODEL, find_artifact
 from restora_benchmarks.gpu.places import Places
 from restora_benchmarks.gpu.prepare import prepare
 from restora_benchmarks.gpu.subjects import SUBJECTS, TINY, Subject, make_network
@@ -54,8 +55,11 @@ def find_model(name: str, folder: Path, report: Callable[[str], None]) -> Model:
         return Model(read_artifact(path).info.model, path)
     if name not in KNOWN:
         raise SystemExit(f"unknown model {name}; known: {', '.join(KNOWN)}, or an .onnx file")
-    places = Places(folder)
     subject = KNOWN[name]
+    if name == DEFAULT_MODEL:
+        # with those of other precisions beside it
+        return Model(name, find_artifact(name, "uint8"), subject)
+    places = Places(folder)
     if not places.artifact(subject).exists():
         report(f"exporting {name}, once")
         prepare(places, [subject], ["fp32"], report)

@@ -33,7 +33,7 @@ def build(
     started = time.perf_counter()
     cache = PlanCache(places.plans)
     for subject in subjects:
-        for precision in precisions:
+        for precision in places.offered(subject, precisions):
             if time.perf_counter() - started > budget_s:
                 report("the time is used up: run the stage again to go on")
                 return False

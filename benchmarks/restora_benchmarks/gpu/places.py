@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restora.artifact import Artifact, read_artifact, read_family
+from restora.artifact import Artifact, Precision, read_artifact, read_family
 from restora_benchmarks.gpu.subjects import Subject
 
 Row = dict[str, Any]
@@ -22,6 +23,10 @@ class Places:
     @property
     def plans(self) -> Path:
         return self.root / "plans"
+
+    def offered(self, subject: Subject, precisions: Sequence[Precision]) -> list[Precision]:
+        """INT8 where there is an artefact, the other precisions everywhere."""
+        return [p for p in precisions if p != "int8" or self.artifact(subject, p).exists()]
 
     def artifact(self, subject: Subject, precision: str = "fp32") -> Path:
         middle = "" if precision == "fp32" else f".{precision}"

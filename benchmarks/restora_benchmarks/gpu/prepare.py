@@ -30,6 +30,11 @@ def prepare(
             continue
         network = make_network(subject)
         for precision in missing:
+            path = places.artifact(subject, precision)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if precision == "int8":
+                _quantise(places, subject, report)
+                continue
             started = time.perf_counter()
             exported = export_network(
                 network,
@@ -39,10 +44,30 @@ def prepare(
                 precision=precision,
                 report=lambda _step: None,
             )
-            path = places.artifact(subject, precision)
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, exported.artifact.onnx)
             report(f"{path.name}: {time.perf_counter() - started:.0f} s")
+
+
+def _quantise(places: Places, subject: Subject, report: Callable[[str], None]) -> None:
+    """All inner layers of an upsampler in 8 bits; recipe weights say nothing about accuracy."""
+    from restora.artifact import check_accuracy, read_artifact
+    from restora.errors import AccuracyGateError
+    from restora.image import write_atomically
+    from restora_calibration.calibration_set import photo_tile_set
+    from restora_calibration.int8.plain import quantise_whole
+
+    if subject.kind != "upsampler":
+        report(f"{subject.name}: no INT8 of a {subject.kind}")
+        return
+    path = places.artifact(subject, "int8")
+    made = quantise_whole(read_artifact(places.artifact(subject)), photo_tile_set())
+    try:
+        check_accuracy(made.info)
+    except AccuracyGateError as error:
+        report(f"{path.name} is not made: {error}")
+        return
+    write_atomically(path, made.onnx)
+    report(f"{path.name}: {made.info.quantisation}")
 
 
 def _copy_bundled(places: Places, subject: Subject, precisions: Sequence[Precision]) -> bool:

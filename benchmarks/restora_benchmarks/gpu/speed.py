@@ -45,7 +45,8 @@ def measure(
     for subject in subjects:
         before = read_state()
         found = {
-            p: _try_row(modules, places, subject, p, repeats, runs, photos) for p in precisions
+            p: _try_row(modules, places, subject, p, repeats, runs, photos)
+            for p in places.offered(subject, precisions)
         }
         after = read_state()
         rows = [{**row, "state_before": before, "state_after": after} for row in found.values()]

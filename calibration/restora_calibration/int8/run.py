@@ -46,7 +46,7 @@ FP32 = "fp32"
 LOWEST_GATE = 40.0  # dB; the runtime refuses what is below
 _AS_FAST = 1.03  # times the fastest: less than timings differ from run to run
 _FEW = 8  # tiles for comparisons among layers
-_ENCODER = r"conv_body|final_conv"
+_ENCODER = r"conv_body_(first|down)|final_conv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,10 @@ def calibrate(
     model = onnx.load_from_string(artifact.onnx)
     require_float(model)
     layers = find_layers(model)
-    wanted = _choose_layers(layers, artifact.info, plan)
+    wanted = choose_layers(layers, artifact.info, plan)
     groups = group_sources(wanted)
-    calibrating = _as_input(tiles.calibrating, artifact.info)
-    judging = _as_input(tiles.judging, artifact.info)
+    calibrating = as_input(tiles.calibrating, artifact.info)
+    judging = as_input(tiles.judging, artifact.info)
     report(f"looking at what {len(groups)} tensors hold on {len(calibrating)} tiles")
     statistics = gather_statistics(model, groups, calibrating, report=report)
     alive, dead = without_dead_layers(wanted, choose_ranges(statistics, groups, "max"))
@@ -144,7 +144,10 @@ def calibrate(
     passing = [found for found in candidates if found.distance.mean >= plan.min_psnr]
     best = max(candidates, key=lambda found: found.distance.mean)
     seconds: Mapping[tuple[str, str], float] = {}
-    built = {name_of(found): _build(artifact, trials, found, plan, tiles) for found in passing}
+    built = {
+        name_of(found): build_artifact(artifact, trials, found.recipe, plan, tiles)
+        for found in passing
+    }
     if passing and speed is not None:
         report(f"timing {len(passing)} mixes that pass")
         seconds = speed({FP32: artifact, **built})
@@ -212,7 +215,8 @@ def _check_artifact(info: ArtifactInfo) -> None:
         )
 
 
-def _choose_layers(layers: list[Layer], info: ArtifactInfo, plan: Plan) -> list[Layer]:
+def choose_layers(layers: list[Layer], info: ArtifactInfo, plan: Plan) -> list[Layer]:
+    """Those that may become 8 bits. Raises OptionError if there is none."""
     pattern = plan.only or (_ENCODER if info.kind == "face" else "")
     chosen = [layer for layer in inner_layers(layers) if re.search(pattern, layer.name)]
     if not chosen:
@@ -223,7 +227,7 @@ def _choose_layers(layers: list[Layer], info: ArtifactInfo, plan: Plan) -> list[
     return chosen
 
 
-def _as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
+def as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
     """In the artefact's own dtype, at its own size if it has only one."""
     if info.side is not None and tiles.shape[1] != info.side:
         raise OptionError(f"{info.model} takes tiles of {info.side}: use --tile {info.side}")
@@ -235,15 +239,16 @@ def _as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
     return tiles if info.io == "uint8" else tiles.astype(np.float32) / np.float32(255)
 
 
-def _build(
-    artifact: Artifact, trials: Trials, found: Candidate, plan: Plan, tiles: CalibrationSet
+def build_artifact(
+    artifact: Artifact, trials: Trials, recipe: Recipe, plan: Plan, tiles: CalibrationSet
 ) -> Artifact:
-    graph = quantise_graph(trials.model, trials.layers, found.recipe)
+    """The INT8 artefact, its accuracy measured on the judging tiles."""
+    graph = quantise_graph(trials.model, trials.layers, recipe)
     quantisation = Quantisation(
-        layers=len(found.recipe.layers),
-        kept=_kept(trials.layers, found.recipe),
+        layers=len(recipe.layers),
+        kept=_kept(trials.layers, recipe),
         min_psnr=plan.min_psnr,
-        bias_corrected=bool(found.recipe.biases),
+        bias_corrected=bool(recipe.biases),
         tiles_sha256=tiles.sha256,
     )
     accuracy = measure_against(

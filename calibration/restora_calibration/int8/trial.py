@@ -39,14 +39,15 @@ class Distance:
 class TrialLog:
     """What was measured, a JSON line each, on disk before it is used.
 
+    path  None: nothing is kept
     key  of everything that the results depend on besides the recipe; lines of others are left
     """
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path | None, key: str) -> None:
         self.path = path
         self.key = key
         self.found: dict[str, Distance] = {}
-        for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        for line in path.read_text(errors="replace").splitlines() if path and path.exists() else ():
             self._take(line)
 
     def _take(self, line: str) -> None:
@@ -57,6 +58,9 @@ class TrialLog:
                 self.found[values["recipe"]] = Distance(values["mean"], values["least"])
 
     def add(self, recipe: str, distance: Distance) -> None:
+        self.found[recipe] = distance
+        if self.path is None:
+            return
         values = {"key": self.key, "recipe": recipe, "mean": distance.mean, "least": distance.least}
         try:
             with self.path.open("a+b") as stream:
@@ -69,10 +73,10 @@ class TrialLog:
                 os.fsync(stream.fileno())
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
-        self.found[recipe] = distance
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
 class Trials:

@@ -88,6 +88,7 @@ def calibrate(
         report=print_note,
     )
     print_note(describe_set(chosen))
+    target.parent.mkdir(parents=True, exist_ok=True)
     log = TrialLog(target.with_suffix(".trials.jsonl"), run.log_key(artifact, chosen))
     if log.found:
         print_note(f"going on: {len(log.found)} trials are in {log.path}")

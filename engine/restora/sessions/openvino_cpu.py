@@ -26,6 +26,7 @@ from restora.artifact import (
 from restora.errors import AccuracyGateError, MissingBackendError, SessionError
 from restora.sessions.base import Batch, SizeLimits, check_batch, check_finite, limits_of
 from restora.sessions.cores import count_allowed_cores
+from restora.sessions.openvino_rounding import join_rounding
 from restora.sessions.options import CpuOptions
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,8 @@ class OpenVinoSession:
         try:
             core = openvino.Core()
             model = core.read_model(artifact.onnx)
+            if artifact.info.precision == "int8":
+                join_rounding(model)
             self._compiled: Any = core.compile_model(model, DEVICE, self._settings())
         except Exception as error:  # its own exception types are not public
             raise SessionError(
