@@ -31,11 +31,11 @@ format: $(DEV)  ## let ruff mend what it can
 
 bench: $(DEV)  ## measure runtimes, peers and whole photos on this machine (about 25 minutes)
 	$(BIN)/restora bench run -o benchmarks/results/bench-lite.json --tiles 128,256 \
-		--batches 1,4 --threads 1,2 --megapixels 12 --photo-repeats 3 --no-published
+		--batches 1,4 --threads 1,2 --megapixels 12 --photo-repeats 2 --no-published
 	$(BIN)/restora bench run -o benchmarks/results/bench-full.json --tiles 128 --batches 1 \
 		-m realesr-general-x4v3,RealESRGAN_x2plus,RealESRGAN_x4plus --suites tiles --no-probes
 	$(BIN)/restora bench run -o benchmarks/results/bench-photo.json -m RealESRGAN_x2plus \
-		--suites photo --megapixels 1 --photo-repeats 1
+		--suites photo --megapixels 0.5 --photo-repeats 1
 
 int8: $(DEV)  ## make the bundled INT8 artefact anew and measure it (about 15 minutes)
 	$(BIN)/restora calibrate engine/restora/data/restora-lite-x2.onnx --overwrite \

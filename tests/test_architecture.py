@@ -19,7 +19,8 @@ PACKAGES = {
 # each room may import the rooms before it; stages do not import each other
 PARTS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions")
 STAGES = ("upsample", "faces")
-ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, "joint", "options", "pipeline", "cli")
+LATER = ("joint", "options", "pipeline", "runs", "video", "cluster", "cli")
+ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, *LATER)
 INDEPENDENT = {
     "image": {"tiling", "models"},
     "tiling": {"image", "models"},

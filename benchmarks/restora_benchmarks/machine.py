@@ -1,5 +1,6 @@
 """Facts about the machine that a figure was measured on."""
 
+import contextlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -21,9 +22,12 @@ _PACKAGES = (
 
 
 def describe_machine() -> dict[str, object]:
-    """CPU, cores allowed, memory and versions, as JSON-ready values."""
+    """CPU and its clock as it is now, cores allowed, memory, the GPUs with driver and clocks, and
+    versions, as JSON-ready values."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": _cpu_fact("model name", "Hardware") or platform.processor() or "unknown",
+        "cpu_mhz": _cpu_mhz(),
+        "gpus": describe_gpus(),
         "cores_allowed": count_allowed_cores(),
         "cores_online": os.cpu_count(),
         "memory_gib": round(_memory_bytes() / 2**30, 1),
@@ -34,14 +38,49 @@ def describe_machine() -> dict[str, object]:
     }
 
 
-def _cpu_name() -> str:
+def describe_gpus() -> list[dict[str, object]]:
+    """Name, driver and clocks in MHz of each NVIDIA GPU; none where NVML is not."""
     try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except ImportError:
+        return []
+    except pynvml.NVMLError:
+        return []
+    found = []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        facts: dict[str, object] = {
+            "name": _text(pynvml.nvmlDeviceGetName(handle)),
+            "driver": _text(pynvml.nvmlSystemGetDriverVersion()),
+        }
+        for clock, number in (("sm", pynvml.NVML_CLOCK_SM), ("memory", pynvml.NVML_CLOCK_MEM)):
+            with contextlib.suppress(pynvml.NVMLError):
+                facts[f"{clock}_mhz"] = pynvml.nvmlDeviceGetClockInfo(handle, number)
+                facts[f"{clock}_mhz_most"] = pynvml.nvmlDeviceGetMaxClockInfo(handle, number)
+        found.append(facts)
+    return found
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _cpu_mhz() -> float | None:
+    """Of one core, where the system says."""
+    try:
+        return round(float(_cpu_fact("cpu MHz") or ""))
+    except ValueError:
+        return None
+
+
+def _cpu_fact(*names: str) -> str | None:
+    with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "Hardware")):
+            if line.startswith(names):
                 return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
+    return None
 
 
 def _memory_bytes() -> int:

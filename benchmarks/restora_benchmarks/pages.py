@@ -13,6 +13,7 @@ from typing import Any
 from restora import Restorer, write_photo
 from restora.image import decode_photo, make_comparison
 from restora.options import RestoreOptions
+from restora_benchmarks.page_tables import choices_table, int8_table, row_of
 
 PAGES = (
     Path("README.md"),
@@ -20,6 +21,7 @@ PAGES = (
     Path("docs/faces.md"),
     Path("docs/gpu.md"),
     Path("docs/benchmarks.md"),
+    Path("docs/int8.md"),
 )
 FP32_PSNR = 70.0
 BENCHES = ("lite", "full", "photo")
@@ -39,13 +41,15 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "exports": exports_table(json.loads((results / "exports.json").read_text())),
         "faces": faces_table(json.loads((results / "faces.json").read_text())),
         "gpu": gpu_table(results / "gpu.json"),
+        "int8": int8_table(_read(results / "int8.json")),
+        "choices": choices_table(_read(results / "choices.json")),
     }
 
     def fill(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
 
     return re.sub(
-        r"<!-- (speed|bench|accuracy|lite|exports|faces|gpu) -->\n.*?<!-- end -->",
+        r"<!-- (speed|bench|accuracy|lite|exports|faces|gpu|int8|choices) -->\n.*?<!-- end -->",
         fill,
         text,
         flags=re.DOTALL,
@@ -59,7 +63,7 @@ def speed_table(benches: list[dict[str, Any]], *, every_way: bool = False) -> st
     every_way  all ways; else ours, eager PyTorch and the fastest peer that computes in FP32
     """
     heads = ["model", "way", "MP/s in", "of the fastest FP32 peer", "GFLOP/s", "PSNR to FP32"]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
     for bench in benches:
         for row, share in _with_shares(bench):
             fastest = share == 1 and not row["ours"]
@@ -69,7 +73,7 @@ def speed_table(benches: list[dict[str, Any]], *, every_way: bool = False) -> st
             psnr = "(reference)" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.1f} dB"
             speed = [f"{row['mp_per_s']:.3g}", f"{share:.2f}", f"{row['gflops']:.0f}"]
             cells = [row["model"], f"**{name}**" if row["ours"] else name, *speed, psnr]
-            lines.append(_row(cells))
+            lines.append(row_of(cells))
     photos = [sentence for bench in benches for sentence in _photo_sentences(bench)]
     return "\n".join([*lines, "", *photos, "", _bench_machine(benches[0])])
 
@@ -141,35 +145,35 @@ def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
     """Bicubic beside restored; with `photos`, a column says which held-out photo."""
     heads = ["input", *(["photo"] if photos else [])]
     heads += [f"{measure} {way}" for measure in ("PSNR", "SSIM") for way in ("bicubic", "restored")]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in rows:
         cells = [row["input"], *([row["photo"]] if photos else [])]
         cells += [f"{row['bicubic_psnr']:.2f} dB", f"**{row['restored_psnr']:.2f} dB**"]
         cells += [f"{row['bicubic_ssim']:.4f}", f"**{row['restored_ssim']:.4f}**"]
-        lines.append(_row(cells))
+        lines.append(row_of(cells))
     return "\n".join(lines)
 
 
 def exports_table(result: dict[str, Any]) -> str:
     """The exporter's verification figures, one row a file."""
     heads = ["artefact", "precision", "MB", "max error", "PSNR mean", "PSNR min"]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in result["rows"]:
         figures = [f"{row['psnr_mean']:.1f} dB", f"{row['psnr_min']:.1f} dB"]
         levels = f"{row['max_error'] * 255:.0f} of 255"
         size = f"{row['size_mb']:.1f}"
-        lines.append(_row([row["model"], row["precision"], size, levels, *figures]))
+        lines.append(row_of([row["model"], row["precision"], size, levels, *figures]))
     return "\n".join(lines)
 
 
 def faces_table(result: dict[str, Any]) -> str:
     """ms per face of each way, and the joint command below."""
     heads = ["way", "batch", "ms per face", "GFLOP/s", "of eager PyTorch", "PSNR to PyTorch FP32"]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
     for line in result["lines"]:
         speed = [f"{line['ms_per_face']:.0f}", f"{line['gflops']:.0f}"]
         shares = [f"{line['against_eager']:.2f}", f"{line['psnr']:.1f} dB"]
-        lines.append(_row([line["way"], str(line["batch"]), *speed, *shares]))
+        lines.append(row_of([line["way"], str(line["batch"]), *speed, *shares]))
     joint = result["joint"]
     whole = (
         f"{result['lines'][0]['model']}. The whole command, restora-lite-x2 and that face network "
@@ -189,19 +193,20 @@ def gpu_table(path: Path) -> str:
         )
     result = json.loads(path.read_text())
     heads = ["model", "way", "ms", "batch", "TFLOP/s", "MFU", "end to end", "PSNR"]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
     for line in result["lines"]:
         if "error" in line:
-            lines.append(_row([line["model"], f"TensorRT {line['precision']}", *["failed"] * 6]))
+            lines.append(row_of([line["model"], f"TensorRT {line['precision']}", *["failed"] * 6]))
             continue
         mfu = f"{line['mfu']:.0%}" if "mfu" in line else ""
         cells = [f"{line['device_ms']:.2f}", str(line["batch"]), f"{line['tflops']:.1f}", mfu]
         accuracy = [f"{line['end_to_end_share']:.2f}", f"{line['psnr_mean']:.1f} dB"]
-        lines.append(_row([line["model"], f"TensorRT {line['precision']}", *cells, *accuracy]))
+        lines.append(row_of([line["model"], f"TensorRT {line['precision']}", *cells, *accuracy]))
     for peer in result["peers"]:
         if "ms" in peer:
             cells = [f"{peer['ms']:.2f}", str(peer["batch"]), "", "", ""]
-            lines.append(_row([peer["model"], peer["way"], *cells, f"{peer['psnr_mean']:.1f} dB"]))
+            cells.append(f"{peer['psnr_mean']:.1f} dB")
+            lines.append(row_of([peer["model"], peer["way"], *cells]))
     gpu = result["gpu"]
     sentence = f"{gpu['name']}, TensorRT {gpu['tensorrt']}, driver {gpu['driver']}."
     return "\n".join([*lines, "", sentence])
@@ -214,10 +219,6 @@ def _machine_sentence(result: dict[str, Any]) -> str:
         f"ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}; medians of "
         f"{result['repeats']} interleaved runs."
     )
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def make_picture(path: Path) -> None:

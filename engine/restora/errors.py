@@ -20,6 +20,7 @@ RestoraError
         CheckpointError
         ArtifactError
             AccuracyGateError
+    VideoError                 a video cannot be read, or holds no video
     FaceError                  a face cannot be found, aligned or restored
     MissingBackendError        a package that this needs is not installed
     BuildError                 TensorRT cannot build a plan
@@ -68,6 +69,10 @@ class ImageTooLargeError(ImageError):
 
 class AnimatedImageError(ImageError):
     """The file holds several frames or pages."""
+
+
+class VideoError(RestoraError, ValueError):
+    """A video cannot be read, or holds no video."""
 
 
 class FaceError(RestoraError, ValueError):

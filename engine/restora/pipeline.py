@@ -11,7 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
-from restora.artifact import Io, Kind
+from restora.artifact import ArtifactInfo, Io, Kind
 from restora.errors import (
     DeviceLostError,
     FaceError,
@@ -115,6 +115,10 @@ class Restorer:
     def scale(self) -> int:
         """The network's own enlargement."""
         return PLAIN_SCALE if self._model is None else self._upsampler("uint8").scale
+
+    def describe_networks(self) -> list[ArtifactInfo]:
+        """Facts about every network that is open."""
+        return [opened.session.info for opened in self._opened]
 
     def describe_sessions(self) -> list[str]:
         """What each network runs on and why on nothing faster, a line each."""

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 Row = dict[str, Any]
 
 
 def tile_tables(rows: list[Row], *, wide: bool) -> list[Table]:
-    """The suite `tiles`, a table for each model. wide: with percentiles, start-up and memory."""
+    """The suite `tiles`, a table for each model and number of threads. wide: with percentiles,
+    start-up and memory."""
     return [
-        _tile_table(model, [row for row in rows if row["model"] == model], wide=wide)
-        for model in dict.fromkeys(row["model"] for row in rows)
+        _tile_table(
+            f"{model}, tiles, {threads} thread{'s' * (threads > 1)}",
+            [row for row in rows if (row["model"], row["threads"]) == (model, threads)],
+            wide=wide,
+        )
+        for model, threads in dict.fromkeys((row["model"], row["threads"]) for row in rows)
     ]
 
 
-def _tile_table(model: str, rows: list[Row], *, wide: bool) -> Table:
-    table = Table(title=f"{model}, tiles", title_justify="left")
+def _tile_table(title: str, rows: list[Row], *, wide: bool) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("way", no_wrap=True)
-    several = len({row["threads"] for row in rows}) > 1
-    heads = [*(["threads"] if several else []), "tile", "batch", "ms", "MP/s", "GFLOP/s", "PSNR dB"]
+    heads = ["tile", "batch", "ms", "MP/s", "GFLOP/s" if wide else "GF/s", "PSNR dB"]
     if wide:
         heads += ["p95 ms", "of peak", "start s", "peak MB"]
     for head in heads:
@@ -29,13 +34,12 @@ def _tile_table(model: str, rows: list[Row], *, wide: bool) -> Table:
     for row in rows:
         share = row.get("of_ceiling")
         cells = [
-            *([str(row["threads"])] if several else []),
             str(row["side"]),
             str(row["batch"]),
             f"{row['seconds']['median'] * 1e3:.1f}",
             f"{row['mp_per_s']:.3f}",
             f"{row['gflops']:.0f}",
-            f"{row['psnr_mean']:.1f}",
+            "exact" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.1f}",
         ]
         if wide:
             cells += [
@@ -52,7 +56,7 @@ def photo_tables(rows: list[Row]) -> list[Table]:
     """The suites `photo` and `size`, a table for each model."""
     tables = []
     for model in dict.fromkeys(row["model"] for row in rows):
-        table = Table(title=f"{model}, photos", title_justify="left")
+        table = Table(title=f"{model}, photos", title_justify="left", box=SIMPLE_HEAD)
         table.add_column("way", no_wrap=True)
         for head in ("MP in", "s", "MP/s", "of session", "peak MB"):
             table.add_column(head, justify="right")

@@ -20,6 +20,7 @@ from restora_benchmarks.gpu.verify import make_pictures
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
+_CEILINGS = {"bf16": "bf16", "int8": "int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def measure_tiles(
             for way in runners:
                 found = times[key_of(way)]
                 gflops = flops * batch / found.median / 1e9
-                ceiling = ceilings.get("bf16" if way.precision == "bf16" else "fp32")
+                # none is measured for 8 bits
+                ceiling = ceilings.get(_CEILINGS.get(way.precision, "fp32"))
                 mean, least = measure_psnr(results[way], exact)
                 row: Row = {
                     "suite": "tiles",

@@ -45,6 +45,7 @@ def run(arguments: list[str]) -> None:
     from restora.cli.build import build
     from restora.cli.cache import cache_app
     from restora.cli.calibrate import calibrate
+    from restora.cli.cluster import cluster
     from restora.cli.doctor import doctor
     from restora.cli.evaluate import evaluate
     from restora.cli.export import export_model
@@ -52,9 +53,12 @@ def run(arguments: list[str]) -> None:
     from restora.cli.restore import restore
     from restora.cli.sample import sample
     from restora.cli.verify import verify
+    from restora.cli.video import video
 
     app.command("restore")(restore)
     app.command("export")(export_model)
+    app.command("video")(video)
+    app.command("cluster")(cluster)
     app.command("verify")(verify)
     app.command("calibrate")(calibrate)
     app.add_typer(models_app, name="models")

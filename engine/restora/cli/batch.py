@@ -3,55 +3,28 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from restora.cli.exits import ExitCode, exit_code_of
 from restora.cli.jobs import Job, prepare_folder
+from restora.cli.ledger import Ledger
+from restora.cli.outcome import Outcome
+from restora.cli.stopping import Stopping
 from restora.errors import DeviceLostError, DiskFullError, RestoraError
 from restora.image import Photo, PixelLimits, make_comparison, read_photo, write_photo
 from restora.joint import FaceOutcome
 from restora.pipeline import Restoration, Restorer
+from restora.runs.resume import digest_of_file
 
-Status = Literal["restored", "skipped", "failed", "planned"]
 FileProgress = Callable[[Job, int, int], None]
 
 # errors after which nothing else can be done, and what is said of the files that were not tried
 _ENDING = {DiskFullError.__name__: "the disk is full", DeviceLostError.__name__: "the GPU is lost"}
 _WRITES_BEHIND = 2  # results that may wait for the encoder, so that memory stays bounded
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file. Sizes in pixels, (width, height)."""
-
-    input: str
-    output: str
-    status: Status
-    reason: str | None = None
-    error_type: str | None = None
-    exit_code: int = 0
-    input_size: tuple[int, int] | None = None
-    output_size: tuple[int, int] | None = None
-    model: str | None = None
-    seconds: float | None = None
-    faces: tuple[dict[str, Any], ...] | None = None
-    face_error: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the photo is done and none of its faces failed."""
-        faces_done = all(face["status"] != "failed" for face in self.faces or ())
-        return self.status != "failed" and self.face_error is None and faces_done
-
-    def as_row(self) -> dict[str, Any]:
-        row = {key: value for key, value in asdict(self).items() if value is not None}
-        del row["exit_code"]
-        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +50,33 @@ def run_jobs(
     stop_at_error: bool,
     progress: FileProgress,
     aligned: bool = False,
+    ledger: Ledger | None = None,
+    stopping: Stopping | None = None,
 ) -> Iterator[Outcome]:
     """Yield one outcome per job, in the order in which they finish.
 
     aligned   photos are aligned faces
     progress  called with (job, output pixels done, output pixels in all) while a file is restored
+    ledger    where every beginning and end is written down
+    stopping  looked at before each file; what is begun is finished, the rest is not yielded
 
     A full disk or a lost GPU ends the run: what is not done yet is yielded as failed.
     """
     waiting = [job for job in jobs if job.skip is None]
     for job in jobs:
         if job.skip is not None:
-            yield Outcome(str(job.source), str(job.target), "skipped", job.skip)
+            yield skipped(job)
+
+    def decode(job: Job) -> Photo:
+        if ledger is not None:
+            ledger.begin(job)
+        return read_photo(job.source, limits=limits)
+
+    def restore(job: Job, photo: Photo) -> Restoration:
+        if aligned:
+            return restorer.restore_aligned(photo)
+        return restorer.restore(photo, outscale=outscale, progress=partial(progress, job))
+
     with (
         ThreadPoolExecutor(1, thread_name_prefix="restora-decode") as decoder,
         ThreadPoolExecutor(1, thread_name_prefix="restora-encode") as encoder,
@@ -102,20 +90,21 @@ def run_jobs(
                 source, target = str(job.source), str(job.target)
                 yield Outcome(source, target, "failed", stopped, exit_code=stopped_code)
                 continue
-            current = decoded or decoder.submit(read_photo, job.source, limits=limits)
+            if stopping:
+                break
+            if job.alone:
+                # if it kills the process, nothing else is to blame
+                yield from (_ended(write.result(), ledger) for write in writes)
+                writes.clear()
+            current = decoded or decoder.submit(decode, job)
             following = waiting[index + 1] if index + 1 < len(waiting) else None
-            decoded = (
-                decoder.submit(read_photo, following.source, limits=limits) if following else None
-            )
+            apart = following is None or job.alone or following.alone
+            decoded = None if apart or following is None else decoder.submit(decode, following)
             started = time.perf_counter()
             try:
                 photo = current.result()
                 prepare_folder(job.target, writing.root)
-                result = (
-                    restorer.restore_aligned(photo)
-                    if aligned
-                    else restorer.restore(photo, outscale=outscale, progress=partial(progress, job))
-                )
+                result = restore(job, photo)
                 outcome = None
             except RestoraError as error:
                 outcome = failed(job, error)
@@ -124,17 +113,25 @@ def run_jobs(
             else:
                 writes.append(encoder.submit(_write, job, photo, result, started, writing))
             finished = [] if outcome is None else [outcome]
-            while writes and (len(writes) > _WRITES_BEHIND or writes[0].done() or not following):
+            while writes and (
+                len(writes) > _WRITES_BEHIND or writes[0].done() or not following or job.alone
+            ):
                 finished.append(writes.pop(0).result())
             for done in finished:
-                yield done
+                yield _ended(done, ledger)
                 if done.error_type in _ENDING:
                     stopped = f"not tried: {_ENDING[done.error_type]}"
                     stopped_code = done.exit_code
                 elif done.status == "failed" and stop_at_error:
                     stopped = "not tried: stopped at the first error"
         for write in writes:
-            yield write.result()
+            yield _ended(write.result(), ledger)
+
+
+def _ended(outcome: Outcome, ledger: Ledger | None) -> Outcome:
+    if ledger is not None:
+        ledger.end(outcome)
+    return outcome
 
 
 def _write(
@@ -166,6 +163,7 @@ def _write(
         seconds=round(time.perf_counter() - started, 3),
         faces=None if result.face_model is None else tuple(f.as_row() for f in result.faces),
         face_error=result.face_error,
+        sha256=digest_of_file(job.target),
     )
 
 
@@ -185,6 +183,10 @@ def _write_faces(job: Job, faces: Iterable[FaceOutcome], writing: WriteOptions) 
             target = writing.root / path
             prepare_folder(target, writing.root)
             write_photo(Photo(pixels), target, inside=writing.root)
+
+
+def skipped(job: Job) -> Outcome:
+    return Outcome(str(job.source), str(job.target), "skipped", job.skip)
 
 
 def failed(job: Job, error: RestoraError) -> Outcome:

@@ -93,6 +93,8 @@ def examine() -> list[Finding]:
         _examine_face_model(),
         _examine_face_detector(),
         _examine_package("export", "torch", "export"),
+        _examine_package("videos", "av", "video"),
+        _examine_package("clusters", "ray", "cluster"),
         _examine_model_folder(model_folder()),
     ]
     return [*findings[:2], choose_by_findings(findings), *findings[2:]]

@@ -27,6 +27,7 @@ from restora.errors import (
     RestoraError,
     SessionError,
     ShapeError,
+    VideoError,
 )
 
 
@@ -51,6 +52,7 @@ _CODES: tuple[tuple[type[RestoraError], ExitCode], ...] = (
     (BuildError, ExitCode.MODEL),
     (PlanError, ExitCode.MODEL),
     (FaceError, ExitCode.ALL_FAILED),
+    (VideoError, ExitCode.ALL_FAILED),
     (ImageError, ExitCode.ALL_FAILED),
     (ShapeError, ExitCode.ALL_FAILED),
     (OutputError, ExitCode.ENVIRONMENT),

@@ -20,11 +20,14 @@ _HEADER_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One input file. skip: why it is left alone, if it is."""
+    """One input file. skip: why it is left alone, if it is. alone: nothing else is worked on beside
+    it; note: what is said of it before it is done."""
 
     source: Path
     target: Path
     skip: str | None = None
+    alone: bool = False
+    note: str | None = None
 
 
 def plan_jobs(
@@ -60,6 +63,11 @@ def plan_jobs(
                 "folder or a --suffix"
             )
     return [_skip_finished(job, overwrite) for job in jobs]
+
+
+def plan_files(files: list[Path], root: Path, output: Path, *, ext: Ext) -> list[Job]:
+    """One job for each of these files, named from `root`; no two share a target."""
+    return _keep_apart([_job_in_folder(file, root, output, ext, "") for file in files])
 
 
 def _iter_files(folder: Path, *, recursive: bool, excluded: Path) -> Iterator[Path]:

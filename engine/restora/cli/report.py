@@ -2,14 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from restora.cli.batch import FileProgress, Outcome, Status
+from restora.cli.batch import FileProgress
 from restora.cli.console import print_error, print_json, print_note, stderr_console
 from restora.cli.jobs import Job
+from restora.cli.outcome import Outcome, Status
+from restora.pipeline import Restorer
 
 _LOG_EVERY_S = 10.0
 
@@ -22,6 +24,14 @@ def report_plan(jobs: list[Job], json_lines: bool) -> None:
             print_json(outcome.as_row())
         else:
             print_note(f"{job.source} -> {job.target}" + (f"  ({job.skip})" if job.skip else ""))
+
+
+def report_beginning(restorer: Restorer, jobs: list[Job]) -> None:
+    """What the networks run on, and how many results are replaced, and why."""
+    for line in restorer.describe_sessions():
+        print_note(line)
+    for words, count in Counter(job.note for job in jobs if job.note).items():
+        print_note(f"{count} made anew: {words}")
 
 
 def report_outcome(outcome: Outcome, json_lines: bool, *, single: bool) -> None:
@@ -84,6 +94,41 @@ def progress_bar(files: int) -> Iterator[FileProgress]:
             finished = len(seen) - 1 + done / max(1, total)
             count = f"{len(seen)}/{files} " if files > 1 else ""
             bar.update(task, description=f"{count}{job.source.name}", completed=finished)
+
+        yield update
+
+
+@contextmanager
+def frame_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar by frames, with frames a second and the time that is left; a line every ten seconds
+    where there is no terminal."""
+    console = stderr_console()
+    started = time.monotonic()
+    first: list[int] = []
+
+    def speed(done: int) -> str:
+        first.append(done - 1) if not first else None
+        return f"{(done - first[0]) / max(1e-6, time.monotonic() - started):.2f} fps"
+
+    if not console.is_terminal:
+        last = started
+
+        def log(done: int, total: int | None) -> None:
+            nonlocal last
+            words = speed(done)
+            if time.monotonic() - last >= _LOG_EVERY_S:
+                last = time.monotonic()
+                print_note(f"{name}: frame {done} of {total or '?'}, {words}")
+
+        yield log
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(name, total=None)
+
+        def update(done: int, total: int | None) -> None:
+            words = f"{name} {done}/{total or '?'} {speed(done)}"
+            bar.update(task, description=words, completed=done, total=total)
 
         yield update
 

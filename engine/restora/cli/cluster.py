@@ -1,0 +1,178 @@
+"""`restora cluster`: photos by the million, on Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from restora.cli import face_flags, runtime_flags
+from restora.cli.batch import exit_code_of_run, skipped
+from restora.cli.console import print_note
+from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.jobs import Ext, Job, plan_files, plan_jobs
+from restora.cli.ledger import FILE, Ledger, require_an_outcome_each
+from restora.cli.outcome import Outcome
+from restora.cli.report import report_outcome, summarise
+from restora.errors import MissingBackendError, OptionError
+from restora.joint import FaceOptions
+from restora.models import DEFAULT_MODEL
+from restora.options import RestoreOptions
+from restora.pipeline import Restorer
+from restora.runs import Manifest, recipe_hash
+
+if TYPE_CHECKING:
+    from restora.cluster.run import ClusterPlan
+
+
+@reports_errors
+def cluster(
+    input_: Annotated[
+        Path,
+        typer.Option("--input", "-i", help="A folder, or a Parquet file with a column `path`."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder that workers share.")],
+    model: Annotated[
+        str, typer.Option("--model", "-n", envvar="RESTORA_MODEL", help="As of restore.")
+    ] = DEFAULT_MODEL,
+    outscale: Annotated[float | None, typer.Option("--outscale", "-s")] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that restore; 0: one for each GPU, or for CPUs.")
+    ] = 0,
+    cpus: Annotated[int, typer.Option(min=1, help="Cores, and threads, of a worker.")] = 1,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="Default: 1 where the cluster has GPUs.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Photos that a worker takes at once.")] = 8,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster. Default: Ray on this machine.")
+    ] = None,
+    ext: Annotated[Ext, typer.Option(help="Format of results.")] = "auto",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of jpg and webp.")] = 95,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed")] = False,
+    json_lines: Annotated[bool, typer.Option("--json", help="A JSON object a file.")] = False,
+    backend: runtime_flags.Backend = "auto",
+    precision: runtime_flags.Precision = "auto",
+    fp32: runtime_flags.Fp32 = False,
+    faces: face_flags.Faces = None,
+) -> None:
+    """Restore photos on many machines; manifest, resuming and exit codes as of `restore`.
+
+    The output folder must be shared by all machines. A photo that kills its worker is tried alone
+    and set aside after three.
+    """
+    try:
+        import ray
+
+        from restora.cluster.batch import BatchRecipe
+        from restora.cluster.run import ClusterPlan, Item, run_cluster
+    except ImportError as error:
+        raise MissingBackendError(
+            f"clusters need Ray: pip install 'restora[cluster]' ({error})"
+        ) from error
+    options = RestoreOptions(
+        backend=backend, precision=runtime_flags.choose_precision(precision, fp32=fp32)
+    )
+    face_options = face_flags.face_options_or_none(faces, FaceOptions())
+    jobs, root = _plan(input_, output, ext=ext, recursive=recursive)
+    output.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    outcomes: list[Outcome] = []
+
+    def take(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        report_outcome(outcome, json_lines, single=False)
+
+    with contextlib.closing(Manifest(output / FILE)) as manifest:
+        chosen = None if model == "none" else model
+        with Restorer(chosen, options=options, faces=face_options) as restorer:
+            name = recipe_hash(restorer, {"outscale": outscale, "ext": ext, "quality": quality})
+        ledger = Ledger(manifest, name, root)
+        left: list[Job] = []
+        for found in ledger.settle(jobs, overwrite=overwrite, retry_failed=retry_failed):
+            if isinstance(found, Outcome):
+                take(found)
+            elif found.skip is not None:
+                take(skipped(found))
+            else:
+                left.append(found)
+        if left:
+            ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+            recipe = BatchRecipe(
+                model=chosen,
+                options=options,
+                faces=face_options,
+                outscale=outscale,
+                quality=quality,
+                root=str(output.resolve()),
+            )
+            plan = _spread(ClusterPlan(workers, batch, cpus), gpus_per_worker, len(left))
+            print_note(f"{len(left)} photos, {plan.workers} workers, {plan.gpus:g} GPUs each")
+            items = [
+                Item(str(job.source.resolve()), str(job.target.resolve()), job.alone)
+                for job in left
+            ]
+            by_input = {item.input: job for item, job in zip(items, left, strict=True)}
+            folder = output / FILE.parent
+            for row in run_cluster(items, recipe, plan, folder=folder, report=print_note):
+                job = by_input[row["input"]]
+                outcome = _outcome(job, row, model)
+                ledger.begin(job)
+                ledger.end(outcome)
+                take(outcome)
+            ray.shutdown()
+    summarise(outcomes, time.perf_counter() - started, json_lines)
+    require_an_outcome_each(jobs, outcomes)
+    raise typer.Exit(exit_code_of_run(outcomes))
+
+
+def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[list[Job], Path]:
+    """Jobs, and the folder that inputs are named from."""
+    if input_.suffix.lower() != ".parquet":
+        if not input_.is_dir():
+            raise OptionError(f"--input must be a folder or a Parquet file, got {input_}")
+        jobs = plan_jobs(input_, output, ext=ext, suffix="", recursive=recursive, overwrite=True)
+        return jobs, input_
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(input_)
+    if "path" not in table.column_names:
+        raise OptionError(f"{input_} needs a column `path`, it has {table.column_names}")
+    files = [Path(path).absolute() for path in table["path"].to_pylist()]
+    if not files:
+        raise OptionError(f"{input_} holds no rows")
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    return plan_files(files, root, output, ext=ext), root
+
+
+def _spread(plan: ClusterPlan, gpus: float | None, photos: int) -> ClusterPlan:
+    import ray
+
+    have = ray.cluster_resources()
+    each = (1.0 if have.get("GPU") else 0.0) if gpus is None else gpus
+    room = have.get("GPU", 0) / each if each else have.get("CPU", 1) / plan.cpus
+    workers = plan.workers or max(1, int(room))
+    return replace(plan, workers=max(1, min(workers, photos)), gpus=each)
+
+
+def _outcome(job: Job, row: dict[str, object], model: str) -> Outcome:
+    failed = row["status"] == "failed"
+    return Outcome(
+        str(job.source),
+        str(job.target),
+        "failed" if failed else "restored",
+        row["reason"],  # type: ignore[arg-type]
+        row["error_type"],  # type: ignore[arg-type]
+        exit_code=ExitCode.ALL_FAILED if failed else ExitCode.OK,
+        output_size=None if failed else (row["width"], row["height"]),  # type: ignore[arg-type]
+        model=None if failed else model,
+        seconds=None if failed else row["ms"] / 1000,  # type: ignore[operator]
+        sha256=row["sha256"],  # type: ignore[arg-type]
+    )

@@ -1,0 +1,36 @@
+"""What became of one file."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Status = Literal["restored", "skipped", "failed", "planned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file. Sizes in pixels, (width, height). sha256: of the result's file."""
+
+    input: str
+    output: str
+    status: Status
+    reason: str | None = None
+    error_type: str | None = None
+    exit_code: int = 0
+    input_size: tuple[int, int] | None = None
+    output_size: tuple[int, int] | None = None
+    model: str | None = None
+    seconds: float | None = None
+    faces: tuple[dict[str, Any], ...] | None = None
+    face_error: str | None = None
+    sha256: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the photo is done and none of its faces failed."""
+        faces_done = all(face["status"] != "failed" for face in self.faces or ())
+        return self.status != "failed" and self.face_error is None and faces_done
+
+    def as_row(self) -> dict[str, Any]:
+        row = {key: value for key, value in asdict(self).items() if value is not None}
+        del row["exit_code"]
+        return row

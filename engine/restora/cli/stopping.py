@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM while many files are worked on: the first one lets what is begun finish, the
+second one ends at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from restora.cli.console import print_note
+from restora.cli.exits import Terminated
+
+
+class Stopping:
+    """Whether the run was asked to stop."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def end(self) -> None:
+        """Raise what the signal would have raised at once."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal is not None:
+            raise Terminated
+
+
+@contextmanager
+def finishing_first() -> Iterator[Stopping]:
+    """Signals are put off until the caller looks; only in the main thread."""
+    stopping = Stopping()
+    before: dict[int, Any] = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stopping:
+            for which, handler in before.items():
+                signal.signal(which, handler)
+            before[number](number, frame)
+            return
+        stopping.signal = number
+        print_note("finishing what is begun; once more to end at once")
+
+    for number in map(int, (signal.SIGINT, signal.SIGTERM)):
+        before[number] = signal.signal(number, ask)
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,133 @@
+"""`restora video`: restore every frame of a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restora.cli import face_flags, runtime_flags
+from restora.cli.console import print_error, print_note
+from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.report import frame_progress
+from restora.cli.sources import artifact_finder
+from restora.cli.stopping import finishing_first
+from restora.errors import MissingBackendError, OptionError
+from restora.joint import FaceOptions
+from restora.models import DEFAULT_MODEL
+from restora.options import RestoreOptions
+from restora.pipeline import Restorer
+
+
+@reports_errors
+def video(
+    input_: Annotated[Path, typer.Option("--input", "-i", help="A video file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Ends in .mp4, .mov, .mkv or .webm.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-n", envvar="RESTORA_MODEL", help="As of `restora restore`."),
+    ] = DEFAULT_MODEL,
+    outscale: Annotated[
+        float | None,
+        typer.Option("--outscale", "-s", help="Final enlargement. Default: the model's own."),
+    ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(help="An FFmpeg encoder. auto: H.264, H.265 for 10 bits, VP9 in WebM."),
+    ] = "auto",
+    quality: Annotated[
+        int, typer.Option(min=0, max=63, help="Of the encoder (crf, cq); lower is better.")
+    ] = 18,
+    preset: Annotated[str | None, typer.Option(help="Of the encoder, such as slow.")] = None,
+    skip_duplicates: Annotated[
+        bool,
+        typer.Option("--skip-duplicates", help="A frame like the one before gets its result."),
+    ] = False,
+    hwaccel: Annotated[
+        str | None, typer.Option(help="FFmpeg device that decodes, such as cuda or vaapi.")
+    ] = None,
+    segment: Annotated[
+        int, typer.Option(min=1, help="Frames that an interrupted run loses at most.")
+    ] = 240,
+    tile: Annotated[
+        int, typer.Option("--tile", "-t", min=0, help="Largest side of a tile; 0: automatic.")
+    ] = 0,
+    batch: Annotated[int | None, typer.Option(min=1, help="Tiles per call.")] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, envvar="RESTORA_THREADS", help="CPU threads; 0: all allowed.")
+    ] = 0,
+    backend: runtime_flags.Backend = "auto",
+    precision: runtime_flags.Precision = "auto",
+    fp32: runtime_flags.Fp32 = False,
+    faces: face_flags.Faces = None,
+    gpu_id: runtime_flags.GpuId = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
+) -> None:
+    """Restore every frame; times, audio, subtitles, chapters, rotation and colours are kept.
+
+    An interrupted run goes on at the last finished segment. Exit codes: 0 all done, 2 wrong usage,
+    3 frames are missing that the file says it has, 4 the video cannot be read, 5 model, 6 machine.
+    """
+    try:
+        from restora.video import EncoderOptions, restore_video
+    except ImportError as error:
+        raise MissingBackendError(
+            f"videos need PyAV: pip install 'restora[video]' ({error})"
+        ) from error
+    if output.exists() and not overwrite:
+        raise OptionError(f"{output} exists already: give --overwrite to replace it")
+    if output.exists() and input_.exists() and output.samefile(input_):
+        raise OptionError("the result would replace its own source: give another --output")
+    options = RestoreOptions(
+        tile=tile or "auto",
+        batch=batch,
+        threads=threads,
+        backend=backend,
+        precision=runtime_flags.choose_precision(precision, fp32=fp32),
+        gpu=gpu_id,
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        Restorer(
+            None if model == "none" else model,
+            options=options,
+            faces=face_flags.face_options_or_none(faces, FaceOptions()),
+            find=artifact_finder(model, None, half=runtime_flags.wants_half(options)),
+        ) as restorer,
+        finishing_first() as stopping,
+        frame_progress(input_.name) as progress,
+    ):
+        for line in restorer.describe_sessions():
+            print_note(line)
+        result = restore_video(
+            input_,
+            output,
+            restorer,
+            encoder=EncoderOptions(encoder, quality, preset),
+            outscale=outscale,
+            skip_duplicates=skip_duplicates,
+            hardware=hwaccel,
+            segment_frames=segment,
+            progress=progress,
+            stop=lambda: bool(stopping),
+        )
+        if result is None:
+            stopping.end()
+            return
+    words = f"{output}: {result.frames} frames in {result.elapsed_s:.1f} s"
+    if result.resumed:
+        words += f", {result.resumed} of them by an earlier run"
+    if result.reused:
+        words += f", {result.reused} like the one before"
+    print_note(words)
+    for name in result.left_out:
+        print_note(f"left out {name}")
+    if not result.complete:
+        print_error(
+            f"{input_}: {result.frames} frames could be decoded, the file says it has "
+            f"{result.expected}"
+        )
+        raise typer.Exit(ExitCode.SOME_FAILED)

@@ -1,0 +1,98 @@
+"""The video stream of the result: which encoder, how good, and the source's tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from restora.errors import OptionError
+from restora.video.source import VideoFacts
+
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+# the option that means constant quality
+_QUALITY = {
+    "libx264": "crf",
+    "libx265": "crf",
+    "libsvtav1": "crf",
+    "libvpx-vp9": "crf",
+    "h264_nvenc": "cq",
+    "hevc_nvenc": "cq",
+    "av1_nvenc": "cq",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """codec    an FFmpeg encoder; "auto": H.264 for 8 bits, H.265 for 10, VP9 in WebM
+    quality  constant quality as that encoder counts it, lower is better; 18 can hardly be told from
+             the frames themselves with H.264
+    preset   how much time the encoder takes; None: its own default
+    """
+
+    codec: str = "auto"
+    quality: int = 18
+    preset: str | None = None
+
+    def choose(self, facts: VideoFacts, target: Path) -> EncoderOptions:
+        """With "auto" decided. Raises OptionError for an encoder that is not here."""
+        codec = self.codec
+        if codec == "auto":
+            codec = "libx264" if facts.bits == 8 else "libx265"
+            if target.suffix.lower() == ".webm":
+                codec = "libvpx-vp9"
+        if codec not in _QUALITY:
+            raise OptionError(f"--encoder must be one of {', '.join(_QUALITY)}, got {codec}")
+        if codec not in av.codecs_available:
+            raise OptionError(f"this build of FFmpeg has no encoder {codec}")
+        return EncoderOptions(codec, self.quality, self.preset)
+
+    def settings(self) -> dict[str, str]:
+        found = {_QUALITY[self.codec]: str(self.quality)}
+        if self.codec == "libvpx-vp9":
+            found["b"] = "0"
+        if self.preset is not None:
+            found["preset"] = self.preset
+        if self.codec == "libx265":
+            found["x265-params"] = "log-level=error"
+        return found
+
+
+def require_container(target: Path) -> str:
+    """FFmpeg's name of the result's format. Raises OptionError for others."""
+    name = CONTAINERS.get(target.suffix.lower())
+    if name is None:
+        raise OptionError(f"the result must end in {', '.join(CONTAINERS)}, got {target.name}")
+    return name
+
+
+def add_video(
+    output: OutputContainer,
+    facts: VideoFacts,
+    options: EncoderOptions,
+    *,
+    size: tuple[int, int],
+    pixels: str,
+) -> VideoStream:
+    """Add the stream that frames are encoded into; size: (width, height)."""
+    stream = output.add_stream(options.codec, rate=facts.rate, options=options.settings())
+    assert isinstance(stream, VideoStream)
+    stream.width, stream.height = size
+    stream.pix_fmt = pixels
+    context = stream.codec_context
+    context.time_base = facts.time_base
+    stream.time_base = facts.time_base
+    context.colorspace = facts.real_matrix
+    context.color_range = 2 if facts.full_range else 1
+    context.color_trc, context.color_primaries = facts.transfer, facts.primaries
+    if facts.aspect is not None:
+        context.sample_aspect_ratio = Fraction(facts.aspect)
+    if options.codec in ("libx265", "hevc_nvenc") and output.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # what Apple's players look for
+    if facts.rotation:
+        stream.set_display_rotation(facts.rotation)
+    return stream

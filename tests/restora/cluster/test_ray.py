@@ -1,0 +1,127 @@
+"""Facts about runs on a real local Ray: poisoned photos, killed workers, resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fakes import tiny_artifact
+from processes import run
+from restora.cluster.batch import BatchRecipe, RestoreBatch
+from restora.image import Photo, read_photo, write_photo
+from restora.options import RestoreOptions
+from restora.pipeline import Restorer
+
+ray = pytest.importorskip("ray")
+
+from restora.cluster.run import ClusterPlan, Item, run_cluster  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
+
+
+class Dangerous(RestoreBatch):
+    """Ends its process at a photo called poison, and once at one called unlucky."""
+
+    def _restore(self, restorer: Restorer, source: str, target: str) -> dict[str, Any]:
+        path = Path(source)
+        if "poison" in path.name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        mark = path.with_suffix(".tried")
+        if "unlucky" in path.name and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._restore(restorer, source, target)
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> BatchRecipe:
+    (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=2, io="uint8").onnx)
+    return BatchRecipe(
+        str(tmp_path / "tiny.onnx"), RestoreOptions(backend="cpu"), root=str(tmp_path / "out")
+    )
+
+
+def make_photos(folder: Path, names: list[str]) -> list[Item]:
+    folder.mkdir(exist_ok=True)
+    items = []
+    for index, name in enumerate(names):
+        pixels = np.random.default_rng(index).integers(0, 256, (12, 20, 3), np.uint8)
+        write_photo(Photo(pixels), folder / name)
+        items.append(Item(str(folder / name), str(folder.parent / "out" / name)))
+    return items
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_workers_that_die_lose_nothing_but_what_killed_them(
+    recipe: BatchRecipe, tmp_path: Path
+) -> None:
+    names = [f"{index:02}.png" for index in range(20)]
+    names[3], names[7] = "03-poison.png", "07-unlucky.png"
+    items = make_photos(tmp_path / "in", names)
+    (tmp_path / "in" / "05.png").write_bytes(b"")
+    rows = list(
+        run_cluster(
+            items,
+            recipe,
+            ClusterPlan(workers=2, batch=4),
+            folder=tmp_path / "out" / ".restora",
+            report=lambda _words: None,
+            worker=Dangerous,
+        )
+    )
+    assert sorted(row["input"] for row in rows) == sorted(item.input for item in items)
+    assert Counter(row["status"] for row in rows) == {"restored": 18, "failed": 2}
+    failed = {Path(row["input"]).name: row["error_type"] for row in rows if row["error_type"]}
+    assert failed["03-poison.png"] == "Quarantined"
+    assert set(failed) == {"03-poison.png", "05.png"}
+    for row in rows:
+        if row["status"] == "restored":
+            assert read_photo(Path(row["output"])).width == 40
+
+
+def test_the_command_goes_on_where_it_was(recipe: BatchRecipe, tmp_path: Path) -> None:
+    make_photos(tmp_path / "in", [f"{index}.png" for index in range(5)])
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    words = ["cluster", "-i", "in", "-o", "out", "-n", recipe.model, "--json", "--backend", "cpu"]
+    words += ["--workers", "1"]
+    first = run(tmp_path, *words)
+    assert first.returncode == 3, first.stderr
+    statuses = Counter(json.loads(line)["status"] for line in first.stdout.splitlines())
+    assert statuses == {"restored": 5, "failed": 1}
+    second = run(tmp_path, *words)
+    assert second.returncode == 3
+    statuses = Counter(json.loads(line)["status"] for line in second.stdout.splitlines())
+    assert statuses == {"skipped": 5, "failed": 1}
+    # the same manifest serves `restore`
+    plain = ["restore", *words[1:-2]]
+    third = run(tmp_path, *plain)
+    assert "failed before" in third.stderr
+
+
+def test_a_parquet_file_names_the_photos(recipe: BatchRecipe, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    items = make_photos(tmp_path / "in", ["a.png", "b.png", "c.png"])
+    table = pyarrow.table({"path": [item.input for item in items[:2]]})
+    parquet.write_table(table, tmp_path / "photos.parquet")
+    words = ["cluster", "-i", "photos.parquet", "-o", "out", "-n", recipe.model]
+    done = run(tmp_path, *words, "--backend", "cpu", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.png", "b.png"]

@@ -1,0 +1,149 @@
+"""Clips that tests make for themselves, and what is read back of a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.packet import Packet
+from numpy.typing import NDArray
+
+UNIT = Fraction(1, 12800)
+FRAME = 512  # of a clip with 25 frames a second, in units
+BT709 = (1, 1, 1, 1)  # matrix, range, transfer, primaries
+BT2020_PQ = (9, 1, 16, 9)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is made. steps: of time between frames, in units, repeated."""
+
+    frames: int = 20
+    size: tuple[int, int] = (64, 48)
+    steps: tuple[int, ...] = (FRAME,)
+    rotation: int = 0
+    ten_bits: bool = False
+    tags: tuple[int, int, int, int] = BT709
+    audio: bool = True
+    subtitles: bool = False
+    still: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+
+
+def picture(index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A gradient with a bar that moves, of plain colours that 4:2:0 keeps."""
+    width, height = size
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = np.linspace(40, 210, width)
+    pixels[..., 2] = np.linspace(200, 60, height)[:, None]
+    left = 2 * index % (width - 12)
+    pixels[8:20, left : left + 12] = (230, 30, 30)
+    return pixels
+
+
+def make_clip(path: Path, clip: Clip) -> Path:
+    with av.open(str(path), "w", options=dict(clip.options)) as output:
+        codec = "libx265" if clip.ten_bits else "libx264"
+        settings = {"crf": "8", "x265-params": "log-level=error"} if clip.ten_bits else {"crf": "8"}
+        video: Any = output.add_stream(codec, rate=25, options=settings)
+        video.width, video.height = clip.size
+        video.pix_fmt = "yuv420p10le" if clip.ten_bits else "yuv420p"
+        context = video.codec_context
+        context.time_base = UNIT
+        matrix, color_range, transfer, primaries = clip.tags
+        context.colorspace, context.color_range = matrix, color_range
+        context.color_trc, context.color_primaries = transfer, primaries
+        if clip.rotation:
+            video.set_display_rotation(clip.rotation)
+        audio: Any = output.add_stream("aac", rate=44100) if clip.audio else None
+        words: Any = output.add_mux_stream("subrip") if clip.subtitles else None
+        output.metadata["title"] = "a clip"
+        if path.suffix != ".avi":
+            chapter = {"id": 1, "start": 0, "end": 400, "metadata": {"title": "one"}}
+            output.set_chapters([{**chapter, "time_base": Fraction(1, 1000)}])  # type: ignore[typeddict-item]
+        time = 0
+        for index in range(clip.frames):
+            pixels = picture(0 if clip.still else index, clip.size)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = frame.reformat(
+                format=video.pix_fmt,
+                dst_colorspace=matrix,
+                src_color_range=2,
+                dst_color_range=color_range,
+            )
+            frame.pts, frame.time_base = time, UNIT
+            time += clip.steps[index % len(clip.steps)]
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        if audio is not None:
+            _add_tone(output, audio, time * UNIT)
+        if words is not None:
+            for start in (0, 300):
+                packet = Packet(f"at {start}".encode())
+                packet.stream, packet.time_base = words, Fraction(1, 1000)
+                packet.pts = packet.dts = start
+                packet.duration = 200
+                output.mux(packet)
+    return path
+
+
+def _add_tone(output: Any, audio: Any, seconds: Fraction) -> None:
+    samples = np.sin(np.arange(int(44100 * seconds)) / 20).astype(np.float32)
+    for start in range(0, len(samples) - 1024, 1024):
+        frame = av.AudioFrame.from_ndarray(
+            samples[None, start : start + 1024], format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
+        output.mux(audio.encode(frame))
+    output.mux(audio.encode(None))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a file holds. times in seconds; packets of copied streams: (time, bytes)."""
+
+    times: list[Fraction]
+    pictures: list[NDArray[Any]]
+    pixels: str
+    rotation: int
+    tags: tuple[int, int, int, int]
+    copied: dict[str, list[tuple[Fraction, bytes]]]
+    chapters: list[str]
+    title: str | None
+
+
+def look(path: Path) -> Seen:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        first = frames[0]
+        rgb = "rgb48le" if "10" in first.format.name else "rgb24"
+        pictures = [
+            frame.reformat(
+                format=rgb,
+                src_colorspace=frame.colorspace if frame.colorspace in (1, 5, 9) else None,
+                src_color_range=frame.color_range or None,
+                dst_color_range=2,
+            ).to_ndarray()
+            for frame in frames
+        ]
+        container.seek(0)
+        copied: dict[str, list[tuple[Fraction, bytes]]] = {}
+        for packet in container.demux():
+            if packet.size and packet.stream.type in ("audio", "subtitle"):
+                time = Fraction(packet.pts or 0) * Fraction(packet.time_base)
+                copied.setdefault(packet.stream.type, []).append((time, bytes(packet)))
+        return Seen(
+            [Fraction(frame.pts or 0) * Fraction(frame.time_base or 0) for frame in frames],
+            pictures,
+            first.format.name,
+            first.rotation,
+            (first.colorspace, first.color_range, first.color_trc, first.color_primaries),
+            copied,
+            [chapter["metadata"].get("title", "") for chapter in container.chapters()],
+            container.metadata.get("title") or container.metadata.get("TITLE"),
+        )
