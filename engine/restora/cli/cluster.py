@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from dataclasses import replace
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from restora import errors
 from restora.cli import face_flags, runtime_flags
 from restora.cli.batch import exit_code_of_run, skipped
 from restora.cli.console import print_note
-from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.exits import ExitCode, exit_code_of, reports_errors
 from restora.cli.jobs import Ext, Job, plan_files, plan_jobs
 from restora.cli.ledger import FILE, Ledger, require_an_outcome_each
 from restora.cli.outcome import Outcome
@@ -28,6 +30,8 @@ from restora.runs import Manifest, recipe_hash
 
 if TYPE_CHECKING:
     from restora.cluster.run import ClusterPlan
+
+_SAY_EVERY_S = 10.0
 
 
 @reports_errors
@@ -93,7 +97,9 @@ def cluster(
     with contextlib.closing(Manifest(output / FILE)) as manifest:
         chosen = None if model == "none" else model
         with Restorer(chosen, options=options, faces=face_options) as restorer:
-            name = recipe_hash(restorer, {"outscale": outscale, "ext": ext, "quality": quality})
+            writing = {"outscale": outscale, "ext": ext, "quality": quality}
+            writing |= {"aligned": False, "strip_metadata": False}
+            name = recipe_hash(restorer, writing)
         ledger = Ledger(manifest, name, root)
         left: list[Job] = []
         for found in ledger.settle(jobs, overwrite=overwrite, retry_failed=retry_failed):
@@ -104,7 +110,13 @@ def cluster(
             else:
                 left.append(found)
         if left:
-            ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                ignore_reinit_error=True,
+                logging_level=logging.ERROR,
+            )
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
             recipe = BatchRecipe(
                 model=chosen,
                 options=options,
@@ -115,13 +127,14 @@ def cluster(
             )
             plan = _spread(ClusterPlan(workers, batch, cpus), gpus_per_worker, len(left))
             print_note(f"{len(left)} photos, {plan.workers} workers, {plan.gpus:g} GPUs each")
-            items = [
-                Item(str(job.source.resolve()), str(job.target.resolve()), job.alone)
-                for job in left
-            ]
+            items = [Item(str(job.source.resolve()), str(job.target.resolve())) for job in left]
             by_input = {item.input: job for item, job in zip(items, left, strict=True)}
             folder = output / FILE.parent
+            last = time.monotonic()
             for row in run_cluster(items, recipe, plan, folder=folder, report=print_note):
+                if time.monotonic() - last > _SAY_EVERY_S:
+                    last = time.monotonic()
+                    print_note(f"{len(outcomes)} of {len(jobs)}")
                 job = by_input[row["input"]]
                 outcome = _outcome(job, row, model)
                 ledger.begin(job)
@@ -155,11 +168,19 @@ def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[lis
 def _spread(plan: ClusterPlan, gpus: float | None, photos: int) -> ClusterPlan:
     import ray
 
-    have = ray.cluster_resources()
+    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     each = (1.0 if have.get("GPU") else 0.0) if gpus is None else gpus
     room = have.get("GPU", 0) / each if each else have.get("CPU", 1) / plan.cpus
     workers = plan.workers or max(1, int(room))
     return replace(plan, workers=max(1, min(workers, photos)), gpus=each)
+
+
+def _code_of(kind: object) -> ExitCode:
+    """Of an error by its type's name."""
+    found = getattr(errors, str(kind), None)
+    if isinstance(found, type) and issubclass(found, errors.RestoraError):
+        return exit_code_of(found(""))
+    return ExitCode.ALL_FAILED
 
 
 def _outcome(job: Job, row: dict[str, object], model: str) -> Outcome:
@@ -170,7 +191,7 @@ def _outcome(job: Job, row: dict[str, object], model: str) -> Outcome:
         "failed" if failed else "restored",
         row["reason"],  # type: ignore[arg-type]
         row["error_type"],  # type: ignore[arg-type]
-        exit_code=ExitCode.ALL_FAILED if failed else ExitCode.OK,
+        exit_code=_code_of(row["error_type"]) if failed else ExitCode.OK,
         output_size=None if failed else (row["width"], row["height"]),  # type: ignore[arg-type]
         model=None if failed else model,
         seconds=None if failed else row["ms"] / 1000,  # type: ignore[operator]

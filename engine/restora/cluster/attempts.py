@@ -47,6 +47,8 @@ def read_attempts(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
         begun: str | None = None
         for line in _iter_lines(path):
             if line["event"] == "begin":
+                if begun is not None:
+                    kills[begun] = kills.get(begun, 0) + 1
                 begun = line["input"]
             else:
                 rows[line["input"]] = {k: v for k, v in line.items() if k != "event"}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from restora.cluster.attempts import AttemptLog
 from restora.errors import DeviceLostError, RestoraError
 from restora.image import PixelLimits, read_photo, write_photo
 from restora.joint import FaceOptions
@@ -31,7 +30,6 @@ class BatchRecipe:
 
     model  a name of the model table or the path of an artefact; None: faces only
     root   a folder that results must lie in; None: anywhere
-    attempts  a folder where each process writes down what it begins and ends; None: nowhere
     """
 
     model: str | None = DEFAULT_MODEL
@@ -42,7 +40,6 @@ class BatchRecipe:
     strip_metadata: bool = False
     max_pixels: int = PixelLimits().max_pixels
     root: str | None = None
-    attempts: str | None = None
 
 
 class RestoreBatch:
@@ -56,17 +53,13 @@ class RestoreBatch:
     def __init__(self, recipe: BatchRecipe) -> None:
         self.recipe = recipe
         self._restorer: Restorer | None = None
-        self._log: AttemptLog | None = None
 
     def __call__(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:
         restorer = self._open()
-        rows = []
-        for source, target in zip(batch["input"], batch["output"], strict=True):
-            if self._log is not None:
-                self._log.begin(str(source))
-            rows.append(self._restore(restorer, str(source), str(target)))
-            if self._log is not None:
-                self._log.end(rows[-1])
+        rows = [
+            self._restore(restorer, str(source), str(target))
+            for source, target in zip(batch["input"], batch["output"], strict=True)
+        ]
         return {name: [row[name] for row in rows] for name in COLUMNS}
 
     def close(self) -> None:
@@ -74,19 +67,14 @@ class RestoreBatch:
         if self._restorer is not None:
             self._restorer.close()
             self._restorer = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"recipe": self.recipe, "_restorer": None, "_log": None}
+        return {"recipe": self.recipe, "_restorer": None}
 
     def _open(self) -> Restorer:
         if self._restorer is None:
             recipe = self.recipe
             self._restorer = Restorer(recipe.model, options=recipe.options, faces=recipe.faces)
-            if recipe.attempts is not None:
-                self._log = AttemptLog(Path(recipe.attempts))
         return self._restorer
 
     def _restore(self, restorer: Restorer, source: str, target: str) -> dict[str, Any]:

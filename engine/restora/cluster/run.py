@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from restora.cluster.attempts import Row, read_attempts
-from restora.cluster.batch import COLUMNS, BatchRecipe, RestoreBatch
+from restora.cluster.batch import BatchRecipe, RestoreBatch
+from restora.cluster.guard import GuardedBatch, failed_row
+from restora.errors import SessionError
 
 logger = logging.getLogger(__name__)
 
-MOST_KILLS = 3
-_ROUNDS = 8  # a worker that dies takes rows of others with it; each round leaves fewer
+_ROUNDS = 3  # the later ones only for what Ray itself lost
 Report = Callable[[str], None]
 
 
@@ -44,7 +47,6 @@ class Item:
 
     input: str
     output: str
-    alone: bool = False
 
 
 def run_cluster(
@@ -59,68 +61,61 @@ def run_cluster(
     """Yield exactly one row for each item, with the columns of RestoreBatch.
 
     folder  that all workers can write into; their logs of attempts lie there while the run lasts
+    worker  what restores
 
-    Workers that die are replaced a bounded number of times. A photo that is begun three times and
-    ended by no worker gets a row with the error type "Quarantined".
+    Workers that die are replaced by Ray; a photo is begun three times at most, whoever begins it.
     """
     logs = folder / "attempts"
     shutil.rmtree(logs, ignore_errors=True)
-    shared = replace(recipe, attempts=str(logs), options=replace(recipe.options, threads=plan.cpus))
-    given: set[str] = set()
+    logs.mkdir(parents=True)
+    spread = replace(recipe, options=replace(recipe.options, threads=plan.cpus))
+    payload = ray.cloudpickle.dumps(worker(spread))  # type: ignore[no-untyped-call]
+    left = {item.input: item for item in items}
     for number in range(_ROUNDS):
-        rows, kills = read_attempts(logs)
-        for item in items:
-            found = rows.get(item.input)
-            if found is None and kills.get(item.input, 0) >= MOST_KILLS:
-                found = _failed(item, "Quarantined", f"{MOST_KILLS} workers died while at it")
-            if found is not None and item.input not in given:
-                given.add(item.input)
-                yield found
-        left = [item for item in items if item.input not in given]
-        if not left:
-            break
         if number:
             report(f"{len(left)} photos have no row yet, round {number + 1}")
-        suspects = [item for item in left if item.alone or item.input in kills]
-        others = [item for item in left if item not in suspects]
-        if others:
-            _run_round(others, shared, plan, worker)
-        elif suspects:
-            _run_round(suspects, shared, replace(plan, batch=1), worker)
-    for item in items:
-        if item.input not in given:
-            yield _failed(item, "WorkerDied", "no worker ended it")
+        for row in _run_round(list(left.values()), payload, logs, plan):
+            if left.pop(row["input"], None) is not None:
+                yield row
+        rows, _ = read_attempts(logs)
+        yield from (rows[source] for source in list(left) if source in rows and left.pop(source))
+        if not left:
+            break
+    for item in left.values():
+        yield failed_row(item.input, item.output, "WorkerDied", "no worker ended it")
     shutil.rmtree(logs, ignore_errors=True)
 
 
 def _run_round(
-    items: Sequence[Item], recipe: BatchRecipe, plan: ClusterPlan, worker: type[RestoreBatch]
-) -> None:
-    """Rows come from the workers' logs: whatever is raised here, nothing is lost with it."""
+    items: Sequence[Item], payload: bytes, logs: Path, plan: ClusterPlan
+) -> Iterator[Row]:
+    """Rows as batches are finished. They are in the workers' logs too: whatever Ray raises, nothing
+    is lost with it.
+
+    Raises SessionError for what is no photo's fault, such as a model that is not there.
+    """
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    context.max_errored_blocks = -1
     blocks = max(1, -(-len(items) // plan.batch))
     rows = [{"input": item.input, "output": item.output} for item in items]
-    workers = min(plan.workers, blocks)
     data = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-        worker,
-        fn_constructor_args=(recipe,),
+        GuardedBatch,
+        fn_constructor_args=(payload, str(logs)),
         batch_size=plan.batch,
-        compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+        compute=ActorPoolStrategy(size=min(plan.workers, blocks)),
         num_cpus=plan.cpus,
         num_gpus=plan.gpus or None,
-        max_restarts=1,
-        max_task_retries=0,
     )
     try:
-        for _ in data.iter_batches(batch_size=None):
-            pass
+        for found in data.iter_rows():
+            yield {name: _plain(value) for name, value in found.items()}
+    except SessionError:
+        raise
     except ray.exceptions.RayError as error:
-        logger.info("a round ended early: %s", str(error).splitlines()[0])
+        logger.warning("a round ended early: %s", str(error).splitlines()[0])
 
 
-def _failed(item: Item, kind: str, reason: str) -> Row:
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    failure = {"status": "failed", "error_type": kind, "reason": reason}
-    return {**row, "input": item.input, "output": item.output, **failure}
+def _plain(value: Any) -> Any:
+    """Without NumPy's types, and None where Arrow has NaN for it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -29,17 +29,32 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 
 
 class Dangerous(RestoreBatch):
-    """Ends its process at a photo called poison, and once at one called unlucky."""
+    """Ends its process at a photo called poison, and once at one called unlucky; ends Ray's worker
+    once at one called boss."""
 
     def _restore(self, restorer: Restorer, source: str, target: str) -> dict[str, Any]:
         path = Path(source)
         if "poison" in path.name:
             os.kill(os.getpid(), signal.SIGKILL)
         mark = path.with_suffix(".tried")
-        if "unlucky" in path.name and not mark.exists():
+        if not mark.exists() and ("unlucky" in path.name or "boss" in path.name):
             mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getppid() if "boss" in path.name else os.getpid(), signal.SIGKILL)
         return super()._restore(restorer, source, target)
+
+
+@pytest.fixture(autouse=True)
+def no_longer_than_three_minutes() -> Iterator[None]:
+    """Ray waits for ever where it cannot go on."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(180)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +88,7 @@ def test_workers_that_die_lose_nothing_but_what_killed_them(
     recipe: BatchRecipe, tmp_path: Path
 ) -> None:
     names = [f"{index:02}.png" for index in range(20)]
-    names[3], names[7] = "03-poison.png", "07-unlucky.png"
+    names[3], names[7], names[12] = "03-poison.png", "07-unlucky.png", "12-boss.png"
     items = make_photos(tmp_path / "in", names)
     (tmp_path / "in" / "05.png").write_bytes(b"")
     rows = list(
@@ -91,6 +106,7 @@ def test_workers_that_die_lose_nothing_but_what_killed_them(
     failed = {Path(row["input"]).name: row["error_type"] for row in rows if row["error_type"]}
     assert failed["03-poison.png"] == "Quarantined"
     assert set(failed) == {"03-poison.png", "05.png"}
+    assert (tmp_path / "in" / "12-boss.tried").exists()
     for row in rows:
         if row["status"] == "restored":
             assert read_photo(Path(row["output"])).width == 40
