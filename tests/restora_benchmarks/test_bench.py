@@ -37,7 +37,7 @@ SMALL = {
     "sides": (16, 32),
     "batches": (1, 2),
     "megapixels": 0.01,
-    "output_mps": (0.02, 0.05),
+    "output_mps": (0.02,),
     "repeats": 1,
     "photo_repeats": 1,
     "threads": (1, 2),

@@ -53,7 +53,8 @@ def machine(
 
 
 def run_stage(folder: Path, *words: str) -> int:
-    return gpu_check.main(["--out", str(folder), "--subjects", "tiny", *words])
+    chosen = [] if "--precisions" in words else ["--precisions", "fp16,fp32"]
+    return gpu_check.main(["--out", str(folder), "--subjects", "tiny", *chosen, *words])
 
 
 def test_all_stages_together_prove_a_machine(
@@ -80,6 +81,20 @@ def test_all_stages_together_prove_a_machine(
     assert modules.cuda.retained == 0
     assert run_stage(folder, "--stage", "report") == 0
     assert json.loads((folder / "gpu.json").read_text())["gpu"] == result["gpu"]
+
+
+def test_int8_is_built_where_there_is_an_artefact_of_it(machine: tuple[Modules, Path]) -> None:
+    _, folder = machine
+    words = ("--precisions", "fp32,int8")
+    assert run_stage(folder, *words, "--stage", "prepare") == 0
+    assert (folder / "artifacts" / "tiny.int8.onnx").exists()
+    assert run_stage(folder, *words, "--stage", "build") == 0
+    asked = [row["asked"] for row in Places(folder).rows("build")]
+    assert asked == ["fp32", "fp32", "int8", "int8"]
+    assert run_stage(folder, *words, "--stage", "verify") == 0
+    (folder / "artifacts" / "tiny.int8.onnx").unlink()
+    subject = choose_subjects("tiny")[0]
+    assert Places(folder).offered(subject, ["fp32", "int8"]) == ["fp32"]
 
 
 def test_a_stage_goes_on_where_it_stopped(machine: tuple[Modules, Path]) -> None:

@@ -58,6 +58,14 @@ def tiles() -> CalibrationSet:
     return make_calibration_set(sources, plan, report=lambda _words: None)
 
 
+@pytest.fixture(scope="module")
+def log(
+    artifact: Artifact, tiles: CalibrationSet, tmp_path_factory: pytest.TempPathFactory
+) -> TrialLog:
+    """Shared: what one test measured, the next need not."""
+    return TrialLog(tmp_path_factory.mktemp("trials") / "log", log_key(artifact, tiles))
+
+
 def even(artifacts: Mapping[str, Artifact]) -> dict[tuple[str, str], float]:
     """All mixes equally fast."""
     return {(name, "ONNX Runtime"): 1.0 for name in artifacts}
@@ -68,9 +76,8 @@ def quiet(_words: str) -> None:
 
 
 def test_the_result_is_an_artefact_that_says_what_was_done(
-    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog
 ) -> None:
-    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
     result = calibrate(artifact, tiles, Plan(), log=log, speed=even, report=quiet)
     made = result.artifact
     assert made is not None
@@ -99,7 +106,7 @@ def test_the_result_is_an_artefact_that_says_what_was_done(
 
 
 def test_the_fastest_of_the_mixes_that_pass_is_taken(
-    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog
 ) -> None:
     def fewest_are_fastest(found: Mapping[str, Artifact]) -> dict[tuple[str, str], float]:
         seconds = {}
@@ -109,7 +116,6 @@ def test_the_fastest_of_the_mixes_that_pass_is_taken(
             seconds[name, "OpenVINO"] = layers / 2
         return seconds
 
-    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
     most = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet)
     fast = calibrate(artifact, tiles, Plan(), log=log, speed=fewest_are_fastest, report=quiet)
     assert len(fast.best.recipe.layers) < len(most.best.recipe.layers)
@@ -119,9 +125,8 @@ def test_the_fastest_of_the_mixes_that_pass_is_taken(
 
 
 def test_a_gate_that_no_mix_meets_leaves_the_closest_mix_and_no_artefact(
-    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog
 ) -> None:
-    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
     result = calibrate(artifact, tiles, Plan(min_psnr=160), log=log, speed=even, report=quiet)
     assert result.artifact is None
     assert result.best.distance.mean == max(c.distance.mean for c in result.candidates)
@@ -191,6 +196,7 @@ def test_a_layer_that_sees_nothing_stays_in_fp32_and_is_named(
     model = onnx_from_network(network, io="uint8")
     dead = artifact_from_bytes(onnx_bytes(model, artifact.info))
     log = TrialLog(tmp_path / "log", log_key(dead, tiles))
+    log = TrialLog(tmp_path / "log", "of another network")
     result = calibrate(dead, tiles, Plan(), log=log, speed=None, report=quiet)
     assert result.dead == ("conv_hr",)
     assert "conv_hr" in result.kept
@@ -213,9 +219,8 @@ def test_what_cannot_be_calibrated_is_refused(
 
 
 def test_the_runtime_refuses_an_int8_file_whose_gate_failed(
-    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog, tmp_path: Path
 ) -> None:
-    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
     made = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet).artifact
     assert made is not None
     assert made.info.accuracy is not None
@@ -230,14 +235,13 @@ def test_the_runtime_refuses_an_int8_file_whose_gate_failed(
 
 
 def test_int8_is_found_beside_fp32_and_run_only_when_asked_for(
-    artifact: Artifact, tiles: CalibrationSet, tmp_path: Path
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog, tmp_path: Path
 ) -> None:
     path = tmp_path / "tiny.onnx"
     path.write_bytes(artifact.onnx)
     for backend in ("cpu", "openvino"):
         with pytest.raises(MissingModelError, match="restora calibrate"):
             choose_session(path, options=SessionOptions(backend=backend, precision="int8"))
-    log = TrialLog(tmp_path / "log", log_key(artifact, tiles))
     made = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet).artifact
     assert made is not None
     (tmp_path / "tiny.int8.onnx").write_bytes(made.onnx)

@@ -25,11 +25,13 @@ KNOWN: dict[str, Subject] = {subject.name: subject for subject in (*SUBJECTS, *T
 @dataclass(frozen=True)
 class Model:
     """One model. subject: of a known one, whose PyTorch network peers can run; None: no peers
-    that need it. Known full-size models have recipe weights: speed does not depend on them."""
+    that need it. folder: for what peers make of it. Known full-size models have recipe weights:
+    speed does not depend on them."""
 
     name: str
     path: Path
     subject: Subject | None = None
+    folder: Path = Path("build/bench")
 
     @cached_property
     def artifact(self) -> Artifact:
@@ -52,15 +54,15 @@ def find_model(name: str, folder: Path, report: Callable[[str], None]) -> Model:
     """
     path = Path(name)
     if path.suffix == ".onnx" and path.is_file():
-        return Model(read_artifact(path).info.model, path)
+        return Model(read_artifact(path).info.model, path, folder=folder)
     if name not in KNOWN:
         raise SystemExit(f"unknown model {name}; known: {', '.join(KNOWN)}, or an .onnx file")
     subject = KNOWN[name]
     if name == DEFAULT_MODEL:
         # with those of other precisions beside it
-        return Model(name, find_artifact(name, "uint8"), subject)
+        return Model(name, find_artifact(name, "uint8"), subject, folder)
     places = Places(folder)
     if not places.artifact(subject).exists():
         report(f"exporting {name}, once")
         prepare(places, [subject], ["fp32"], report)
-    return Model(name, places.artifact(subject), subject)
+    return Model(name, places.artifact(subject), subject, folder)

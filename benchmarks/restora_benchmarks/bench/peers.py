@@ -58,7 +58,7 @@ class NcnnPeer:
         self._threads = threads
         self._make_network = model.make_network
         self._name = model.name
-        self._folder = model.path.parent / "ncnn"
+        self._folder = model.folder / "ncnn"
         self._nets: dict[tuple[int, ...], Any] = {}
 
     def run(self, batch: Batch) -> Batch:

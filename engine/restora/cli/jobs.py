@@ -21,12 +21,13 @@ _HEADER_BYTES = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Job:
     """One input file. skip: why it is left alone, if it is. alone: nothing else is worked on beside
-    it; note: what is said of it before it is done."""
+    it, since the process died `kills` times at it; note: what is said of it before it is done."""
 
     source: Path
     target: Path
     skip: str | None = None
     alone: bool = False
+    kills: int = 0
     note: str | None = None
 
 

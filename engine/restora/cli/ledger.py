@@ -64,7 +64,8 @@ class Ledger:
                     self.manifest.end(name, "restored", output=str(job.target), sha256=digest)
                 yield replace(job, skip=decision.why)
             else:
-                yield replace(job, alone=decision.alone, note=decision.why or None)
+                kills = past.kills if past is not None and decision.alone else 0
+                yield replace(job, alone=decision.alone, kills=kills, note=decision.why or None)
 
     def begin(self, job: Job) -> None:
         name = self.name(job.source)
@@ -97,8 +98,9 @@ class Ledger:
 
 
 def in_order(jobs: list[Job]) -> list[Job]:
-    """What may kill the process comes last, so that everything else is done by then."""
-    return sorted(jobs, key=lambda job: job.alone)
+    """What may kill the process comes last, so that everything else is done by then; what was there
+    at most deaths last of all."""
+    return sorted(jobs, key=lambda job: (job.alone, job.kills))
 
 
 def require_an_outcome_each(jobs: list[Job], outcomes: list[Outcome]) -> None:

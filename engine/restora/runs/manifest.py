@@ -27,7 +27,8 @@ class Past:
     stamp     size and modification time of the input
     status    "restored", "failed", or None: it was begun and not ended
     attempts  how often it was begun
-    kills     how often the process ended without a word while it was worked on
+    kills     how often the process ended without a word while this alone was worked on
+    suspect   whether it ended so while this and others were
     """
 
     recipe: str
@@ -35,6 +36,7 @@ class Past:
     status: str | None = None
     attempts: int = 0
     kills: int = 0
+    suspect: bool = False
     output: str | None = None
     sha256: str | None = None
     error_type: str | None = None
@@ -120,7 +122,7 @@ class Manifest:
                 digest = None if past is None else past.sha256
                 past = Past(recipe, stamp, output=output, sha256=digest)
             elif name in self._open:
-                past = replace(past, kills=past.kills + 1)
+                past = self._blame(name)
             self._pasts[name] = replace(past, status=None, attempts=past.attempts + 1)
             self._open.add(name)
             return
@@ -129,11 +131,12 @@ class Manifest:
         self._open.discard(name)
         if row["status"] == "interrupted":
             return
-        kills = 0 if row["status"] == "restored" else past.kills
+        done = row["status"] == "restored"
         self._pasts[name] = replace(
             past,
             status=row["status"],
-            kills=kills,
+            kills=0 if done else past.kills,
+            suspect=past.suspect and not done,
             output=row.get("output", past.output),
             sha256=row.get("sha256", past.sha256),
             error_type=row.get("error_type"),
@@ -144,9 +147,13 @@ class Manifest:
     def _count_kills(self) -> None:
         """What the last process had begun and not ended when it was killed."""
         for name in self._open:
-            past = self._pasts[name]
-            self._pasts[name] = replace(past, kills=past.kills + 1)
+            self._pasts[name] = self._blame(name)
         self._open.clear()
+
+    def _blame(self, name: str) -> Past:
+        past = self._pasts[name]
+        alone = len(self._open) == 1
+        return replace(past, kills=past.kills + alone, suspect=True)
 
 
 def stamp_of(path: Path) -> Stamp:

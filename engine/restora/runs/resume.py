@@ -43,7 +43,7 @@ def decide(
     `overwrite`; one of another recipe, or of an input that changed, is made anew.
     """
     same = past is not None and (past.recipe, past.stamp) == (recipe, stamp)
-    alone = past is not None and past.kills > 0 and past.stamp == stamp
+    alone = past is not None and past.suspect and past.stamp == stamp
     if past is not None and same and not overwrite and not retry_failed:
         if past.kills >= MOST_KILLS:
             return Decision(

@@ -119,7 +119,7 @@ def test_a_file_that_kills_the_process_is_quarantined_and_the_others_are_done(
     (tmp_path / "in" / "002.png").rename(tmp_path / "in" / "002-poison.png")
     words = [sys.executable, "-c", POISON, *map(str, arguments)]
     codes = []
-    for _ in range(6):
+    for _ in range(8):
         done = subprocess.run(
             words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True,
             check=False,
@@ -127,7 +127,8 @@ def test_a_file_that_kills_the_process_is_quarantined_and_the_others_are_done(
         codes.append(done.returncode)
         if done.returncode >= 0:
             break
-    assert codes == [-signal.SIGKILL] * 3 + [3]
+    # perhaps once beside others, then three times alone
+    assert codes in ([-signal.SIGKILL] * 3 + [3], [-signal.SIGKILL] * 4 + [3])
     found = statuses(done)
     assert found.pop("002-poison.png") == "failed"
     assert set(found.values()) <= {"restored", "skipped"}

@@ -89,6 +89,16 @@ def test_a_process_that_ends_without_a_word_counts_against_what_it_had_begun(
     assert past.kills == 0
 
 
+def test_of_several_that_were_begun_each_is_suspected_and_none_blamed(manifest: Manifest) -> None:
+    begin(manifest, "a.png")
+    begin(manifest, "b.png")
+    manifest = reopen(manifest)
+    for name in ("a.png", "b.png"):
+        past = manifest.past(name)
+        assert past is not None
+        assert (past.kills, past.suspect) == (0, True)
+
+
 def test_an_orderly_end_counts_against_nothing(manifest: Manifest) -> None:
     begin(manifest)
     manifest.close()
@@ -221,9 +231,10 @@ def test_failures_are_not_tried_again_until_asked_or_the_input_changes(tmp_path:
 def test_what_killed_runs_is_tried_alone_and_at_last_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "a.png"
     for kills in range(1, MOST_KILLS):
-        decision = decide(Past("r", STAMP, kills=kills), target, recipe="r", stamp=STAMP)
+        suspect = Past("r", STAMP, kills=kills, suspect=True)
+        decision = decide(suspect, target, recipe="r", stamp=STAMP)
         assert (decision.action, decision.alone) == ("do", True)
-    most = Past("r", STAMP, kills=MOST_KILLS)
+    most = Past("r", STAMP, kills=MOST_KILLS, suspect=True)
     assert decide(most, target, recipe="r", stamp=STAMP).action == "quarantined"
     retried = decide(most, target, recipe="r", stamp=STAMP, retry_failed=True)
     assert (retried.action, retried.alone) == ("do", True)
