@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +37,7 @@ class SetPlan:
     calibrating  tiles to find ranges on
     judging      tiles that PSNR is measured on, of other photos
     ranges       of the blind degradation; None: photos are taken as they are
+    keep_size    degraded photos are brought back to their size, as aligned faces are
     seed         of everything that is drawn
     """
 
@@ -43,6 +45,7 @@ class SetPlan:
     calibrating: int = 40
     judging: int = 24
     ranges: DegradationRange | None = None
+    keep_size: bool = False
     seed: int = 0
 
 
@@ -199,7 +202,12 @@ def _degrade(source: Source, plan: SetPlan) -> Iterator[tuple[Degradation | None
         return
     rng = rng_of(plan.seed, source.name)
     for how in (draw_degradation(plan.ranges, rng), CLEAN_X2):
-        yield how, degrade_photo(source.pixels, how, rng)
+        degraded = degrade_photo(source.pixels, how, rng)
+        if plan.keep_size:
+            height, width = source.pixels.shape[:2]
+            large = cv2.resize(degraded, (width, height), interpolation=cv2.INTER_CUBIC)
+            degraded = np.asarray(large, np.uint8)
+        yield how, degraded
 
 
 def _describe(how: Degradation | None) -> dict[str, Any] | None:

@@ -86,6 +86,11 @@ def test_the_bundled_photos_give_tiles_of_every_kind() -> None:
     assert "tiles to judge" in describe_set(tiles)
 
 
+def test_degraded_photos_keep_their_size_where_faces_are_meant() -> None:
+    tiles, _ = make(sources(4), SetPlan(160, 3, 1, MILD, keep_size=True))
+    assert tiles.calibrating.shape == (3, 160, 160, 3)
+
+
 def test_kinds_are_what_they_are_called() -> None:
     rng = np.random.default_rng(0)
     flat = np.full((64, 64, 3), 90, np.uint8)

@@ -57,11 +57,13 @@ class Plan:
     min_psnr  dB, mean over the judging tiles, against FP32; at least 40
     only      regular expression for names of layers; None: all inner ones of an upsampler, the
               U-Net encoder's of a face network
+    residuals  the skips of dense blocks are in 8 bits too: less is moved, less is exact
     """
 
     methods: tuple[Method, ...] = METHODS
     min_psnr: float = LOWEST_GATE
     only: str | None = None
+    residuals: bool = False
 
     def __post_init__(self) -> None:
         if not self.min_psnr >= LOWEST_GATE:
@@ -138,7 +140,15 @@ def calibrate(
     if not alive:
         raise OptionError("no layer saw anything but 0 on the calibration tiles")
     trials = Trials(model, layers, judging, calibrating[:_FEW], log)
-    recipe, tried = choose_recipe(trials, alive, statistics, groups, plan.methods, report=report)
+    recipe, tried = choose_recipe(
+        trials,
+        alive,
+        statistics,
+        groups,
+        plan.methods,
+        residuals=plan.residuals,
+        report=report,
+    )
     sensitivities = measure_sensitivity(trials, recipe, report=report)
     candidates = search_mixes(trials, recipe, sensitivities, min_psnr=plan.min_psnr, report=report)
     passing = [found for found in candidates if found.distance.mean >= plan.min_psnr]

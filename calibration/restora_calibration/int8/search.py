@@ -42,10 +42,11 @@ def choose_recipe(
     groups: Mapping[str, int],
     methods: Sequence[Method] = METHODS,
     *,
+    residuals: bool,
     report: Report,
 ) -> tuple[Recipe, dict[str, float]]:
-    """All of `names` in 8 bits with the ranges, and with or without corrected biases and 8-bit
-    skips, that are closest to FP32; and the mean PSNR of each way."""
+    """All of `names` in 8 bits with the ranges, and with or without corrected biases, that are
+    closest to FP32; and the mean PSNR of each way. residuals: skips in 8 bits too."""
     means = {name: found.means for name, found in statistics.items()}
     biases = correct_biases(
         trials.model, [layer for layer in trials.layers if layer.name in names], means
@@ -63,7 +64,7 @@ def choose_recipe(
 
     for method in methods:
         ranges = choose_ranges(statistics, groups, method)
-        attempt(f"ranges by {method}", Recipe(frozenset(names), ranges))
+        attempt(f"ranges by {method}", Recipe(frozenset(names), ranges, residuals=residuals))
     assert best is not None
     attempt("the best of them with corrected biases", replace(best[1], biases=biases))
     return best[1], tried

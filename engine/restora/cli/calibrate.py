@@ -42,6 +42,10 @@ def calibrate(
     only: Annotated[
         str | None, typer.Option(help="Regular expression: layers that may become 8 bits.")
     ] = None,
+    residuals: Annotated[
+        bool,
+        typer.Option("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of degradations and of the choice of tiles.")] = 0,
     timed: Annotated[
         bool, typer.Option("--timed/--no-timed", help="Time the mixes that pass on this machine.")
@@ -79,12 +83,19 @@ def calibrate(
     target = output or model.with_suffix(".int8.onnx")
     if target.exists() and not overwrite:
         raise OptionError(f"{target} exists already: give --overwrite to replace it")
-    plan = run.Plan(methods=methods, min_psnr=min_psnr, only=only)  # type: ignore[arg-type]
+    plan = run.Plan(methods=methods, min_psnr=min_psnr, only=only, residuals=residuals)  # type: ignore[arg-type]
     degradation = {"mild": MILD, "faces": FACES, "none": None}[degrade]
     sources = bundled_sources() if data is None else read_sources(data, report=print_note)
     chosen = make_calibration_set(
         sources,
-        SetPlan(artifact.info.side or tile, tiles, judging, degradation, seed),
+        SetPlan(
+            artifact.info.side or tile,
+            tiles,
+            judging,
+            degradation,
+            keep_size=artifact.info.side is not None,
+            seed=seed,
+        ),
         report=print_note,
     )
     print_note(describe_set(chosen))
