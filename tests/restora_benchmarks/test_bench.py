@@ -37,7 +37,7 @@ SMALL = {
     "sides": (16, 32),
     "batches": (1, 2),
     "megapixels": 0.01,
-    "output_mps": (0.02,),
+    "output_mps": (0.02, 0.05),
     "repeats": 1,
     "photo_repeats": 1,
     "threads": (1, 2),
@@ -49,7 +49,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A whole result of the smallest network there is."""
     folder = tmp_path_factory.mktemp("bench")
     ways = [find_way(key) for key in ("restora cpu/fp32", "restora openvino/fp32")]
-    ways += [way for way in PEERS if way.name == "eager PyTorch"]
+    ways += [way for way in PEERS if way.name in ("eager PyTorch", "OpenVINO")]
     settings = (Setting("cpu", "fp32"),)
     plan = Plan(ways=tuple(ways), settings=settings, folder=folder, **SMALL)  # type: ignore[arg-type]
     return run_plan(plan, lambda _words: None)
@@ -91,7 +91,7 @@ def test_a_result_has_every_suite_and_can_be_read_again(
     assert read_result(path) == json.loads(json.dumps(result))
     assert {row["suite"] for row in result["rows"]} == {"tiles", "photo", "size", "stages"}
     tiles = [row for row in result["rows"] if row["suite"] == "tiles"]
-    assert len(tiles) == 3 * 4 * 2
+    assert len(tiles) == 4 * 4 * 2
     assert {row["threads"] for row in tiles} == {1, 2}
     exact = [row for row in tiles if row["precision"] == "fp32"]
     assert all(row["psnr_mean"] > 60 for row in exact)

@@ -2,8 +2,9 @@
 
 OpenVINO 2026.4 reads a pair of QuantizeLinear and DequantizeLinear as rounding to whole numbers
 and a product behind it. Where such pairs of signed values meet in a concat, its low-precision
-passes lose the scale: values are rounded to 1, 2, 3 instead of to steps of the scale (32 dB off
-on restora-lite-x2). One FakeQuantize in the place of each pair is read rightly, and as fast.
+passes lose the scale: values are rounded to 1, 2, 3 instead of to steps of the scale, and
+restora-lite-x2 comes out at about 35 dB instead of 43. One FakeQuantize in the place of each pair
+is read rightly, and as fast.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def test_20_kills_leave_nothing_corrupt_nothing_done_twice_and_nothing_forgotten
         process.communicate()
         for path in (tmp_path / "out").glob("*.png"):
             assert read_photo(path).width == 400
-    last = run(tmp_path, *arguments, "--retry-failed")
+    last = run(tmp_path, *arguments)
     assert last.returncode == 0, last.stderr
     assert len(statuses(last)) == 40
     assert len(list((tmp_path / "out").glob("[!.]*.png"))) == 40

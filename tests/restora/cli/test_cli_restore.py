@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,30 @@ def test_a_linked_output_folder_is_not_left(model: Path, tmp_path: Path) -> None
     assert result.returncode != 0
     assert "outside" in result.stderr
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_killed_runs_leave_no_broken_file_and_redo_nothing(model: Path, tmp_path: Path) -> None:
+    for index in range(24):
+        make_photo(tmp_path / "in" / f"{index:02}.png", (400, 300), seed=index)
+    arguments = ["restore", "-i", "in", "-o", "out", "-n", model, "--json"]
+    done: dict[str, int] = {}
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        process = start(tmp_path, *arguments)
+        deadline = time.monotonic() + 0.9 + rng.random() * 0.5
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        for path in (tmp_path / "out").glob("[0-9]*.png"):
+            assert read_photo(path).pixels.shape == (600, 800, 3)
+            written = path.stat().st_mtime_ns
+            assert done.setdefault(path.name, written) == written
+    assert run(tmp_path, *arguments).returncode == 0
+    finished = sorted((tmp_path / "out").glob("[0-9]*.png"))
+    assert len(finished) == 24
+    for path in finished:
+        assert done.get(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
