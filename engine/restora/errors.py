@@ -67,6 +67,10 @@ class ImageTooLargeError(ImageError):
     """The picture, or its result, has more pixels than the limit."""
 
 
+class MemoryLimitError(ImageError):
+    """Restoring the picture would take more memory than is allowed."""
+
+
 class AnimatedImageError(ImageError):
     """The file holds several frames or pages."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +25,8 @@ from restora.errors import (
 from restora.image.photo import Photo, Pixels
 from restora.joint import FaceOptions, FaceOutcome, FaceStage, open_faces
 from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
-from restora.options import RestoreOptions
-from restora.sessions import Opened, Session, choose_session
+from restora.options import AUTO_TILES, RestoreOptions
+from restora.sessions import Opened, Session, SessionUse, SharedSession, choose_session
 from restora.sessions.options import BackendChoice
 from restora.tiling import Progress
 from restora.upsample import Upsampler, enlarge_plainly
@@ -71,7 +72,7 @@ class Restoration:
 
 class Restorer:
     """Restore photos with one model, and their faces with another. Safe to call from several
-    threads.
+    threads: tiles and faces of photos that are restored at the same time share batches.
 
     model    a name of the model table, or the path of an .onnx artefact; None: photos are
              enlarged by interpolation (Lanczos, twice unless told), for faces only
@@ -95,8 +96,10 @@ class Restorer:
     ) -> None:
         self.options = options or RestoreOptions()
         self._model = model
+        self._face_options = faces
         self._find = find
         self._upsamplers: dict[Io, Upsampler] = {}
+        self._shared: list[SharedSession] = []
         self._opening = threading.Lock()
         self._opened: list[Opened] = []
         if model is not None:
@@ -119,6 +122,40 @@ class Restorer:
     def describe_networks(self) -> list[ArtifactInfo]:
         """Facts about every network that is open."""
         return [opened.session.info for opened in self._opened]
+
+    @property
+    def places(self) -> int:
+        """How much work at once keeps the networks busy: calls of restore, each of which takes
+        places_of its photo. Always two calls at least: while one is computed, the other is cut
+        and joined."""
+        return 2 * self._places_of_one
+
+    def places_of(self, width: int, height: int) -> int:
+        """Of a photo of this size: its tiles, or half of all places."""
+        if not self._upsamplers:
+            return 1
+        upsampler = self._upsampler("uint8")
+        multiple = upsampler.session.limits.multiple
+        tiles = 1
+        for side in (height, width):
+            tiles *= len(upsampler.tiling.split(side + -side % multiple, multiple))
+        return min(tiles, self._places_of_one)
+
+    @property
+    def _places_of_one(self) -> int:
+        """Tiles, or faces, that fill all calls which a network makes use of."""
+        in_batches = [s for s in self._shared if s.info.kind == "upsampler" or s.gains_by_batches]
+        return max([1, *(s.batch * s.limits.best_calls for s in in_batches)])
+
+    def iter_batches(self) -> Iterator[tuple[ArtifactInfo, int, int]]:
+        """Of each network that makes pictures: the side of its tiles or faces, and most at once."""
+        for session in self._shared:
+            tile = self.options.tiling_for(session).size or AUTO_TILES[1]
+            yield session.info, session.info.side or tile, session.batch
+
+    def session_use(self) -> list[tuple[ArtifactInfo, SessionUse]]:
+        """What each network that makes pictures has done so far."""
+        return [(session.info, session.use) for session in self._shared]
 
     def describe_sessions(self) -> list[str]:
         """What each network runs on and why on nothing faster, a line each."""
@@ -229,7 +266,13 @@ class Restorer:
             options = replace(options, backend=_SMALL[options.backend], precision="auto", gpu=None)
         opened = choose_session(path, options=options)
         self._opened.append(opened)
-        return opened.session
+        if kind not in ("upsampler", "face"):
+            return opened.session
+        face_batch = 1 if self._face_options is None else self._face_options.batch
+        tile_batch = self.options.tiling_for(opened.session).batch
+        batch = tile_batch if kind == "upsampler" else face_batch
+        self._shared.append(SharedSession(opened.session, batch=batch))
+        return self._shared[-1]
 
     def _check_output_size(self, photo: Photo, scale: float) -> None:
         # the network's own output is held in memory too, whatever the final size

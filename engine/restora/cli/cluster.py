@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restora import errors
 from restora.cli import face_flags, runtime_flags
 from restora.cli.batch import exit_code_of_run, skipped
 from restora.cli.console import print_note
-from restora.cli.exits import ExitCode, exit_code_of, reports_errors
+from restora.cli.exits import reports_errors
 from restora.cli.jobs import Ext, Job, plan_files, plan_jobs
 from restora.cli.ledger import FILE, Ledger, require_an_outcome_each
-from restora.cli.outcome import Outcome
 from restora.cli.report import report_outcome, summarise
 from restora.errors import MissingBackendError, OptionError
+from restora.flow import Outcome, parse_size
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
@@ -62,6 +61,7 @@ def cluster(
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed")] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="A JSON object a file.")] = False,
+    memory: runtime_flags.Memory = None,
     backend: runtime_flags.Backend = "auto",
     precision: runtime_flags.Precision = "auto",
     fp32: runtime_flags.Fp32 = False,
@@ -124,6 +124,7 @@ def cluster(
                 outscale=outscale,
                 quality=quality,
                 root=str(output.resolve()),
+                memory=None if memory is None else parse_size(memory),
             )
             plan = _spread(ClusterPlan(workers, batch, cpus), gpus_per_worker, len(left))
             print_note(f"{len(left)} photos, {plan.workers} workers, {plan.gpus:g} GPUs each")
@@ -175,14 +176,6 @@ def _spread(plan: ClusterPlan, gpus: float | None, photos: int) -> ClusterPlan:
     return replace(plan, workers=max(1, min(workers, photos)), gpus=each)
 
 
-def _code_of(kind: object) -> ExitCode:
-    """Of an error by its type's name."""
-    found = getattr(errors, str(kind), None)
-    if isinstance(found, type) and issubclass(found, errors.RestoraError):
-        return exit_code_of(found(""))
-    return ExitCode.ALL_FAILED
-
-
 def _outcome(job: Job, row: dict[str, object], model: str) -> Outcome:
     failed = row["status"] == "failed"
     return Outcome(
@@ -191,7 +184,6 @@ def _outcome(job: Job, row: dict[str, object], model: str) -> Outcome:
         "failed" if failed else "restored",
         row["reason"],  # type: ignore[arg-type]
         row["error_type"],  # type: ignore[arg-type]
-        exit_code=_code_of(row["error_type"]) if failed else ExitCode.OK,
         output_size=None if failed else (row["width"], row["height"]),  # type: ignore[arg-type]
         model=None if failed else model,
         seconds=None if failed else row["ms"] / 1000,  # type: ignore[operator]

@@ -12,6 +12,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
+from restora import errors
 from restora.cli.console import print_error
 from restora.errors import (
     BuildError,
@@ -68,6 +69,14 @@ class Terminated(BaseException):
 
 def exit_code_of(error: RestoraError) -> ExitCode:
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.ALL_FAILED)
+
+
+def code_of_type(name: str | None) -> ExitCode:
+    """Of an error by its type's name, as rows have it."""
+    kind = getattr(errors, name or "", None)
+    if isinstance(kind, type) and issubclass(kind, RestoraError):
+        return exit_code_of(kind(""))
+    return ExitCode.ALL_FAILED
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:

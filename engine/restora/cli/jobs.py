@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from restora.errors import ImageError, OptionError, UnsafePathError
+from restora.errors import ImageError, OptionError
 from restora.image import probe_photo
 
 Ext = Literal["auto", "jpg", "png", "webp", "tiff"]
@@ -108,7 +108,7 @@ def _sniff(file: Path) -> str | None:
     """The picture format by content, None if there is none."""
     try:
         with file.open("rb") as stream:
-            return probe_photo(stream.read(_HEADER_BYTES))[2]
+            return probe_photo(stream.read(_HEADER_BYTES)).format
     except (ImageError, OSError):
         return None
 
@@ -131,14 +131,3 @@ def _skip_finished(job: Job, overwrite: bool) -> Job:
     if job.skip is None and not overwrite and job.target.exists() and not job.target.is_symlink():
         return replace(job, skip="already done")
     return job
-
-
-def prepare_folder(target: Path, root: Path) -> None:
-    """Make the target's folder, never through a link that leaves `root`.
-
-    Raises UnsafePathError or, if it cannot be made, OutputError.
-    """
-    resolved = target.parent.resolve()
-    if not resolved.is_relative_to(root.resolve()):
-        raise UnsafePathError(f"{target} would be written outside {root}: {resolved}")
-    target.parent.mkdir(parents=True, exist_ok=True)

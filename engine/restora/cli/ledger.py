@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from restora.cli.exits import ExitCode
+from restora.cli.exits import ExitCode, code_of_type
 from restora.cli.jobs import Job
-from restora.cli.outcome import Outcome
 from restora.errors import SessionError
+from restora.flow import Outcome
 from restora.runs import Manifest, decide, stamp_of
 from restora.runs.resume import digest_of_file
 
@@ -55,7 +55,6 @@ class Ledger:
                     "failed",
                     decision.why,
                     "Quarantined" if past is None or past.status is None else past.error_type,
-                    exit_code=ExitCode.ALL_FAILED if past is None else past.exit_code,
                 )
             elif decision.action == "leave":
                 if past is not None and past.status is None:
@@ -77,6 +76,7 @@ class Ledger:
         name = self.name(Path(outcome.input))
         if not self.manifest.is_open(name):
             return
+        code = code_of_type(outcome.error_type)
         if outcome.status == "restored":
             self.manifest.end(
                 name,
@@ -85,7 +85,7 @@ class Ledger:
                 sha256=outcome.sha256,
                 ms=round(1000 * (outcome.seconds or 0)),
             )
-        elif outcome.exit_code == ExitCode.ENVIRONMENT:
+        elif code == ExitCode.ENVIRONMENT:
             self.manifest.end(name, "interrupted", reason=outcome.reason)
         else:
             self.manifest.end(
@@ -93,7 +93,7 @@ class Ledger:
                 "failed",
                 error_type=outcome.error_type,
                 reason=outcome.reason,
-                exit_code=int(outcome.exit_code),
+                exit_code=int(code),
             )
 
 

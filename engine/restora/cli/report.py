@@ -1,5 +1,6 @@
 """What `restora restore` says while it works and when it is done."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,10 +8,11 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from restora.cli.batch import FileProgress
+from restora.cli.batch import RunProgress
 from restora.cli.console import print_error, print_json, print_note, stderr_console
 from restora.cli.jobs import Job
-from restora.cli.outcome import Outcome, Status
+from restora.flow import Outcome, Stages
+from restora.flow.outcome import Status
 from restora.pipeline import Restorer
 
 _LOG_EVERY_S = 10.0
@@ -71,12 +73,24 @@ def summarise(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> No
     print_note(f"{', '.join(parts)} in {elapsed_s:.1f} s")
 
 
+def report_speed(stages: Stages, elapsed_s: float, things: str = "photos") -> None:
+    """Photos or frames a second, and the share of the time in which each stage was at work."""
+    count = stages.encode.use.items
+    if count < 2:
+        return
+    shares = [
+        f"{stage.name} {stage.use.busy_s / elapsed_s:.0%}"
+        for stage in (stages.decode, stages.restore, stages.encode)
+    ]
+    print_note(f"{count / elapsed_s:.2f} {things}/s; at work: {', '.join(shares)}")
+
+
 @contextmanager
-def progress_bar(files: int) -> Iterator[FileProgress]:
+def progress_bar(files: int) -> Iterator[RunProgress]:
     """A bar by output pixels on a terminal, a line every ten seconds elsewhere."""
     console = stderr_console()
     if not console.is_terminal:
-        yield _log_lines()
+        yield _Lines(files)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -85,17 +99,7 @@ def progress_bar(files: int) -> Iterator[FileProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=files)
-        seen: list[Job] = []
-
-        def update(job: Job, done: int, total: int) -> None:
-            if job not in seen:
-                seen.append(job)
-            finished = len(seen) - 1 + done / max(1, total)
-            count = f"{len(seen)}/{files} " if files > 1 else ""
-            bar.update(task, description=f"{count}{job.source.name}", completed=finished)
-
-        yield update
+        yield _Bar(bar, files)
 
 
 @contextmanager
@@ -133,13 +137,48 @@ def frame_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
         yield update
 
 
-def _log_lines() -> FileProgress:
-    last = time.monotonic()
+class _Shares:
+    """How much of a run is done: whole photos, and parts of those that are worked on."""
 
-    def log(job: Job, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _LOG_EVERY_S:
-            last = time.monotonic()
-            print_note(f"{job.source.name}: {done / max(1, total):.0%}")
+    def __init__(self, files: int) -> None:
+        self.files = files
+        self.ended = 0
+        self._lock = threading.Lock()
+        self._parts: dict[str, float] = {}
 
-    return log
+    def update(self, job: Job, done: int, total: int) -> None:
+        with self._lock:
+            self._parts[str(job.source)] = done / max(1, total)
+            self.show(job.source.name, self.ended + sum(self._parts.values()))
+
+    def end(self, outcome: Outcome) -> None:
+        with self._lock:
+            self.ended += 1
+            self._parts.pop(outcome.input, None)
+
+    def show(self, name: str, completed: float) -> None:
+        """completed: photos, with parts of those that are worked on."""
+        raise NotImplementedError
+
+
+class _Bar(_Shares):
+    def __init__(self, bar: Progress, files: int) -> None:
+        super().__init__(files)
+        self._bar = bar
+        self._task = bar.add_task("", total=files)
+
+    def show(self, name: str, completed: float) -> None:
+        count = f"{min(self.ended + 1, self.files)}/{self.files} " if self.files > 1 else ""
+        self._bar.update(self._task, description=f"{count}{name}", completed=completed)
+
+
+class _Lines(_Shares):
+    def __init__(self, files: int) -> None:
+        super().__init__(files)
+        self._last = time.monotonic()
+
+    def show(self, name: str, completed: float) -> None:
+        if time.monotonic() - self._last >= _LOG_EVERY_S:
+            self._last = time.monotonic()
+            of_all = f"{self.ended} of {self.files} done, now {name}"
+            print_note(of_all if self.files > 1 else f"{name}: {completed:.0%}")

@@ -1,35 +1,25 @@
 """`restora restore`: one photo or a folder of them."""
 
-import contextlib
-import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from restora.cli import face_flags, runtime_flags
-from restora.cli.batch import WriteOptions, exit_code_of_run, run_jobs, skipped
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import PICTURE_SUFFIXES, Ext, Job, plan_jobs
-from restora.cli.ledger import FILE, Ledger, in_order, require_an_outcome_each
-from restora.cli.outcome import Outcome
-from restora.cli.report import (
-    progress_bar,
-    report_beginning,
-    report_outcome,
-    report_plan,
-    summarise,
-)
+from restora.cli.jobs import PICTURE_SUFFIXES, Ext, plan_jobs
+from restora.cli.ledger import FILE
+from restora.cli.photo_run import PhotoRun
+from restora.cli.report import report_plan
 from restora.cli.sources import artifact_finder
-from restora.cli.stopping import finishing_first
 from restora.errors import OptionError
 from restora.faces.choose import EYE_DISTANCE_PX
+from restora.flow import WriteOptions, parse_size
 from restora.image import PixelLimits
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
 from restora.pipeline import Restorer
-from restora.runs import Manifest, recipe_hash
 
 
 @reports_errors
@@ -135,6 +125,7 @@ def restore(
         int,
         typer.Option(min=0, envvar="RESTORA_THREADS", help="CPU threads; 0: all allowed cores."),
     ] = 0,
+    memory: runtime_flags.Memory = None,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Larger inputs are refused before they are decoded.")
     ] = PixelLimits().max_pixels,
@@ -206,66 +197,32 @@ def restore(
     writes_file = output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir()
     root = output.parent if writes_file else output
     root.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    outcomes: list[Outcome] = []
-
-    def take(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        report_outcome(outcome, json_lines, single=len(jobs) == 1)
-
+    run = PhotoRun(
+        jobs,
+        root=input_ if input_.is_dir() else input_.parent,
+        manifest=(manifest or root / FILE) if keeps_manifest else None,
+        writing=WriteOptions(root, quality, strip_metadata, compare, save_faces, suffix),
+        outscale=outscale,
+        ext=ext,
+        aligned=aligned,
+        limits=PixelLimits(max_pixels=max_pixels),
+        memory=None if memory is None else parse_size(memory),
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        stop_at_error=on_error == "stop",
+        json_lines=json_lines,
+    )
     find = artifact_finder(model, denoise_strength, half=runtime_flags.wants_half(options))
-    with contextlib.ExitStack() as stack:
-        restorer, ledger = None, None
-        if any(job.skip is None for job in jobs):
-            restorer = stack.enter_context(
-                Restorer(
-                    None if model == "none" else model,
-                    options=options,
-                    faces=face_flags.face_options_or_none(asked, face_options),
-                    find=find,
-                )
+    raise typer.Exit(
+        run.run(
+            lambda: Restorer(
+                None if model == "none" else model,
+                options=options,
+                faces=face_flags.face_options_or_none(asked, face_options),
+                find=find,
             )
-        if restorer is not None and keeps_manifest:
-            writing = {"outscale": outscale, "ext": ext, "quality": quality, "aligned": aligned}
-            writing |= {"strip_metadata": strip_metadata}
-            kept = stack.enter_context(contextlib.closing(Manifest(manifest or root / FILE)))
-            base = input_ if input_.is_dir() else input_.parent
-            ledger = Ledger(kept, recipe_hash(restorer, writing), base)
-            settled = list(ledger.settle(jobs, overwrite=overwrite, retry_failed=retry_failed))
-            for found in settled:
-                if isinstance(found, Outcome):
-                    take(found)
-            left = in_order([found for found in settled if isinstance(found, Job)])
-        else:
-            left = jobs
-        to_do = sum(job.skip is None for job in left)
-        if restorer is None or not to_do:
-            for job in left:
-                take(skipped(job))
-        else:
-            report_beginning(restorer, left)
-            stopping = stack.enter_context(finishing_first()) if to_do > 1 else None
-            with progress_bar(to_do) as progress:
-                for outcome in run_jobs(
-                    left,
-                    restorer,
-                    outscale=outscale,
-                    limits=PixelLimits(max_pixels=max_pixels),
-                    aligned=aligned,
-                    writing=WriteOptions(
-                        root, quality, strip_metadata, compare, save_faces, suffix
-                    ),
-                    stop_at_error=on_error == "stop",
-                    progress=progress,
-                    ledger=ledger,
-                    stopping=stopping,
-                ):
-                    take(outcome)
-            if stopping is not None:
-                stopping.end()
-    summarise(outcomes, time.perf_counter() - started, json_lines)
-    require_an_outcome_each(jobs, outcomes)
-    raise typer.Exit(exit_code_of_run(outcomes))
+        )
+    )
 
 
 def _parse_tile(tile: str) -> int | str:

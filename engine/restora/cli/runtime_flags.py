@@ -30,6 +30,16 @@ GpuId = Annotated[
     typer.Option("--gpu-id", "-g", min=0, help="Which GPU; the CPU is then ruled out."),
 ]
 
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        envvar="RESTORA_MEMORY",
+        help="Most main memory of the whole process, such as 2G: fewer photos are under way at "
+        "once, and what would not fit alone fails. Default: half of what is free, for photos.",
+    ),
+]
+
 
 def choose_precision(precision: PrecisionChoice, *, fp32: bool) -> PrecisionChoice:
     """Raises OptionError if both options are given and differ."""

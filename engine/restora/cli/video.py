@@ -10,10 +10,11 @@ import typer
 from restora.cli import face_flags, runtime_flags
 from restora.cli.console import print_error, print_note
 from restora.cli.exits import ExitCode, reports_errors
-from restora.cli.report import frame_progress
+from restora.cli.report import frame_progress, report_speed
 from restora.cli.sources import artifact_finder
 from restora.cli.stopping import finishing_first
 from restora.errors import MissingBackendError, OptionError
+from restora.flow import parse_size
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
@@ -59,6 +60,7 @@ def video(
     threads: Annotated[
         int, typer.Option(min=0, envvar="RESTORA_THREADS", help="CPU threads; 0: all allowed.")
     ] = 0,
+    memory: runtime_flags.Memory = None,
     backend: runtime_flags.Backend = "auto",
     precision: runtime_flags.Precision = "auto",
     fp32: runtime_flags.Fp32 = False,
@@ -110,6 +112,7 @@ def video(
             outscale=outscale,
             skip_duplicates=skip_duplicates,
             hardware=hwaccel,
+            memory=None if memory is None else parse_size(memory),
             segment_frames=segment,
             progress=progress,
             stop=lambda: bool(stopping),
@@ -123,6 +126,7 @@ def video(
     if result.reused:
         words += f", {result.reused} like the one before"
     print_note(words)
+    report_speed(result.stages, result.elapsed_s, "frames")
     for name in result.left_out:
         print_note(f"left out {name}")
     if not result.complete:

@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ class AttemptLog:
     def end(self, row: Row) -> None:
         self._write({"event": "end", **row})
 
+    def died(self) -> None:
+        """The process that was at work died at what is begun and not ended."""
+        self._write({"event": "died"})
+
     def close(self) -> None:
         self._stream.close()
 
@@ -39,23 +44,43 @@ class AttemptLog:
         os.fsync(self._stream.fileno())
 
 
-def read_attempts(folder: Path) -> tuple[dict[str, Row], dict[str, int]]:
-    """The last row of each input that was ended, and how often each was begun and not ended."""
-    rows: dict[str, Row] = {}
-    kills: dict[str, int] = {}
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What all logs say.
+
+    rows      the last one of each input that was ended
+    kills     how often a process died while it was at an input alone
+    suspects  inputs at which, and at others beside, a process died
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    kills: dict[str, int] = field(default_factory=dict)
+    suspects: set[str] = field(default_factory=set)
+
+    def blame(self, begun: set[str]) -> None:
+        """A process died at these."""
+        self.suspects.update(begun)
+        if len(begun) == 1:
+            (source,) = begun
+            self.kills[source] = self.kills.get(source, 0) + 1
+
+
+def read_attempts(folder: Path) -> Attempts:
+    """Of a log that does not say so, it is taken that its process died."""
+    found = Attempts()
     for path in sorted(folder.glob("*.jsonl")):
-        begun: str | None = None
+        begun: set[str] = set()
         for line in _iter_lines(path):
             if line["event"] == "begin":
-                if begun is not None:
-                    kills[begun] = kills.get(begun, 0) + 1
-                begun = line["input"]
+                begun.add(line["input"])
+            elif line["event"] == "died":
+                found.blame(begun)
+                begun = set()
             else:
-                rows[line["input"]] = {k: v for k, v in line.items() if k != "event"}
-                begun = None
-        if begun is not None:
-            kills[begun] = kills.get(begun, 0) + 1
-    return rows, kills
+                found.rows[line["input"]] = {k: v for k, v in line.items() if k != "event"}
+                begun.discard(line["input"])
+        found.blame(begun)
+    return found
 
 
 def _iter_lines(path: Path) -> Iterator[Row]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+import contextlib
+import pickle
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from restora.errors import DeviceLostError, RestoraError
-from restora.image import PixelLimits, read_photo, write_photo
+from restora.errors import DeviceLostError
+from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
+from restora.image import PixelLimits
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.runs.resume import digest_of_file
 
+Row = dict[str, Any]
 Columns = dict[str, list[Any]]
 COLUMNS = (
     "input", "output", "status", "error_type", "reason", "width", "height", "faces", "sha256", "ms",
@@ -28,8 +31,10 @@ COLUMNS = (
 class BatchRecipe:
     """How photos are restored. Can be pickled and sent to any machine that has the model.
 
-    model  a name of the model table or the path of an artefact; None: faces only
-    root   a folder that results must lie in; None: anywhere
+    model      a name of the model table or the path of an artefact; None: faces only
+    root       a folder that results must lie in; None: anywhere
+    memory     most bytes of the whole process; None: its share of half of what is free
+    processes  on one machine that share what is free
     """
 
     model: str | None = DEFAULT_MODEL
@@ -40,69 +45,93 @@ class BatchRecipe:
     strip_metadata: bool = False
     max_pixels: int = PixelLimits().max_pixels
     root: str | None = None
+    memory: int | None = None
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    index: int
+    source: Path
+    target: Path
+    alone: bool = False
 
 
 class RestoreBatch:
     """Call it with columns "input" and "output" (paths); it gives a row for each input, in order.
 
-    The networks are opened at the first call, once in each process. A photo that cannot be read,
-    restored or written becomes a row with status "failed", the error's type and its words. What is
-    no photo's fault is raised: a model that cannot be opened, a lost GPU.
+    The networks are opened at the first call, once in each process. Photos are decoded and encoded
+    while the networks run on others of the batch, and share batches of tiles and faces. One that
+    cannot be read, restored or written becomes a row with status "failed", the error's type and
+    its words. What is no photo's fault is raised: a model that cannot be opened, a lost GPU.
     """
 
     def __init__(self, recipe: BatchRecipe) -> None:
         self.recipe = recipe
-        self._restorer: Restorer | None = None
 
     def __call__(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:
-        restorer = self._open()
-        rows = [
-            self._restore(restorer, str(source), str(target))
+        pairs = [
+            (str(source), str(target))
             for source, target in zip(batch["input"], batch["output"], strict=True)
         ]
-        return {name: [row[name] for row in rows] for name in COLUMNS}
+        rows = dict(self.iter_rows(pairs))
+        return {name: [rows[index][name] for index in range(len(pairs))] for name in COLUMNS}
+
+    def iter_rows(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, Row]]:
+        """Yield the number of each (input, output) with its row, as they are finished."""
+        restorer, recipe = _open(self.recipe), self.recipe
+        root = None if recipe.root is None else Path(recipe.root)
+        flow: PhotoFlow[_Photo] = PhotoFlow(
+            restorer,
+            Stages.around(restorer),
+            WriteOptions(root, recipe.quality, recipe.strip_metadata),
+            PhotoMemory(restorer, recipe.memory, recipe.processes),
+            outscale=recipe.outscale,
+            limits=PixelLimits(max_pixels=recipe.max_pixels),
+            begin=lambda photo: self.begin(str(photo.source)),
+        )
+        photos = [
+            _Photo(index, Path(source), Path(target))
+            for index, (source, target) in enumerate(pairs)
+        ]
+        with contextlib.closing(flow.iter_outcomes(photos)) as outcomes:
+            for photo, outcome in outcomes:
+                if outcome.error_type == DeviceLostError.__name__:
+                    raise DeviceLostError(outcome.reason)
+                yield photo.index, _row(*pairs[photo.index], outcome)
+
+    def begin(self, source: str) -> None:
+        """Called before a photo's file is read, from several threads; for those who keep books."""
 
     def close(self) -> None:
-        """Free the networks; the next call opens them again."""
-        if self._restorer is not None:
-            self._restorer.close()
-            self._restorer = None
+        """Free the networks of this process; the next call opens them again."""
+        with _opening:
+            restorer = _open_restorers.pop(pickle.dumps(self.recipe), None)
+        if restorer is not None:
+            restorer.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"recipe": self.recipe, "_restorer": None}
 
-    def _open(self) -> Restorer:
-        if self._restorer is None:
-            recipe = self.recipe
-            self._restorer = Restorer(recipe.model, options=recipe.options, faces=recipe.faces)
-        return self._restorer
+# of this process, by recipe: a RestoreBatch that is sent anew with every batch opens none anew
+_open_restorers: dict[bytes, Restorer] = {}
+_opening = threading.Lock()
 
-    def _restore(self, restorer: Restorer, source: str, target: str) -> dict[str, Any]:
-        row: dict[str, Any] = {**dict.fromkeys(COLUMNS), "input": source, "output": target}
-        started = time.perf_counter()
-        recipe, path = self.recipe, Path(target)
-        try:
-            photo = read_photo(Path(source), limits=PixelLimits(max_pixels=recipe.max_pixels))
-            result = restorer.restore(photo, outscale=recipe.outscale)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_photo(
-                result.photo,
-                path,
-                quality=recipe.quality,
-                strip_metadata=recipe.strip_metadata,
-                inside=None if recipe.root is None else Path(recipe.root),
+
+def _open(recipe: BatchRecipe) -> Restorer:
+    key = pickle.dumps(recipe)
+    with _opening:
+        if key not in _open_restorers:
+            _open_restorers[key] = Restorer(
+                recipe.model, options=recipe.options, faces=recipe.faces
             )
-        except DeviceLostError:
-            raise
-        except (RestoraError, OSError, MemoryError) as error:
-            words = str(error) or type(error).__name__
-            return {**row, "status": "failed", "error_type": type(error).__name__, "reason": words}
-        return {
-            **row,
-            "status": "restored",
-            "width": result.photo.width,
-            "height": result.photo.height,
-            "faces": sum(face.status == "restored" for face in result.faces),
-            "sha256": digest_of_file(path),
-            "ms": round(1000 * (time.perf_counter() - started)),
-        }
+        return _open_restorers[key]
+
+
+def _row(source: str, target: str, outcome: Outcome) -> Row:
+    row: Row = {**dict.fromkeys(COLUMNS), "input": source, "output": target}
+    row["status"] = outcome.status
+    if outcome.status == "failed":
+        return {**row, "error_type": outcome.error_type, "reason": outcome.reason}
+    assert outcome.output_size is not None
+    row["width"], row["height"] = outcome.output_size
+    row["faces"] = sum(face["status"] == "restored" for face in outcome.faces or ())
+    return {**row, "sha256": outcome.sha256, "ms": round(1000 * (outcome.seconds or 0))}

@@ -9,13 +9,14 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from restora.cluster.attempts import AttemptLog, Row, read_attempts
+from restora.cluster.attempts import AttemptLog, Attempts, Row, read_attempts
 from restora.cluster.batch import COLUMNS, Columns, RestoreBatch
 from restora.errors import SessionError
 
@@ -29,8 +30,9 @@ class GuardedBatch:
     attempts  a folder where what is begun and ended is written down; rows that lie there are
               given again and not made again, whichever worker made them
 
-    A photo at which the child died three times, here or under other workers, becomes a row with
-    the error type "Quarantined". Raises SessionError for what is no photo's fault.
+    What the child was at when it died is tried again, each photo alone. One at which it died three
+    times alone, here or under other workers, becomes a row with the error type "Quarantined".
+    Raises SessionError for what is no photo's fault.
     """
 
     def __init__(self, payload: bytes, attempts: str) -> None:
@@ -38,14 +40,26 @@ class GuardedBatch:
         self._folder = Path(attempts)
         self._log: AttemptLog | None = None
         self._child: subprocess.Popen[bytes] | None = None
-        self._rows: dict[str, Row] = {}
-        self._kills: dict[str, int] = {}
+        self._past = Attempts()
+        self._idle_deaths = 0
 
     def __call__(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:
         # what other workers, or this one before it was restarted, have done by now
-        self._rows, self._kills = read_attempts(self._folder)
-        pairs = zip(batch["input"], batch["output"], strict=True)
-        rows = [self._restore(str(source), str(target)) for source, target in pairs]
+        self._past = read_attempts(self._folder)
+        self._log = self._log or AttemptLog(self._folder)
+        targets = {
+            str(source): str(target)
+            for source, target in zip(batch["input"], batch["output"], strict=True)
+        }
+        while left := [source for source in targets if source not in self._past.rows]:
+            trusted = [source for source in left if source not in self._past.suspects]
+            together = trusted or left[:1]
+            if self._past.kills.get(together[0], 0) >= MOST_KILLS:
+                why = f"{MOST_KILLS} processes died at it"
+                self._end(failed_row(together[0], targets[together[0]], "Quarantined", why))
+                continue
+            self._ask({source: targets[source] for source in together})
+        rows = [self._past.rows[source] for source in targets]
         return {name: [row[name] for row in rows] for name in COLUMNS}
 
     def close(self) -> None:
@@ -58,25 +72,9 @@ class GuardedBatch:
             self._log.close()
             self._log = None
 
-    def _restore(self, source: str, target: str) -> Row:
-        if source in self._rows:
-            return self._rows[source]
-        self._log = self._log or AttemptLog(self._folder)
-        for _ in range(self._kills.get(source, 0), MOST_KILLS):
-            self._log.begin(source)
-            answer = self._ask(source, target)
-            if answer is not None:
-                row = answer
-                break
-            self.close()
-            self._log = AttemptLog(self._folder)
-        else:
-            row = failed_row(source, target, "Quarantined", f"{MOST_KILLS} processes died at it")
-        self._log.end(row)
-        return row
-
-    def _ask(self, source: str, target: str) -> Row | None:
-        """The child's row, or None if it died."""
+    def _ask(self, targets: Mapping[str, str]) -> None:
+        """Let the child restore these, until it is done or dies."""
+        assert self._log is not None
         if self._child is None:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "restora.cluster.guard"],
@@ -84,15 +82,37 @@ class GuardedBatch:
                 stdout=subprocess.PIPE,
             )
             self._send(base64.b64encode(self._payload))
-        self._send(json.dumps({"input": source, "output": target}).encode())
+        self._send(json.dumps(list(targets.items())).encode())
         assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line.endswith(b"\n"):
-            return None
-        answer: Row = json.loads(line)
-        if "broken" in answer:
-            raise SessionError(answer["broken"])
-        return answer
+        begun: set[str] = set()
+        while (line := self._child.stdout.readline()).endswith(b"\n"):
+            answer: Row = json.loads(line)
+            if "begun" in answer:
+                begun.add(answer["begun"])
+                self._log.begin(answer["begun"])
+            elif "row" in answer:
+                begun.discard(answer["row"]["input"])
+                self._end(answer["row"])
+            elif "broken" in answer:
+                raise SessionError(answer["broken"])
+            else:
+                return
+        self._child.kill()
+        self._child.communicate()
+        self._child = None
+        self._log.died()
+        self._past.blame(begun)
+        self._idle_deaths = 0 if begun else self._idle_deaths + 1
+        if self._idle_deaths >= MOST_KILLS:
+            raise SessionError(
+                f"{MOST_KILLS} processes died before they began a photo: the networks cannot be "
+                "opened here; try `restora restore` on this machine"
+            )
+
+    def _end(self, row: Row) -> None:
+        assert self._log is not None
+        self._log.end(row)
+        self._past.rows[row["input"]] = row
 
     def _send(self, line: bytes) -> None:
         assert self._child is not None
@@ -112,17 +132,37 @@ def failed_row(source: str, target: str, kind: str, reason: str) -> Row:
 
 
 def serve(lines: IO[bytes], answers: IO[bytes]) -> None:
-    """The child: a RestoreBatch, then a photo a line; ends when the worker does."""
+    """The child: a RestoreBatch, then a batch of photos a line; ends when the worker does."""
     restore: RestoreBatch = pickle.loads(base64.b64decode(lines.readline()))  # noqa: S301
-    for line in lines:
-        photo = json.loads(line)
+    telling = threading.Lock()
+
+    def tell(answer: Row) -> None:
+        with telling:
+            try:
+                answers.write(json.dumps(answer).encode() + b"\n")
+                answers.flush()
+            except BrokenPipeError:
+                os._exit(1)  # the worker died, and whoever comes after it does these again
+
+    theirs = restore.begin
+
+    def begin(source: str) -> None:
+        tell({"begun": source})
+        theirs(source)
+
+    def restore_photos(line: bytes) -> None:
         try:
-            columns = restore({name: [photo[name]] for name in ("input", "output")})
-            answer = {name: columns[name][0] for name in COLUMNS}
+            for _, row in restore.iter_rows(
+                [(source, target) for source, target in json.loads(line)]
+            ):
+                tell({"row": row})
+            tell({"done": True})
         except Exception as error:  # noqa: BLE001  the worker raises it
-            answer = {"broken": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer).encode() + b"\n")
-        answers.flush()
+            tell({"broken": f"{type(error).__name__}: {error}"})
+
+    restore.begin = begin  # type: ignore[method-assign]
+    for line in lines:
+        restore_photos(line)
 
 
 if __name__ == "__main__":

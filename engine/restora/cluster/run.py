@@ -68,7 +68,11 @@ def run_cluster(
     logs = folder / "attempts"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    spread = replace(recipe, options=replace(recipe.options, threads=plan.cpus))
+    spread = replace(
+        recipe,
+        options=replace(recipe.options, threads=plan.cpus),
+        processes=plan.workers,
+    )
     payload = ray.cloudpickle.dumps(worker(spread))  # type: ignore[no-untyped-call]
     left = {item.input: item for item in items}
     for number in range(_ROUNDS):
@@ -77,7 +81,7 @@ def run_cluster(
         for row in _run_round(list(left.values()), payload, logs, plan):
             if left.pop(row["input"], None) is not None:
                 yield row
-        rows, _ = read_attempts(logs)
+        rows = read_attempts(logs).rows
         yield from (rows[source] for source in list(left) if source in rows and left.pop(source))
         if not left:
             break

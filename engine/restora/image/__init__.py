@@ -2,7 +2,7 @@
 
 from restora.image.atomic import write_atomically
 from restora.image.compare import make_comparison
-from restora.image.decode import decode_photo, probe_photo, read_photo
+from restora.image.decode import PhotoHeader, decode_photo, probe_photo, read_photo
 from restora.image.encode import encode_photo, write_photo
 from restora.image.header import PixelLimits
 from restora.image.photo import Metadata, Photo, Pixels
@@ -10,6 +10,7 @@ from restora.image.photo import Metadata, Photo, Pixels
 __all__ = [
     "Metadata",
     "Photo",
+    "PhotoHeader",
     "PixelLimits",
     "Pixels",
     "decode_photo",

@@ -1,6 +1,7 @@
 """Decode a picture file into an upright Photo, or say exactly why not."""
 
 import logging
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from restora.image.orientation import turn_upright
 from restora.image.photo import Metadata, Photo
 
 logger = logging.getLogger(__name__)
+
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 def read_photo(path: Path | str, *, limits: PixelLimits | None = None) -> Photo:
@@ -55,8 +59,20 @@ def decode_photo(data: bytes, *, limits: PixelLimits | None = None, name: str = 
     return photo
 
 
-def probe_photo(data: bytes, *, name: str = "image") -> tuple[int, int, str]:
-    """(width, height, format) of the upright picture, from the first bytes of a file."""
+@dataclass(frozen=True, slots=True)
+class PhotoHeader:
+    """Facts about an upright picture that need no decoding. bits: of a channel as it is kept, 8 or
+    16; channels: transparency is one."""
+
+    width: int
+    height: int
+    format: str
+    channels: int = 3
+    bits: int = 8
+
+
+def probe_photo(data: bytes, *, name: str = "image") -> PhotoHeader:
+    """From the first bytes of a file. Raises UnknownFormatError or TruncatedImageError."""
     image = open_header(data, name=name)
     _, orientation = read_metadata(image)
     width, height = image.size
@@ -65,7 +81,10 @@ def probe_photo(data: bytes, *, name: str = "image") -> tuple[int, int, str]:
         width, height = int(tags[256]), int(tags[257])
     if orientation >= 5:
         width, height = height, width
-    return width, height, str(image.format)
+    channels = 1 if image.mode in _GREY else 3
+    channels += image.mode in _WITH_ALPHA or image.has_transparency_data
+    bits = 16 if bits_of(image, data) == 16 else 8
+    return PhotoHeader(width, height, str(image.format), channels, bits)
 
 
 def _check_depth(image: ImageFile.ImageFile, bits: int, name: str) -> None:
@@ -97,7 +116,7 @@ def _photo_from_image(image: ImageFile.ImageFile, metadata: Metadata, orientatio
     if picture.mode == "CMYK":
         picture = _rgb_from_cmyk(picture, metadata.icc)
         metadata = Metadata(None, metadata.exif, metadata.xmp)
-    elif picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or picture.has_transparency_data:
+    elif picture.mode in _WITH_ALPHA or picture.has_transparency_data:
         is_grey = picture.mode in ("1", "L", "LA", "La")
         picture = picture.convert("LA" if is_grey else "RGBA")
     elif picture.mode in ("1", "L"):

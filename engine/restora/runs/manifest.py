@@ -41,7 +41,6 @@ class Past:
     sha256: str | None = None
     error_type: str | None = None
     reason: str | None = None
-    exit_code: int = 0
 
 
 class Manifest:
@@ -141,7 +140,6 @@ class Manifest:
             sha256=row.get("sha256", past.sha256),
             error_type=row.get("error_type"),
             reason=row.get("reason"),
-            exit_code=int(row.get("exit_code", 0)),
         )
 
     def _count_kills(self) -> None:

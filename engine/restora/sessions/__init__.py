@@ -3,6 +3,7 @@
 from restora.sessions.base import Batch, Session, SizeLimits
 from restora.sessions.open import Opened, choose_session, open_session
 from restora.sessions.options import CpuOptions, PlanOptions, SessionOptions
+from restora.sessions.shared import SessionUse, SharedSession
 
 __all__ = [
     "Batch",
@@ -11,6 +12,8 @@ __all__ = [
     "PlanOptions",
     "Session",
     "SessionOptions",
+    "SessionUse",
+    "SharedSession",
     "SizeLimits",
     "choose_session",
     "open_session",

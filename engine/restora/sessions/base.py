@@ -24,6 +24,7 @@ class SizeLimits:
     max_tile     largest height and width; None: any
     best_tile    the side of tiles that it runs fastest; None: as it comes
     best_batch   how many of those it runs at once fastest
+    best_calls   how many calls at once it makes use of
     """
 
     multiple: int = 1
@@ -33,6 +34,7 @@ class SizeLimits:
     max_tile: int | None = None
     best_tile: int | None = None
     best_batch: int = 1
+    best_calls: int = 1
 
 
 def limits_of(info: ArtifactInfo) -> SizeLimits:

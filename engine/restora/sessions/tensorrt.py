@@ -35,6 +35,7 @@ from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
 logger = logging.getLogger(__name__)
 
 MEANS_BYTES = 3 * 4
+_CALLS = 2  # while one is computed, the other is copied
 
 
 class TensorRTSession:
@@ -235,6 +236,7 @@ def _limits_of(info: ArtifactInfo, plans: Sequence[LoadedPlan]) -> SizeLimits:
         max_tile=max(plan.profile.largest[1] for plan in plans),
         best_tile=None if best is None else best[1],
         best_batch=1 if best is None else best[0],
+        best_calls=_CALLS,
     )
 
 

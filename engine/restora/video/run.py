@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -18,7 +18,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from restora.errors import VideoError
-from restora.image import Photo
+from restora.flow import Bounds, PhotoMemory, Stage, Stages, run_flow
+from restora.flow.memory import bytes_of_photo
+from restora.image import Photo, PhotoHeader
 from restora.pipeline import Restorer
 from restora.runs import recipe_hash, stamp_of
 from restora.video.encoder import EncoderOptions, add_video, require_container
@@ -42,6 +44,7 @@ class VideoResult:
     resumed     frames that an earlier run had finished
     reused      frames that were the same as the one before, and not restored again
     left_out    streams that the result's format cannot hold, for people
+    stages      how long decoding, restoring and encoding were at work
     """
 
     frames: int
@@ -50,6 +53,7 @@ class VideoResult:
     reused: int
     left_out: tuple[str, ...]
     elapsed_s: float
+    stages: Stages
 
     @property
     def complete(self) -> bool:
@@ -66,6 +70,7 @@ def restore_video(
     outscale: float | None = None,
     skip_duplicates: bool = False,
     hardware: str | None = None,
+    memory: int | None = None,
     segment_frames: int = SEGMENT_FRAMES,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -76,6 +81,7 @@ def restore_video(
                      beside it until then, and another run goes on with them
     skip_duplicates  a frame that equals the one before gets its result
     hardware         FFmpeg's name of a decoder device
+    memory           most bytes of the whole process; None: half of what is free is for frames
     progress         called with (frames done, frames in all if known)
     stop             looked at before each frame; True ends the run at a segment's border
 
@@ -98,28 +104,37 @@ def restore_video(
             "segment_frames": segment_frames,
         }
         store = SegmentStore(target.with_name(f".{target.name}.segments"), recipe)
-        work = _Work(restorer, FrameConverter(facts, pixels), outscale, size, skip_duplicates)
+        converter = FrameConverter(facts, pixels)
+        work = _Frames(
+            restorer,
+            converter,
+            size=size,
+            outscale=outscale,
+            memory=PhotoMemory(restorer, memory),
+        )
         resumed = store.frames()
-        frames = _decode_ahead(container)
-        for _ in islice(frames, resumed):
+        source_frames = _decode(container)
+        for _ in islice(source_frames, resumed):
             pass
+        read = _read_frames(source_frames, converter, work.stages.decode, skip_duplicates)
         done, number = resumed, store.finished()
-        while True:
-            counted = _Counted(islice(frames, segment_frames), done, facts.frames, progress)
-            packets = encode_frames(
-                (work.restore(frame) for frame in counted if not stop()),
-                facts,
-                chosen,
-                size=size,
-                pixels=pixels,
-                container=require_container(target),
-            )
-            if stop():
-                return None
-            if not counted.frames:
-                break
-            store.write(number, packets, frames=counted.frames)
-            done, number = done + counted.frames, number + 1
+        with contextlib.closing(work.restore(read, stop=stop)) as frames:
+            while True:
+                counted = _Counted(islice(frames, segment_frames), done, facts.frames, progress)
+                packets = encode_frames(
+                    counted,
+                    facts,
+                    chosen,
+                    size=size,
+                    pixels=pixels,
+                    container=require_container(target),
+                )
+                if stop():
+                    return None
+                if not counted.frames:
+                    break
+                store.write(number, packets, frames=counted.frames)
+                done, number = done + counted.frames, number + 1
     if not done:
         raise VideoError(f"{source} holds no frame that can be decoded")
     left_out = join_streams(
@@ -127,7 +142,13 @@ def restore_video(
     )
     store.remove()
     return VideoResult(
-        done, facts.frames, resumed, work.reused, left_out, time.perf_counter() - started
+        done,
+        facts.frames,
+        resumed,
+        work.reused,
+        left_out,
+        time.perf_counter() - started,
+        work.stages,
     )
 
 
@@ -143,37 +164,82 @@ def result_size(facts: VideoFacts, restorer: Restorer, outscale: float | None) -
     return width, height
 
 
-class _Work:
-    """One frame after another through the network."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """A decoded frame. pixels: None if it equals the one before."""
+
+    time: tuple[int, Fraction]
+    pixels: Pixels | None
+
+
+def _read_frames(
+    frames: Iterator[VideoFrame], converter: FrameConverter, stage: Stage, skip_duplicates: bool
+) -> Iterator[_Frame]:
+    last: Pixels | None = None
+    while True:
+        with stage.at_work():
+            frame = next(frames, None)
+            if frame is None:
+                return
+            pixels = converter.to_rgb(frame)
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        same = skip_duplicates and last is not None and np.array_equal(last, pixels)
+        last = pixels if skip_duplicates else None
+        yield _Frame((frame.pts, frame.time_base), None if same else pixels)
+
+
+class _Frames:
+    """Frames through the networks, several at once, in order."""
 
     def __init__(
         self,
         restorer: Restorer,
         converter: FrameConverter,
-        outscale: float | None,
+        *,
         size: tuple[int, int],
-        skip_duplicates: bool,
+        outscale: float | None,
+        memory: PhotoMemory,
     ) -> None:
         self.restorer = restorer
         self.converter = converter
-        self.outscale = outscale
         self.size = size
-        self.skip_duplicates = skip_duplicates
+        self.outscale = outscale
+        self.memory = memory
+        self.stages = Stages.around(restorer)
         self.reused = 0
-        self._last: tuple[Pixels, Pixels] | None = None
 
-    def restore(self, frame: VideoFrame) -> VideoFrame:
-        pixels = self.converter.to_rgb(frame)
-        assert frame.pts is not None
-        if self._last is not None and np.array_equal(self._last[0], pixels):
-            self.reused += 1
-            result = self._last[1]
-        else:
-            photo = self.restorer.restore(Photo(pixels), outscale=self.outscale).photo
-            width, height = self.size
-            result = photo.pixels[:height, :width]
-            self._last = (pixels, result) if self.skip_duplicates else None
-        return self.converter.to_frame(result, (frame.pts, frame.time_base))
+    def restore(
+        self, frames: Iterable[_Frame], *, stop: Callable[[], bool]
+    ) -> Generator[VideoFrame, None, None]:
+        facts = self.converter.facts
+        header = PhotoHeader(facts.width, facts.height, "", 3, 8 if facts.bits == 8 else 16)
+        each = bytes_of_photo(header, scale=self.restorer.scale, outscale=self.outscale)
+        self.memory.check("a frame", each)
+        bounds: Bounds[_Frame] = Bounds(
+            items=self.restorer.places + 2,  # one waits for a place, one for the encoder
+            memory=self.memory.budget,
+            bytes_of=lambda frame: 0 if frame.pixels is None else each,
+        )
+        width, height = self.size
+        last: Pixels | None = None
+        flow = run_flow(frames, self._restore, bounds, in_order=True, stop=stop)
+        with contextlib.closing(flow):
+            for frame, made in flow:
+                if made is None:
+                    self.reused += 1
+                else:
+                    last = made[:height, :width]
+                assert last is not None
+                with self.stages.encode.at_work():  # until the caller asks for the next one
+                    yield self.converter.to_frame(last, frame.time)
+
+    def _restore(self, frame: _Frame) -> Pixels | None:
+        if frame.pixels is None:
+            return None
+        height, width, _ = frame.pixels.shape
+        with self.stages.restore.at_work(self.restorer.places_of(width, height)):
+            return self.restorer.restore(Photo(frame.pixels), outscale=self.outscale).photo.pixels
 
 
 class _Counted:
@@ -235,25 +301,22 @@ def _rescale(value: int | None, unit: Fraction | None, to: Fraction) -> int:
     return value if unit is None or unit == to else round(value * unit / to)
 
 
-def _decode_ahead(container: InputContainer) -> Iterator[VideoFrame]:
-    """Frames in order of time, the next one decoded while one is worked on; a frame without a time
-    gets the next one. Ends where the file is damaged: what is missing is counted later."""
+def _decode(container: InputContainer) -> Iterator[VideoFrame]:
+    """Frames in order of time; a frame without a time gets the next one. Ends where the file is
+    damaged: what is missing is counted later."""
     frames = container.decode(container.streams.video[0])
     last: int | None = None
-    with ThreadPoolExecutor(1, thread_name_prefix="restora-video-decode") as worker:
-        following = worker.submit(next, frames, None)
-        while True:
-            try:
-                frame = following.result()
-            except av.FFmpegError as error:
-                if last is None:
-                    raise VideoError(f"{container.name} cannot be decoded: {error}") from error
-                logger.warning("%s is damaged from here on: %s", container.name, error)
-                return
-            if frame is None:
-                return
-            following = worker.submit(next, frames, None)
-            if frame.pts is None or (last is not None and frame.pts <= last):
-                frame.pts = 0 if last is None else last + 1
-            last = frame.pts
-            yield frame
+    while True:
+        try:
+            frame = next(frames, None)
+        except av.FFmpegError as error:
+            if last is None:
+                raise VideoError(f"{container.name} cannot be decoded: {error}") from error
+            logger.warning("%s is damaged from here on: %s", container.name, error)
+            return
+        if frame is None:
+            return
+        if frame.pts is None or (last is not None and frame.pts <= last):
+            frame.pts = 0 if last is None else last + 1
+        last = frame.pts
+        yield frame

@@ -18,7 +18,7 @@ from processes import environment, run, start
 from restora.image import Photo, read_photo, write_photo
 
 POISON = """
-import os, signal, restora.cli.batch as batch
+import os, signal, restora.flow.photos as batch
 original = batch.read_photo
 def read(path, **options):
     if "poison" in path.name:

@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from processes import run
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.image import Photo, read_photo, write_photo
 from restora.options import RestoreOptions
-from restora.pipeline import Restorer
 
 ray = pytest.importorskip("ray")
 
@@ -32,7 +30,7 @@ class Dangerous(RestoreBatch):
     """Ends its process at a photo called poison, and once at one called unlucky; ends Ray's worker
     once at one called boss."""
 
-    def _restore(self, restorer: Restorer, source: str, target: str) -> dict[str, Any]:
+    def begin(self, source: str) -> None:
         path = Path(source)
         if "poison" in path.name:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -40,7 +38,6 @@ class Dangerous(RestoreBatch):
         if not mark.exists() and ("unlucky" in path.name or "boss" in path.name):
             mark.touch()
             os.kill(os.getppid() if "boss" in path.name else os.getpid(), signal.SIGKILL)
-        return super()._restore(restorer, source, target)
 
 
 @pytest.fixture(autouse=True)

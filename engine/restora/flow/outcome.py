@@ -1,6 +1,9 @@
 """What became of one file."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Status = Literal["restored", "skipped", "failed", "planned"]
@@ -8,14 +11,18 @@ Status = Literal["restored", "skipped", "failed", "planned"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file. Sizes in pixels, (width, height). sha256: of the result's file."""
+    """What became of one file. Sizes in pixels, (width, height).
+
+    error_type  name of the error's type, if it failed
+    seconds     from the first byte read to the last one written, waiting left out
+    sha256      of the result's file
+    """
 
     input: str
     output: str
     status: Status
     reason: str | None = None
     error_type: str | None = None
-    exit_code: int = 0
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
     model: str | None = None
@@ -31,6 +38,9 @@ class Outcome:
         return self.status != "failed" and self.face_error is None and faces_done
 
     def as_row(self) -> dict[str, Any]:
-        row = {key: value for key, value in asdict(self).items() if value is not None}
-        del row["exit_code"]
-        return row
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def failed(source: Path, target: Path, error: Exception) -> Outcome:
+    words = str(error) or type(error).__name__
+    return Outcome(str(source), str(target), "failed", words, type(error).__name__)

@@ -1,0 +1,129 @@
+"""How much memory photos under way may take, and how much a photo takes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from restora.artifact import ArtifactInfo
+from restora.errors import ImageError, MemoryLimitError, OptionError
+from restora.flow.budget import Budget
+from restora.image import PhotoHeader, PixelLimits, probe_photo
+from restora.pipeline import Restorer
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_HEADER_BYTES = 1 << 20
+_LEAST_BYTES = 1 << 24
+_TENSORS = 6  # of a network's largest that it holds at once, scratch memory counted in
+_ELEMENTS = 64  # a pixel of the largest tensor, where the artefact does not say
+_SHARE = 0.5  # of what is free, where nothing is asked for
+_CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_USED = (
+    Path("/sys/fs/cgroup/memory.current"),
+    Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "2G", "1.5GiB", "512M" or plain digits. Raises OptionError."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise OptionError(f"a size of memory is written like 512M or 2G, got {text!r}")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def count_free_bytes() -> int:
+    """Of the machine, cut to what the control group of this process still grants."""
+    free = int(psutil.virtual_memory().available)
+    for limit, used in zip(_CGROUPS, _USED, strict=True):
+        with contextlib.suppress(OSError, ValueError):  # no such controller, or "max"
+            free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return max(0, free)
+
+
+def bytes_of_photo(header: PhotoHeader, *, scale: int, outscale: float | None) -> int:
+    """Most memory that a photo takes from its first byte read to its last one written, the
+    network's own left out. Measured; see benchmarks."""
+    pixels = header.width * header.height
+    colour = 3  # grey goes through the network as RGB
+    deep = header.bits > 8
+    final = scale if outscale is None else outscale
+    sample = 2 if deep else 1
+    shown = header.channels * sample
+    read = pixels * (2 * shown + colour * (4 if deep else 1))
+    network = pixels * scale**2 * colour * (4 if deep else 1)
+    made = pixels * max(scale, final) ** 2 * shown
+    encoded = pixels * final**2 * shown
+    return int(read + network + made + encoded)
+
+
+def bytes_of_network(info: ArtifactInfo, side: int, batch: int) -> int:
+    """What a network on the CPU holds while it runs a batch of side x side. Measured."""
+    elements = info.elements_per_pixel or _ELEMENTS
+    return int(_TENSORS * 4 * elements * batch * side**2)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoMemory:
+    """What photos under way may take together.
+
+    restorer   its networks are open
+    limit      of the whole process in bytes; None: half of what the machine has free is for photos
+    processes  that share what is free
+
+    Raises OptionError if nothing is left of the limit once the networks have theirs.
+    """
+
+    restorer: Restorer
+    limit: int | None = None
+    processes: int = 1
+    budget: Budget = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.limit is None:
+            capacity = int(_SHARE * count_free_bytes() / self.processes)
+        else:
+            taken = int(psutil.Process().memory_info().rss)
+            taken += sum(bytes_of_network(*shape) for shape in self.restorer.iter_batches())
+            capacity = self.limit - taken
+            if capacity < _LEAST_BYTES:
+                raise OptionError(
+                    f"--memory must leave room beside the networks: they take {taken >> 20} MB, "
+                    f"got {self.limit >> 20} MB; give {(taken + 8 * _LEAST_BYTES) >> 20}M or more, "
+                    "or a smaller --tile"
+                )
+        object.__setattr__(self, "budget", Budget(capacity))
+
+    def bytes_of_file(self, path: Path, outscale: float | None, limits: PixelLimits) -> int:
+        """By its header; 0 if it has none that can be read, or shows what will be refused."""
+        header = read_header(path)
+        if header is None or header.width * header.height > limits.max_pixels:
+            return 0
+        return bytes_of_photo(header, scale=self.restorer.scale, outscale=outscale)
+
+    def check(self, path: Path | str, needed: int) -> None:
+        """Raise MemoryLimitError if what needs so many bytes would alone pass the limit."""
+        if self.limit is not None and needed > self.budget.capacity:
+            raise MemoryLimitError(
+                f"{path} needs {needed >> 20} MB beside the networks, the limit leaves "
+                f"{self.budget.capacity >> 20} MB: raise it (--memory)"
+            )
+
+
+def read_header(path: Path) -> PhotoHeader | None:
+    """None if the file cannot be read or is no picture."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_HEADER_BYTES)
+            try:
+                return probe_photo(data)
+            except ImageError:  # TIFF may have it at the end
+                rest = stream.read()
+                return probe_photo(data + rest) if rest else None
+    except (ImageError, OSError):
+        return None

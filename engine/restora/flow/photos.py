@@ -1,0 +1,156 @@
+"""Photos through a Restorer: files are decoded and encoded while the networks run on others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from restora.errors import RestoraError
+from restora.flow.memory import PhotoMemory
+from restora.flow.outcome import Outcome, failed
+from restora.flow.run import Bounds, run_flow
+from restora.flow.stage import Stage
+from restora.flow.write import WriteOptions, prepare_folder, write_result
+from restora.image import Photo, PixelLimits, read_photo
+from restora.pipeline import Restoration, Restorer
+from restora.sessions.cores import count_allowed_cores
+
+logger = logging.getLogger(__name__)
+
+_CORES_PER_CODER = 4
+_MOST_CODERS = 8
+
+
+class PhotoJob(Protocol):
+    """One file and where its result goes. alone: nothing else is under way beside it."""
+
+    @property
+    def source(self) -> Path: ...
+
+    @property
+    def target(self) -> Path: ...
+
+    @property
+    def alone(self) -> bool: ...
+
+
+Job = TypeVar("Job", bound=PhotoJob)
+
+
+def count_coders() -> int:
+    """Threads that decode, and as many that encode."""
+    return max(1, min(_MOST_CODERS, count_allowed_cores() // _CORES_PER_CODER))
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The three stages of a flow and what each of them has done."""
+
+    decode: Stage = field(default_factory=lambda: Stage("decode", count_coders()))
+    restore: Stage = field(default_factory=lambda: Stage("restore", 1))
+    encode: Stage = field(default_factory=lambda: Stage("encode", count_coders()))
+
+    @classmethod
+    def around(cls, restorer: Restorer) -> Stages:
+        return cls(restore=Stage("restore", restorer.places))
+
+    @property
+    def places(self) -> int:
+        """Items under way that leave no stage without work."""
+        return sum(s.places.capacity for s in (self.decode, self.restore, self.encode)) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFlow(Generic[Job]):
+    """How photos are restored.
+
+    outscale  final enlargement; None: the network's own
+    aligned   photos are aligned faces
+    limits    of inputs
+    memory    what photos under way may take together
+    begin     called with each job before its file is read
+    progress  called with (job, output pixels done, output pixels in all)
+    """
+
+    restorer: Restorer
+    stages: Stages
+    writing: WriteOptions
+    memory: PhotoMemory
+    outscale: float | None = None
+    aligned: bool = False
+    limits: PixelLimits = field(default_factory=PixelLimits)
+    begin: Callable[[Job], None] | None = None
+    progress: Callable[[Job, int, int], None] | None = None
+
+    def iter_outcomes(
+        self, jobs: Iterable[Job], *, stop: Callable[[], bool] = lambda: False
+    ) -> Generator[tuple[Job, Outcome], None, None]:
+        """One outcome per job, in the order in which they finish. A photo that cannot be read,
+        restored or written has the status "failed"; no error is raised for it."""
+        bounds: Bounds[Job] = Bounds(
+            items=self.stages.places,
+            memory=self.memory.budget,
+            bytes_of=self._bytes_of,
+            alone=lambda job: job.alone,
+        )
+        return run_flow(jobs, self._restore_file, bounds, stop=stop)
+
+    def _bytes_of(self, job: Job) -> int:
+        return self.memory.bytes_of_file(job.source, self.outscale, self.limits)
+
+    def _restore_file(self, job: Job) -> Outcome:
+        try:
+            return self._decode_restore_encode(job)
+        except MemoryError:
+            hint = "not enough memory: try a smaller --tile or --memory"
+            return failed(job.source, job.target, RestoraError(hint))
+        except (RestoraError, OSError) as error:
+            return failed(job.source, job.target, error)
+        except Exception as error:
+            # a fault of ours or of a library; it must not cost the photos after it
+            logger.exception("%s", job.source)
+            return failed(job.source, job.target, error)
+
+    def _decode_restore_encode(self, job: Job) -> Outcome:
+        stages = self.stages
+        with stages.decode.at_work():
+            started = time.perf_counter()
+            if self.begin is not None:
+                self.begin(job)
+            if self.memory.limit is not None:
+                self.memory.check(job.source, self._bytes_of(job))
+            photo = read_photo(job.source, limits=self.limits)
+            prepare_folder(job.target, self.writing.root)
+            seconds = time.perf_counter() - started
+        places = self.restorer.places_of(photo.width, photo.height)
+        with stages.restore.at_work(places):
+            started = time.perf_counter()
+            result = self._restore(job, photo)
+            seconds += time.perf_counter() - started
+        with stages.encode.at_work():
+            started = time.perf_counter()
+            digest = write_result(job.target, photo, result, self.writing)
+            seconds += time.perf_counter() - started
+        return Outcome(
+            str(job.source),
+            str(job.target),
+            "restored",
+            input_size=(photo.width, photo.height),
+            output_size=(result.photo.width, result.photo.height),
+            model=result.model,
+            seconds=round(seconds, 3),
+            faces=None if result.face_model is None else tuple(f.as_row() for f in result.faces),
+            face_error=result.face_error,
+            sha256=digest,
+        )
+
+    def _restore(self, job: Job, photo: Photo) -> Restoration:
+        if self.aligned:
+            return self.restorer.restore_aligned(photo)
+        report = self.progress
+        told = None if report is None else lambda done, total: report(job, done, total)
+        return self.restorer.restore(photo, outscale=self.outscale, progress=told)
