@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 
@@ -27,11 +28,18 @@ from restora.joint import FaceOptions, FaceOutcome, FaceStage, open_faces
 from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
 from restora.options import AUTO_TILES, RestoreOptions
 from restora.sessions import Opened, Session, SessionUse, SharedSession, choose_session
-from restora.sessions.options import BackendChoice
+from restora.sessions.options import BackendChoice, SessionOptions
 from restora.tiling import Progress
 from restora.upsample import Upsampler, enlarge_plainly
 
 logger = logging.getLogger(__name__)
+
+
+class ChooseSession(Protocol):
+    """What choose_session does."""
+
+    def __call__(self, artifact: Path, /, *, options: SessionOptions | None = None) -> Opened: ...
+
 
 _SMALL: dict[BackendChoice, BackendChoice] = {
     "auto": "auto",
@@ -81,6 +89,7 @@ class Restorer:
     find     where a model's artefact for "uint8" or "float32" pictures lies; by default beside
              the given path, in the package or in the model folder. The float32 one is opened
              when the first 16-bit photo comes.
+    choose   opens an artefact; by default on the best runtime of this machine
 
     Raises UnknownModelError or MissingModelError if there is no such model, AccuracyGateError if
     its artefact failed its gate, MissingBackendError if no runtime is installed.
@@ -93,11 +102,13 @@ class Restorer:
         options: RestoreOptions | None = None,
         faces: FaceOptions | None = None,
         find: FindArtifact = find_artifact,
+        choose: ChooseSession = choose_session,
     ) -> None:
         self.options = options or RestoreOptions()
         self._model = model
         self._face_options = faces
         self._find = find
+        self._choose = choose
         self._upsamplers: dict[Io, Upsampler] = {}
         self._shared: list[SharedSession] = []
         self._opening = threading.Lock()
@@ -264,7 +275,7 @@ class Restorer:
         if kind in ("detector", "parser"):
             # small networks: no plans are built of them, and they may stay on the CPU
             options = replace(options, backend=_SMALL[options.backend], precision="auto", gpu=None)
-        opened = choose_session(path, options=options)
+        opened = self._choose(path, options=options)
         self._opened.append(opened)
         if kind not in ("upsampler", "face"):
             return opened.session

@@ -19,8 +19,9 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _HEADER_BYTES = 1 << 20
 _LEAST_BYTES = 1 << 24
-_TENSORS = 6  # of a network's largest that it holds at once, scratch memory counted in
+_TENSORS = 4  # of its largest that a network holds at once, scratch memory counted in; measured: 3
 _ELEMENTS = 64  # a pixel of the largest tensor, where the artefact does not say
+_SLACK = 7 / 6
 _SHARE = 0.5  # of what is free, where nothing is asked for
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _USED = (
@@ -48,18 +49,20 @@ def count_free_bytes() -> int:
 
 def bytes_of_photo(header: PhotoHeader, *, scale: int, outscale: float | None) -> int:
     """Most memory that a photo takes from its first byte read to its last one written, the
-    network's own left out. Measured; see benchmarks."""
-    pixels = header.width * header.height
-    colour = 3  # grey goes through the network as RGB
+    network's own left out.
+
+    What is held at once, added up, and a sixth for what is not counted; at most what was measured
+    of peaks (`make bench-flow`).
+    """
     deep = header.bits > 8
+    shown = header.channels * (2 if deep else 1)  # bytes of a pixel as it is kept
+    tiled = 3 * (4 if deep else 1)  # and as the network takes it: grey as RGB
     final = scale if outscale is None else outscale
-    sample = 2 if deep else 1
-    shown = header.channels * sample
-    read = pixels * (2 * shown + colour * (4 if deep else 1))
-    network = pixels * scale**2 * colour * (4 if deep else 1)
-    made = pixels * max(scale, final) ** 2 * shown
-    encoded = pixels * final**2 * shown
-    return int(read + network + made + encoded)
+    decoded = 2 * shown + tiled
+    made = scale**2 * (tiled + (shown if deep or header.channels != 3 else 0))
+    resized = 0.0 if final == scale else final**2 * shown
+    encoded = final**2 * shown
+    return int(header.width * header.height * (decoded + made + resized + encoded) * _SLACK)
 
 
 def bytes_of_network(info: ArtifactInfo, side: int, batch: int) -> int:

@@ -21,8 +21,8 @@ from restora.sessions.cores import count_allowed_cores
 
 logger = logging.getLogger(__name__)
 
-_CORES_PER_CODER = 4
-_MOST_CODERS = 8
+_CORES_PER_CODER = 2
+_LEAST_CODERS, _MOST_CODERS = 2, 8  # while one waits for the disk, another has the core
 
 
 class PhotoJob(Protocol):
@@ -43,7 +43,7 @@ Job = TypeVar("Job", bound=PhotoJob)
 
 def count_coders() -> int:
     """Threads that decode, and as many that encode."""
-    return max(1, min(_MOST_CODERS, count_allowed_cores() // _CORES_PER_CODER))
+    return max(_LEAST_CODERS, min(_MOST_CODERS, count_allowed_cores() // _CORES_PER_CODER))
 
 
 @dataclass(frozen=True, slots=True)
