@@ -6,7 +6,7 @@ CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench int8 choices bench-throughput bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test check format bench int8 choices bench-throughput endurance bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ choices: $(DEV)  ## measure what was tried to be faster on the CPU, one by one
 
 bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 to 1,000 files (20 minutes)
 	$(BIN)/python -m restora_benchmarks.throughput.run
+
+endurance: $(DEV)  ## 1,000 photos, 40 broken, killed and resumed; a hundred kills (20 minutes)
+	$(BIN)/python -m restora_benchmarks.endurance.run
 
 bench-faces: $(DEV)  ## measure the face network beside eager PyTorch
 	$(BIN)/python -m restora_benchmarks.faces

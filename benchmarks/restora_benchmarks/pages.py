@@ -14,6 +14,12 @@ from restora import Restorer, write_photo
 from restora.image import decode_photo, make_comparison
 from restora.options import RestoreOptions
 from restora_benchmarks.page_tables import choices_table, int8_table, row_of
+from restora_benchmarks.throughput.tables import (
+    endurance_table,
+    photos_table,
+    scale_table,
+    video_table,
+)
 
 PAGES = (
     Path("README.md"),
@@ -22,6 +28,7 @@ PAGES = (
     Path("docs/gpu.md"),
     Path("docs/benchmarks.md"),
     Path("docs/int8.md"),
+    Path("docs/throughput.md"),
 )
 FP32_PSNR = 70.0
 BENCHES = ("lite", "full", "photo")
@@ -33,6 +40,7 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
     """A page's text with its generated parts made anew from the JSON files in `results`."""
     lite = json.loads((results / "lite.json").read_text())
     benches = [_read(results / f"bench-{part}.json") for part in BENCHES]
+    throughput = _read(results / "throughput.json")
     parts = {
         "speed": speed_table(benches),
         "bench": speed_table(benches, every_way=True),
@@ -43,13 +51,17 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "gpu": gpu_table(results / "gpu.json"),
         "int8": int8_table(_read(results / "int8.json")),
         "choices": choices_table(_read(results / "choices.json")),
+        "photos": photos_table(throughput),
+        "video": video_table(throughput),
+        "scale": scale_table(throughput),
+        "endurance": endurance_table(_read(results / "endurance.json")),
     }
 
     def fill(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
 
     return re.sub(
-        r"<!-- (speed|bench|accuracy|lite|exports|faces|gpu|int8|choices) -->\n.*?<!-- end -->",
+        rf"<!-- ({'|'.join(parts)}) -->\n.*?<!-- end -->",
         fill,
         text,
         flags=re.DOTALL,

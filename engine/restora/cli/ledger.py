@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from restora.cli.exits import ExitCode, code_of_type
 from restora.cli.jobs import Job
 from restora.errors import SessionError
 from restora.flow import Outcome
+from restora.image import remove_partial
 from restora.runs import Manifest, decide, stamp_of
 from restora.runs.resume import digest_of_file
 
@@ -40,6 +40,8 @@ class Ledger:
                 continue
             name = self.name(job.source)
             past = self.manifest.past(name)
+            if past is not None and past.status is None:
+                remove_partial(job.target)
             decision = decide(
                 past,
                 job.target,
@@ -67,9 +69,7 @@ class Ledger:
                 yield replace(job, alone=decision.alone, kills=kills, note=decision.why or None)
 
     def begin(self, job: Job) -> None:
-        name = self.name(job.source)
-        with contextlib.suppress(OSError):  # decoding says what is wrong with the file
-            self.manifest.begin(name, recipe=self.recipe, stamp=stamp_of(job.source))
+        self.manifest.begin(self.name(job.source), recipe=self.recipe, stamp=stamp_of(job.source))
 
     def end(self, outcome: Outcome) -> None:
         """Write down what became of a file that was begun."""

@@ -1,6 +1,6 @@
 """Guarded picture files: one decoder, one encoder, nothing half-read and nothing half-written."""
 
-from restora.image.atomic import write_atomically
+from restora.image.atomic import remove_partial, write_atomically
 from restora.image.compare import make_comparison
 from restora.image.decode import PhotoHeader, decode_photo, probe_photo, read_photo
 from restora.image.encode import encode_photo, write_photo
@@ -18,6 +18,7 @@ __all__ = [
     "make_comparison",
     "probe_photo",
     "read_photo",
+    "remove_partial",
     "write_atomically",
     "write_photo",
 ]

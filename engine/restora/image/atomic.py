@@ -1,6 +1,7 @@
 """Write files whole or not at all."""
 
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from restora.errors import DiskFullError, OutputError, UnsafePathError
 
+_ENDING = ".part"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -20,11 +22,12 @@ def write_atomically(
     inside  a folder that the file must lie in after links are resolved
 
     Raises UnsafePathError if `path` is a link or leaves `inside`, DiskFullError, or OutputError.
-    Whatever happens, no partial file stays behind, except after SIGKILL a hidden .part file.
+    Whatever happens, no partial file stays behind, except after SIGKILL a hidden .part file, which
+    remove_partial removes.
     """
     path = Path(path)
     _check_path(path, inside)
-    partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    partial = path.with_name(f"{_beginning_of(path)}{secrets.token_hex(4)}{_ENDING}")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -42,6 +45,17 @@ def write_atomically(
     except OSError as error:
         kind = DiskFullError if error.errno in _FULL else OutputError
         raise kind(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what killed processes left of their attempts to write `path`. Nobody may be writing
+    it."""
+    for partial in path.parent.glob(f"{glob.escape(_beginning_of(path))}*{_ENDING}"):
+        partial.unlink(missing_ok=True)
+
+
+def _beginning_of(path: Path) -> str:
+    return f".{path.name[:200]}."
 
 
 def _check_path(path: Path, inside: Path | None) -> None:

@@ -41,6 +41,7 @@ class Past:
     sha256: str | None = None
     error_type: str | None = None
     reason: str | None = None
+    exit_code: int = 0
 
 
 class Manifest:
@@ -140,6 +141,7 @@ class Manifest:
             sha256=row.get("sha256", past.sha256),
             error_type=row.get("error_type"),
             reason=row.get("reason"),
+            exit_code=int(row.get("exit_code", 0)),
         )
 
     def _count_kills(self) -> None:
@@ -155,6 +157,10 @@ class Manifest:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Tells whether an input is still the one that was worked on."""
-    status = path.stat()
+    """Tells whether an input is still the one that was worked on. (-1, 0) where nothing can be
+    seen of it: a link that leads nowhere, a folder that is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, 0
     return status.st_size, status.st_mtime_ns

@@ -154,7 +154,9 @@ def test_20_kills_leave_nothing_corrupt_nothing_done_twice_and_nothing_forgotten
     last = run(tmp_path, *arguments)
     assert last.returncode == 0, last.stderr
     assert len(statuses(last)) == 40
-    assert len(list((tmp_path / "out").glob("[!.]*.png"))) == 40
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_file()) == [
+        f"{index:03}.png" for index in range(40)
+    ]
     ends = Counter(
         row["input"] for row in manifest_rows(tmp_path) if row.get("status") == "restored"
     )

@@ -1,0 +1,1 @@
+"""Runs that must lose nothing: a thousand photos, some of them broken, killed and resumed."""

@@ -1,0 +1,249 @@
+"""Facts about photos in the flow: batches are shared, memory is bounded, errors have one owner."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
+from fakes import NearestSession, tiny_artifact
+from restora.errors import NonFiniteOutputError, OptionError
+from restora.faces import FaceRestorer
+from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
+from restora.flow.memory import bytes_of_photo
+from restora.image import Photo, PhotoHeader, read_photo, write_photo
+from restora.joint import FaceStage
+from restora.options import RestoreOptions
+from restora.pipeline import Restorer
+from restora.sessions import Opened, SessionOptions, SharedSession
+from restora.sessions.base import Batch
+
+
+@dataclass(frozen=True)
+class Job:
+    source: Path
+    target: Path
+    alone: bool = False
+
+
+class SlowSession(NearestSession):
+    """Runs fastest in batches of 4 tiles of 16; a picture of sixes comes out as NaN."""
+
+    def __init__(self) -> None:
+        super().__init__(multiple=2)
+        self.limits = replace(self.limits, best_tile=16, best_batch=4, best_calls=1)
+        self.lock = threading.Lock()
+
+    def run(self, batch: Batch) -> Batch:
+        with self.lock:
+            time.sleep(0.01)
+            result = super().run(batch)
+        if (batch == 66).all(axis=(1, 2, 3)).any():
+            raise NonFiniteOutputError("sixes")
+        return result
+
+
+@pytest.fixture
+def session() -> SlowSession:
+    return SlowSession()
+
+
+@pytest.fixture
+def restorer(session: SlowSession, tmp_path: Path) -> Iterator[Restorer]:
+    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+        assert options is not None
+        return Opened(session, "cpu", "fp32")
+
+    with Restorer(tmp_path / "any.onnx", find=lambda *_: tmp_path, choose=choose) as opened:
+        yield opened
+
+
+def make_jobs(folder: Path, count: int, size: tuple[int, int] = (16, 16)) -> list[Job]:
+    jobs = []
+    for index in range(count):
+        source = folder / f"{index:03}.png"
+        shape = (size[1], size[0], 3)
+        pixels = np.random.default_rng(index).integers(0, 256, shape, np.uint8)
+        write_photo(Photo(pixels), source)
+        jobs.append(Job(source, folder / "out" / source.name))
+    return jobs
+
+
+def run(
+    restorer: Restorer, jobs: list[Job], *, limit: int | None = None, most_s: float = 30
+) -> tuple[dict[str, Outcome], PhotoFlow[Job]]:
+    flow: PhotoFlow[Job] = PhotoFlow(
+        restorer, Stages.around(restorer), WriteOptions(), PhotoMemory(restorer, limit)
+    )
+    started = time.monotonic()
+    outcomes = {job.source.name: outcome for job, outcome in flow.iter_outcomes(jobs)}
+    assert time.monotonic() - started < most_s
+    return outcomes, flow
+
+
+def test_tiles_of_different_photos_share_batches(
+    restorer: Restorer, session: SlowSession, tmp_path: Path
+) -> None:
+    jobs = make_jobs(tmp_path, 24)
+    outcomes, _ = run(restorer, jobs)
+    assert {outcome.status for outcome in outcomes.values()} == {"restored"}
+    counts = [shape[0] for shape in session.shapes]
+    assert sum(counts) == 24
+    assert max(counts) == 4
+    assert len(counts) <= 14
+    for job in jobs:
+        expected = read_photo(job.source).pixels.repeat(2, axis=0).repeat(2, axis=1)
+        assert np.array_equal(read_photo(job.target).pixels, expected)
+
+
+def test_one_photo_that_makes_the_network_fail_costs_no_other(
+    restorer: Restorer, tmp_path: Path
+) -> None:
+    jobs = make_jobs(tmp_path, 12)
+    write_photo(Photo(np.full((16, 16, 3), 66, np.uint8)), jobs[5].source)
+    outcomes, _ = run(restorer, jobs)
+    failed = {name: outcome.error_type for name, outcome in outcomes.items() if outcome.error_type}
+    assert failed == {"005.png": "NonFiniteOutputError"}
+
+
+def test_a_fault_of_a_library_is_an_outcome_too(
+    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = make_jobs(tmp_path, 3)
+    real = restorer.restore
+
+    def restore(photo: Photo, **options: object) -> object:
+        if np.array_equal(photo.pixels, read_photo(jobs[1].source).pixels):
+            raise RuntimeError("a fault")
+        return real(photo, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(restorer, "restore", restore)
+    outcomes, _ = run(restorer, jobs)
+    assert outcomes["001.png"].error_type == "RuntimeError"
+    assert outcomes["000.png"].status == outcomes["002.png"].status == "restored"
+
+
+def test_more_places_are_for_small_photos_than_for_large_ones(restorer: Restorer) -> None:
+    assert restorer.places == 8
+    assert restorer.places_of(16, 16) == 1
+    assert restorer.places_of(400, 400) == 4
+
+
+def test_faces_of_different_photos_share_batches() -> None:
+    session = FaceSession(lambda x: 1 - x, side=64)
+    inside = threading.Lock()
+    plain = session.run
+
+    def slow(batch: Batch) -> Batch:
+        with inside:
+            time.sleep(0.03)
+            return plain(batch)
+
+    session.run = slow  # type: ignore[method-assign]
+    faces = FaceRestorer(SharedSession(session, batch=4), batch=4)
+    stage = FaceStage(FixedDetector([ASTRONAUT]), lambda _io: faces)
+    photos = [Photo(np.full((300, 300, 3), 20 * value, np.uint8)) for value in range(8)]
+    results = [Photo(photo.pixels.copy()) for photo in photos]
+    threads = [
+        threading.Thread(target=stage.restore_faces, args=pair, kwargs={"upscale": 1})
+        for pair in zip(photos, results, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(session.batches) == 8
+    assert max(session.batches) > 1
+    for value, result in enumerate(results):
+        middle = result.pixels[130, 225]
+        assert np.array_equal(middle, np.full(3, 255 - 20 * value))
+
+
+def test_memory_bounds_how_many_are_under_way(restorer: Restorer, tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, 12, (64, 64))
+    header = PhotoHeader(64, 64, "PNG")
+    each = bytes_of_photo(header, scale=2, outscale=None)
+    flow: PhotoFlow[Job] = PhotoFlow(
+        restorer, Stages.around(restorer), WriteOptions(), PhotoMemory(restorer)
+    )
+    assert flow.stages.places > 4
+    flow.memory.budget.capacity = 2 * each + each // 2
+    assert len(list(flow.iter_outcomes(jobs))) == 12
+    assert flow.memory.budget.most_held == 2 * each
+
+
+def test_a_photo_that_would_pass_the_limit_alone_fails_before_it_is_decoded(
+    restorer: Restorer, tmp_path: Path
+) -> None:
+    jobs = make_jobs(tmp_path, 2)
+    large = tmp_path / "large.png"
+    write_photo(Photo(np.zeros((3000, 3000, 3), np.uint8)), large)
+    jobs.append(Job(large, tmp_path / "out" / "large.png"))
+    memory = PhotoMemory(restorer)
+    limit = 8 << 30
+    flow: PhotoFlow[Job] = PhotoFlow(
+        restorer, Stages.around(restorer), WriteOptions(), PhotoMemory(restorer, limit)
+    )
+    flow.memory.budget.capacity = 16 << 20
+    outcomes = {job.source.name: outcome for job, outcome in flow.iter_outcomes(jobs)}
+    assert outcomes["large.png"].error_type == "MemoryLimitError"
+    assert "--memory" in str(outcomes["large.png"].reason)
+    assert outcomes["000.png"].status == "restored"
+    assert memory.limit is None
+
+
+def test_a_limit_that_the_networks_fill_is_refused_with_a_figure(restorer: Restorer) -> None:
+    with pytest.raises(OptionError, match=r"they take \d+ MB, got 1 MB; give \d+M or more"):
+        PhotoMemory(restorer, 1 << 20)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_alpha_depth_and_enlargement_count(grey: bool) -> None:
+    channels = 1 if grey else 3
+    plain = PhotoHeader(100, 100, "PNG", channels)
+    base = bytes_of_photo(plain, scale=2, outscale=None)
+    assert bytes_of_photo(replace(plain, channels=channels + 1), scale=2, outscale=None) > base
+    assert bytes_of_photo(replace(plain, bits=16), scale=2, outscale=None) > 2 * base
+    assert bytes_of_photo(plain, scale=2, outscale=4) > 2 * base
+    assert bytes_of_photo(plain, scale=4, outscale=None) > 2 * base
+
+
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "restora", *sys.argv[1:]], capture_output=True)
+print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+print(done.stderr.decode())
+"""
+
+
+def test_the_command_keeps_to_its_memory(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    from processes import environment
+
+    (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=4, io="uint8").onnx)
+    make_jobs(tmp_path, 6, (1200, 900))
+    words = ["restore", "-i", ".", "-o", "out", "-n", "tiny.onnx", "--backend", "cpu"]
+
+    def peak_of(*more: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, *words, *more],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            check=True,
+        )
+        code, peak = done.stdout.split("\n")[0].split()
+        assert code == "0", done.stdout
+        return int(peak) << 10
+
+    assert peak_of("--memory", "600M", "--overwrite") < 600 << 20
+    assert RestoreOptions().max_output_pixels
