@@ -14,6 +14,7 @@ from restora import Restorer, write_photo
 from restora.image import decode_photo, make_comparison
 from restora.options import RestoreOptions
 from restora_benchmarks.page_tables import choices_table, int8_table, row_of
+from restora_benchmarks.speed_tables import speed_summary, speed_table
 from restora_benchmarks.throughput.tables import (
     endurance_table,
     photos_table,
@@ -30,7 +31,6 @@ PAGES = (
     Path("docs/int8.md"),
     Path("docs/throughput.md"),
 )
-FP32_PSNR = 70.0
 BENCHES = ("lite", "full", "photo")
 PICTURE = Path("docs/pictures/before_after.jpg")
 RESULTS = Path("benchmarks/results")
@@ -42,8 +42,8 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
     benches = [_read(results / f"bench-{part}.json") for part in BENCHES]
     throughput = _read(results / "throughput.json")
     parts = {
-        "speed": speed_table(benches),
-        "bench": speed_table(benches, every_way=True),
+        "speed": speed_summary(benches, throughput),
+        "bench": speed_table(benches),
         "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
         "lite": accuracy_table(lite, photos=True),
         "exports": exports_table(json.loads((results / "exports.json").read_text())),
@@ -65,86 +65,6 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         fill,
         text,
         flags=re.DOTALL,
-    )
-
-
-def speed_table(benches: list[dict[str, Any]], *, every_way: bool = False) -> str:
-    """Tiles one by one, the largest that was measured of each model; whole photos below, then the
-    machine.
-
-    every_way  all ways; else ours, eager PyTorch and the fastest peer that computes in FP32
-    """
-    heads = ["model", "way", "MP/s in", "of the fastest FP32 peer", "GFLOP/s", "PSNR to FP32"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
-    for bench in benches:
-        for row, share in _with_shares(bench):
-            fastest = share == 1 and not row["ours"]
-            if not (every_way or row["ours"] or fastest or row["way"] == "eager PyTorch"):
-                continue
-            name = row["way"] if row["precision"] == "as it comes" else _way_of(row)
-            psnr = "(reference)" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.1f} dB"
-            speed = [f"{row['mp_per_s']:.3g}", f"{share:.2f}", f"{row['gflops']:.0f}"]
-            cells = [row["model"], f"**{name}**" if row["ours"] else name, *speed, psnr]
-            lines.append(row_of(cells))
-    photos = [sentence for bench in benches for sentence in _photo_sentences(bench)]
-    return "\n".join([*lines, "", *photos, "", _bench_machine(benches[0])])
-
-
-def _way_of(row: dict[str, Any]) -> str:
-    return f"{row['way']}, {row['precision']}"
-
-
-def _with_shares(bench: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
-    """Rows of one tile at a time, and their speed against the fastest peer that computes in FP32
-    (the artefact's own gate, 70 dB, tells that it does)."""
-    found = []
-    tiles = [
-        row
-        for row in bench["rows"]
-        if row["suite"] == "tiles" and row["batch"] == 1 and row["threads"] == bench["threads"]
-    ]
-    for model in dict.fromkeys(row["model"] for row in tiles):
-        largest = max(row["side"] for row in tiles if row["model"] == model)
-        rows = [row for row in tiles if row["model"] == model and row["side"] == largest]
-        peers = [row for row in rows if not row["ours"] and row["psnr_mean"] >= FP32_PSNR]
-        fastest = max(row["mp_per_s"] for row in peers)
-        found += [(row, row["mp_per_s"] / fastest) for row in rows]
-    return found
-
-
-def _photo_sentences(bench: dict[str, Any]) -> list[str]:
-    """The whole command against the session alone and against the published way."""
-    photos = [row for row in bench["rows"] if row["suite"] == "photo"]
-    sentences = []
-    for row in photos:
-        if not row["way"].startswith("command"):
-            continue
-        backend = row["way"].removeprefix("command, ")
-        words = (
-            f"- {row['model']}, whole command ({backend}, {row['precision']}), photo of "
-            f"{row['input_mp']:.1f} MP: {row['seconds']['median']:.1f} s, {row['of_session']:.2f} "
-            f"of the session's throughput, peak memory {row['peak_mb'] / 1e3:.2f} GB"
-        )
-        published = [
-            other["seconds"]["median"]
-            for other in photos
-            if other["model"] == row["model"] and not other["ours"]
-        ]
-        if published:
-            times = min(published) / row["seconds"]["median"]
-            words += f"; {times:.1f} times as fast as the published way"
-        sentences.append(f"{words}.")
-    return sentences
-
-
-def _bench_machine(bench: dict[str, Any]) -> str:
-    machine = bench["machine"]
-    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
-    versions = ", ".join(f"{label} {machine[name]}" for name, label in names.items())
-    return (
-        f"{machine['cpu']}, {bench['threads']} threads, {machine['memory_gib']:.0f} GiB; "
-        f"{versions}, ncnn {machine['ncnn']}. Medians of runs that took turns; bold is restora. "
-        "Full-size models have weights made by a recipe, which changes neither speed nor size."
     )
 
 

@@ -93,6 +93,24 @@ def test_batches_of_several_pictures_are_cut_to_fill_the_batch() -> None:
         assert np.array_equal(future.result(), picture(value, 3, side=8))
 
 
+def test_the_photo_that_came_first_is_done_first() -> None:
+    inner = GatedSession()
+    shared = SharedSession(inner)
+    order: list[str] = []
+
+    def restore(name: str) -> None:
+        shared.run_tiles(np.zeros((60, 60, 3), np.uint8), tiling=Tiling(size=16, overlap=4))
+        order.append(name)
+
+    with held(inner, 2) as threads:
+        threads.submit(restore, "first")
+        inner.entered.acquire()
+        threads.submit(restore, "second")
+    tiles = len(inner.shapes) // 2
+    assert tiles == 25
+    assert order == ["first", "second"]
+
+
 def test_other_shapes_are_not_mixed_in() -> None:
     inner = GatedSession()
     shared = SharedSession(inner, batch=4)

@@ -1,7 +1,7 @@
 """Nothing lost, nothing done twice: `python -m restora_benchmarks.endurance.run`.
 
 1,000 photos, 40 of them broken, through `restora restore` and `restora cluster`, left alone and
-killed twice on the way; then 300 photos killed a hundred times. Twenty minutes on two cores.
+killed twice on the way; then as many killed a hundred times. Twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from restora_benchmarks.results import write_results
 
 RESULTS = Path("benchmarks/results/endurance.json")
 SOME_FAILED = 3
+_PHOTOS_PER_KILL = 10
 _WAYS = {"restora restore": ("restore",), "restora cluster": ("cluster", "--workers", "2")}
 _EXACT = ("--backend", "cpu", "--json")  # the same bytes whoever makes them
 Row = dict[str, Any]
@@ -67,10 +68,11 @@ def check_thousand(folder: Path, count: int, console: Console) -> list[Row]:
 def check_kills(folder: Path, kills: int, console: Console) -> Row:
     """Killed at random, each time after it has begun to work."""
     broken = make_broken()
-    files = write_all(chain(make_good(3 * kills - len(broken)), broken), folder / "kills")
+    files = write_all(chain(make_good(_PHOTOS_PER_KILL * kills), broken), folder / "kills")
     output = folder / "killed"
     words = ["restore", "-i", str(folder / "kills"), "-o", str(output), *_EXACT]
-    run = run_killed_at_random(words, kills=kills, seconds=(0.5, 1.1), seed=0)
+    run = run_killed_at_random(words, kills=kills, seconds=(0.6, 1.2), seed=0)
+    expect(run.kills == kills, f"there is work for {kills} kills", run.kills)
     check_run(run, files, output)
     row = _row("restora restore, killed at random", files, run)
     console.print(row)
@@ -78,7 +80,7 @@ def check_kills(folder: Path, kills: int, console: Console) -> Row:
 
 
 def check_run(run: Run, files: dict[str, PictureFile], output: Path) -> dict[str, str]:
-    expect(run.code == SOME_FAILED, f"the exit code is {SOME_FAILED}", run.code)
+    expect(run.code == SOME_FAILED, f"the exit code is {SOME_FAILED}", (run.code, run.words))
     check_manifest(output / ".restora" / "manifest.jsonl", files)
     return check_outputs(run.rows, files, output)
 

@@ -18,12 +18,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The last of its processes. rows: of --json; kills: that came before it."""
+    """The last of its processes. rows: of --json; kills: that came before it; words: the last on
+    stderr."""
 
     code: int
     rows: list[dict[str, Any]]
     seconds: float
     kills: int
+    words: str
 
 
 def run_killed_at(words: Sequence[str], output: Path, marks: Sequence[int]) -> Run:
@@ -83,7 +85,7 @@ def _finish(words: Sequence[str], started: float, kills: int) -> Run:
         raise AssertionError(f"rows of JSON; found: {done.stdout[-500:]}{done.stderr}") from error
     if not rows:
         raise AssertionError(f"rows; found: {done.stderr}")
-    return Run(done.returncode, rows, time.perf_counter() - started, kills)
+    return Run(done.returncode, rows, time.perf_counter() - started, kills, done.stderr[-500:])
 
 
 def _count(folder: Path) -> int:

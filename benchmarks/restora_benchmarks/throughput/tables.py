@@ -26,10 +26,11 @@ def photos_table(result: dict[str, Any]) -> str:
         lines.append(row_of(cells))
     filled = [row for row in result["photos"] if "tiles_per_call" in row]
     calls = "; ".join(
-        f"{row['what']}: {row['tiles_per_call']:.1f} tiles a call of at most {row['batch']}"
+        f"{row['tiles_per_call']:.1f} tiles a call of at most {row['batch']} for {row['what']}"
         for row in filled
     )
-    return "\n".join([*lines, "", f"Photos a second, from file to file. {calls}."])
+    words = f"Photos a second, from file to file. Photos of four tiles shared calls: {calls}."
+    return "\n".join([*lines, "", words])
 
 
 def video_table(result: dict[str, Any]) -> str:
@@ -55,8 +56,8 @@ def scale_table(result: dict[str, Any]) -> str:
     machine = result["machine"]
     words = (
         f"{machine['cpu']}, {machine['cores_allowed']} cores, {machine['memory_gib']:.0f} GiB; "
-        f"OpenVINO {machine['openvino']}, ONNX Runtime {machine['onnxruntime']}. Medians of runs "
-        "that took turns."
+        f"OpenVINO {machine['openvino']}, ONNX Runtime {machine['onnxruntime']}. One run each; "
+        "above, medians of runs that took turns."
     )
     return "\n".join([*lines, "", words])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def cluster(
     gpus_per_worker: Annotated[
         float | None, typer.Option(min=0, help="Default: 1 where the cluster has GPUs.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Photos that a worker takes at once.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Photos that a worker takes at once.")] = 16,
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster. Default: Ray on this machine.")
     ] = None,
@@ -101,6 +102,8 @@ def cluster(
             writing |= {"aligned": False, "strip_metadata": False}
             name = recipe_hash(restorer, writing)
         ledger = Ledger(manifest, name, root)
+        logs = output / FILE.parent / "attempts"
+        _adopt(logs, ledger, jobs)
         left: list[Job] = []
         for found in ledger.settle(jobs, overwrite=overwrite, retry_failed=retry_failed):
             if isinstance(found, Outcome):
@@ -128,11 +131,10 @@ def cluster(
             )
             plan = _spread(ClusterPlan(workers, batch, cpus), gpus_per_worker, len(left))
             print_note(f"{len(left)} photos, {plan.workers} workers, {plan.gpus:g} GPUs each")
-            items = [Item(str(job.source.resolve()), str(job.target.resolve())) for job in left]
+            items = [Item(str(job.source.absolute()), str(job.target.resolve())) for job in left]
             by_input = {item.input: job for item, job in zip(items, left, strict=True)}
-            folder = output / FILE.parent
             last = time.monotonic()
-            for row in run_cluster(items, recipe, plan, folder=folder, report=print_note):
+            for row in run_cluster(items, recipe, plan, logs=logs / name, report=print_note):
                 if time.monotonic() - last > _SAY_EVERY_S:
                     last = time.monotonic()
                     print_note(f"{len(outcomes)} of {len(jobs)}")
@@ -145,6 +147,21 @@ def cluster(
     summarise(outcomes, time.perf_counter() - started, json_lines)
     require_an_outcome_each(jobs, outcomes)
     raise typer.Exit(exit_code_of_run(outcomes))
+
+
+def _adopt(logs: Path, ledger: Ledger, jobs: list[Job]) -> None:
+    """Write down what workers of a killed run had ended, before it came to that. The recipe of a
+    run is the name of its logs' folder."""
+    from restora.cluster.attempts import read_attempts
+
+    by_input = {str(job.source.absolute()): job for job in jobs}
+    for folder in sorted(logs.iterdir()) if logs.is_dir() else ():
+        attempts = read_attempts(folder)
+        for source, row in attempts.rows.items():
+            if source in by_input and source in attempts.stamps:
+                outcome = _outcome(by_input[source], row, None)
+                ledger.adopt(outcome, recipe=folder.name, stamp=attempts.stamps[source])
+    shutil.rmtree(logs, ignore_errors=True)
 
 
 def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[list[Job], Path]:
@@ -162,6 +179,10 @@ def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[lis
     files = [Path(path).absolute() for path in table["path"].to_pylist()]
     if not files:
         raise OptionError(f"{input_} holds no rows")
+    once = list(dict.fromkeys(files))
+    if len(once) < len(files):
+        print_note(f"{len(files) - len(once)} rows of {input_} name a photo again")
+    files = once
     root = Path(os.path.commonpath([file.parent for file in files]))
     return plan_files(files, root, output, ext=ext), root
 
@@ -176,7 +197,7 @@ def _spread(plan: ClusterPlan, gpus: float | None, photos: int) -> ClusterPlan:
     return replace(plan, workers=max(1, min(workers, photos)), gpus=each)
 
 
-def _outcome(job: Job, row: dict[str, object], model: str) -> Outcome:
+def _outcome(job: Job, row: dict[str, object], model: str | None) -> Outcome:
     failed = row["status"] == "failed"
     return Outcome(
         str(job.source),

@@ -13,6 +13,7 @@ from restora.errors import SessionError
 from restora.flow import Outcome
 from restora.image import remove_partial
 from restora.runs import Manifest, decide, stamp_of
+from restora.runs.manifest import Stamp
 from restora.runs.resume import digest_of_file
 
 FILE = Path(".restora", "manifest.jsonl")
@@ -70,6 +71,15 @@ class Ledger:
 
     def begin(self, job: Job) -> None:
         self.manifest.begin(self.name(job.source), recipe=self.recipe, stamp=stamp_of(job.source))
+
+    def adopt(self, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
+        """Write down what was done without this manifest, unless it is known."""
+        name = self.name(Path(outcome.input))
+        past = self.manifest.past(name)
+        if past is not None and (past.recipe, past.stamp) == (recipe, stamp) and past.status:
+            return
+        self.manifest.begin(name, recipe=recipe, stamp=stamp)
+        self.end(outcome)
 
     def end(self, outcome: Outcome) -> None:
         """Write down what became of a file that was begun."""

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from restora.runs import stamp_of
+from restora.runs.manifest import Stamp
+
 Row = dict[str, Any]
 
 
@@ -26,7 +29,7 @@ class AttemptLog:
         self._stream = (folder / f"{uuid.uuid4().hex}.jsonl").open("ab")
 
     def begin(self, source: str) -> None:
-        self._write({"event": "begin", "input": source})
+        self._write({"event": "begin", "input": source, "stamp": stamp_of(Path(source))})
 
     def end(self, row: Row) -> None:
         self._write({"event": "end", **row})
@@ -49,11 +52,13 @@ class Attempts:
     """What all logs say.
 
     rows      the last one of each input that was ended
+    stamps    of each input when it was begun last
     kills     how often a process died while it was at an input alone
     suspects  inputs at which, and at others beside, a process died
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
     kills: dict[str, int] = field(default_factory=dict)
     suspects: set[str] = field(default_factory=set)
 
@@ -73,6 +78,8 @@ def read_attempts(folder: Path) -> Attempts:
         for line in _iter_lines(path):
             if line["event"] == "begin":
                 begun.add(line["input"])
+                size, changed_ns = line["stamp"]
+                found.stamps[line["input"]] = (size, changed_ns)
             elif line["event"] == "died":
                 found.blame(begun)
                 begun = set()

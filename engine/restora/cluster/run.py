@@ -36,7 +36,7 @@ class ClusterPlan:
     """
 
     workers: int = 1
-    batch: int = 8
+    batch: int = 16
     cpus: int = 1
     gpus: float = 0.0
 
@@ -54,18 +54,18 @@ def run_cluster(
     recipe: BatchRecipe,
     plan: ClusterPlan,
     *,
-    folder: Path,
+    logs: Path,
     report: Report,
     worker: type[RestoreBatch] = RestoreBatch,
 ) -> Iterator[Row]:
     """Yield exactly one row for each item, with the columns of RestoreBatch.
 
-    folder  that all workers can write into; their logs of attempts lie there while the run lasts
+    logs    a folder that all workers can write into; what they began and ended lies there while
+            the run lasts, and stays if it is killed
     worker  what restores
 
     Workers that die are replaced by Ray; a photo is begun three times at most, whoever begins it.
     """
-    logs = folder / "attempts"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     spread = replace(

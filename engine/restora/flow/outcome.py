@@ -14,7 +14,7 @@ class Outcome:
     """What became of one file. Sizes in pixels, (width, height).
 
     error_type  name of the error's type, if it failed
-    seconds     from the first byte read to the last one written, waiting left out
+    seconds     from the first byte read to the last one written, waiting for a place left out
     sha256      of the result's file
     """
 

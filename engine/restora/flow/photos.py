@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -90,21 +91,28 @@ class PhotoFlow(Generic[Job]):
         self, jobs: Iterable[Job], *, stop: Callable[[], bool] = lambda: False
     ) -> Generator[tuple[Job, Outcome], None, None]:
         """One outcome per job, in the order in which they finish. A photo that cannot be read,
-        restored or written has the status "failed"; no error is raised for it."""
+        restored or written has the status "failed"; no error is raised for it.
+
+        stop  once it is true no photo is begun, and of what was only decoded there is no outcome
+        """
         bounds: Bounds[Job] = Bounds(
             items=self.stages.places,
             memory=self.memory.budget,
             bytes_of=self._bytes_of,
             alone=lambda job: job.alone,
         )
-        return run_flow(jobs, self._restore_file, bounds, stop=stop)
+        flow = run_flow(jobs, lambda job: self._restore_file(job, stop), bounds, stop=stop)
+        with contextlib.closing(flow):
+            for job, outcome in flow:
+                if outcome is not None:
+                    yield job, outcome
 
     def _bytes_of(self, job: Job) -> int:
         return self.memory.bytes_of_file(job.source, self.outscale, self.limits)
 
-    def _restore_file(self, job: Job) -> Outcome:
+    def _restore_file(self, job: Job, stop: Callable[[], bool]) -> Outcome | None:
         try:
-            return self._decode_restore_encode(job)
+            return self._decode_restore_encode(job, stop)
         except MemoryError:
             hint = "not enough memory: try a smaller --tile or --memory"
             return failed(job.source, job.target, RestoraError(hint))
@@ -115,7 +123,7 @@ class PhotoFlow(Generic[Job]):
             logger.exception("%s", job.source)
             return failed(job.source, job.target, error)
 
-    def _decode_restore_encode(self, job: Job) -> Outcome:
+    def _decode_restore_encode(self, job: Job, stop: Callable[[], bool]) -> Outcome | None:
         stages = self.stages
         with stages.decode.at_work():
             started = time.perf_counter()
@@ -128,6 +136,8 @@ class PhotoFlow(Generic[Job]):
             seconds = time.perf_counter() - started
         places = self.restorer.places_of(photo.width, photo.height)
         with stages.restore.at_work(places):
+            if stop():
+                return None
             started = time.perf_counter()
             result = self._restore(job, photo)
             seconds += time.perf_counter() - started

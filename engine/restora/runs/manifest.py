@@ -70,9 +70,11 @@ class Manifest:
             # the last line of a killed run may be torn
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 self._take(json.loads(line))
-        self._count_kills()
         if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
             self._append(b"\n")
+        if self._open:
+            # what is begun from here on is not beside what the killed process was at
+            self._write({"event": "killed"})
 
     def past(self, name: str) -> Past | None:
         """Of the input called `name`; None if it was never begun."""
@@ -112,6 +114,9 @@ class Manifest:
             raise kind(f"{self.path} cannot be written: {error.strerror}") from error
 
     def _take(self, row: dict[str, Any]) -> None:
+        if row["event"] == "killed":
+            self._count_kills()
+            return
         name = row["input"]
         past = self._pasts.get(name)
         if row["event"] == "begin":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from restora.artifact import ArtifactInfo
 from restora.errors import DeviceLostError, DeviceMemoryError, SessionError
 from restora.sessions.base import Batch, Session, SizeLimits, TilingSession, check_batch
 from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
+
+_AHEAD = 2  # calls of one photo: one runs, and one waits to be the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,11 @@ class SessionUse:
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """One caller's batch. taken: pictures that are running or done; left: that are not done."""
+    """One caller's batch. age: callers who came earlier have a lower one; taken: pictures that are
+    running or done; left: that are not done."""
 
     batch: Batch
+    age: int
     taken: int = 0
     left: int = field(init=False)
     result: Batch | None = None
@@ -61,8 +67,9 @@ class SharedSession:
     batch    most pictures in one call of it
 
     Nobody waits for a batch to fill: while one runs, others gather, so batches are full exactly
-    when the network is what all wait for. limits.best_calls calls run at once. A picture gets its
-    own error: when a batch of several callers fails, each one's part is run again alone.
+    when the network is what all wait for. limits.best_calls calls run at once. Who came first is
+    done first: tiles of a later photo fill what an earlier one leaves. A picture gets its own
+    error: when a batch of several callers fails, each one's part is run again alone.
     """
 
     def __init__(self, session: Session, *, batch: int = 1) -> None:
@@ -70,7 +77,8 @@ class SharedSession:
         limits = session.limits
         self.batch = min(batch, limits.max_batch or batch)
         self._changed = threading.Condition()
-        self._waiting: deque[_Request] = deque()
+        self._waiting: list[_Request] = []  # the oldest first
+        self._ages = count()
         self._running = 0
         self._photos = 0
         self._closed = False
@@ -96,20 +104,7 @@ class SharedSession:
             return self._use
 
     def run(self, batch: Batch) -> Batch:
-        check_batch(batch, self.info, self.limits)
-        request = _Request(batch)
-        with self._changed:
-            self._check_open()
-            self._waiting.append(request)
-            while request.left and request.error is None:
-                if self._waiting and self._running < self.limits.best_calls:
-                    self._lead()
-                else:
-                    self._changed.wait()
-        if request.error is not None:
-            raise request.error
-        assert request.result is not None
-        return request.result
+        return self._run(batch, next(self._ages))
 
     def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
         """Where the data lies, if the session can; a picture of fewer tiles than a batch leaves
@@ -126,7 +121,13 @@ class SharedSession:
                 with self._lane(len(plan.rows) * len(plan.cols)):
                     return self.inner.run_tiles(image, tiling=tiling, progress=progress)
             return run_tiles(
-                image, self.run, scale=scale, tiling=tiling, multiple=multiple, progress=progress
+                image,
+                partial(self._run, age=next(self._ages)),
+                scale=scale,
+                tiling=tiling,
+                multiple=multiple,
+                progress=progress,
+                ahead=_AHEAD,
             )
         finally:
             with self._changed:
@@ -144,11 +145,26 @@ class SharedSession:
                 self._changed.wait()
         self.inner.close()
 
+    def _run(self, batch: Batch, age: int) -> Batch:
+        check_batch(batch, self.info, self.limits)
+        request = _Request(batch, age)
+        with self._changed:
+            self._check_open()
+            insort(self._waiting, request, key=lambda waiting: waiting.age)
+            while request.left and request.error is None:
+                if self._waiting and self._running < self.limits.best_calls:
+                    self._lead()
+                else:
+                    self._changed.wait()
+        if request.error is not None:
+            raise request.error
+        assert request.result is not None
+        return request.result
+
     def _lead(self) -> None:
         """Run the next batch, whosever it is. Holds the lock, but not while it runs."""
         parts = self._take_parts()
-        count = sum(part.stop - part.start for part in parts)
-        self._begin(count)
+        self._begin(sum(part.stop - part.start for part in parts))
         self._changed.release()
         results: list[Batch | Exception] = [SessionError("interrupted")] * len(parts)
         try:

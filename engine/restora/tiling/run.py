@@ -1,7 +1,9 @@
 """Run a network over a whole picture tile by tile."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 
@@ -21,19 +23,21 @@ def run_tiles(
     tiling: Tiling,
     multiple: int = 1,
     progress: Progress | None = None,
+    ahead: int = 1,
 ) -> Array:
     """Returns network(image), computed in tiles: (scale * height, scale * width, channels).
 
     image     (height, width, channels), uint8 or float32, sides multiples of `multiple`
     network   maps (batch, h, w, channels) to (batch, scale * h, scale * w, channels), same dtype
     progress  called with (output pixels done, output pixels in all)
+    ahead     calls of `network` that are begun while a result is pasted, each in its own thread
     """
     height, width, channels = image.shape
     plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)
     canvas = np.empty((height * scale, width * scale, channels), image.dtype)
     strip: Array = np.empty((0, width * scale, channels), image.dtype)
     done = 0
-    for tile, result in _iter_results(image, network, plan, scale, tiling.batch):
+    for tile, result in _iter_results(image, network, plan, scale, tiling.batch, ahead):
         tile_height = tile.shape[0] * scale
         if len(strip) != tile_height:
             strip = np.empty((tile_height, width * scale, channels), image.dtype)
@@ -47,9 +51,9 @@ def run_tiles(
 
 
 def _iter_results(
-    image: Array, network: Network, plan: TilePlan, scale: int, batch: int
+    image: Array, network: Network, plan: TilePlan, scale: int, batch: int, ahead: int
 ) -> Iterator[tuple[Tile, Array]]:
-    """Yield each tile with its result, in order; the next batch runs while one is being pasted."""
+    """Yield each tile with its result, in order; the next batches run while one is being pasted."""
     batches = list(_iter_batches(plan, batch))
 
     def run(tiles: list[Tile]) -> Array:
@@ -71,16 +75,21 @@ def _iter_results(
     if len(batches) == 1:
         yield from zip(batches[0], run(batches[0]), strict=True)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="restora-tiles") as worker:
-        following: Future[Array] = worker.submit(run, batches[0])
+    with ThreadPoolExecutor(ahead, thread_name_prefix="restora-tiles") as workers:
+        left = iter(batches)
+        running: deque[tuple[list[Tile], Future[Array]]] = deque()
         try:
-            for index, tiles in enumerate(batches):
-                results = following.result()
-                if index + 1 < len(batches):
-                    following = worker.submit(run, batches[index + 1])
+            for tiles in islice(left, ahead):
+                running.append((tiles, workers.submit(run, tiles)))
+            while running:
+                tiles, future = running.popleft()
+                results = future.result()
+                for following in islice(left, 1):
+                    running.append((following, workers.submit(run, following)))
                 yield from zip(tiles, results, strict=True)
         finally:
-            following.cancel()
+            for _, future in running:
+                future.cancel()
 
 
 def _iter_batches(plan: TilePlan, batch: int) -> Iterator[list[Tile]]:

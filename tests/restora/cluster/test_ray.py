@@ -93,7 +93,7 @@ def test_workers_that_die_lose_nothing_but_what_killed_them(
             items,
             recipe,
             ClusterPlan(workers=2, batch=4),
-            folder=tmp_path / "out" / ".restora",
+            logs=tmp_path / "out" / ".restora" / "attempts",
             report=lambda _words: None,
             worker=Dangerous,
         )
@@ -132,9 +132,16 @@ def test_a_parquet_file_names_the_photos(recipe: BatchRecipe, tmp_path: Path) ->
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     items = make_photos(tmp_path / "in", ["a.png", "b.png", "c.png"])
-    table = pyarrow.table({"path": [item.input for item in items[:2]]})
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "in" / "a.png")  # a photo of its own
+    paths = [items[0].input, items[1].input, str(tmp_path / "in" / "link.png"), items[0].input]
+    table = pyarrow.table({"path": paths})
     parquet.write_table(table, tmp_path / "photos.parquet")
     words = ["cluster", "-i", "photos.parquet", "-o", "out", "-n", recipe.model]
     done = run(tmp_path, *words, "--backend", "cpu", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.png", "b.png"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
+        "a.png",
+        "b.png",
+        "link.png",
+    ]
+    assert "1 rows of photos.parquet name a photo again" in done.stderr

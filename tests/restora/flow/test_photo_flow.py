@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,13 +15,13 @@ import pytest
 
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
 from fakes import NearestSession, tiny_artifact
+from processes import environment
 from restora.errors import NonFiniteOutputError, OptionError
 from restora.faces import FaceRestorer
 from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
 from restora.flow.memory import bytes_of_photo
 from restora.image import Photo, PhotoHeader, read_photo, write_photo
 from restora.joint import FaceStage
-from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.sessions import Opened, SessionOptions, SharedSession
 from restora.sessions.base import Batch
@@ -129,6 +131,25 @@ def test_a_fault_of_a_library_is_an_outcome_too(
     assert outcomes["000.png"].status == outcomes["002.png"].status == "restored"
 
 
+def test_when_it_stops_what_is_only_decoded_is_not_restored(
+    restorer: Restorer, session: SlowSession, tmp_path: Path
+) -> None:
+    jobs = make_jobs(tmp_path, 30, (200, 200))  # more tiles than a call takes: two at a time
+    stop = threading.Event()
+    flow: PhotoFlow[Job] = PhotoFlow(
+        restorer, Stages.around(restorer), WriteOptions(), PhotoMemory(restorer)
+    )
+    done = []
+    for job, outcome in flow.iter_outcomes(jobs, stop=stop.is_set):
+        assert outcome.status == "restored"
+        done.append(job)
+        stop.set()
+    assert 1 <= len(done) <= 5
+    assert flow.stages.decode.use.items > len(done)
+    assert len(list((tmp_path / "out").iterdir())) == len(done)
+    assert sum(shape[0] for shape in session.shapes) == len(done) * 24**2  # tiles of a photo
+
+
 def test_more_places_are_for_small_photos_than_for_large_ones(restorer: Restorer) -> None:
     assert restorer.places == 8
     assert restorer.places_of(16, 16) == 1
@@ -223,11 +244,6 @@ print(done.stderr.decode())
 
 
 def test_the_command_keeps_to_its_memory(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from processes import environment
-
     (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=4, io="uint8").onnx)
     make_jobs(tmp_path, 6, (1200, 900))
     words = ["restore", "-i", ".", "-o", "out", "-n", "tiny.onnx", "--backend", "cpu"]
@@ -246,4 +262,3 @@ def test_the_command_keeps_to_its_memory(tmp_path: Path) -> None:
         return int(peak) << 10
 
     assert peak_of("--memory", "600M", "--overwrite") < 600 << 20
-    assert RestoreOptions().max_output_pixels

@@ -60,6 +60,21 @@ def test_what_was_done_is_remembered(manifest: Manifest) -> None:
     assert manifest.past("b.png") is None
 
 
+def test_a_killer_that_comes_first_every_time_is_found(manifest: Manifest) -> None:
+    """The others that the first run was at are never begun again, and must not hide it."""
+    for name in ("a.png", "b.png", "c.png"):
+        begin(manifest, name)
+    for _ in range(MOST_KILLS):
+        manifest = reopen(manifest)
+        begin(manifest, "a.png")
+    past = reopen(manifest).past("a.png")
+    assert past is not None
+    assert past.kills == MOST_KILLS
+    beside = OPENED[-1].past("b.png")
+    assert beside is not None
+    assert (beside.kills, beside.suspect) == (0, True)
+
+
 def test_what_failed_is_remembered_with_its_code(manifest: Manifest) -> None:
     begin(manifest)
     manifest.end("a.png", "failed", error_type="ImageError", reason="bad", exit_code=4)
