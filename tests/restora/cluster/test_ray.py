@@ -15,9 +15,12 @@ import pytest
 
 from fakes import tiny_artifact
 from processes import run
+from restora.cluster.attempts import AttemptLog
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.image import Photo, read_photo, write_photo
 from restora.options import RestoreOptions
+from restora.pipeline import Restorer
+from restora.runs import recipe_hash
 
 ray = pytest.importorskip("ray")
 
@@ -126,6 +129,33 @@ def test_the_command_goes_on_where_it_was(recipe: BatchRecipe, tmp_path: Path) -
     plain = ["restore", *words[1:-2]]
     third = run(tmp_path, *plain)
     assert "failed before" in third.stderr
+
+
+def test_what_a_killed_run_had_done_is_written_down_by_the_next(
+    recipe: BatchRecipe, tmp_path: Path
+) -> None:
+    items = make_photos(tmp_path / "in", ["a.png", "b.png"])
+    (tmp_path / "in" / "b.png").write_bytes(b"")
+    with Restorer(recipe.model, options=recipe.options) as restorer:
+        writing = {"outscale": None, "ext": "auto", "quality": 95}
+        name = recipe_hash(restorer, {**writing, "aligned": False, "strip_metadata": False})
+    attempts = tmp_path / "out" / ".restora" / "attempts"
+    log = AttemptLog(attempts / name)
+    for item in items:
+        log.begin(item.input)
+    for _, row in RestoreBatch(recipe).iter_rows([(item.input, item.output) for item in items]):
+        log.end(row)
+    log.close()
+    words = ["cluster", "-i", "in", "-o", "out", "-n", recipe.model, "--json", "--backend", "cpu"]
+    done = run(tmp_path, *words)
+    assert done.returncode == 3, done.stderr
+    rows = {Path(row["input"]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert rows["a.png"]["status"] == "skipped"
+    assert rows["b.png"]["error_type"] == "UnknownFormatError"
+    assert not attempts.exists()
+    lines = (tmp_path / "out" / ".restora" / "manifest.jsonl").read_text().splitlines()
+    ends = {row["input"]: row["status"] for row in map(json.loads, lines) if row["event"] == "end"}
+    assert ends == {"a.png": "restored", "b.png": "failed"}
 
 
 def test_a_parquet_file_names_the_photos(recipe: BatchRecipe, tmp_path: Path) -> None:
