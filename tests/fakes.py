@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from restora.artifact import Accuracy, Artifact, ArtifactInfo, SelfCheck, artifact_from_bytes
 from restora.artifact.info import METADATA_KEY
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
-from restora.sessions import SessionOptions, open_session
+from restora.pipeline import Restorer
+from restora.sessions import Opened, SessionOptions, open_session
 from restora.sessions.base import Batch, Session, SizeLimits
 
 if TYPE_CHECKING:
@@ -131,3 +134,28 @@ class NearestSession:
 
     def close(self) -> None:
         pass
+
+
+class BatchingSession(NearestSession):
+    """Takes its time, one call at a time, and runs fastest in batches of 4 tiles."""
+
+    def __init__(self, *, tile: int = 16, seconds: float = 0.01) -> None:
+        super().__init__(multiple=2)
+        self.limits = replace(self.limits, best_tile=tile, best_batch=4)
+        self.seconds = seconds
+        self.lock = threading.Lock()
+
+    def run(self, batch: Batch) -> Batch:
+        with self.lock:
+            time.sleep(self.seconds)
+            return super().run(batch)
+
+
+def restorer_of(session: Session) -> Restorer:
+    """A Restorer whose upsampler is this session."""
+
+    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+        assert options is not None
+        return Opened(session, "cpu", "fp32")
+
+    return Restorer("any.onnx", find=lambda *_: Path("any.onnx"), choose=choose)

@@ -70,6 +70,11 @@ class Attempts:
             self.kills[source] = self.kills.get(source, 0) + 1
 
 
+def count_logs(folder: Path) -> int:
+    """How many processes have begun to write there."""
+    return sum(1 for _ in folder.glob("*.jsonl"))
+
+
 def read_attempts(folder: Path) -> Attempts:
     """Of a log that does not say so, it is taken that its process died."""
     found = Attempts()

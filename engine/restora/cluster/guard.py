@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from restora.cluster.attempts import AttemptLog, Attempts, Row, read_attempts
+from restora.cluster.attempts import AttemptLog, Attempts, Row, count_logs, read_attempts
 from restora.cluster.batch import COLUMNS, Columns, RestoreBatch
 from restora.errors import SessionError
 
@@ -29,14 +29,16 @@ class GuardedBatch:
     payload   a pickled RestoreBatch
     attempts  a folder where what is begun and ended is written down; rows that lie there are
               given again and not made again, whichever worker made them
+    most      workers that may have been there when another one starts; None: any number
 
     What the child was at when it died is tried again, each photo alone. One at which it died three
     times alone, here or under other workers, becomes a row with the error type "Quarantined".
     Raises SessionError for what is no photo's fault.
     """
 
-    def __init__(self, payload: bytes, attempts: str) -> None:
+    def __init__(self, payload: bytes, attempts: str, most: int | None = None) -> None:
         self._payload = payload
+        self._most = most
         self._folder = Path(attempts)
         self._log: AttemptLog | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -46,7 +48,7 @@ class GuardedBatch:
     def __call__(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:
         # what other workers, or this one before it was restarted, have done by now
         self._past = read_attempts(self._folder)
-        self._log = self._log or AttemptLog(self._folder)
+        self._log = self._log or self._start_log()
         targets = {
             str(source): str(target)
             for source, target in zip(batch["input"], batch["output"], strict=True)
@@ -71,6 +73,16 @@ class GuardedBatch:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    def _start_log(self) -> AttemptLog:
+        """Raises SessionError if too many workers have died."""
+        before = count_logs(self._folder)
+        if self._most is not None and before >= self._most:
+            raise SessionError(
+                f"{before} workers were started, and they go on dying: something ends them from "
+                "outside, such as a full memory; run again to go on"
+            )
+        return AttemptLog(self._folder)
 
     def _ask(self, targets: Mapping[str, str]) -> None:
         """Let the child restore these, until it is done or dies."""

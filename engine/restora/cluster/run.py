@@ -14,7 +14,7 @@ import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
-from restora.cluster.attempts import Row, read_attempts
+from restora.cluster.attempts import Row, count_logs, read_attempts
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.cluster.guard import GuardedBatch, failed_row
 from restora.errors import SessionError
@@ -33,12 +33,14 @@ class ClusterPlan:
     batch    photos that a worker takes at once
     cpus     cores of a worker, and its threads
     gpus     of a worker; 0: it runs on the CPU
+    restarts of each worker that dies, on average, until the run ends with an error
     """
 
     workers: int = 1
     batch: int = 16
     cpus: int = 1
     gpus: float = 0.0
+    restarts: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def run_cluster(
             the run lasts, and stays if it is killed
     worker  what restores
 
-    Workers that die are replaced by Ray; a photo is begun three times at most, whoever begins it.
+    Workers that die are replaced, so many times; a photo is begun three times at most alone,
+    whoever begins it. Raises SessionError when workers go on dying, or cannot open the networks.
     """
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
@@ -100,11 +103,13 @@ def _run_round(
     """
     context = DataContext.get_current()
     context.enable_progress_bars = False
+    most = count_logs(logs) + plan.workers * (1 + plan.restarts)
     blocks = max(1, -(-len(items) // plan.batch))
     rows = [{"input": item.input, "output": item.output} for item in items]
     data = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
         GuardedBatch,
-        fn_constructor_args=(payload, str(logs)),
+        # Ray's own bound is of no use: when it is reached, Ray Data (2.60) waits for ever
+        fn_constructor_args=(payload, str(logs), most),
         batch_size=plan.batch,
         compute=ActorPoolStrategy(size=min(plan.workers, blocks)),
         num_cpus=plan.cpus,

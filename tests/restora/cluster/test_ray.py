@@ -15,8 +15,9 @@ import pytest
 
 from fakes import tiny_artifact
 from processes import run
-from restora.cluster.attempts import AttemptLog
+from restora.cluster.attempts import AttemptLog, Row
 from restora.cluster.batch import BatchRecipe, RestoreBatch
+from restora.errors import SessionError
 from restora.image import Photo, read_photo, write_photo
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
@@ -110,6 +111,29 @@ def test_workers_that_die_lose_nothing_but_what_killed_them(
     for row in rows:
         if row["status"] == "restored":
             assert read_photo(Path(row["output"])).width == 40
+
+
+class Murderous(RestoreBatch):
+    """Ends Ray's worker whenever it is opened."""
+
+    def iter_rows(self, _pairs: object) -> Iterator[tuple[int, Row]]:
+        os.kill(os.getppid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_workers_that_go_on_dying_end_the_run(recipe: BatchRecipe, tmp_path: Path) -> None:
+    items = make_photos(tmp_path / "in", ["a.png", "b.png"])
+    rows = run_cluster(
+        items,
+        recipe,
+        ClusterPlan(workers=1, restarts=1),
+        logs=tmp_path / "attempts",
+        report=lambda _words: None,
+        worker=Murderous,
+    )
+    with pytest.raises(SessionError, match="2 workers were started, and they go on dying"):
+        next(rows)
 
 
 def test_the_command_goes_on_where_it_was(recipe: BatchRecipe, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
-from fakes import NearestSession, tiny_artifact
+from fakes import BatchingSession, restorer_of, tiny_artifact
 from processes import environment
 from restora.errors import NonFiniteOutputError, OptionError
 from restora.faces import FaceRestorer
@@ -23,7 +23,7 @@ from restora.flow.memory import bytes_of_photo
 from restora.image import Photo, PhotoHeader, read_photo, write_photo
 from restora.joint import FaceStage
 from restora.pipeline import Restorer
-from restora.sessions import Opened, SessionOptions, SharedSession
+from restora.sessions import SharedSession
 from restora.sessions.base import Batch
 
 
@@ -34,35 +34,24 @@ class Job:
     alone: bool = False
 
 
-class SlowSession(NearestSession):
-    """Runs fastest in batches of 4 tiles of 16; a picture of sixes comes out as NaN."""
-
-    def __init__(self) -> None:
-        super().__init__(multiple=2)
-        self.limits = replace(self.limits, best_tile=16, best_batch=4, best_calls=1)
-        self.lock = threading.Lock()
+class Sixes(BatchingSession):
+    """A picture of sixes comes out as NaN."""
 
     def run(self, batch: Batch) -> Batch:
-        with self.lock:
-            time.sleep(0.01)
-            result = super().run(batch)
+        result = super().run(batch)
         if (batch == 66).all(axis=(1, 2, 3)).any():
             raise NonFiniteOutputError("sixes")
         return result
 
 
 @pytest.fixture
-def session() -> SlowSession:
-    return SlowSession()
+def session() -> Sixes:
+    return Sixes()
 
 
 @pytest.fixture
-def restorer(session: SlowSession, tmp_path: Path) -> Iterator[Restorer]:
-    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> Opened:
-        assert options is not None
-        return Opened(session, "cpu", "fp32")
-
-    with Restorer(tmp_path / "any.onnx", find=lambda *_: tmp_path, choose=choose) as opened:
+def restorer(session: Sixes) -> Iterator[Restorer]:
+    with restorer_of(session) as opened:
         yield opened
 
 
@@ -90,7 +79,7 @@ def run(
 
 
 def test_tiles_of_different_photos_share_batches(
-    restorer: Restorer, session: SlowSession, tmp_path: Path
+    restorer: Restorer, session: Sixes, tmp_path: Path
 ) -> None:
     jobs = make_jobs(tmp_path, 24)
     outcomes, _ = run(restorer, jobs)
@@ -132,7 +121,7 @@ def test_a_fault_of_a_library_is_an_outcome_too(
 
 
 def test_when_it_stops_what_is_only_decoded_is_not_restored(
-    restorer: Restorer, session: SlowSession, tmp_path: Path
+    restorer: Restorer, session: Sixes, tmp_path: Path
 ) -> None:
     jobs = make_jobs(tmp_path, 30, (200, 200))  # more tiles than a call takes: two at a time
     stop = threading.Event()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fakes import tiny_artifact
+from fakes import BatchingSession, restorer_of, tiny_artifact
 from processes import run, start
 from restora import Restorer
 from restora.errors import OptionError, VideoError
@@ -59,6 +59,22 @@ CLIPS = {
     "full range": Clip(tags=(5, 2, 6, 6)),
     "tall": Clip(size=(34, 66)),
 }
+
+
+def test_tiles_of_different_frames_share_batches(tmp_path: Path) -> None:
+    session = BatchingSession(tile=64, seconds=0.02)
+    source = make_clip(tmp_path / "in.mp4", Clip(size=(64, 64)))
+    with restorer_of(session) as restorer:
+        result = restore_video(source, tmp_path / "out.mp4", restorer)
+    assert result is not None
+    assert result.frames == 20
+    counts = [shape[0] for shape in session.shapes]
+    assert sum(counts) == 20
+    assert len(counts) <= 10
+    for before, after in zip(
+        look(source).pictures, look(tmp_path / "out.mp4").pictures, strict=True
+    ):
+        assert psnr(after, np.asarray(before.repeat(2, 0).repeat(2, 1))) > 30
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
