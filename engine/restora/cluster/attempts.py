@@ -15,6 +15,7 @@ from typing import Any
 from restora.runs import stamp_of
 from restora.runs.manifest import Stamp
 
+_BROKEN = "broken.txt"
 Row = dict[str, Any]
 
 
@@ -68,6 +69,17 @@ class Attempts:
         if len(begun) == 1:
             (source,) = begun
             self.kills[source] = self.kills.get(source, 0) + 1
+
+
+def tell_broken(folder: Path, words: str) -> None:
+    """Say what is no photo's fault, so that the driver ends the run with it."""
+    (folder / _BROKEN).write_text(words)
+
+
+def read_broken(folder: Path) -> str | None:
+    """What a worker said so, if one did."""
+    path = folder / _BROKEN
+    return path.read_text() if path.exists() else None
 
 
 def count_logs(folder: Path) -> int:

@@ -16,7 +16,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from restora.cluster.attempts import AttemptLog, Attempts, Row, count_logs, read_attempts
+from restora.cluster.attempts import (
+    AttemptLog,
+    Attempts,
+    Row,
+    count_logs,
+    read_attempts,
+    tell_broken,
+)
 from restora.cluster.batch import COLUMNS, Columns, RestoreBatch
 from restora.errors import SessionError
 
@@ -46,6 +53,13 @@ class GuardedBatch:
         self._idle_deaths = 0
 
     def __call__(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:
+        try:
+            return self._restore(batch)
+        except SessionError as error:
+            tell_broken(self._folder, str(error))
+            raise
+
+    def _restore(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:
         # what other workers, or this one before it was restarted, have done by now
         self._past = read_attempts(self._folder)
         self._log = self._log or self._start_log()

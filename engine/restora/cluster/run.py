@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
-from restora.cluster.attempts import Row, count_logs, read_attempts
+from restora.cluster.attempts import Row, count_logs, read_attempts, read_broken
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.cluster.guard import GuardedBatch, failed_row
 from restora.errors import SessionError
@@ -118,10 +119,15 @@ def _run_round(
     try:
         for found in data.iter_rows():
             yield {name: _plain(value) for name, value in found.items()}
-    except SessionError:
-        raise
     except ray.exceptions.RayError as error:
+        broken = read_broken(logs)
+        if broken is not None:
+            raise SessionError(broken) from None
         logger.warning("a round ended early: %s", str(error).splitlines()[0])
+    finally:
+        # a pool that failed keeps its workers, and their cores, while anything refers to it
+        del data
+        gc.collect()
 
 
 def _plain(value: Any) -> Any:
