@@ -68,6 +68,6 @@ def endurance_table(result: dict[str, Any]) -> str:
     for row in result["rows"]:
         failures = ", ".join(f"{count} {name}" for name, count in sorted(row["errors"].items()))
         times = f"{row['kills']} times" if row["kills"] else "no"
-        cells = [row["way"], f"{row['photos']:,}", times, str(row["outputs"]), failures]
+        cells = [row["way"], f"{row['photos']:,}", times, f"{row['outputs']:,}", failures]
         lines.append(row_of([*cells, str(row["exit_code"])]))
     return "\n".join(lines)

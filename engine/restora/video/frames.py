@@ -6,30 +6,36 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from restora.errors import VideoError
 from restora.video.source import VideoFacts
 
 Pixels = NDArray[np.uint8 | np.uint16]
 # swscale's numbers of matrices, by ITU-T H.273's
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_BT2020, _BT2020_SINCE = (9, 10), 18
 _LIMITED, _FULL = 1, 2
-_EXACT = (
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-)
+# FFmpeg's SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT and SWS_FULL_CHR_H_INP (swscale.h); as
+# a number, since PyAV has names for the flags from 18 on, and Python 3.10 gets 17
+_EXACT: Any = 0x4 | 0x40000 | 0x2000 | 0x4000
 
 
 class FrameConverter:
     """Between the frames of one video and RGB arrays: uint8, or uint16 for more than 8 bits.
 
     pixels  FFmpeg's name of the result's pixel format
+
+    Raises VideoError for a matrix that this PyAV does not know.
     """
 
     def __init__(self, facts: VideoFacts, pixels: str) -> None:
+        if facts.real_matrix in _BT2020 and int(av.__version__.split(".")[0]) < _BT2020_SINCE:
+            raise VideoError(
+                f"colours of BT.2020 need PyAV {_BT2020_SINCE} or newer (Python 3.11), here is "
+                f"{av.__version__}, which would take them for BT.601"
+            )
         self.facts = facts
         self.pixels = pixels
         self._rgb = "rgb24" if facts.bits == 8 else "rgb48le"

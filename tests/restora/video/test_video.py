@@ -19,10 +19,10 @@ from restora import Restorer
 from restora.errors import OptionError, VideoError
 from restora.options import RestoreOptions
 
-pytest.importorskip("av")
+av = pytest.importorskip("av")
 
-from restora.video import EncoderOptions, open_video, restore_video
-from video_clips import BT2020_PQ, FRAME, Clip, look, make_clip
+from restora.video import EncoderOptions, open_video, restore_video  # noqa: E402
+from video_clips import BT709, BT2020_PQ, FRAME, Clip, look, make_clip  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,13 @@ def enlarged(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.asarray(blurred.repeat(2, 0).repeat(2, 1))
 
 
+# what an older PyAV does not know it refuses, which is tested below
+KNOWS_BT2020 = int(av.__version__.split(".")[0]) >= 18
 CLIPS = {
     "constant": Clip(),
     "variable": Clip(steps=(FRAME, 3 * FRAME, FRAME // 2, 700)),
     "rotated": Clip(rotation=90),
-    "ten bits": Clip(ten_bits=True, tags=BT2020_PQ),
+    "ten bits": Clip(ten_bits=True, tags=BT2020_PQ if KNOWS_BT2020 else BT709),
     "full range": Clip(tags=(5, 2, 6, 6)),
     "tall": Clip(size=(34, 66)),
 }
@@ -75,6 +77,15 @@ def test_tiles_of_different_frames_share_batches(tmp_path: Path) -> None:
         look(source).pictures, look(tmp_path / "out.mp4").pictures, strict=True
     ):
         assert psnr(after, np.asarray(before.repeat(2, 0).repeat(2, 1))) > 30
+
+
+def test_colours_that_this_pyav_would_change_are_refused(
+    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip(tmp_path / "in.mp4", Clip(ten_bits=True, tags=BT2020_PQ))
+    monkeypatch.setattr(av, "__version__", "17.1.0")
+    with pytest.raises(VideoError, match=r"BT\.2020 need PyAV 18"):
+        restore_video(source, tmp_path / "out.mp4", restorer)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
