@@ -19,7 +19,7 @@ PACKAGES = {
 # each room may import the rooms before it; stages do not import each other
 PARTS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions")
 STAGES = ("upsample", "faces")
-LATER = ("joint", "options", "pipeline", "runs", "flow", "video", "cluster", "cli")
+LATER = ("joint", "options", "restoration", "pipeline", "runs", "flow", "video", "cluster", "cli")
 ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, *LATER)
 INDEPENDENT = {
     "image": {"tiling", "models"},

@@ -15,7 +15,8 @@ from restora.version import __version__
 if TYPE_CHECKING:
     from restora.errors import RestoraError
     from restora.image import Metadata, Photo, PixelLimits, read_photo, write_photo
-    from restora.pipeline import Restoration, Restorer
+    from restora.pipeline import Restorer
+    from restora.restoration import Restoration
     from restora.sessions import Session, open_session
     from restora.upsample import Upsampler
 
@@ -38,7 +39,7 @@ _HOMES = {
     "Metadata": "restora.image",
     "Photo": "restora.image",
     "PixelLimits": "restora.image",
-    "Restoration": "restora.pipeline",
+    "Restoration": "restora.restoration",
     "RestoraError": "restora.errors",
     "Restorer": "restora.pipeline",
     "Session": "restora.sessions",

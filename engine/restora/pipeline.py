@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -24,9 +24,10 @@ from restora.errors import (
     SessionError,
 )
 from restora.image.photo import Photo, Pixels
-from restora.joint import FaceOptions, FaceOutcome, FaceStage, open_faces
+from restora.joint import FaceOptions, FaceStage, open_faces
 from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
 from restora.options import AUTO_TILES, RestoreOptions
+from restora.restoration import Restoration
 from restora.sessions import Opened, Session, SessionUse, SharedSession, choose_session
 from restora.sessions.options import BackendChoice, SessionOptions
 from restora.tiling import Progress
@@ -49,33 +50,6 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
     "cpu": "cpu",
 }
 PLAIN_SCALE = 2  # of a Restorer without an upsampler, as the published face script's
-
-
-@dataclass(frozen=True, slots=True)
-class Restoration:
-    """One finished photo.
-
-    model       that enlarged it; "none" for interpolation
-    face_model  that restored faces; None if faces were not asked for
-    scale       output side / input side
-    elapsed_s   of everything; seconds: of each stage
-    faces       what became of each face that was found, best score first
-    face_error  why no face could be looked for, if the detector failed
-    """
-
-    photo: Photo
-    model: str
-    scale: float
-    elapsed_s: float
-    seconds: dict[str, float] = field(default_factory=dict)
-    faces: tuple[FaceOutcome, ...] = ()
-    face_error: str | None = None
-    face_model: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether all faces that should be restored were."""
-        return self.face_error is None and all(f.status != "failed" for f in self.faces)
 
 
 class Restorer:

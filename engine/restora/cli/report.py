@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,7 +138,7 @@ def frame_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
         yield update
 
 
-class _Shares:
+class _Shares(ABC):
     """How much of a run is done: whole photos, and parts of those that are worked on."""
 
     def __init__(self, files: int) -> None:
@@ -156,9 +157,9 @@ class _Shares:
             self.ended += 1
             self._parts.pop(outcome.input, None)
 
+    @abstractmethod
     def show(self, name: str, completed: float) -> None:
         """completed: photos, with parts of those that are worked on."""
-        raise NotImplementedError
 
 
 class _Bar(_Shares):

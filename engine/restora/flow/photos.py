@@ -17,7 +17,8 @@ from restora.flow.run import Bounds, run_flow
 from restora.flow.stage import Stage
 from restora.flow.write import WriteOptions, prepare_folder, write_result
 from restora.image import Photo, PixelLimits, read_photo
-from restora.pipeline import Restoration, Restorer
+from restora.pipeline import Restorer
+from restora.restoration import Restoration
 from restora.sessions.cores import count_allowed_cores
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import numpy as np
 from restora.errors import OutputError, UnsafePathError
 from restora.image import Photo, make_comparison, write_photo
 from restora.joint import FaceOutcome
-from restora.pipeline import Restoration
+from restora.restoration import Restoration
 from restora.runs.resume import digest_of_file
 
 

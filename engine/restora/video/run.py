@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 import av
-import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from restora.errors import VideoError
-from restora.flow import Bounds, PhotoMemory, Stage, Stages, run_flow
-from restora.flow.memory import bytes_of_photo
-from restora.image import Photo, PhotoHeader
+from restora.flow import PhotoMemory, Stages
 from restora.pipeline import Restorer
 from restora.runs import recipe_hash, stamp_of
 from restora.video.encoder import EncoderOptions, add_video, require_container
-from restora.video.frames import FrameConverter, Pixels, result_pixels
+from restora.video.frame_flow import FrameFlow, decode_frames, read_frames
+from restora.video.frames import FrameConverter, result_pixels
 from restora.video.join import join_streams
 from restora.video.segments import NO_TIME, Encoded, SegmentStore
 from restora.video.source import VideoFacts, open_video, read_facts
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
 SEGMENT_FRAMES = 240
@@ -105,7 +99,7 @@ def restore_video(
         }
         store = SegmentStore(target.with_name(f".{target.name}.segments"), recipe)
         converter = FrameConverter(facts, pixels)
-        work = _Frames(
+        work = FrameFlow(
             restorer,
             converter,
             size=size,
@@ -113,10 +107,10 @@ def restore_video(
             memory=PhotoMemory(restorer, memory),
         )
         resumed = store.frames()
-        source_frames = _decode(container)
+        source_frames = decode_frames(container)
         for _ in islice(source_frames, resumed):
             pass
-        read = _read_frames(source_frames, converter, work.stages.decode, skip_duplicates)
+        read = read_frames(source_frames, converter, work.stages.decode, skip_duplicates)
         done, number = resumed, store.finished()
         with contextlib.closing(work.restore(read, stop=stop)) as frames:
             while True:
@@ -162,84 +156,6 @@ def result_size(facts: VideoFacts, restorer: Restorer, outscale: float | None) -
         max(step, side // step * step) for side, step in zip(sides, steps, strict=True)
     )
     return width, height
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Frame:
-    """A decoded frame. pixels: None if it equals the one before."""
-
-    time: tuple[int, Fraction]
-    pixels: Pixels | None
-
-
-def _read_frames(
-    frames: Iterator[VideoFrame], converter: FrameConverter, stage: Stage, skip_duplicates: bool
-) -> Iterator[_Frame]:
-    last: Pixels | None = None
-    while True:
-        with stage.at_work():
-            frame = next(frames, None)
-            if frame is None:
-                return
-            pixels = converter.to_rgb(frame)
-        assert frame.pts is not None
-        assert frame.time_base is not None
-        same = skip_duplicates and last is not None and np.array_equal(last, pixels)
-        last = pixels if skip_duplicates else None
-        yield _Frame((frame.pts, frame.time_base), None if same else pixels)
-
-
-class _Frames:
-    """Frames through the networks, several at once, in order."""
-
-    def __init__(
-        self,
-        restorer: Restorer,
-        converter: FrameConverter,
-        *,
-        size: tuple[int, int],
-        outscale: float | None,
-        memory: PhotoMemory,
-    ) -> None:
-        self.restorer = restorer
-        self.converter = converter
-        self.size = size
-        self.outscale = outscale
-        self.memory = memory
-        self.stages = Stages.around(restorer)
-        self.reused = 0
-
-    def restore(
-        self, frames: Iterable[_Frame], *, stop: Callable[[], bool]
-    ) -> Generator[VideoFrame, None, None]:
-        facts = self.converter.facts
-        header = PhotoHeader(facts.width, facts.height, "", 3, 8 if facts.bits == 8 else 16)
-        each = bytes_of_photo(header, scale=self.restorer.scale, outscale=self.outscale)
-        self.memory.check("a frame", each)
-        bounds: Bounds[_Frame] = Bounds(
-            items=self.restorer.places + 2,  # one waits for a place, one for the encoder
-            memory=self.memory.budget,
-            bytes_of=lambda frame: 0 if frame.pixels is None else each,
-        )
-        width, height = self.size
-        last: Pixels | None = None
-        flow = run_flow(frames, self._restore, bounds, in_order=True, stop=stop)
-        with contextlib.closing(flow):
-            for frame, made in flow:
-                if made is None:
-                    self.reused += 1
-                else:
-                    last = made[:height, :width]
-                assert last is not None
-                with self.stages.encode.at_work():  # until the caller asks for the next one
-                    yield self.converter.to_frame(last, frame.time)
-
-    def _restore(self, frame: _Frame) -> Pixels | None:
-        if frame.pixels is None:
-            return None
-        height, width, _ = frame.pixels.shape
-        with self.stages.restore.at_work(self.restorer.places_of(width, height)):
-            return self.restorer.restore(Photo(frame.pixels), outscale=self.outscale).photo.pixels
 
 
 class _Counted:
@@ -299,24 +215,3 @@ def _rescale(value: int | None, unit: Fraction | None, to: Fraction) -> int:
     if value is None:
         return NO_TIME
     return value if unit is None or unit == to else round(value * unit / to)
-
-
-def _decode(container: InputContainer) -> Iterator[VideoFrame]:
-    """Frames in order of time; a frame without a time gets the next one. Ends where the file is
-    damaged: what is missing is counted later."""
-    frames = container.decode(container.streams.video[0])
-    last: int | None = None
-    while True:
-        try:
-            frame = next(frames, None)
-        except av.FFmpegError as error:
-            if last is None:
-                raise VideoError(f"{container.name} cannot be decoded: {error}") from error
-            logger.warning("%s is damaged from here on: %s", container.name, error)
-            return
-        if frame is None:
-            return
-        if frame.pts is None or (last is not None and frame.pts <= last):
-            frame.pts = 0 if last is None else last + 1
-        last = frame.pts
-        yield frame
