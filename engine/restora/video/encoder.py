@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,7 @@ import av
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from restora.errors import OptionError
+from restora.errors import MissingBackendError, OptionError
 from restora.video.source import VideoFacts
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -68,6 +69,24 @@ def require_container(target: Path) -> str:
     if name is None:
         raise OptionError(f"the result must end in {', '.join(CONTAINERS)}, got {target.name}")
     return name
+
+
+def require_encoder(
+    facts: VideoFacts, options: EncoderOptions, *, size: tuple[int, int], pixels: str, target: Path
+) -> None:
+    """Start the encoder once, before a frame is restored.
+
+    Raises MissingBackendError if it does not start: no device, or a size that it does not take.
+    """
+    with av.open(io.BytesIO(), "w", format=require_container(target)) as nothing:
+        try:
+            add_video(nothing, facts, options, size=size, pixels=pixels).codec_context.open()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            width, height = size
+            raise MissingBackendError(
+                f"the encoder {options.codec} does not start here for {width} x {height} in "
+                f"{pixels} ({error}): choose another --encoder"
+            ) from error
 
 
 def add_video(

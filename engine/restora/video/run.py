@@ -18,7 +18,7 @@ from restora.errors import VideoError
 from restora.flow import PhotoMemory, Stages
 from restora.pipeline import Restorer
 from restora.runs import recipe_hash, stamp_of
-from restora.video.encoder import EncoderOptions, add_video, require_container
+from restora.video.encoder import EncoderOptions, add_video, require_container, require_encoder
 from restora.video.frame_flow import FrameFlow, decode_frames, read_frames
 from restora.video.frames import FrameConverter, result_pixels
 from restora.video.join import join_streams
@@ -80,7 +80,8 @@ def restore_video(
     stop             looked at before each frame; True ends the run at a segment's border
 
     Returns None if `stop` ended it. Raises VideoError for what cannot be read or written,
-    OptionError for an encoder or format that is not there, and what the networks raise.
+    OptionError for an encoder or format that is not known, MissingBackendError for an encoder or a
+    decoder device that does not start here, and what the networks raise.
     """
     started = time.perf_counter()
     require_container(target)
@@ -89,6 +90,7 @@ def restore_video(
         chosen = (encoder or EncoderOptions()).choose(facts, target)
         size = result_size(facts, restorer, outscale)
         pixels = result_pixels(facts)
+        require_encoder(facts, chosen, size=size, pixels=pixels, target=target)
         recipe = {
             "restora": recipe_hash(restorer, {"outscale": outscale}),
             "source": stamp_of(source),

@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from restora.errors import VideoError
+from restora.errors import MissingBackendError, VideoError
 
 # nothing that fetches what it names: playlists, concatenation scripts, image sequences
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,nut"
@@ -71,14 +71,23 @@ def open_video(path: Path, *, hardware: str | None = None) -> Iterator[InputCont
 
     hardware  FFmpeg's name of a decoder device ("cuda", "vaapi"); None: decode on the CPU
 
-    Raises VideoError if it is none, or holds no video.
+    Raises VideoError if it is none, or holds no video, MissingBackendError if the device does not
+    start.
     """
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    if hardware is not None:
+        with open_video(path):  # tells a bad file from a device that is not there
+            pass
     try:
         container = av.open(str(path), "r", options=options, hwaccel=_device(hardware))
     except FileNotFoundError as error:
         raise VideoError(f"there is no video at {path}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
+        if hardware is not None:
+            raise MissingBackendError(
+                f"the decoder device {hardware} does not start here ({error}): leave --hwaccel "
+                "out, and the CPU decodes"
+            ) from error
         raise VideoError(f"{path} cannot be read as a video: {error}") from error
     with container:
         if not container.streams.video:

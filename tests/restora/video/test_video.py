@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fakes import BatchingSession, restorer_of, tiny_artifact
 from processes import run, start
 from restora import Restorer
-from restora.errors import OptionError, VideoError
+from restora.errors import MissingBackendError, OptionError, VideoError
 from restora.options import RestoreOptions
 
 av = pytest.importorskip("av")
@@ -77,6 +77,18 @@ def test_tiles_of_different_frames_share_batches(tmp_path: Path) -> None:
         look(source).pictures, look(tmp_path / "out.mp4").pictures, strict=True
     ):
         assert psnr(after, np.asarray(before.repeat(2, 0).repeat(2, 1))) > 30
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is an NVIDIA GPU here")
+def test_devices_that_are_not_here_are_named_before_a_frame_is_restored(
+    restorer: Restorer, tmp_path: Path
+) -> None:
+    source = make_clip(tmp_path / "in.mp4", Clip())
+    with pytest.raises(MissingBackendError, match="decoder device cuda does not start here"):
+        restore_video(source, tmp_path / "out.mp4", restorer, hardware="cuda")
+    with pytest.raises(MissingBackendError, match="encoder h264_nvenc does not start here"):
+        restore_video(source, tmp_path / "out.mp4", restorer, encoder=EncoderOptions("h264_nvenc"))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_colours_that_this_pyav_would_change_are_refused(
