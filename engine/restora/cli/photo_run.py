@@ -92,7 +92,7 @@ class PhotoRun:
             ):
                 self._take(outcome)
         if not self.json_lines:
-            report_speed(stages, time.perf_counter() - started)
+            report_speed(restorer, stages, time.perf_counter() - started)
         if stopping is not None:
             stopping.end()
 

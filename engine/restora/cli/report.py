@@ -74,8 +74,11 @@ def summarise(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> No
     print_note(f"{', '.join(parts)} in {elapsed_s:.1f} s")
 
 
-def report_speed(stages: Stages, elapsed_s: float, things: str = "photos") -> None:
-    """Photos or frames a second, and the share of the time in which each stage was at work."""
+def report_speed(
+    restorer: Restorer, stages: Stages, elapsed_s: float, things: str = "photos"
+) -> None:
+    """Photos or frames a second, the share of the time in which each stage was at work, and how
+    full the batches were, if there were any."""
     count = stages.encode.use.items
     if count < 2:
         return
@@ -84,6 +87,10 @@ def report_speed(stages: Stages, elapsed_s: float, things: str = "photos") -> No
         for stage in (stages.decode, stages.restore, stages.encode)
     ]
     print_note(f"{count / elapsed_s:.2f} {things}/s; at work: {', '.join(shares)}")
+    for info, use in restorer.session_use():
+        if use.pictures > use.calls:
+            noun = "faces" if info.kind == "face" else "tiles"
+            print_note(f"{info.model}: {use.pictures / use.calls:.1f} {noun} a call")
 
 
 @contextmanager

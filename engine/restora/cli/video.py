@@ -100,33 +100,33 @@ def video(
             find=artifact_finder(model, None, half=runtime_flags.wants_half(options)),
         ) as restorer,
         finishing_first() as stopping,
-        frame_progress(input_.name) as progress,
     ):
         for line in restorer.describe_sessions():
             print_note(line)
-        result = restore_video(
-            input_,
-            output,
-            restorer,
-            encoder=EncoderOptions(encoder, quality, preset),
-            outscale=outscale,
-            skip_duplicates=skip_duplicates,
-            hardware=hwaccel,
-            memory=None if memory is None else parse_size(memory),
-            segment_frames=segment,
-            progress=progress,
-            stop=lambda: bool(stopping),
-        )
+        with frame_progress(input_.name) as progress:
+            result = restore_video(
+                input_,
+                output,
+                restorer,
+                encoder=EncoderOptions(encoder, quality, preset),
+                outscale=outscale,
+                skip_duplicates=skip_duplicates,
+                hardware=hwaccel,
+                memory=None if memory is None else parse_size(memory),
+                segment_frames=segment,
+                progress=progress,
+                stop=lambda: bool(stopping),
+            )
         if result is None:
             stopping.end()
             return
+        report_speed(restorer, result.stages, result.elapsed_s, "frames")
     words = f"{output}: {result.frames} frames in {result.elapsed_s:.1f} s"
     if result.resumed:
         words += f", {result.resumed} of them by an earlier run"
     if result.reused:
         words += f", {result.reused} like the one before"
     print_note(words)
-    report_speed(result.stages, result.elapsed_s, "frames")
     for name in result.left_out:
         print_note(f"left out {name}")
     if not result.complete:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,16 @@ def test_every_file_leaves_its_rows(arguments: list[object], tmp_path: Path) -> 
     assert good["status"] == "restored"
     assert len(str(good["sha256"])) == 64
     assert isinstance(good["ms"], int)
+
+
+def test_a_run_says_how_busy_its_stages_and_how_full_its_batches_were(
+    arguments: list[object], tmp_path: Path
+) -> None:
+    make_photos(tmp_path / "in", 3, (200, 150))
+    words = [word for word in arguments if word != "--json"]
+    done = run(tmp_path, *words, "--tile", "64", "--batch", "4")
+    assert re.search(r"\d photos/s; at work: decode \d+%, restore \d+%, encode \d+%", done.stderr)
+    assert re.search(r"tiny: [2-4]\.\d tiles a call", done.stderr)
 
 
 def test_settings_that_change_the_result_make_it_anew_and_others_do_not(
