@@ -46,13 +46,14 @@ def time_in_turns(
     *,
     repeats: int,
     warm_up: int = 1,
-    pause_s: float = PAUSE_S,
+    pause_s: float | None = None,
 ) -> dict[str, Times]:
     """Run every way once in each turn; the first turns are not counted.
 
     pause_s  between them: idle threads of one runtime go on spinning for a while, and would
-             take the cores from the next one
+             take the cores from the next one. None: PAUSE_S
     """
+    pause_s = PAUSE_S if pause_s is None else pause_s
     values: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + warm_up):
         for name, run in ways.items():

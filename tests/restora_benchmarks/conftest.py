@@ -1,0 +1,14 @@
+"""Where figures do not matter, nobody need wait for the cores to come to rest."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from restora_benchmarks.bench import timing
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_pauses() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "PAUSE_S", 0.005)
+        yield
