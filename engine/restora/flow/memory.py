@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ _HEADER_BYTES = 1 << 20
 _LEAST_BYTES = 1 << 24
 _TENSORS = 4  # of its largest that a network holds at once, scratch memory counted in; measured: 3
 _ELEMENTS = 64  # a pixel of the largest tensor, where the artefact does not say
+_RESULTS = 4  # of a call that are held at once
+_M_MMAP_THRESHOLD, _M_ARENA_MAX, _LARGE_BYTES = -3, -8, 1 << 20  # malloc.h
 _SLACK = 5 / 4
 _SHARE = 0.5  # of what is free, where nothing is asked for
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -67,9 +70,21 @@ def bytes_of_photo(header: PhotoHeader, *, scale: int, outscale: float | None) -
 
 
 def bytes_of_network(info: ArtifactInfo, side: int, batch: int) -> int:
-    """What a network on the CPU holds while it runs a batch of side x side. Measured."""
+    """What a network on the CPU holds while it runs a batch of side x side, and the results that
+    wait to be joined."""
     elements = info.elements_per_pixel or _ELEMENTS
-    return int(_TENSORS * 4 * elements * batch * side**2)
+    results = _RESULTS * 3 * info.scale**2
+    return int((_TENSORS * 4 * elements + results) * batch * side**2)
+
+
+def return_freed_memory() -> None:
+    """Let glibc give large blocks back at once: by default each thread keeps what it has freed."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    mallopt(_M_ARENA_MAX, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ class PhotoMemory:
         if self.limit is None:
             capacity = int(_SHARE * count_free_bytes() / self.processes)
         else:
+            return_freed_memory()
             taken = int(psutil.Process().memory_info().rss)
             taken += sum(bytes_of_network(*shape) for shape in self.restorer.iter_batches())
             capacity = self.limit - taken
