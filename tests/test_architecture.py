@@ -17,7 +17,7 @@ PACKAGES = {
     "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
 }
 # each room may import the rooms before it; stages do not import each other
-PARTS = ("version", "errors", "image", "tiling", "models", "artifact", "sessions")
+PARTS = ("version", "errors", "cache_folder", "image", "tiling", "models", "artifact", "sessions")
 STAGES = ("upsample", "faces")
 LATER = ("joint", "options", "restoration", "pipeline", "runs", "flow", "video", "cluster", "cli")
 ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, *LATER)
