@@ -1,0 +1,73 @@
+"""One writer for each output: a lock that other threads, processes and machines see."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from restora.errors import OptionError, OutputError, UnsafePathError
+
+_MOST_NAME_BYTES = 240  # file systems allow 255, and a dot and an ending come on top
+_WAIT_S = 0.5  # another run may be about to release it
+_POLL_S = 0.02
+
+
+@contextmanager
+def output_lock(target: Path) -> Iterator[None]:
+    """Hold the lock of one output file; neither it nor its folder need exist.
+
+    The lock file is hidden, lies beside the target and is removed at the end. One that a killed
+    process left locks nothing.
+
+    Raises OptionError if another run holds the lock, UnsafePathError if a link lies in its place,
+    OutputError if the folder cannot be made or written.
+    """
+    path = target.with_name(f".{_short(target.name)}.lock")
+    lock = FileLock(path, timeout=_WAIT_S, thread_local=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        require_own_file(path)
+        lock.acquire(poll_interval=_POLL_S)
+    except Timeout as error:
+        raise OptionError(f"another run is writing {target}") from error
+    except OutputError:
+        raise
+    except (OSError, NotImplementedError) as error:
+        words = (error.strerror if isinstance(error, OSError) else None) or error
+        raise OutputError(f"{target} cannot be written: its lock {path} fails: {words}") from error
+    try:
+        yield
+    finally:
+        # removed while it is held: filelock takes no lock on a file that has no name any more
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def require_own_file(path: Path) -> None:
+    """Raise UnsafePathError if writing `path` would write to another file or wait for a reader,
+    OutputError if it cannot be seen."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafePathError(f"{path} must be a plain file: remove what is there")
+    if status.st_nlink > 1:
+        raise UnsafePathError(f"{path} is a hard link to another file: remove it")
+
+
+def _short(name: str) -> str:
+    """The name itself, so that the file system's own rules tell which names are the same; a digest
+    of one that leaves no room for an ending."""
+    raw = os.fsencode(name)
+    return name if len(raw) <= _MOST_NAME_BYTES else hashlib.sha256(raw).hexdigest()
