@@ -8,7 +8,11 @@ RestoraError
         UnsupportedImageError
         TruncatedImageError
         ImageTooLargeError
+        FileTooLargeError
+        MemoryLimitError
+        DecodeTimeoutError
         AnimatedImageError
+        NotAFileError
     OutputError                a result cannot be written
         DiskFullError
         UnsafePathError
@@ -71,8 +75,20 @@ class MemoryLimitError(ImageError):
     """Restoring the picture would take more memory than is allowed."""
 
 
+class FileTooLargeError(ImageError):
+    """The file has more bytes than the limit."""
+
+
+class DecodeTimeoutError(ImageError):
+    """Decoding the picture takes longer than is allowed."""
+
+
 class AnimatedImageError(ImageError):
     """The file holds several frames or pages."""
+
+
+class NotAFileError(ImageError):
+    """The path is a pipe, a device, a socket or a folder."""
 
 
 class VideoError(RestoraError, ValueError):

@@ -1,0 +1,33 @@
+"""What a picture's file may claim and cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from restora.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoLimits:
+    """Bounds on one input picture.
+
+    max_pixels      largest width * height
+    max_file_bytes  size of the file, checked before it is read
+    max_decode_s    seconds that decoding may take in a PhotoReader, whose decoders can be ended;
+                    decode_photo itself does not look at it
+
+    Raises OptionError for a bound that is not a positive number.
+    """
+
+    max_pixels: int = 200_000_000
+    max_file_bytes: int = 2 << 30
+    max_decode_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_file_bytes", "max_decode_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise OptionError(f"{name} must be a number, got {value!r}")
+            if not (value > 0 and math.isfinite(value)):
+                raise OptionError(f"{name} must be a positive number, got {value!r}")
