@@ -19,8 +19,9 @@ PACKAGES = {
 # each room may import the rooms before it; stages do not import each other
 PARTS = ("version", "errors", "cache_folder", "image", "tiling", "models", "artifact", "sessions")
 STAGES = ("upsample", "faces")
-LATER = ("joint", "options", "restoration", "pipeline", "runs", "flow", "video", "cluster", "cli")
-ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, *LATER)
+WHOLE = ("joint", "options", "networks", "settings", "photo_input", "restoration", "pipeline")
+LATER = ("runs", "flow", "video", "cluster", "cli")
+ORDER = (*PARTS[:-1], "tensorrt", "sessions", *STAGES, *WHOLE, *LATER)
 INDEPENDENT = {
     "image": {"tiling", "models"},
     "tiling": {"image", "models"},

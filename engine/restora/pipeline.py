@@ -5,50 +5,37 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 
-from restora.artifact import ArtifactInfo, Io, Kind
+from restora.artifact import ArtifactInfo, Io
 from restora.errors import (
     DeviceLostError,
     FaceError,
     ImageTooLargeError,
-    MissingModelError,
     NonFiniteOutputError,
     OptionError,
     SessionError,
 )
-from restora.image.photo import Photo, Pixels
+from restora.image import Photo
 from restora.joint import FaceOptions, FaceStage, open_faces
 from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
+from restora.networks import ChooseSession, Networks
 from restora.options import AUTO_TILES, RestoreOptions
+from restora.photo_input import PhotoLike, photo_from
 from restora.restoration import Restoration
-from restora.sessions import Opened, Session, SessionUse, SharedSession, choose_session
-from restora.sessions.options import BackendChoice, SessionOptions
+from restora.sessions import Session, SessionUse, choose_session
+from restora.settings import settings_of_faces, settings_of_upsampler
 from restora.tiling import Progress
-from restora.upsample import Upsampler, enlarge_plainly
+from restora.upsample import Upsampler, check_outscale, enlarge_plainly
 
 logger = logging.getLogger(__name__)
 
 
-class ChooseSession(Protocol):
-    """What choose_session does."""
-
-    def __call__(self, artifact: Path, /, *, options: SessionOptions | None = None) -> Opened: ...
-
-
-_SMALL: dict[BackendChoice, BackendChoice] = {
-    "auto": "auto",
-    "tensorrt": "auto",
-    "cuda": "cuda",
-    "openvino": "openvino",
-    "cpu": "cpu",
-}
 PLAIN_SCALE = 2  # of a Restorer without an upsampler, as the published face script's
 
 
@@ -60,10 +47,13 @@ class Restorer:
              enlarged by interpolation (Lanczos, twice unless told), for faces only
     options  RestoreOptions; None for the defaults
     faces    FaceOptions to restore faces too; None: they are enlarged like all else
-    find     where a model's artefact for "uint8" or "float32" pictures lies; by default beside
+    find     where a model's artifact for "uint8" or "float32" pictures lies; by default beside
              the given path, in the package or in the model folder. The float32 one is opened
              when the first 16-bit photo comes.
-    choose   opens an artefact; by default on the best runtime of this machine
+    choose   opens an artifact; by default on the best runtime of this machine
+
+    After close(), which leaving a `with` block calls, restoring raises SessionError; facts such as
+    `model` and `scale` stay.
 
     Raises UnknownModelError or MissingModelError if there is no such model, AccuracyGateError if
     its artefact failed its gate, MissingBackendError if no runtime is installed.
@@ -80,33 +70,53 @@ class Restorer:
     ) -> None:
         self.options = options or RestoreOptions()
         self._model = model
-        self._face_options = faces
         self._find = find
-        self._choose = choose
         self._upsamplers: dict[Io, Upsampler] = {}
-        self._shared: list[SharedSession] = []
         self._opening = threading.Lock()
-        self._opened: list[Opened] = []
-        if model is not None:
-            self._upsampler("uint8")
+        self._networks = Networks(
+            self.options, face_batch=1 if faces is None else faces.batch, choose=choose
+        )
         self.faces: FaceStage | None = None
-        if faces is not None:
-            self.faces, self._close_faces = open_faces(
-                faces, find=find, open_session=self._open_session
-            )
+        self._close_faces: Callable[[], None] = lambda: None
+        try:
+            if model is not None:
+                self._upsampler("uint8")
+            if faces is not None:
+                self.faces, self._close_faces = open_faces(
+                    faces, find=find, open_session=self._networks.open
+                )
+        except BaseException:
+            self._networks.close(finish=False)
+            raise
 
     @property
     def model(self) -> str:
-        return "none" if self._model is None else self._upsampler("uint8").session.info.model
+        """The upsampler's name; "none" for interpolation."""
+        return self._upsamplers["uint8"].session.info.model if self._upsamplers else "none"
 
     @property
     def scale(self) -> int:
         """The network's own enlargement."""
-        return PLAIN_SCALE if self._model is None else self._upsampler("uint8").scale
+        return self._upsamplers["uint8"].scale if self._upsamplers else PLAIN_SCALE
 
     def describe_networks(self) -> list[ArtifactInfo]:
-        """Facts about every network that is open."""
-        return [opened.session.info for opened in self._opened]
+        """Facts about every network that was opened."""
+        return [opened.session.info for opened in self._networks.opened]
+
+    def output_settings(self) -> dict[str, object]:
+        """All settings that decide the pixels of a result, for JSON: the artifacts by SHA-256 and
+        the precision they really run in, tiles, and options. Left out is what changes no pixel
+        beyond rounding: threads, backend and GPU, batches, limits.
+
+        The same before and after 16-bit photos came, as long as the files stay.
+        """
+        faces = self.faces
+        return {
+            "upsampler": None
+            if self._model is None
+            else settings_of_upsampler(self._model, self._networks, self.options),
+            "faces": None if faces is None else settings_of_faces(faces, self._networks),
+        }
 
     @property
     def places(self) -> int:
@@ -119,7 +129,7 @@ class Restorer:
         """Of a photo of this size: its tiles, or half of all places."""
         if not self._upsamplers:
             return 1
-        upsampler = self._upsampler("uint8")
+        upsampler = self._upsamplers["uint8"]
         multiple = upsampler.session.limits.multiple
         tiles = 1
         for side in (height, width):
@@ -129,61 +139,65 @@ class Restorer:
     @property
     def _places_of_one(self) -> int:
         """Tiles, or faces, that fill all calls which a network makes use of."""
-        in_batches = [s for s in self._shared if s.info.kind == "upsampler" or s.gains_by_batches]
+        in_batches = [
+            s for s in self._networks.shared if s.info.kind == "upsampler" or s.gains_by_batches
+        ]
         return max([1, *(s.batch * s.limits.best_calls for s in in_batches)])
 
     def iter_batches(self) -> Iterator[tuple[ArtifactInfo, int, int]]:
         """Of each network that makes pictures: the side of its tiles or faces, and most at once."""
-        for session in self._shared:
+        for session in self._networks.shared:
             tile = self.options.tiling_for(session).size or AUTO_TILES[1]
             yield session.info, session.info.side or tile, session.batch
 
     def session_use(self) -> list[tuple[ArtifactInfo, SessionUse]]:
         """What each network that makes pictures has done so far."""
-        return [(session.info, session.use) for session in self._shared]
+        return [(session.info, session.use) for session in self._networks.shared]
 
     def describe_sessions(self) -> list[str]:
         """What each network runs on and why on nothing faster, a line each."""
-        return list(dict.fromkeys(opened.describe() for opened in self._opened))
+        return list(dict.fromkeys(opened.describe() for opened in self._networks.opened))
 
     def restore(
         self,
-        photo: Photo | Pixels,
+        photo: PhotoLike,
         *,
         outscale: float | None = None,
         progress: Progress | None = None,
     ) -> Restoration:
         """Restore and enlarge one photo.
 
-        photo     a Photo, or its pixels: uint8 or uint16, RGB (height, width, 3) or grey
+        photo     a Photo; its pixels, uint8 or uint16, RGB (height, width, 3) or grey; the path
+                  of a picture file; or the bytes of one
         outscale  final enlargement; None: the network's own
         progress  called with (output pixels done, output pixels in all)
 
-        Raises ImageTooLargeError if the result would pass max_output_pixels.
+        Raises ImageError if a file cannot be read, ImageTooLargeError if the result would pass
+        max_output_pixels, OptionError if outscale leaves no pixel, SessionError after close().
         """
-        if not isinstance(photo, Photo):
-            photo = Photo(np.asarray(photo))
-        started = time.perf_counter()
-        scale = float(self.scale if outscale is None else outscale)
-        self._check_output_size(photo, scale)
-        result = self._enlarge(photo, scale, progress)
-        seconds = {"upsample": time.perf_counter() - started}
-        restoration = Restoration(result, self.model, scale, 0.0, seconds)
-        if self.faces is not None:
-            restoration = _with_faces(restoration, self.faces, photo)
+        with self._networks.in_use():
+            photo = photo_from(photo)
+            started = time.perf_counter()
+            scale = float(self.scale) if outscale is None else check_outscale(outscale)
+            self._check_output_size(photo, scale)
+            result = self._enlarge(photo, scale, progress)
+            seconds = {"upsample": time.perf_counter() - started}
+            restoration = Restoration(result, self.model, scale, 0.0, seconds)
+            if self.faces is not None:
+                restoration = _with_faces(restoration, self.faces, photo)
         return replace(restoration, elapsed_s=time.perf_counter() - started)
 
-    def restore_aligned(self, photo: Photo | Pixels) -> Restoration:
+    def restore_aligned(self, photo: PhotoLike) -> Restoration:
         """Restore a photo that is one aligned face: the result has the face network's side.
 
         Raises OptionError if this Restorer was made without `faces`, and what the network raises.
         """
         if self.faces is None:
             raise OptionError("restoring aligned faces needs Restorer(..., faces=FaceOptions())")
-        if not isinstance(photo, Photo):
-            photo = Photo(np.asarray(photo))
-        started = time.perf_counter()
-        outcome = self.faces.restore_aligned(photo)
+        with self._networks.in_use():
+            photo = photo_from(photo)
+            started = time.perf_counter()
+            outcome = self.faces.restore_aligned(photo)
         assert outcome.restored is not None
         result = Photo(outcome.restored, metadata=photo.metadata, format=photo.format)
         elapsed_s = time.perf_counter() - started
@@ -203,13 +217,10 @@ class Restorer:
         return self._upsampler(io).upsample(photo, outscale=scale, progress=progress)
 
     def close(self) -> None:
-        """Free the sessions."""
-        with self._opening:
-            for upsampler in self._upsamplers.values():
-                upsampler.session.close()
-            self._upsamplers.clear()
-            if self.faces is not None:
-                self._close_faces()
+        """Free the networks. Photos that other threads are restoring are finished first; any later
+        call raises SessionError. Closing again does nothing, but waits for the first to be done.
+        """
+        self._close(finish=True)
 
     def __enter__(self) -> Restorer:
         return self
@@ -220,22 +231,24 @@ class Restorer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        # on Ctrl-C the photos of other threads may take minutes: they end at their next tile
+        self._close(finish=kind is None or issubclass(kind, Exception))
+
+    def _close(self, *, finish: bool) -> None:
+        self._networks.close(finish=finish)
+        self._close_faces()
 
     def _upsampler(self, io: Io) -> Upsampler:
+        assert self._model is not None
         with self._opening:
             if io not in self._upsamplers:
-                self._upsamplers[io] = self._open(io)
+                path = self._find(self._model, io, "upsampler")
+                self._upsamplers[io] = self._make_upsampler(
+                    self._networks.open(path, "upsampler", io)
+                )
             return self._upsamplers[io]
 
-    def _open(self, io: Io) -> Upsampler:
-        assert self._model is not None
-        session = self._open_session(self._find(self._model, io, "upsampler"), "upsampler")
-        if session.info.io != io:
-            raise MissingModelError(
-                f"an artefact for {io} pictures is needed, {session.info.model}'s takes "
-                f"{session.info.io}: make one with `restora export --io {io}`"
-            )
+    def _make_upsampler(self, session: Session) -> Upsampler:
         return Upsampler(
             session,
             tiling=self.options.tiling_for(session),
@@ -243,21 +256,6 @@ class Restorer:
             resize=self.options.resize,
             pre_pad=self.options.pre_pad,
         )
-
-    def _open_session(self, path: Path, kind: Kind) -> Session:
-        options = self.options.session_options()
-        if kind in ("detector", "parser"):
-            # small networks: no plans are built of them, and they may stay on the CPU
-            options = replace(options, backend=_SMALL[options.backend], precision="auto", gpu=None)
-        opened = self._choose(path, options=options)
-        self._opened.append(opened)
-        if kind not in ("upsampler", "face"):
-            return opened.session
-        face_batch = 1 if self._face_options is None else self._face_options.batch
-        tile_batch = self.options.tiling_for(opened.session).batch
-        batch = tile_batch if kind == "upsampler" else face_batch
-        self._shared.append(SharedSession(opened.session, batch=batch))
-        return self._shared[-1]
 
     def _check_output_size(self, photo: Photo, scale: float) -> None:
         # the network's own output is held in memory too, whatever the final size

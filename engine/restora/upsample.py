@@ -1,7 +1,6 @@
 """Enlarge a photo: colour, grey and transparency, 8 and 16 bits, any size."""
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +22,7 @@ ResizeMethod = Literal["area-lanczos", "lanczos4"]
 
 # Rec. 601 luma, as OpenCV's RGB2GRAY
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+MAX_OUTSCALE = 1e6  # a photo of one pixel would fill any limit
 _SMALLEST_TILE = 32  # of those that a full memory leads to
 
 
@@ -73,8 +73,8 @@ class Upsampler:
         Raises ShapeError for a 16-bit photo in an 8-bit session, and what the session raises.
         """
         self._check_depth(photo)
-        is_network_scale = outscale is None or outscale == self.scale
-        size = None if is_network_scale else _scaled_size(photo, float(outscale or 0))
+        scale = self.scale if outscale is None else check_outscale(outscale)
+        size = None if scale == self.scale else _scaled_size(photo, scale)
         shades = photo.alpha is not None and bool((photo.alpha != photo.alpha.flat[0]).any())
         through_network = shades and self.alpha == "network"
         report = _share_progress(progress, passes=2 if through_network else 1)
@@ -160,7 +160,7 @@ class Upsampler:
 
 def enlarge_plainly(photo: Photo, outscale: float) -> Photo:
     """Resize by Lanczos interpolation, without a network; as it is if outscale is 1."""
-    size = _scaled_size(photo, outscale)
+    size = _scaled_size(photo, check_outscale(outscale))
 
     def resize(pixels: Pixels) -> Pixels:
         return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LANCZOS4), pixels.dtype)
@@ -169,10 +169,19 @@ def enlarge_plainly(photo: Photo, outscale: float) -> Photo:
     return replace(photo, pixels=resize(photo.pixels), alpha=alpha)
 
 
+def check_outscale(outscale: float) -> float:
+    """As a float. Raises OptionError unless it is a finite number above 0."""
+    number = isinstance(outscale, int | float | np.integer | np.floating)
+    if not number or isinstance(outscale, bool) or not 0 < outscale < MAX_OUTSCALE:
+        raise OptionError(
+            f"outscale must be a number above 0 and below {MAX_OUTSCALE:g}, got {outscale!r}"
+        )
+    return float(outscale)
+
+
 def _scaled_size(photo: Photo, outscale: float) -> tuple[int, int]:
     """(width, height), cut to whole pixels as the published script does."""
-    shortest = min(photo.width, photo.height)
-    if not (math.isfinite(outscale) and int(shortest * outscale) >= 1):
+    if int(min(photo.width, photo.height) * outscale) < 1:
         raise OptionError(
             f"outscale must leave at least one pixel of {photo.width} x {photo.height}, "
             f"got {outscale}"

@@ -1,13 +1,16 @@
 """Facts about enlarging a photo."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import NearestSession, make_info
+from fakes import NearestSession, make_info, restorer_of
 from restora.errors import OptionError, ShapeError
 from restora.image.photo import Metadata, Photo
+from restora.pipeline import Restorer
 from restora.tiling import Tiling
 from restora.upsample import Upsampler
 
@@ -71,10 +74,27 @@ def test_another_outscale_is_reached_by_resizing(outscale: float, size: tuple[in
     assert (result.width, result.height) == size
 
 
-@pytest.mark.parametrize("outscale", [0, -1, 0.1, float("nan")])
-def test_an_outscale_that_leaves_nothing_is_refused(outscale: float) -> None:
+@pytest.mark.parametrize("outscale", [0, -1, float("nan"), float("inf"), 1e200, "2", True, [2]])
+def test_an_outscale_that_is_no_sensible_number_is_refused(outscale: Any) -> None:
+    photo = Photo(np.zeros((5, 7, 3), np.uint8))
+    with pytest.raises(OptionError, match="outscale must be a number above 0 and below 1e"):
+        Upsampler(NearestSession()).upsample(photo, outscale=outscale)
+    with pytest.raises(OptionError, match="outscale must be a number above 0 and below 1e"):
+        restorer_of(NearestSession()).restore(photo, outscale=outscale)
+    with pytest.raises(OptionError, match="outscale must be a number above 0 and below 1e"):
+        Restorer(None).restore(photo, outscale=outscale)
+
+
+def test_an_outscale_may_be_a_number_of_numpy() -> None:
+    photo = Photo(np.zeros((5, 7, 3), np.uint8))
+    for outscale in (np.int64(3), np.float32(3)):
+        result = restorer_of(NearestSession()).restore(photo, outscale=outscale)  # type: ignore[arg-type]
+        assert (result.photo.width, result.photo.height, result.scale) == (21, 15, 3)
+
+
+def test_an_outscale_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(OptionError, match="at least one pixel of 7 x 5"):
-        Upsampler(NearestSession()).upsample(Photo(noise(5, 7, 3)), outscale=outscale)
+        Upsampler(NearestSession()).upsample(Photo(noise(5, 7, 3)), outscale=0.1)
 
 
 def test_a_flat_picture_shrunk_by_area_stays_flat() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from restora.joint.stage import FaceStage
 from restora.models import MODELS, FindArtifact, find_model, model_folder
 from restora.sessions import Session
 
-OpenSession = Callable[[Path, Kind], Session]
+OpenSession = Callable[[Path, Kind, Io], Session]
 
 DETECTOR_MODEL = "detection_Resnet50_Final"
 PARSER_MODEL = "parsing_parsenet"
@@ -28,7 +29,7 @@ def open_faces(
     """The face stage, and what frees its sessions.
 
     find          where an artefact lies
-    open_session  loads it
+    open_session  loads it for pictures of a type
 
     Raises MissingModelError or MissingBackendError, saying what to get, if a part is not here.
     """
@@ -44,12 +45,7 @@ def open_faces(
     def restorer(io: Io) -> FaceRestorer:
         with opening:
             if io not in restorers:
-                session = open_session(find(model, io, "face"), "face")
-                if session.info.io != io:
-                    raise MissingModelError(
-                        f"an artefact for {io} faces is needed, {session.info.model}'s takes "
-                        f"{session.info.io}: make one with `restora export --io {io}`"
-                    )
+                session = open_session(find(model, io, "face"), "face", io)
                 restorers[io] = FaceRestorer(
                     session, batch=options.batch, strength=options.strength
                 )
@@ -59,7 +55,7 @@ def open_faces(
     detector = _open_detector(options, find, open_session)
     parser = None
     if options.parse:
-        parser = FaceParser(open_session(find(PARSER_MODEL, "uint8", "parser"), "parser"))
+        parser = FaceParser(open_session(find(PARSER_MODEL, "uint8", "parser"), "parser", "uint8"))
 
     def close() -> None:
         detector.close()
@@ -68,7 +64,8 @@ def open_faces(
         for opened in restorers.values():
             opened.session.close()
 
-    return FaceStage(detector, restorer, parser=parser, options=options), close
+    found = replace(options, model=model)
+    return FaceStage(detector, restorer, parser=parser, options=found), close
 
 
 def find_face_model() -> str | None:
@@ -95,7 +92,7 @@ def _open_detector(
 ) -> FaceDetector:
     chosen = find_detector() if options.detector == "auto" else options.detector
     if chosen == "retinaface":
-        session = open_session(find(DETECTOR_MODEL, "uint8", "detector"), "detector")
+        session = open_session(find(DETECTOR_MODEL, "uint8", "detector"), "detector", "uint8")
         return RetinaFaceDetector(session, long_side=options.long_side)
     if chosen == "yunet":
         from restora.faces.yunet import YuNetDetector

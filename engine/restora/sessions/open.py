@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,19 @@ _ON_THE_CPU = ("openvino", "cpu")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session, what it runs on, in which arithmetic, and why nothing before that was chosen."""
+    """A session, what it runs on, in which precision, and why nothing before that was chosen.
+
+    sha256      of the artifact's file that the session was made of, which may be one beside the
+                file that was named; None if it was made of none
+    arithmetic  the precision in full where one word does not tell: "int8+bf16"
+    """
 
     session: Session
     backend: Backend
     precision: str
     refused: tuple[tuple[Backend, str], ...] = ()
+    sha256: str | None = None
+    arithmetic: str | None = None
 
     def describe(self) -> str:
         """One line for people."""
@@ -42,15 +50,28 @@ class Opened:
         return f"{words} ({why})" if why else words
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """What is to be opened: the artefact that was named, and its file if it has one."""
+    """What is to be opened: the artifact that was named, and its file if it has one."""
 
     named: Artifact
     path: Path | None = None
 
     def family(self) -> list[Artifact]:
         """The named one first, then those of other precisions beside it."""
+        return self._family
+
+    def sha256_of(self, session: Session) -> str:
+        """Of the artifact that `session` was made of."""
+        if session.info == self.named.info:
+            return self.named.sha256
+        return next(
+            (found.sha256 for found in self._family if found.info == session.info),
+            self.named.sha256,
+        )
+
+    @cached_property
+    def _family(self) -> list[Artifact]:
         return [self.named] if self.path is None else read_family(self.named, self.path)
 
 
@@ -81,8 +102,7 @@ def choose_session(
     else:
         source = Source(read_artifact(artifact), Path(artifact))
     if options.backend != "auto":
-        session, precision = _OPENERS[options.backend](source, options)
-        return Opened(session, options.backend, precision)
+        return _opened(source, options.backend, *_OPENERS[options.backend](source, options))
     refused: list[tuple[Backend, str]] = []
     for backend in ORDER:
         if backend in _ON_THE_CPU and options.gpu is not None:
@@ -98,13 +118,25 @@ def choose_session(
             logger.warning("%s cannot run on %s: %s", source.named.info.model, backend, error)
             refused.append((backend, str(error)))
         else:
-            opened = Opened(session, backend, precision, tuple(refused))
+            opened = _opened(source, backend, session, precision, tuple(refused))
             logger.info("%s", opened.describe())
             return opened
     raise MissingBackendError(
         f"nothing that could run {source.named.info.model} starts here; "
         + _describe_refusals(refused)
     )
+
+
+def _opened(
+    source: Source,
+    backend: Backend,
+    session: Session,
+    precision: str,
+    refused: tuple[tuple[Backend, str], ...] = (),
+) -> Opened:
+    arithmetic = getattr(session, "arithmetic", None)  # between 8 bits, OpenVINO has the choice
+    mixed = f"int8+{arithmetic}" if precision == "int8" and arithmetic else None
+    return Opened(session, backend, precision, refused, source.sha256_of(session), mixed)
 
 
 def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:

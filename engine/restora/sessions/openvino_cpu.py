@@ -163,6 +163,11 @@ class OpenVinoSession:
             return "int8"
         return "bf16" if self._arithmetic == "bf16" else self._info.precision
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Of the layers that do not compute in 8 bits."""
+        return self._arithmetic
+
     def run(self, batch: Batch) -> Batch:
         check_batch(batch, self._info, self._limits)
         with self._borrow_request() as request:

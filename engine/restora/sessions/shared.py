@@ -82,6 +82,7 @@ class SharedSession:
         self._running = 0
         self._photos = 0
         self._closed = False
+        self._freed = False
         self._use = SessionUse()
         self._busy_since = 0.0
 
@@ -134,7 +135,8 @@ class SharedSession:
                 self._photos -= 1
 
     def close(self) -> None:
-        """Calls that run are waited for; those that wait raise SessionError."""
+        """Calls that run are waited for; those that wait raise SessionError. A second close waits
+        for the first one."""
         with self._changed:
             self._closed = True
             for request in self._waiting:
@@ -143,7 +145,9 @@ class SharedSession:
             self._changed.notify_all()
             while self._running:
                 self._changed.wait()
-        self.inner.close()
+            if not self._freed:
+                self._freed = True
+                self.inner.close()
 
     def _run(self, batch: Batch, age: int) -> Batch:
         check_batch(batch, self.info, self.limits)

@@ -38,6 +38,15 @@ class Tiling:
                 f"got {self.size}, {self.overlap} and {self.batch}"
             )
 
+    @property
+    def fade_px(self) -> int:
+        """The widest fade between two tiles in input pixels, an even number; 0: a hard cut.
+
+        The outer quarter on either side of an overlap is left out: there a tile knows least of
+        its surroundings.
+        """
+        return 0 if self.blend == "crop" else self.overlap // 2 // 2 * 2
+
     def split(self, length: int, multiple: int) -> list[Span]:
         if self.size == 0:
             return [Span(0, length, 0, length)]
@@ -88,6 +97,4 @@ def plan_tiles(height: int, width: int, tiling: Tiling, *, multiple: int, scale:
 
 
 def _output_ramp(spans: list[Span], tiling: Tiling, scale: int) -> NDArray[np.float32]:
-    # The outer quarter on either side is left out: there a tile knows least of its surroundings.
-    widest = 0 if tiling.blend == "crop" else tiling.overlap // 2
-    return make_ramp(find_ramp(spans, widest=widest) * scale, tiling.blend)
+    return make_ramp(find_ramp(spans, widest=tiling.fade_px) * scale, tiling.blend)

@@ -1,0 +1,113 @@
+"""Which settings decide the pixels of a result, in a form that can be compared and hashed.
+
+Two Restorers with equal settings give equal pixels, up to the rounding of their runtimes. What
+changes no pixel (threads, which GPU, batches, limits) is left out, and settings that come to the
+same are equal: an automatic tile of 512 is a tile of 512.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+from restora.artifact import ArtifactInfo, Kind
+from restora.errors import ModelError, OptionError
+from restora.joint import FaceOptions, FaceStage
+from restora.models import find_artifact
+from restora.models.store import sha256_of
+from restora.networks import Networks
+from restora.options import RestoreOptions
+from restora.sessions import Opened
+from restora.tiling import Tiling
+
+Settings = dict[str, object]
+
+
+def settings_of_upsampler(
+    model: str | Path, networks: Networks, options: RestoreOptions
+) -> Settings:
+    """Of the network that enlarges, its tiles, and what is done before and after it."""
+    opened = networks.find("upsampler", "uint8")
+    assert opened is not None
+    session = opened.session
+    return {
+        "networks": _pair(model, "upsampler", opened),
+        "tiles": settings_of_tiling(options.tiling_for(session), session.limits.multiple),
+        "alpha": options.alpha,
+        "resize": options.resize,
+        "pre_pad_px": options.pre_pad,
+    }
+
+
+def settings_of_faces(stage: FaceStage, networks: Networks) -> Settings:
+    """Of the face stage: its networks, and which faces are restored and how they are pasted."""
+    options: FaceOptions = stage.options
+    face = networks.find("face", "uint8")
+    parser = networks.find("parser", "uint8")
+    detector = networks.find("detector", "uint8")
+    return {
+        "networks": None if face is None else _pair(options.model, "face", face),
+        "detector": {
+            "name": stage.detector.name,
+            "network": None if detector is None else _network(detector),
+            "sha256": getattr(stage.detector, "sha256", None),
+            "long_side_px": options.long_side,
+        },
+        "parser": None if parser is None else _network(parser),
+        "strength": float(options.strength),
+        "eye_distance_px": float(options.eye_dist_threshold),
+        "only_center_face": options.only_centre_face,
+    }
+
+
+def settings_of_tiling(tiling: Tiling, multiple: int) -> Settings:
+    """What `tiling` comes to for a network whose sides are multiples of `multiple`."""
+    if tiling.size == 0:
+        return {"grid": "whole"}
+    fade = tiling.fade_px
+    settings: Settings = {
+        "grid": "published" if tiling.published_grid else "fixed" if tiling.fixed else "even",
+        "size_px": tiling.size,
+        "overlap_px": tiling.overlap // 2 * 2,
+        "fade_px": fade,
+        "blend": tiling.blend if fade else None,
+    }
+    if not tiling.published_grid:
+        settings["size_px"] = tiling.size // multiple * multiple
+        settings["overlap_px"] = math.ceil(tiling.overlap / multiple) * multiple
+    return settings
+
+
+def _pair(model: str | Path | None, kind: Kind, opened: Opened) -> Settings:
+    """The network for 8 bits, which is open, and the one for 16 bits, which a later photo opens."""
+    return {"uint8": _network(opened), "float32": _sha256_for_16_bits(model, kind, opened)}
+
+
+def _network(opened: Opened) -> Settings:
+    return {
+        "sha256": opened.sha256 or _sha256_of_info(opened.session.info),
+        "precision": opened.arithmetic or opened.precision,
+    }
+
+
+def _sha256_for_16_bits(model: str | Path | None, kind: Kind, opened: Opened) -> str | None:
+    """Of the artifact's file, in the precision of the one that is open; None if there is none yet:
+    one that is exported on demand comes of the same weights as the one that is open."""
+    if model is None:
+        return None
+    try:
+        path = find_artifact(model, "float32", kind)
+    except (ModelError, OptionError):
+        return None
+    precision = opened.session.info.precision
+    near = path.with_name(path.name.replace(".float32.onnx", f".{precision}.float32.onnx"))
+    try:
+        return sha256_of(near if precision != "fp32" and near.is_file() else path)
+    except OSError:
+        return None  # it cannot be opened later either, which is an error then
+
+
+def _sha256_of_info(info: ArtifactInfo) -> str:
+    """Of a session that was opened from no file: by what it says of itself."""
+    return hashlib.sha256(info.to_json().encode()).hexdigest()
