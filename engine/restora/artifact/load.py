@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,17 +41,13 @@ class Artifact:
 def artifact_from_bytes(data: bytes, *, name: str = "the artefact") -> Artifact:
     """Check that `data` is one self-contained artefact; its accuracy is not judged here.
 
-    Raises ArtifactError if it is no ONNX file, was not made by restora, or keeps tensors in
-    other files.
+    Raises ArtifactError if it is no ONNX file, was not made by restora, keeps tensors in other
+    files or holds anything else that a network of restora does not.
     """
     try:
         facts = read_onnx_facts(data)
     except ArtifactError as error:
         raise ArtifactError(f"{name}: {error}") from error
-    if facts.uses_external_data:
-        raise ArtifactError(
-            f"{name} keeps tensors in other files; only self-contained ONNX files are loaded"
-        )
     if METADATA_KEY not in facts.metadata:
         raise ArtifactError(
             f"{name} is an ONNX file, but not one made by restora: make one from its checkpoint "
@@ -66,9 +63,13 @@ def read_artifact(path: Path | str) -> Artifact:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_ONNX_BYTES:
-            raise ArtifactError(f"{path} is larger than an ONNX file can be: {size} bytes")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtifactError(f"{path} must be a regular file that holds an artefact")
+        if status.st_size > MAX_ONNX_BYTES:
+            raise ArtifactError(
+                f"{path} is larger than an ONNX file can be: {status.st_size} bytes"
+            )
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise MissingModelError(f"there is no artefact at {path}") from error

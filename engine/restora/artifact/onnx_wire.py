@@ -1,127 +1,162 @@
-"""Read the few fields of an ONNX file that the runtime needs, without the onnx package.
+"""Walk every message of an ONNX file and refuse all that a network of restora does not hold.
 
-Field numbers: onnx.proto3 of ONNX 1.17 (ModelProto, GraphProto, NodeProto, AttributeProto,
-TensorProto). Wire format: protobuf.dev/programming-guides/encoding.
+This reads bytes that nobody has checked yet, before protobuf and the runtimes do, and on machines
+without the onnx package (Jetson): that is why it is not onnx.load. What the operators compute is
+not bounded here: a network can be as slow, and its results as large, as its maker likes.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from restora.artifact.onnx_schema import FIELDS, REFUSED, Field
+from restora.artifact.onnx_tensor import check_tensor
+from restora.artifact.protobuf_wire import BYTES, count_packed, iter_fields
 from restora.errors import ArtifactError
 
-_MODEL_GRAPH, _MODEL_METADATA = 7, 14
-_ENTRY_KEY, _ENTRY_VALUE = 1, 2
-_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
-_NODE_ATTRIBUTE = 5
-_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
-_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
-_MAX_DEPTH = 16
-
-Field = tuple[int, int | memoryview]
+# a network of 100 MB has about 100,000
+MAX_FIELDS = 1_000_000
+STANDARD_DOMAINS = ("", "ai.onnx")
+# What the exporter and the INT8 calibration write, and their like. None runs a graph of its own,
+# repeats, draws random numbers or reads a file.
+_OPERATORS = """
+    Abs Add And ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv
+    ConvTranspose DepthToSpace DequantizeLinear Div Elu Equal Erf Exp Expand Flatten Floor
+    Gather Gemm GlobalAveragePool Greater HardSigmoid HardSwish Identity InstanceNormalization
+    LayerNormalization LeakyRelu Less Log MatMul Max MaxPool Mean Min Mul Neg Not Or PRelu Pad
+    Pow QuantizeLinear Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare Relu Reshape Resize Round Selu Shape Sigmoid Sign Slice Softmax Softplus
+    SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
+"""
+OPERATORS = frozenset(_OPERATORS.split())
+# OpenVINO looks for its own format in the first 512 bytes
+_HEADER_BYTES = 4096
+_FLATBUFFERS = {b"ORTM": "ONNX Runtime's own", b"TFL3": "TensorFlow Lite's"}
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxFacts:
-    """metadata: the file's key-value pairs; uses_external_data: a tensor lies in another file."""
+    """metadata: the file's key-value pairs."""
 
     metadata: dict[str, str]
-    uses_external_data: bool
 
 
 def read_onnx_facts(data: bytes) -> OnnxFacts:
-    """Raises ArtifactError if the bytes are not a protobuf message with a graph."""
-    metadata: dict[str, str] = {}
-    graphs = 0
-    external = False
+    """Raises ArtifactError, with what and where, if the bytes are not an ONNX file or hold
+    anything that a network of restora does not.
+    """
+    _refuse_other_formats(data)
+    walk = _Walk()
     try:
-        for number, value in _fields(memoryview(data)):
-            if number == _MODEL_METADATA and isinstance(value, memoryview):
-                entry = dict(_fields(value))
-                key, text = entry.get(_ENTRY_KEY, b""), entry.get(_ENTRY_VALUE, b"")
-                if isinstance(key, int) or isinstance(text, int):
-                    raise ValueError("a metadata entry is not a pair of strings")
-                metadata[bytes(key).decode()] = bytes(text).decode()
-            elif number == _MODEL_GRAPH and isinstance(value, memoryview):
-                graphs += 1
-                external = external or _graph_is_external(value, 0)
-    except (ValueError, IndexError) as error:
+        model = walk.read(memoryview(data), "ModelProto", "model")
+    except ArtifactError:
+        raise
+    except ValueError as error:
         raise ArtifactError(f"not an ONNX file, or a damaged one: {error}") from error
-    if graphs != 1:
-        raise ArtifactError(f"an ONNX file must hold one graph, this one holds {graphs}")
-    return OnnxFacts(metadata, external)
+    if "graph" not in model:
+        raise ArtifactError("an ONNX file must hold one graph, this one holds 0")
+    return OnnxFacts(walk.metadata)
 
 
-def _graph_is_external(graph: memoryview, depth: int) -> bool:
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"graphs are nested more than {_MAX_DEPTH} deep")
-    for number, value in _fields(graph):
-        if not isinstance(value, memoryview):
-            continue
-        if number == _GRAPH_INITIALIZER and _tensor_is_external(value):
-            return True
-        # a sparse tensor's values (1) and indices (2) are tensors themselves
-        if number == _GRAPH_SPARSE and any(
-            isinstance(part, memoryview) and _tensor_is_external(part)
-            for index, part in _fields(value)
-            if index in (1, 2)
-        ):
-            return True
-        if number == _GRAPH_NODE and any(
-            isinstance(attribute, memoryview) and _attribute_is_external(attribute, depth)
-            for index, attribute in _fields(value)
-            if index == _NODE_ATTRIBUTE
-        ):
-            return True
-    return False
+class _Walk:
+    """Reads messages by the tables of onnx_schema. Payloads are looked at, not copied."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[str, str] = {}
+        self._fields = 0
+
+    def read(self, message: memoryview, kind: str, place: str) -> dict[str, Any]:
+        """The fields of one message by name: a singular one's value; of repeated numbers, parts
+        (see onnx_tensor); of other repeated ones, how many. Raises ArtifactError or ValueError.
+        """
+        known, values = FIELDS[kind], dict[str, Any]()
+        for number, wire_type, value in iter_fields(message):
+            self._fields += 1
+            if self._fields > MAX_FIELDS:
+                raise ArtifactError(f"the ONNX file holds more than {MAX_FIELDS} fields")
+            field = known.get(number)
+            if field is None:
+                raise ArtifactError(_describe_refusal(kind, number, place))
+            if field.is_number and field.repeated:
+                part = _read_part(field, wire_type, value, place)
+                values.setdefault(field.name, []).append(part)
+                continue
+            if wire_type != field.wire_type:
+                raise ValueError(f"{place}.{field.name} has wire type {wire_type}")
+            if field.name in values and not field.repeated:
+                # protobuf merges the two, other readers take the first or the last
+                raise ValueError(f"{place} has two values for {field.name}")
+            index = values.get(field.name, 0) if field.repeated else None
+            where = f"{place}.{field.name}" if index is None else f"{place}.{field.name}[{index}]"
+            content = self._read_content(field, value, where)
+            values[field.name] = content if index is None else index + 1
+        self._check(kind, values, place)
+        return values
+
+    def _read_content(self, field: Field, value: int | memoryview, place: str) -> Any:
+        if isinstance(value, int):
+            return value
+        if field.is_message:
+            return self.read(value, field.kind, place)
+        if field.kind == "string":
+            try:
+                return bytes(value).decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{place} is not text: {error}") from error
+        return value
+
+    def _check(self, kind: str, values: dict[str, Any], place: str) -> None:
+        if kind == "TensorProto":
+            check_tensor(values, place)
+        elif kind == "NodeProto":
+            _check_operator(values, place)
+        elif kind == "OperatorSetIdProto":
+            _check_domain(values.get("domain", ""), place)
+        elif kind == "StringStringEntryProto" and place.startswith("model.metadata_props"):
+            key = values.get("key", "")
+            if key in self.metadata:
+                raise ArtifactError(f"the metadata of the ONNX file has two entries {key[:80]!r}")
+            self.metadata[key] = values.get("value", "")
 
 
-def _attribute_is_external(attribute: memoryview, depth: int) -> bool:
-    for number, value in _fields(attribute):
-        if not isinstance(value, memoryview):
-            continue
-        if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS) and _tensor_is_external(value):
-            return True
-        if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS) and _graph_is_external(value, depth + 1):
-            return True
-    return False
+def _read_part(
+    field: Field, wire_type: int, value: int | memoryview, place: str
+) -> tuple[int, int | memoryview]:
+    """One number of a repeated field, or several that are packed into one value."""
+    if wire_type == field.wire_type:
+        return 1, value
+    if wire_type != BYTES or isinstance(value, int):
+        raise ValueError(f"{place}.{field.name} has wire type {wire_type}")
+    return count_packed(value, field.wire_type), value
 
 
-def _tensor_is_external(tensor: memoryview) -> bool:
-    return any(
-        number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value == 1)
-        for number, value in _fields(tensor)
-    )
+def _describe_refusal(kind: str, number: int, place: str) -> str:
+    reason = REFUSED.get(kind, {}).get(number)
+    if reason is None:
+        reason = f"holds field {number} of {kind}, which is unknown to this version of restora"
+    return f"it {reason} ({place})"
 
 
-def _fields(message: memoryview) -> Iterator[Field]:
-    """Yield (field number, value); length-delimited values as views, fixed-width ones skipped."""
-    position, end = 0, len(message)
-    while position < end:
-        tag, position = _varint(message, position)
-        number, wire_type = tag >> 3, tag & 7
-        if wire_type == 0:
-            value, position = _varint(message, position)
-            yield number, value
-        elif wire_type == 2:
-            length, position = _varint(message, position)
-            if position + length > end:
-                raise ValueError("a field reaches past the end of the data")
-            yield number, message[position : position + length]
-            position += length
-        elif wire_type in (1, 5):
-            position += 8 if wire_type == 1 else 4
-        else:
-            raise ValueError(f"unknown wire type {wire_type}")
-    if position != end:
-        raise ValueError("a field reaches past the end of the data")
+def _check_operator(node: dict[str, Any], place: str) -> None:
+    _check_domain(node.get("domain", ""), place)
+    operator = node.get("op_type", "")
+    if operator not in OPERATORS:
+        raise ArtifactError(
+            f"it holds the operator {operator[:80]!r}, which no network of restora has ({place})"
+        )
 
 
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("a number is longer than ten bytes")
+def _check_domain(domain: str, place: str) -> None:
+    if domain not in STANDARD_DOMAINS:
+        raise ArtifactError(
+            f"it holds operators of {domain[:80]!r}; only those of standard ONNX are run ({place})"
+        )
+
+
+def _refuse_other_formats(data: bytes) -> None:
+    """Runtimes tell formats by marks that can stand within a sound ONNX file, which would then run
+    as another network than the one that was checked."""
+    owner = _FLATBUFFERS.get(data[4:8])
+    if owner is None and b"<net" in data[:_HEADER_BYTES].lower():
+        owner = "OpenVINO's"
+    if owner is not None:
+        raise ArtifactError(f"it bears the mark of {owner} file format, which is not ONNX")
