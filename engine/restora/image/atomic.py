@@ -1,8 +1,9 @@
 """Write files whole or not at all."""
 
 import errno
-import glob
+import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from restora.errors import DiskFullError, OutputError, UnsafePathError
 
 _ENDING = ".part"
+_TOKEN_BYTES = 4
+MOST_NAME_BYTES = 255  # of a file's name, on all common file systems
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -26,9 +29,9 @@ def write_atomically(
     remove_partial removes.
     """
     path = Path(path)
-    _check_path(path, inside)
-    partial = path.with_name(f"{_beginning_of(path)}{secrets.token_hex(4)}{_ENDING}")
+    partial = path.with_name(f"{_beginning_of(path)}{secrets.token_hex(_TOKEN_BYTES)}{_ENDING}")
     try:
+        _check_path(path, inside)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             try:
@@ -42,20 +45,43 @@ def write_atomically(
             partial.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+    except OutputError:
+        raise
     except OSError as error:
         kind = DiskFullError if error.errno in _FULL else OutputError
         raise kind(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def remove_partial(path: Path) -> None:
-    """Remove what killed processes left of their attempts to write `path`. Nobody may be writing
-    it."""
-    for partial in path.parent.glob(f"{glob.escape(_beginning_of(path))}*{_ENDING}"):
-        partial.unlink(missing_ok=True)
+    """Remove what killed processes left of their attempts to write `path`, and nothing else. Nobody
+    may be writing it."""
+    beginning = re.escape(_beginning_of(path))
+    pattern = re.compile(f"{beginning}[0-9a-f]{{{2 * _TOKEN_BYTES}}}{re.escape(_ENDING)}")
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:  # no folder, so nothing in it
+        return
+    for name in names:
+        if pattern.fullmatch(name):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def shorten(name: str, most_bytes: int = MOST_NAME_BYTES) -> str:
+    """The name if it has at most so many bytes, else its beginning and a digest of all of it."""
+    raw = os.fsencode(name)
+    if len(raw) <= most_bytes:
+        return name
+    digest = hashlib.sha256(raw).hexdigest()[:16]
+    # cut between characters: some file systems take no half ones
+    beginning = name[: most_bytes - len(digest) - 1]
+    while len(os.fsencode(beginning)) > most_bytes - len(digest) - 1:
+        beginning = beginning[:-1]
+    return f"{beginning}~{digest}"
 
 
 def _beginning_of(path: Path) -> str:
-    return f".{path.name[:200]}."
+    room = MOST_NAME_BYTES - len("..") - 2 * _TOKEN_BYTES - len(_ENDING)
+    return f".{shorten(path.name, room)}."
 
 
 def _check_path(path: Path, inside: Path | None) -> None:

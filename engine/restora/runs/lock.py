@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +11,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from restora.errors import OptionError, OutputError, UnsafePathError
+from restora.image.atomic import MOST_NAME_BYTES, shorten
 
-_MOST_NAME_BYTES = 240  # file systems allow 255, and a dot and an ending come on top
+_ENDING = ".lock"
 _WAIT_S = 0.5  # another run may be about to release it
 _POLL_S = 0.02
 
@@ -29,7 +28,9 @@ def output_lock(target: Path) -> Iterator[None]:
     Raises OptionError if another run holds the lock, UnsafePathError if a link lies in its place,
     OutputError if the folder cannot be made or written.
     """
-    path = target.with_name(f".{_short(target.name)}.lock")
+    # the name itself, so that the file system's own rules say which names are the same
+    name = shorten(target.name, MOST_NAME_BYTES - len(_ENDING) - 1)
+    path = target.with_name(f".{name}{_ENDING}")
     lock = FileLock(path, timeout=_WAIT_S, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +65,3 @@ def require_own_file(path: Path) -> None:
         raise UnsafePathError(f"{path} must be a plain file: remove what is there")
     if status.st_nlink > 1:
         raise UnsafePathError(f"{path} is a hard link to another file: remove it")
-
-
-def _short(name: str) -> str:
-    """The name itself, so that the file system's own rules tell which names are the same; a digest
-    of one that leaves no room for an ending."""
-    raw = os.fsencode(name)
-    return name if len(raw) <= _MOST_NAME_BYTES else hashlib.sha256(raw).hexdigest()
