@@ -2,23 +2,29 @@
 
 from restora.image.atomic import remove_partial, write_atomically
 from restora.image.compare import make_comparison
-from restora.image.decode import PhotoHeader, decode_photo, probe_photo, read_photo
+from restora.image.decode import decode_photo, read_photo
 from restora.image.encode import encode_photo, write_photo
-from restora.image.header import PixelLimits
+from restora.image.limits import PhotoLimits
 from restora.image.photo import Metadata, Photo, Pixels
+from restora.image.probe import PhotoHeader, probe_file, probe_photo, sniff_file
+
+PixelLimits = PhotoLimits
 
 __all__ = [
     "Metadata",
     "Photo",
     "PhotoHeader",
+    "PhotoLimits",
     "PixelLimits",
     "Pixels",
     "decode_photo",
     "encode_photo",
     "make_comparison",
+    "probe_file",
     "probe_photo",
     "read_photo",
     "remove_partial",
+    "sniff_file",
     "write_atomically",
     "write_photo",
 ]

@@ -1,137 +1,153 @@
 """Decode a picture file into an upright Photo, or say exactly why not."""
 
+from __future__ import annotations
+
 import logging
-from dataclasses import dataclass
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile
 
-from restora.errors import ImageError, TruncatedImageError, UnsupportedImageError
-from restora.image.deep import decode_deep
-from restora.image.header import PixelLimits, bits_of, check_header, open_header
-from restora.image.metadata import read_metadata
+from restora.errors import FileTooLargeError, TruncatedImageError, UnsupportedImageError
+from restora.image.file import read_file
+from restora.image.guard import file_errors
+from restora.image.header import check_single, check_size, is_tiff, open_header
+from restora.image.ifd import structure_of
+from restora.image.limits import PhotoLimits
+from restora.image.metadata import read_metadata, read_tiff_metadata
 from restora.image.orientation import turn_upright
-from restora.image.photo import Metadata, Photo
+from restora.image.photo import Metadata, Photo, Pixels
+from restora.image.pnm import decode_deep_pnm, read_pnm_header
+from restora.image.probe import WITH_ALPHA, bits_of_avif, bits_of_png
+from restora.image.tiff_header import CMYK, read_tiff_facts
 
 logger = logging.getLogger(__name__)
 
-_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
-_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
+def read_photo(path: Path | str, *, limits: PhotoLimits | None = None) -> Photo:
+    """Read one picture file. Its content decides what it is, not its name.
 
-def read_photo(path: Path | str, *, limits: PixelLimits | None = None) -> Photo:
-    """Read one picture file. What it is, its content decides, not its name.
-
-    Raises ImageError: UnknownFormatError, TruncatedImageError, ImageTooLargeError,
-    AnimatedImageError or UnsupportedImageError; plain ImageError if the file cannot be read.
+    Raises ImageError: NotAFileError, FileTooLargeError, and what decode_photo raises; plain
+    ImageError if the file cannot be read.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
-    return decode_photo(data, limits=limits, name=str(path))
+    return decode_photo(read_file(path, limits), limits=limits, name=str(path))
 
 
-def decode_photo(data: bytes, *, limits: PixelLimits | None = None, name: str = "image") -> Photo:
-    """Decode one picture held in memory; see read_photo.
+def decode_photo(data: bytes, *, limits: PhotoLimits | None = None, name: str = "image") -> Photo:
+    """Decode one picture held in memory.
 
     Orientation is applied. CMYK becomes RGB through its ICC profile; palettes become RGB; one-bit
-    pictures become grey. 16-bit PNG, TIFF and PNM keep all their bits.
+    pictures become grey. PNG, TIFF and PNM keep up to 16 bits; 9 to 15 are spread over 16.
+
+    The header is judged before a decoder runs. What a decoder itself takes of memory and time for a
+    hostile file is bounded by PhotoReader, which decodes in a child process, and not here.
+
+    Raises ImageError: UnknownFormatError, UnsupportedImageError, TruncatedImageError,
+    ImageTooLargeError, FileTooLargeError, MemoryLimitError or AnimatedImageError.
     """
-    image = open_header(data, name=name)
-    check_header(image, limits or PixelLimits(), name=name)
-    metadata, orientation = read_metadata(image)
-    kind = image.format
-    if kind == "MPO":
-        logger.warning("%s holds several pictures; the first one is taken", name)
-    bits = bits_of(image, data)
-    _check_depth(image, bits, name)
-    _load(image, name)
-    if bits == 16:
-        photo = decode_deep(data, image, metadata, orientation, name=name)
-    else:
-        # Pillow has turned TIFF pictures already
-        photo = _photo_from_image(image, metadata, 1 if kind == "TIFF" else orientation)
-    image.close()
-    return photo
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoHeader:
-    """Facts about an upright picture that need no decoding. bits: of a channel as it is kept, 8 or
-    16; channels: transparency is one."""
-
-    width: int
-    height: int
-    format: str
-    channels: int = 3
-    bits: int = 8
-
-
-def probe_photo(data: bytes, *, name: str = "image") -> PhotoHeader:
-    """From the first bytes of a file. Raises UnknownFormatError or TruncatedImageError."""
-    image = open_header(data, name=name)
-    _, orientation = read_metadata(image)
-    width, height = image.size
-    if image.format == "TIFF":  # whether Pillow has turned the size already depends on its version
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        width, height = int(tags[256]), int(tags[257])
-    if orientation >= 5:
-        width, height = height, width
-    channels = 1 if image.mode in _GREY else 3
-    channels += image.mode in _WITH_ALPHA or image.has_transparency_data
-    bits = 16 if bits_of(image, data) == 16 else 8
-    return PhotoHeader(width, height, str(image.format), channels, bits)
-
-
-def _check_depth(image: ImageFile.ImageFile, bits: int, name: str) -> None:
-    sample_format = 1
-    if image.format == "TIFF":
-        stored = image.tag_v2.get(339, 1)  # type: ignore[attr-defined]
-        sample_format = max(stored) if isinstance(stored, tuple) else int(stored)
-    if bits > 16 or sample_format != 1 or image.mode == "F":
-        raise UnsupportedImageError(
-            f"{name} must have unsigned channels of at most 16 bits, it has {bits} bits "
-            f"({'float or signed' if sample_format != 1 or image.mode == 'F' else image.mode})"
+    limits = limits or PhotoLimits()
+    if len(data) > limits.max_file_bytes:
+        raise FileTooLargeError(
+            f"{name} has {len(data)} bytes, the limit is {limits.max_file_bytes} (max_file_bytes)"
         )
+    with file_errors(name):
+        decode = _decode_tiff if is_tiff(data) else _decode_other
+        return decode(data, limits, name)
 
 
-def _load(image: ImageFile.ImageFile, name: str) -> None:
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # plugins raise whatever they stumble over
+def _decode_tiff(data: bytes, limits: PhotoLimits, name: str) -> Photo:
+    structure = structure_of(data)
+    facts = read_tiff_facts(structure, name=name)
+    check_size(facts.width, facts.height, limits, name=name)
+    metadata = read_tiff_metadata(structure, facts.entries, name)
+    from restora.image.tiff_pixels import decode_tiff_pixels  # tifffile, for TIFF only
+
+    pixels = decode_tiff_pixels(data, facts, name=name)
+    colors, alpha = pixels.colors, pixels.alpha
+    if facts.photometric == CMYK:
+        image = Image.fromarray(colors, "CMYK")
+        colors = np.asarray(_rgb_from_cmyk(image, metadata.icc, name))
+        metadata = replace(metadata, icc=None)
+    colors = turn_upright(colors, facts.orientation)
+    return Photo(colors, _turn(alpha, facts.orientation), metadata, "TIFF")
+
+
+def _decode_other(data: bytes, limits: PhotoLimits, name: str) -> Photo:
+    with open_header(data, name=name) as image:
+        check_size(*image.size, limits, name=name)
+        check_single(image, name=name)
+        kind, size = image.format, image.size
+        if kind == "MPO":
+            logger.warning("%s holds several pictures; the first one is used", name)
+        metadata, orientation = read_metadata(image)
+        if kind == "PPM" and (header := read_pnm_header(data)) and header.white > 255:
+            stored = _split(decode_deep_pnm(data, header, name=name))
+        elif kind == "PNG" and bits_of_png(data) == 16:
+            stored = _split(_decode_deep_png(data, name))
+        else:
+            _check_depth(image, data, name)
+            image.load()
+            stored, metadata = _split_image(image, metadata, name)
+    colors, alpha = stored
+    if colors.shape[1::-1] != size:
         raise TruncatedImageError(
-            f"{name} ends early or is damaged: {str(error) or type(error).__name__}"
-        ) from error
+            f"{name} is damaged: its header says {size[0]} x {size[1]}, its pixels are "
+            f"{colors.shape[1]} x {colors.shape[0]}"
+        )
+    return Photo(turn_upright(colors, orientation), _turn(alpha, orientation), metadata, kind)
 
 
-def _photo_from_image(image: ImageFile.ImageFile, metadata: Metadata, orientation: int) -> Photo:
-    kind = image.format
+def _check_depth(image: ImageFile.ImageFile, data: bytes, name: str) -> None:
+    if image.mode == "F":
+        raise UnsupportedImageError(
+            f"{name} must have unsigned channels of at most 16 bits, it has floating-point ones"
+        )
+    if image.format == "AVIF" and (bits := bits_of_avif(data)) > 8:
+        logger.warning("%s has %d bits per channel; 8 of them are used", name, bits)
+
+
+def _decode_deep_png(data: bytes, name: str) -> Pixels:
+    import imagecodecs  # Pillow and OpenCV lose transparency of 16-bit grey
+
+    pixels = np.asarray(imagecodecs.png_decode(data))
+    if pixels.dtype != np.uint16:
+        raise UnsupportedImageError(f"{name}: 16 bits are expected, libpng reads {pixels.dtype}")
+    return pixels
+
+
+def _split_image(
+    image: ImageFile.ImageFile, metadata: Metadata, name: str
+) -> tuple[tuple[Pixels, Pixels | None], Metadata]:
+    """Colors and alpha of a picture of 8 bits that Pillow has loaded."""
     picture: Image.Image = image
     if picture.mode == "CMYK":
-        picture = _rgb_from_cmyk(picture, metadata.icc)
-        metadata = Metadata(None, metadata.exif, metadata.xmp)
-    elif picture.mode in _WITH_ALPHA or picture.has_transparency_data:
+        picture = _rgb_from_cmyk(picture, metadata.icc, name)
+        metadata = replace(metadata, icc=None)
+    elif picture.mode in WITH_ALPHA or picture.has_transparency_data:
         is_grey = picture.mode in ("1", "L", "LA", "La")
         picture = picture.convert("LA" if is_grey else "RGBA")
     elif picture.mode in ("1", "L"):
         picture = picture.convert("L")
-    else:  # RGB, RGBX, P, YCbCr, LAB, HSV
+    else:  # RGB, RGBX, P, YCbCr, HSV
         picture = picture.convert("RGB")
-    array = turn_upright(np.asarray(picture), orientation)
-    if picture.mode in ("LA", "RGBA"):
-        colour = array[..., 0] if picture.mode == "LA" else array[..., :3]
-        alpha = np.ascontiguousarray(array[..., -1])
-        return Photo(np.ascontiguousarray(colour), alpha, metadata, kind)
-    return Photo(array, None, metadata, kind)
+    return _split(np.asarray(picture)), metadata
 
 
-def _rgb_from_cmyk(picture: Image.Image, icc: bytes | None) -> Image.Image:
+def _split(array: Pixels) -> tuple[Pixels, Pixels | None]:
+    """(h, w), or (h, w, c) of grey and alpha, RGB, or RGB and alpha -> colors, alpha."""
+    if array.ndim == 2 or array.shape[2] == 3:
+        return array, None
+    colors = array[..., 0] if array.shape[2] == 2 else array[..., :3]
+    return np.ascontiguousarray(colors), np.ascontiguousarray(array[..., -1])
+
+
+def _turn(alpha: Pixels | None, orientation: int) -> Pixels | None:
+    return None if alpha is None else turn_upright(alpha, orientation)
+
+
+def _rgb_from_cmyk(picture: Image.Image, icc: bytes | None, name: str) -> Image.Image:
     """To sRGB through the file's own profile; plainly if it has none or a broken one."""
     if icc:
         try:
@@ -141,5 +157,7 @@ def _rgb_from_cmyk(picture: Image.Image, icc: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError) as error:
-            logger.warning("the CMYK profile cannot be used, colours are approximate: %s", error)
+            logger.warning(
+                "%s: its CMYK profile is broken, colors are approximate: %s", name, error
+            )
     return picture.convert("RGB")

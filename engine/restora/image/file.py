@@ -1,4 +1,4 @@
-"""Read a picture's file safely: what it is and how large it is are checked before a byte is read."""
+"""Read a picture's file safely: its kind and size are checked before a byte is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
-def open_file(path: Path | str, limits: PhotoLimits | None = None) -> Iterator[tuple[BinaryIO, int]]:
+def open_file(
+    path: Path | str, limits: PhotoLimits | None = None
+) -> Iterator[tuple[BinaryIO, int]]:
     """Open a regular file for reading, unbuffered; gives the stream and the file's size in bytes.
 
     Links are followed. Raises NotAFileError for a pipe, a device, a socket or a folder,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import (
@@ -14,16 +12,13 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 
-from restora.errors import (
-    AnimatedImageError,
-    ImageTooLargeError,
-    TruncatedImageError,
-    UnknownFormatError,
-)
+from restora.errors import AnimatedImageError, ImageTooLargeError, UnknownFormatError
+from restora.image.guard import file_errors
+from restora.image.ifd import IfdError, structure_of
+from restora.image.limits import PhotoLimits
 
 try:
     from PIL import AvifImagePlugin
@@ -34,33 +29,54 @@ _PLUGINS = (
     JpegImagePlugin,
     PngImagePlugin,
     WebPImagePlugin,
-    TiffImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     PpmImagePlugin,
 )
-FORMATS = (
+_BY_PILLOW = (
     "JPEG",
     "PNG",
     "WEBP",
-    "TIFF",
     "BMP",
     "GIF",
     "PPM",
     *(("AVIF",) if AvifImagePlugin else ()),
 )
+FORMATS = ("TIFF", *_BY_PILLOW)
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PREFIX_BYTES = 16
+# formats that people take for supported ones, by their first bytes
+_OTHERS = (
+    (0, b"8BPS", "Photoshop"), (0, b"%PDF", "PDF"), (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"), (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"), (4, b"ftyphei", "HEIC"), (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIF"), (4, b"ftypmsf1", "HEIF"), (4, b"ftypavi", "AVIF"),
+    (4, b"ftypcrx", "a Canon raw file"), (0, b"FUJIFILMCCD-RAW", "a Fujifilm raw file"),
+    (0, b"IIU\0", "a Panasonic raw file"), (0, b"IIRO", "an Olympus raw file"),
+    (4, b"ftyp", "a video"), (0, b"\x1aE\xdf\xa3", "a video"), (0, b"<svg", "SVG"),
+)  # fmt: skip
+_MP_COUNT = 0xB001
 
 
-@dataclass(frozen=True, slots=True)
-class PixelLimits:
-    """max_pixels: largest width * height of an input picture."""
+def is_tiff(data: bytes) -> bool:
+    return data[:4] in _TIFF
 
-    max_pixels: int = 200_000_000
+
+def find_format(prefix: bytes) -> str | None:
+    """The format whose first bytes these are, as Pillow names it; None if there is none on the
+    list. 16 bytes are enough, and nothing else is looked at."""
+    if is_tiff(prefix):
+        return "TIFF"
+    for format_ in _BY_PILLOW:
+        accept = Image.OPEN[format_][1]
+        # a string says why Pillow was built without it
+        if accept is not None and accept(prefix[:_PREFIX_BYTES]) is True:
+            return str(format_)
+    return None
 
 
 def open_header(data: bytes, *, name: str) -> ImageFile.ImageFile:
-    """Read the header of the first format on the list that knows these bytes.
+    """Open a picture of any format but TIFF with Pillow, lazily.
 
     Pillow's plugins are called directly: its Image.open judges size by a process-wide setting
     that is not ours to change.
@@ -70,67 +86,58 @@ def open_header(data: bytes, *, name: str) -> ImageFile.ImageFile:
     """
     if not data:
         raise UnknownFormatError(f"{name} is empty")
-    for format_ in FORMATS:
-        factory, accept = Image.OPEN[format_]
-        known = accept(data[:_PREFIX_BYTES]) if accept is not None else True
-        if not known or isinstance(known, str):  # a string says why Pillow was built without it
-            continue
-        try:
-            opened = factory(BytesIO(data), "")
-        except Exception as error:  # plugins raise whatever they stumble over
-            raise TruncatedImageError(
-                f"{name} begins like a {format_} picture, but its header ends early or is "
-                f"damaged ({_reason(error)})"
-            ) from error
-        return opened
-    raise UnknownFormatError(
-        f"{name} is no picture that restora reads ({', '.join(FORMATS)}); it begins with "
-        f"{data[:8]!r}"
-    )
+    format_ = find_format(data[:_PREFIX_BYTES])
+    if format_ is None:
+        kinds = (kind for at, begin, kind in _OTHERS if data[at : at + len(begin)] == begin)
+        found = next(kinds, None) or f"unknown, it begins with {data[:8]!r}"
+        raise UnknownFormatError(
+            f"{name}: unsupported image format ({found}); supported are {', '.join(FORMATS)}"
+        )
+    factory = _open_jpeg if format_ == "JPEG" else Image.OPEN[format_][0]
+    what = f"begins like a {format_} picture, but its header ends early or is damaged"
+    with file_errors(name, what):
+        return factory(BytesIO(data), "")
 
 
-def check_header(image: ImageFile.ImageFile, limits: PixelLimits, *, name: str) -> None:
-    """Raise ImageTooLargeError or AnimatedImageError before anything is decoded."""
-    width, height = image.size
+def check_size(width: int, height: int, limits: PhotoLimits, *, name: str) -> None:
+    """Raise ImageTooLargeError for more pixels than the limit."""
     if width * height > limits.max_pixels:
         raise ImageTooLargeError(
             f"{name} is {width} x {height} = {width * height / 1e6:.0f} MP, the limit is "
             f"{limits.max_pixels / 1e6:g}: raise it with max_pixels (--max-pixels) if the file "
             "can be trusted"
         )
-    if image.format == "MPO":  # a phone's photo with a depth map or preview behind it
+
+
+def check_single(image: ImageFile.ImageFile, *, name: str) -> None:
+    """Raise AnimatedImageError for several frames."""
+    if getattr(image, "is_animated", False):
+        raise AnimatedImageError(f"{name} holds several frames, and a photo is one: split it first")
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    """A JPEG file whose EXIF block is not read for its resolution: the block may claim many times
+    its size (see restora.image.ifd)."""
+
+    def _read_dpi_from_exif(self) -> None:
         return
-    try:
-        frames = int(getattr(image, "n_frames", 1))
-    except Exception as error:  # as above: counting frames reads on in the file
-        raise TruncatedImageError(f"{name} is damaged ({_reason(error)})") from error
-    if frames > 1:
-        raise AnimatedImageError(
-            f"{name} holds {frames} frames or pages, and a photo is one: take them apart first"
-        )
 
 
-def bits_of(image: ImageFile.ImageFile, data: bytes) -> int:
-    """Bits per channel as stored: what Pillow shows as 8 may be 16."""
-    if image.format == "PNG":
-        return data[24]
-    if image.format == "TIFF":
-        stored = image.tag_v2.get(258, 1)  # type: ignore[attr-defined]
-        return max(stored) if isinstance(stored, tuple) else int(stored)
-    if image.format == "PPM":
-        return 16 if ppm_white(data) > 255 else 8
-    return 8
+def _open_jpeg(stream: BytesIO, filename: str) -> ImageFile.ImageFile:
+    """MPO if more pictures lie behind the first one: a phone's depth map or preview."""
+    image = _Jpeg(stream, filename)
+    if _count_pictures(image) > 1:
+        image.format = "MPO"
+    return image
 
 
-def ppm_white(data: bytes) -> int:
-    """The value that means white in a PNM file; 1 for bitmaps."""
-    tokens = b" ".join(line.partition(b"#")[0] for line in data[:1024].splitlines()[:64]).split()
-    if tokens[:1] in ([b"P1"], [b"P4"]) or len(tokens) < 4:
+def _count_pictures(image: ImageFile.ImageFile) -> int:
+    block = image.info.get("mp")
+    if not isinstance(block, bytes):
         return 1
-    return int(tokens[3]) if tokens[3].isdigit() else 255
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, struct.error):
-        return "it ends inside a number"
-    return str(error) or type(error).__name__
+    try:
+        structure = structure_of(block)
+        entry = structure.directory(structure.first)[0][_MP_COUNT]
+        return structure.integers(entry)[0]
+    except (IfdError, KeyError, IndexError):
+        return 1

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, TiffTags
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from restora.image.exif import is_sound
 from restora.image.metadata import EXIF_PREFIX
 from restora.image.photo import Metadata, Photo
 
@@ -60,6 +61,9 @@ def _compress(channels: np.ndarray) -> bytes:
 
 def _copy_exif(directory: ImageFileDirectory_v2, block: bytes) -> None:
     """A TIFF file keeps EXIF among its own tags."""
+    if not is_sound(block):
+        logger.warning("the EXIF block is broken and was not copied")
+        return
     exif = Image.Exif()
     try:
         exif.load(EXIF_PREFIX + block)
