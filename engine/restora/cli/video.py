@@ -13,7 +13,7 @@ from restora.cli.exits import ExitCode, reports_errors
 from restora.cli.report import frame_progress, report_speed
 from restora.cli.sources import artifact_finder
 from restora.cli.stopping import finishing_first
-from restora.errors import MissingBackendError, OptionError
+from restora.errors import MissingBackendError
 from restora.flow import parse_size
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
@@ -68,21 +68,18 @@ def video(
     gpu_id: runtime_flags.GpuId = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
 ) -> None:
-    """Restore every frame; times, audio, subtitles, chapters, rotation and colours are kept.
+    """Restore every frame; times, audio, subtitles, chapters, rotation and colors are kept.
 
-    An interrupted run goes on at the last finished segment. Exit codes: 0 all done, 2 wrong usage,
-    3 frames are missing that the file says it has, 4 the video cannot be read, 5 model, 6 machine.
+    An interrupted run resumes at the last finished segment. Exit codes: 0 all done, 2 wrong usage,
+    3 a part of the video is damaged and missing, 4 the video cannot be read, 5 model, 6 machine.
     """
     try:
-        from restora.video import EncoderOptions, restore_video
+        from restora.video import EncoderOptions, require_target, restore_video
     except ImportError as error:
         raise MissingBackendError(
             f"videos need PyAV: pip install 'restora[video]' ({error})"
         ) from error
-    if output.exists() and not overwrite:
-        raise OptionError(f"{output} exists already: give --overwrite to replace it")
-    if output.exists() and input_.exists() and output.samefile(input_):
-        raise OptionError("the result would replace its own source: give another --output")
+    require_target(output, input_, overwrite=overwrite)  # before the networks are opened
     options = RestoreOptions(
         tile=tile or "auto",
         batch=batch,
@@ -91,7 +88,6 @@ def video(
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         gpu=gpu_id,
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
     with (
         Restorer(
             None if model == "none" else model,
@@ -114,6 +110,7 @@ def video(
                 hardware=hwaccel,
                 memory=None if memory is None else parse_size(memory),
                 segment_frames=segment,
+                overwrite=overwrite,
                 progress=progress,
                 stop=lambda: bool(stopping),
             )
@@ -127,11 +124,16 @@ def video(
     if result.reused:
         words += f", {result.reused} like the one before"
     print_note(words)
+    if result.fitted:
+        print_note(f"{result.fitted} frames of another size or rotation were fitted to the first")
     for name in result.left_out:
         print_note(f"left out {name}")
     if not result.complete:
-        print_error(
-            f"{input_}: {result.frames} frames could be decoded, the file says it has "
-            f"{result.expected}"
-        )
+        for fault in result.faults:
+            print_error(f"{input_}: {fault}")
+        if result.expected is not None and result.frames < result.expected:
+            print_error(
+                f"{input_}: {result.frames} frames could be decoded, the file says it has "
+                f"{result.expected}"
+            )
         raise typer.Exit(ExitCode.SOME_FAILED)

@@ -3,5 +3,13 @@
 from restora.video.encoder import EncoderOptions
 from restora.video.run import VideoResult, restore_video
 from restora.video.source import VideoFacts, open_video
+from restora.video.target import require_target
 
-__all__ = ["EncoderOptions", "VideoFacts", "VideoResult", "open_video", "restore_video"]
+__all__ = [
+    "EncoderOptions",
+    "VideoFacts",
+    "VideoResult",
+    "open_video",
+    "require_target",
+    "restore_video",
+]

@@ -12,7 +12,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from restora.errors import MissingBackendError, OptionError
-from restora.video.source import VideoFacts
+from restora.video.source import VideoFacts, reason_of
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # the option that means constant quality
@@ -76,16 +76,23 @@ def require_encoder(
 ) -> None:
     """Start the encoder once, before a frame is restored.
 
-    Raises MissingBackendError if it does not start: no device, or a size that it does not take.
+    Raises OptionError if the result's format does not hold what it makes, MissingBackendError if
+    it does not start: no device, or a size that it does not take.
     """
-    with av.open(io.BytesIO(), "w", format=require_container(target)) as nothing:
+    format_ = require_container(target)
+    with av.open(io.BytesIO(), "w", format=format_) as nothing:
+        if av.Codec(options.codec, "w").canonical_name not in nothing.supported_codecs:
+            raise OptionError(
+                f"{target.suffix} does not hold what {options.codec} makes: choose another "
+                "--encoder or another ending of the output"
+            )
         try:
             add_video(nothing, facts, options, size=size, pixels=pixels).codec_context.open()
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except Exception as error:  # FFmpeg's, and PyAV's on odd values
             width, height = size
             raise MissingBackendError(
                 f"the encoder {options.codec} does not start here for {width} x {height} in "
-                f"{pixels} ({error}): choose another --encoder"
+                f"{pixels} ({reason_of(error)}): choose another --encoder"
             ) from error
 
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from restora.errors import VideoError
 from restora.flow import Bounds, PhotoMemory, Stage, Stages, run_flow
 from restora.flow.memory import bytes_of_photo
 from restora.image import Photo, PhotoHeader
 from restora.pipeline import Restorer
+from restora.video.decode import Decoded
 from restora.video.frames import FrameConverter, Pixels
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,31 +27,39 @@ class Frame:
 
 
 def read_frames(
-    frames: Iterator[VideoFrame], converter: FrameConverter, stage: Stage, skip_duplicates: bool
+    frames: Iterator[Decoded], converter: FrameConverter, stage: Stage, skip_duplicates: bool
 ) -> Iterator[Frame]:
-    """As RGB; `stage` is at work meanwhile. With skip_duplicates, a frame that equals the one
-    before has no pixels."""
+    """Frames as RGB; `stage` is at work meanwhile. With skip_duplicates, a frame that equals the
+    one before has no pixels."""
     last: Pixels | None = None
     while True:
         with stage.at_work():
-            frame = next(frames, None)
-            if frame is None:
+            decoded = next(frames, None)
+            if decoded is None:
                 return
-            pixels = converter.to_rgb(frame)
-        assert frame.pts is not None
-        assert frame.time_base is not None
+            pixels = converter.to_rgb(decoded)
+        time = decoded.frame.pts, decoded.frame.time_base
+        assert time[0] is not None
+        assert time[1] is not None
         same = skip_duplicates and last is not None and np.array_equal(last, pixels)
         last = pixels if skip_duplicates else None
-        yield Frame((frame.pts, frame.time_base), None if same else pixels)
+        yield Frame((time[0], time[1]), None if same else pixels)
+
+
+def bytes_of_frame(size: tuple[int, int], bits: int, *, scale: int, outscale: float | None) -> int:
+    """Most memory that a frame of (width, height) takes on its way, the network's own left out."""
+    header = PhotoHeader(*size, "", 3, 8 if bits == 8 else 16)
+    return bytes_of_photo(header, scale=scale, outscale=outscale)
 
 
 class FrameFlow:
     """Frames through the networks, several at once, in order.
 
     size    (width, height) of results, which are cut to it
-    memory  what frames under way may take together
+    memory  what frames in flight may take together
 
-    stages and reused say what was done, and how many results were used twice.
+    stages  how busy decoding, restoring and encoding were
+    reused  results that were used again for an equal frame
     """
 
     def __init__(
@@ -79,11 +82,15 @@ class FrameFlow:
     def restore(
         self, frames: Iterable[Frame], *, stop: Callable[[], bool]
     ) -> Generator[VideoFrame, None, None]:
-        """Yield the result of each frame, at its time; once `stop` is true, only of those that are
+        """Yield the result of each frame, at its time; once `stop` is true, only of those that were
         begun. Raises MemoryLimitError if one frame alone would pass the limit."""
         facts = self.converter.facts
-        header = PhotoHeader(facts.width, facts.height, "", 3, 8 if facts.bits == 8 else 16)
-        each = bytes_of_photo(header, scale=self.restorer.scale, outscale=self.outscale)
+        each = bytes_of_frame(
+            (facts.width, facts.height),
+            facts.bits,
+            scale=self.restorer.scale,
+            outscale=self.outscale,
+        )
         self.memory.check("a frame", each)
         bounds: Bounds[Frame] = Bounds(
             items=self.restorer.places + 2,  # one waits for a place, one for the encoder
@@ -109,24 +116,3 @@ class FrameFlow:
         height, width, _ = frame.pixels.shape
         with self.stages.restore.at_work(self.restorer.places_of(width, height)):
             return self.restorer.restore(Photo(frame.pixels), outscale=self.outscale).photo.pixels
-
-
-def decode_frames(container: InputContainer) -> Iterator[VideoFrame]:
-    """Frames in order of time; a frame without a time gets the next one. Ends where the file is
-    damaged: what is missing is counted later."""
-    frames = container.decode(container.streams.video[0])
-    last: int | None = None
-    while True:
-        try:
-            frame = next(frames, None)
-        except av.FFmpegError as error:
-            if last is None:
-                raise VideoError(f"{container.name} cannot be decoded: {error}") from error
-            logger.warning("%s is damaged from here on: %s", container.name, error)
-            return
-        if frame is None:
-            return
-        if frame.pts is None or (last is not None and frame.pts <= last):
-            frame.pts = 0 if last is None else last + 1
-        last = frame.pts
-        yield frame

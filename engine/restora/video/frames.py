@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
+from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from restora.errors import VideoError
-from restora.video.source import VideoFacts
+from restora.video.decode import Decoded
+from restora.video.fit import fit_pixels
+from restora.video.source import VideoFacts, is_full_range, matrix_of
+
+logger = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8 | np.uint16]
 # swscale's numbers of matrices, by ITU-T H.273's
@@ -22,39 +30,109 @@ _LIMITED, _FULL = 1, 2
 _EXACT: Any = 0x4 | 0x40000 | 0x2000 | 0x4000
 
 
+# transfer functions, ITU-T H.273; all others are ways to write SDR
+_LIGHT = {16: "HDR (PQ)", 18: "HDR (HLG)"}
+_UNSPECIFIED = (0, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What may change from one frame to the next.
+
+    light  SDR, PQ or HLG; None if there is no tag
+    """
+
+    width: int
+    height: int
+    rotation: int
+    pixels: str
+    matrix: int
+    full_range: bool
+    light: str | None
+
+    def __str__(self) -> str:
+        turned = f", turned by {self.rotation} degrees" if self.rotation else ""
+        reach = "full" if self.full_range else "limited"
+        return (
+            f"{self.width} x {self.height}{turned} in {self.pixels}, matrix {self.matrix}, "
+            f"{reach} range"
+        )
+
+
 class FrameConverter:
     """Between the frames of one video and RGB arrays: uint8, or uint16 for more than 8 bits.
 
+    A frame is read with its own matrix and range. One of another size or rotation than the first
+    is turned and scaled to the first one's, as players do, with black bars where its shape differs.
+
     pixels  FFmpeg's name of the result's pixel format
+
+    fitted  frames that were turned or scaled
 
     Raises VideoError for a matrix that this PyAV does not know.
     """
 
     def __init__(self, facts: VideoFacts, pixels: str) -> None:
-        if facts.real_matrix in _BT2020 and int(av.__version__.split(".")[0]) < _BT2020_SINCE:
-            raise VideoError(
-                f"colours of BT.2020 need PyAV {_BT2020_SINCE} or newer (Python 3.11), here is "
-                f"{av.__version__}, which would take them for BT.601"
-            )
+        _require_known(facts.real_matrix)
         self.facts = facts
         self.pixels = pixels
+        self.fitted = 0
         self._rgb = "rgb24" if facts.bits == 8 else "rgb48le"
         self._dtype: Any = np.uint8 if facts.bits == 8 else np.uint16
         self._matrix = _SWSCALE.get(facts.real_matrix, 1)
         self._range = _FULL if facts.full_range else _LIMITED
         self._reader, self._writer = VideoReformatter(), VideoReformatter()
+        self._seen = _look_of(facts)
 
-    def to_rgb(self, frame: av.VideoFrame) -> Pixels:
-        """(height, width, 3), contiguous."""
+    def to_rgb(self, decoded: Decoded) -> Pixels:
+        """(height, width, 3) of the first frame, contiguous.
+
+        Raises VideoError for a frame whose light (SDR, PQ or HLG) is another than the first one's.
+        """
+        frame = decoded.frame
+        look = self._check(decoded)
         turned = self._reader.reformat(
             frame,
             format=self._rgb,
-            src_colorspace=self._matrix,
-            src_color_range=self._range,
+            src_colorspace=_SWSCALE.get(look.matrix, 1),
+            src_color_range=_FULL if look.full_range else _LIMITED,
             dst_color_range=_FULL,
             interpolation=_EXACT,
         )
-        return np.ascontiguousarray(turned.to_ndarray(), self._dtype)
+        pixels: Pixels = np.ascontiguousarray(turned.to_ndarray(), self._dtype)
+        facts = self.facts
+        if (look.width, look.height, look.rotation) == (facts.width, facts.height, facts.rotation):
+            return pixels
+        self.fitted += 1
+        turns = (look.rotation - facts.rotation) / 90
+        if turns != int(turns):
+            raise VideoError(
+                f"a frame is turned by {look.rotation} degrees, the first one by {facts.rotation}: "
+                "the difference must be a quarter turn"
+            )
+        shape = decoded.aspect or facts.aspect or Fraction(1)
+        if int(turns) % 2:
+            shape = 1 / shape
+        return fit_pixels(
+            np.rot90(pixels, int(turns)),
+            (facts.width, facts.height),
+            shape=float(shape / (facts.aspect or 1)),
+        )
+
+    def _check(self, decoded: Decoded) -> Look:
+        """How the frame is to be read; a change is logged."""
+        look = _look_of_frame(decoded.frame)
+        if look != self._seen:
+            _require_known(look.matrix)
+            first = _look_of(self.facts)
+            if look.light is not None and first.light is not None and look.light != first.light:
+                raise VideoError(
+                    f"the video changes from {first.light} to {look.light}: one result cannot hold "
+                    "both; cut it there"
+                )
+            logger.warning("the video changes on its way: %s, before %s", look, self._seen)
+            self._seen = look
+        return look
 
     def to_frame(self, pixels: Pixels, like: Time) -> av.VideoFrame:
         """A frame of the result, at the time of its source."""
@@ -79,3 +157,40 @@ def result_pixels(facts: VideoFacts) -> str:
     """The source's subsampling of colour where encoders take it, in 8 or 10 bits."""
     kept = next((name for name in ("444", "422") if name in facts.pixels), "420")
     return f"yuv{kept}p" if facts.bits == 8 else f"yuv{kept}p10le"
+
+
+def _look_of(facts: VideoFacts) -> Look:
+    return Look(
+        facts.width,
+        facts.height,
+        facts.rotation,
+        facts.pixels,
+        facts.real_matrix,
+        facts.full_range,
+        _light_of(facts.transfer),
+    )
+
+
+def _look_of_frame(frame: VideoFrame) -> Look:
+    pixels = frame.format.name
+    return Look(
+        frame.width,
+        frame.height,
+        int(frame.rotation),
+        pixels,
+        matrix_of(int(frame.colorspace), frame.height),
+        is_full_range(int(frame.color_range), pixels),
+        _light_of(int(frame.color_trc)),
+    )
+
+
+def _light_of(transfer: int) -> str | None:
+    return None if transfer in _UNSPECIFIED else _LIGHT.get(transfer, "SDR")
+
+
+def _require_known(matrix: int) -> None:
+    if matrix in _BT2020 and int(av.__version__.split(".")[0]) < _BT2020_SINCE:
+        raise VideoError(
+            f"colors of BT.2020 need PyAV {_BT2020_SINCE} or newer (Python 3.11), here is "
+            f"{av.__version__}, which would take them for BT.601"
+        )

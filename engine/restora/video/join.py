@@ -2,65 +2,166 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from restora.errors import OutputError
+from restora.errors import OutputError, RestoraError, VideoError
 from restora.video.encoder import EncoderOptions, add_video, require_container
 from restora.video.segments import NO_TIME, Encoded
-from restora.video.source import VideoFacts, open_video
+from restora.video.source import VideoFacts, open_video, reason_of
+from restora.video.target import whole_file, write_error
+from restora.video.timeline import Timeline
 
 _COPIED = ("audio", "subtitle")
 _CHAPTERS = "bin_data"  # how MP4 holds them
+_BUFFER_BYTES = 1 << 20
 
 
-def join_streams(
-    source: Path,
-    target: Path,
-    packets: Iterator[Encoded],
-    *,
-    facts: VideoFacts,
-    encoder: EncoderOptions,
-    size: tuple[int, int],
-    pixels: str,
-) -> tuple[str, ...]:
-    """Write `target`; audio and subtitles are copied as they are, packet by packet.
-
-    Returns what the format cannot hold, for people. Raises OutputError if it cannot be written.
+@dataclass(slots=True)
+class JoinResult:
+    """left_out  streams that the format cannot hold, for people
+    faults    what could not be copied to its end, for people
     """
-    part = target.with_name(f".{target.name}.part")
-    left_out: list[str] = []
-    try:
-        with (
-            open_video(source) as container,
-            av.open(str(part), "w", format=require_container(target)) as output,
-        ):
-            video = add_video(output, facts, encoder, size=size, pixels=pixels)
-            copies = _add_copies(container, output, left_out)
-            output.metadata.update(container.metadata)
-            video.metadata.update(container.streams.video[0].metadata)
-            output.set_chapters(container.chapters())
-            output.start_encoding()
-            restored = _video_packets(packets, video, facts)
-            others = _other_packets(container, copies)
+
+    left_out: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Joiner:
+    """One source and the video stream that takes the place of its own.
+
+    size    (width, height) of the result
+    pixels  FFmpeg's name of its pixel format
+    """
+
+    source: Path
+    target: Path
+    facts: VideoFacts
+    encoder: EncoderOptions
+    size: tuple[int, int]
+    pixels: str
+
+    def check(self) -> None:
+        """Write the head of the file to memory, so that what cannot be joined is found before any
+        frame is restored. Raises VideoError."""
+        with open_video(self.source) as container:
+            try:
+                with self._open_output(io.BytesIO()) as output:
+                    self._begin(container, output, JoinResult())
+            except Exception as error:  # FFmpeg's, and PyAV's on odd values
+                raise VideoError(
+                    f"the other streams and tags of {self.source} cannot be copied to a "
+                    f"{self.target.suffix} file ({reason_of(error)}): choose another ending of the "
+                    "output"
+                ) from error
+
+    def join(self, packets: Iterator[Encoded]) -> JoinResult:
+        """Write `target`; audio and subtitles are copied as they are, packet by packet.
+
+        A stream that the format refuses on its way ends there, which the result says. Raises
+        VideoError if the source cannot be opened any more, DiskFullError or OutputError if the
+        result cannot be written. There is no partial result.
+        """
+        result = JoinResult()
+        with open_video(self.source) as container, whole_file(self.target) as stream:
+            sink = _Sink(stream)
+            try:
+                self._write(container, packets, sink, result)
+            except RestoraError:
+                raise
+            except Exception as error:  # FFmpeg's, and PyAV's on odd values
+                sink.check(self.target)
+                raise OutputError(f"{self.target} cannot be written: {reason_of(error)}") from error
+            sink.check(self.target)
+        return result
+
+    def _write(
+        self,
+        container: InputContainer,
+        packets: Iterator[Encoded],
+        sink: _Sink,
+        result: JoinResult,
+    ) -> None:
+        with self._open_output(sink) as output:
+            video, copies = self._begin(container, output, result)
+            restored = _video_packets(packets, video, self.facts)
+            others = _other_packets(container, copies, result.faults)
+            refused: set[int] = set()
             for packet in _by_time(restored, others):
-                output.mux(packet)
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        part.replace(target)
-    except (av.FFmpegError, OSError) as error:
-        raise OutputError(f"{target} cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return tuple(left_out)
+                stream = packet.stream
+                if stream.index in refused:
+                    continue
+                try:
+                    output.mux(packet)
+                except Exception as error:
+                    sink.check(self.target)
+                    if stream is video:
+                        raise
+                    refused.add(stream.index)
+                    result.faults.append(f"the {stream.type} ends early: {reason_of(error)}")
+                sink.check(self.target)
+
+    def _open_output(self, stream: object) -> OutputContainer:
+        return av.open(
+            stream,
+            "w",
+            format=require_container(self.target),
+            metadata_errors="surrogateescape",
+            buffer_size=_BUFFER_BYTES,
+        )
+
+    def _begin(
+        self, container: InputContainer, output: OutputContainer, result: JoinResult
+    ) -> tuple[Stream, dict[int, Stream]]:
+        video = add_video(output, self.facts, self.encoder, size=self.size, pixels=self.pixels)
+        copies = _add_copies(container, output, result.left_out)
+        output.metadata.update(container.metadata)
+        video.metadata.update(container.streams.video[0].metadata)
+        output.set_chapters(container.chapters())
+        output.start_encoding()
+        return video, copies
+
+
+class _Sink:
+    """A file for FFmpeg to write to that keeps the first error instead of raising it.
+
+    FFmpeg goes on writing for a while, and PyAV prints the errors that follow.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._error: Exception | None = None
+
+    def write(self, data: bytes) -> int:
+        if self._error is None:
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[self._stream.write(view) :]
+            except OSError as error:
+                self._error = error
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def check(self, target: Path) -> None:
+        """Raise DiskFullError or OutputError if anything was not written."""
+        if self._error is not None:
+            raise write_error(target, self._error) from self._error
 
 
 def _add_copies(
@@ -100,14 +201,30 @@ def _video_packets(
         yield packet
 
 
-def _other_packets(container: InputContainer, copies: dict[int, Stream]) -> Iterator[Packet[Any]]:
+def _other_packets(
+    container: InputContainer, copies: dict[int, Stream], faults: list[str]
+) -> Iterator[Packet[Any]]:
+    """Those of streams that are copied, each stream's decoding times growing, as formats ask."""
     if not copies:
         return
-    wanted = [container.streams[index] for index in copies]
-    for packet in container.demux(wanted):
+    last: dict[int, int] = {}
+    packets = Timeline(container).demux([container.streams[index] for index in copies])
+    while True:
+        try:
+            packet = next(packets, None)
+        except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+            faults.append(f"audio and subtitles cannot be read to their end: {reason_of(error)}")
+            return
+        if packet is None:
+            return
         if packet.dts is None:
             continue  # the empty packet that ends a stream
-        packet.stream = copies[packet.stream.index]
+        index = packet.stream.index
+        if packet.dts < last.get(index, packet.dts):
+            packet.dts = last[index]
+            packet.pts = max(packet.pts or packet.dts, packet.dts)
+        last[index] = packet.dts
+        packet.stream = copies[index]
         yield packet
 
 

@@ -1,23 +1,38 @@
-"""Encoded frames on disk, a file for every few seconds, so that a run can be gone on with."""
+"""Encoded frames on disk, one file for every few seconds, so that a run can be resumed."""
 
 from __future__ import annotations
 
-import io
+import contextlib
+import hashlib
 import json
-import shutil
+import logging
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from restora.errors import OutputError
+from restora.errors import OutputError, UnsafePathError
 from restora.image import write_atomically
+from restora.video.target import write_error
+
+logger = logging.getLogger(__name__)
 
 NO_TIME = -(2**63)
 _RECIPE = "recipe.json"
+_DIGEST_BYTES = 32
+_HEAD = np.dtype([("frames", "<i8"), ("packets", "<i8")])
+_ROW = np.dtype(
+    [("pts", "<i8"), ("dts", "<i8"), ("duration", "<i8"), ("size", "<i8"), ("key", "<i8")]
+)
+_CHUNK_BYTES = 1 << 20
+_MOST_PACKETS = 4  # for a frame; encoders make one
+_MOST_BYTES = 1 << 28  # of a packet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,75 +47,181 @@ class Encoded:
 
 
 class SegmentStore:
-    """A folder of finished segments; each is whole or not there.
+    """A folder of finished segments, numbered from 0 without a gap.
 
-    recipe  segments of another one are thrown away
+    A segment's file holds the SHA-256 of what follows, the number of source frames and of packets,
+    a row of five integers for each packet, and the packets' bytes.
+
+    recipe       segments of another one are thrown away
+    most_frames  of the source that one segment may stand for
+
+    Opening the store checks every segment. The first damaged one and those after it are removed,
+    with a warning. Raises UnsafePathError if the folder is a link or no folder, OutputError if it
+    cannot be written.
     """
 
-    def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, recipe: dict[str, Any], *, most_frames: int) -> None:
         self.folder = folder
-        text = json.dumps(recipe, sort_keys=True, default=str)
+        self._most_frames = most_frames
+        self._frames: list[int] = []
+        wanted = json.dumps(recipe, sort_keys=True, default=str).encode()
         try:
-            known = (folder / _RECIPE).read_text() if (folder / _RECIPE).exists() else None
-            if known != text and folder.exists():
-                shutil.rmtree(folder)
+            if self._is_there() and not _holds(folder / _RECIPE, wanted):
+                self._remove_files(set())
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / _RECIPE, text.encode())
+            write_atomically(folder / _RECIPE, wanted, inside=folder.parent)
+            self._check_segments()
+        except OutputError:
+            raise
         except OSError as error:
-            raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+            raise write_error(folder, error) from error
 
+    @property
     def finished(self) -> int:
-        """How many segments there are, counted from the first without a gap."""
-        count = 0
-        while self._path(count).exists():
-            count += 1
-        return count
+        """How many segments there are."""
+        return len(self._frames)
 
-    def write(self, number: int, packets: list[Encoded], *, frames: int) -> None:
-        """frames  of the source that the segment stands for"""
-        arrays: dict[str, NDArray[Any]] = {
-            name: np.array([getattr(packet, name) for packet in packets], np.int64)
-            for name in ("pts", "dts", "duration", "key")
-        }
-        arrays["sizes"] = np.array([len(packet.data) for packet in packets], np.int64)
-        arrays["data"] = np.frombuffer(b"".join(packet.data for packet in packets), np.uint8)
-        arrays["frames"] = np.array(frames)
-        stream = io.BytesIO()
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
-        write_atomically(self._path(number), stream.getvalue())
-
+    @property
     def frames(self) -> int:
         """Frames of the source that need not be restored again."""
-        return sum(int(self._read(number)["frames"]) for number in range(self.finished()))
+        return sum(self._frames)
+
+    def append(self, packets: list[Encoded], *, frames: int) -> None:
+        """Keep one more segment, on disk when this returns.
+
+        frames  of the source that the segment stands for
+        """
+        head = np.array([(frames, len(packets))], _HEAD)
+        rows = np.array(
+            [(p.pts, p.dts, p.duration, len(p.data), int(p.key)) for p in packets], _ROW
+        )
+        parts = [head.tobytes(), rows.tobytes(), *(packet.data for packet in packets)]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        path = self._path(self.finished)
+        write_atomically(path, [digest.digest(), *parts], inside=self.folder.parent)
+        self._frames.append(frames)
 
     def packets(self) -> Iterator[Encoded]:
-        """All packets in order of decoding; decoding times made to grow across segments."""
+        """All packets in order of decoding; decoding times grow across segments.
+
+        Raises OutputError if a segment changed since it was checked or written.
+        """
         last: int | None = None
-        for number in range(self.finished()):
-            arrays = self._read(number)
-            data, start = arrays["data"].tobytes(), 0
-            for index, size in enumerate(arrays["sizes"]):
-                pts, dts = int(arrays["pts"][index]), int(arrays["dts"][index])
-                # a segment begins with reordered frames: its first times may lie before the end
-                # of the one before
-                if last is not None and dts <= last:
-                    dts = min(last + 1, pts)
-                last = dts
-                yield Encoded(
-                    data[start : start + int(size)],
-                    pts,
-                    dts,
-                    int(arrays["duration"][index]),
-                    bool(arrays["key"][index]),
-                )
-                start += int(size)
+        for number in range(self.finished):
+            path = self._path(number)
+            try:
+                with path.open("rb") as stream:
+                    _, rows = _check(stream, self._most_frames)
+                    for row in rows:
+                        pts, dts = int(row["pts"]), int(row["dts"])
+                        # a segment begins with reordered frames: its first times may lie before
+                        # the end of the segment before
+                        if last is not None and dts <= last:
+                            dts = min(last + 1, pts)
+                        last = dts
+                        data = stream.read(int(row["size"]))
+                        yield Encoded(data, pts, dts, int(row["duration"]), bool(row["key"]))
+            except (_DamagedError, OSError) as error:
+                raise OutputError(
+                    f"{path} changed while the run was going on ({error}): run the command again"
+                ) from error
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the store's files, and the folder if nothing else lies in it."""
+        with contextlib.suppress(OSError):
+            self._remove_files(set())
+            self.folder.rmdir()
+
+    def _is_there(self) -> bool:
+        try:
+            mode = self.folder.lstat().st_mode
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISDIR(mode):
+            raise UnsafePathError(
+                f"{self.folder} must be a folder of this run: remove what is there"
+            )
+        return True
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"segment-{number:06}.npz"
+        return self.folder / f"segment-{number:06}.bin"
 
-    def _read(self, number: int) -> dict[str, NDArray[Any]]:
-        with np.load(self._path(number), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+    def _check_segments(self) -> None:
+        for number in count():
+            path = self._path(number)
+            if not os.path.lexists(path):
+                break
+            try:
+                with _open_plain(path) as stream:
+                    frames, _ = _check(stream, self._most_frames)
+            except _DamagedError as error:
+                logger.warning(
+                    "%s is damaged (%s): it and the segments after it are made again", path, error
+                )
+                break
+            self._frames.append(frames)
+        self._remove_files({_RECIPE, *(self._path(at).name for at in range(self.finished))})
+
+    def _remove_files(self, kept: set[str]) -> None:
+        """All files of a store but these, and what killed runs left half-written. Files that are
+        no store's stay."""
+        for path in self.folder.iterdir():
+            if path.name.lstrip(".").startswith((_RECIPE, "segment-")) and path.name not in kept:
+                path.unlink()
+
+
+class _DamagedError(Exception):
+    """What is wrong with a segment's file."""
+
+
+def _open_plain(path: Path) -> IO[bytes]:
+    """Open a plain file, without waiting for one that is none."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise _DamagedError("it is no plain file")
+        return path.open("rb")
+    except OSError as error:
+        raise _DamagedError(error.strerror or error) from error
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        with _open_plain(path) as stream:
+            return stream.read(len(data) + 1) == data
+    except (_DamagedError, OSError):
+        return False
+
+
+def _check(stream: IO[bytes], most_frames: int) -> tuple[int, NDArray[Any]]:
+    """Source frames and the packets' rows of a segment; leaves the stream at the packets' bytes.
+
+    Sizes are compared with the file's before anything is read by them.
+    """
+    try:
+        size = os.fstat(stream.fileno()).st_size
+        digest, head = stream.read(_DIGEST_BYTES), stream.read(_HEAD.itemsize)
+        if len(head) < _HEAD.itemsize:
+            raise _DamagedError("it ends early")
+        frames, packets = (int(value) for value in np.frombuffer(head, _HEAD)[0])
+        rest = size - _DIGEST_BYTES - _HEAD.itemsize
+        likely = 0 < frames <= most_frames and 0 < packets <= _MOST_PACKETS * frames
+        if not likely or packets * _ROW.itemsize > rest:
+            raise _DamagedError(f"it claims {frames} frames in {packets} packets")
+        table = stream.read(packets * _ROW.itemsize)
+        if len(table) < packets * _ROW.itemsize:
+            raise _DamagedError("it ends early")
+        rows = np.frombuffer(table, _ROW)
+        sizes = [int(value) for value in rows["size"]]
+        if min(sizes) < 0 or max(sizes) > _MOST_BYTES or sum(sizes) != rest - len(table):
+            raise _DamagedError("its packets are not as long as it says")
+        start, found = stream.tell(), hashlib.sha256(head + table)
+        while part := stream.read(_CHUNK_BYTES):
+            found.update(part)
+        if found.digest() != digest:
+            raise _DamagedError("its digest is another one")
+        stream.seek(start)
+    except (OSError, MemoryError) as error:
+        raise _DamagedError(error) from error
+    return frames, rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from restora.errors import MissingBackendError, VideoError
@@ -18,6 +20,9 @@ from restora.errors import MissingBackendError, VideoError
 # nothing that fetches what it names: playlists, concatenation scripts, image sequences
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,nut"
 PROTOCOLS = "file"
+MAX_PIXELS = 200_000_000  # of a frame
+# for opening, and for each packet: a file of 30 GB without one whole packet is not read to its end
+TIMEOUT_S = 60.0
 _HD_LINES = 720
 _BT709, _BT601 = 1, 5  # matrix coefficients, ITU-T H.273
 _FULL_RANGE = 2
@@ -55,54 +60,150 @@ class VideoFacts:
 
     @property
     def real_matrix(self) -> int:
-        """Where there is no tag, players go by the size."""
-        if self.matrix not in _UNSPECIFIED:
-            return self.matrix
-        return _BT709 if self.height >= _HD_LINES else _BT601
+        return matrix_of(self.matrix, self.height)
 
     @property
     def full_range(self) -> bool:
-        return self.color_range == _FULL_RANGE or self.pixels.startswith("yuvj")
+        return is_full_range(self.color_range, self.pixels)
+
+
+def matrix_of(tag: int, height: int) -> int:
+    """ITU-T H.273's number; where there is no tag, players go by the size."""
+    if tag not in _UNSPECIFIED:
+        return tag
+    return _BT709 if height >= _HD_LINES else _BT601
+
+
+def is_full_range(tag: int, pixels: str) -> bool:
+    """tag: FFmpeg's number; pixels: its name of the pixel format"""
+    return tag == _FULL_RANGE or pixels.startswith("yuvj")
 
 
 @contextmanager
-def open_video(path: Path, *, hardware: str | None = None) -> Iterator[InputContainer]:
+def open_video(
+    path: Path, *, hardware: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[InputContainer]:
     """Open a local video file of a format on the list, for reading.
 
-    hardware  FFmpeg's name of a decoder device ("cuda", "vaapi"); None: decode on the CPU
+    hardware    FFmpeg's name of a decoder device ("cuda", "vaapi"); None: decode on the CPU
+    max_pixels  of a frame; the decoder refuses larger ones before it takes memory for them
 
-    Raises VideoError if it is none, or holds no video, MissingBackendError if the device does not
-    start.
+    Raises VideoError if it is no plain file, no such video, or holds no video stream,
+    MissingBackendError if the device does not start.
     """
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    _require_plain_file(path)
     if hardware is not None:
-        with open_video(path):  # tells a bad file from a device that is not there
+        with open_video(path, max_pixels=max_pixels):  # tells a bad file from a missing device
             pass
+    decoding = {"max_pixels": str(max_pixels)}
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, **decoding}
     try:
-        container = av.open(str(path), "r", options=options, hwaccel=_device(hardware))
-    except FileNotFoundError as error:
-        raise VideoError(f"there is no video at {path}") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
+        container = av.open(
+            f"file:{path}",  # a colon in a name would be taken for the end of a protocol's name
+            "r",
+            options=options,
+            metadata_errors="surrogateescape",  # tags in other encodings are kept as they are
+            timeout=TIMEOUT_S,
+            hwaccel=_device(hardware),
+        )
+    except Exception as error:  # FFmpeg's errors, and what PyAV raises on values it does not expect
         if hardware is not None:
             raise MissingBackendError(
                 f"the decoder device {hardware} does not start here ({error}): leave --hwaccel "
                 "out, and the CPU decodes"
             ) from error
-        raise VideoError(f"{path} cannot be read as a video: {error}") from error
+        raise VideoError(f"{path} cannot be read as a video: {reason_of(error)}") from error
     with container:
         if not container.streams.video:
             raise VideoError(f"{path} holds no video stream")
+        context = container.streams.video[0].codec_context
+        if context is None:
+            raise VideoError(f"{path} holds a video stream that this FFmpeg cannot decode")
+        context.options = decoding
         yield container
 
 
 def read_facts(container: InputContainer) -> VideoFacts:
-    """Facts about the first video stream; one frame is decoded, then the file is rewound."""
+    """Facts about the first video stream. Frames are decoded up to the first one: to decode all of
+    them, open the file again.
+
+    Raises VideoError if there is none.
+    """
     stream = container.streams.video[0]
-    context = stream.codec_context
-    first = next(iter(_decode_first(container, stream)), None)
+    path = path_of(container)
+    width, height = require_size(container)
+    first, problem = _decode_first(container, stream)
     if first is None or stream.time_base is None:
-        raise VideoError(f"{container.name} holds no frame that can be decoded")
-    container.seek(0)
+        words = f": {problem}" if problem else ""
+        raise VideoError(f"{path} holds no frame of {width} x {height} that can be decoded{words}")
+    try:
+        return _facts_of(stream, first)
+    except Exception as error:  # values that PyAV or Fraction do not take
+        raise VideoError(f"{path} cannot be read as a video: {reason_of(error)}") from error
+
+
+def require_size(container: InputContainer) -> tuple[int, int]:
+    """(width, height) as the header says. Raises VideoError if no frame can have it."""
+    context = container.streams.video[0].codec_context
+    width, height = context.width, context.height
+    if width < 1 or height < 1:
+        raise VideoError(f"{path_of(container)} does not say how large its frames are")
+    if width * height > MAX_PIXELS:
+        raise VideoError(
+            f"{path_of(container)} has frames of {width} x {height}, the limit is "
+            f"{MAX_PIXELS} pixels"
+        )
+    return width, height
+
+
+def path_of(container: InputContainer) -> str:
+    return container.name.removeprefix("file:")
+
+
+def reason_of(error: BaseException) -> str:
+    """FFmpeg's words, without the file's name; the type's name where there are none."""
+    if isinstance(error, av.FFmpegError) and error.strerror:
+        return str(error.strerror)
+    return str(error) or type(error).__name__
+
+
+def _require_plain_file(path: Path) -> None:
+    """Without opening it: a pipe would wait for its writer."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise VideoError(f"there is no video at {path}") from error
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{path} cannot be read: {reason_of(error)}") from error
+    if not stat.S_ISREG(mode):
+        raise VideoError(f"{path} is no plain file: videos are read from files only")
+
+
+def _decode_first(
+    container: InputContainer, stream: VideoStream
+) -> tuple[VideoFrame | None, str | None]:
+    """The first frame that can be decoded, and what the last packet failed with."""
+    problem: str | None = None
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+            return None, reason_of(error)
+        if packet is not None and not packet.size:
+            continue  # an empty packet would end the decoding
+        try:
+            frames = stream.codec_context.decode(packet)
+        except Exception as error:  # noqa: BLE001  # as above
+            frames, problem = [], reason_of(error)
+        if frames:
+            return frames[0], None
+        if packet is None:
+            return None, problem
+
+
+def _facts_of(stream: VideoStream, first: VideoFrame) -> VideoFacts:
+    assert stream.time_base is not None
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     component = first.format.components[0]
     duration = stream.duration * stream.time_base if stream.duration else None
@@ -119,16 +220,9 @@ def read_facts(container: InputContainer) -> VideoFacts:
         transfer=int(first.color_trc),
         primaries=int(first.color_primaries),
         color_range=int(first.color_range),
-        aspect=context.sample_aspect_ratio or None,
+        aspect=stream.codec_context.sample_aspect_ratio or None,
         duration_s=float(duration) if duration else None,
     )
-
-
-def _decode_first(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
-    try:
-        yield from container.decode(stream)
-    except av.FFmpegError as error:
-        raise VideoError(f"{container.name} cannot be decoded: {error}") from error
 
 
 def _device(hardware: str | None) -> Any:

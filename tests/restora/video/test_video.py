@@ -259,7 +259,7 @@ def test_the_command_goes_on_after_it_was_killed(model: Path, tmp_path: Path) ->
     words += ["--backend", "cpu"]
     folder = tmp_path / ".out.mp4.segments"
     process = start(tmp_path, *words)
-    while process.poll() is None and len(list(folder.glob("segment-*.npz"))) < 2:
+    while process.poll() is None and len(list(folder.glob("segment-*.bin"))) < 2:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -1,0 +1,116 @@
+"""All frames of a video in order of time, past what is damaged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from restora.errors import VideoError
+from restora.video.source import path_of, reason_of
+from restora.video.timeline import Timeline
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_TICKS, _LONGEST_S = 2**31 - 1, 86_400  # that a frame is shown; MP4 counts in 32 bits
+
+
+@dataclass(slots=True, eq=False)
+class Decoded:
+    """aspect: of one pixel, width / height; None if the video does not say"""
+
+    frame: VideoFrame
+    aspect: Fraction | None
+
+
+class FrameReader:
+    """The frames of the first video stream; a frame without a time gets the next one.
+
+    A packet that cannot be decoded is left out, and where the file cannot be read any more the
+    frames end.
+
+    damaged     packets that could not be decoded
+    lost_times  frames whose time is not likely, which get the next one
+    empty       packets without data, which stand for a frame that is shown longer
+    problem     why the file could not be read to its end; None if it could
+    """
+
+    def __init__(self, container: InputContainer) -> None:
+        self.damaged = 0
+        self.lost_times = 0
+        self.empty = 0
+        self.problem: str | None = None
+        self._container = container
+        self._name = path_of(container)
+
+    def __iter__(self) -> Iterator[Decoded]:
+        """Raises VideoError if there is no frame at all."""
+        last: int | None = None
+        unit = self._container.streams.video[0].time_base
+        longest = min(_LONGEST_TICKS, int(_LONGEST_S / unit)) if unit else _LONGEST_TICKS
+        for decoded in self._decode():
+            frame = decoded.frame
+            if last is not None and frame.pts is not None and frame.pts - last > longest:
+                self.lost_times += 1
+                frame.pts = None
+            if frame.pts is None or (last is not None and frame.pts <= last):
+                frame.pts = 0 if last is None else last + 1
+            last = frame.pts
+            yield decoded
+        if last is None:
+            words = f": {self.problem}" if self.problem else ""
+            raise VideoError(f"{self._name} holds no frame that can be decoded{words}")
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is damaged, for people."""
+        found = []
+        if self.damaged:
+            found.append(f"packets of the video that cannot be decoded: {self.damaged}")
+        if self.lost_times:
+            found.append(f"frames whose time is damaged: {self.lost_times}")
+        if self.problem is not None:
+            found.append(f"the video cannot be read to its end: {self.problem}")
+        return tuple(found)
+
+    def _decode(self) -> Iterator[Decoded]:
+        stream = self._container.streams.video[0]
+        context = stream.codec_context
+        for packet in self._packets():
+            try:
+                frames = context.decode(packet)
+            except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+                if not self.damaged:
+                    logger.warning("%s is damaged: %s", self._name, reason_of(error))
+                self.damaged += 1
+                continue
+            for frame in frames:
+                yield Decoded(frame, context.sample_aspect_ratio)
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        stream = self._container.streams.video[0]
+        timeline = Timeline(self._container)
+        packets = timeline.demux([stream])
+        while True:
+            try:
+                packet = next(packets, None)
+            except Exception as error:  # noqa: BLE001  # as above
+                self.problem = reason_of(error)
+                logger.warning("%s is damaged from here on: %s", self._name, self.problem)
+                packet = None
+            if packet is None:
+                break
+            if packet.size:
+                yield packet
+            elif packet.dts is not None or packet.pts is not None:
+                self.empty += 1  # given to the decoder, it would end the decoding
+        end: Packet[Any] = Packet()
+        if stream.time_base is not None:
+            end.time_base = stream.time_base
+        yield end

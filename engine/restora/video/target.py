@@ -1,0 +1,109 @@
+"""Where a video's result goes: what may be replaced, and the hidden files beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
+
+_MOST_NAME_BYTES = 240  # file systems allow 255; a dot, a token and an ending come on top
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ENDING = ".part"
+
+
+def require_target(target: Path, source: Path, *, overwrite: bool) -> None:
+    """Check that a result may be written to `target`.
+
+    Raises OptionError if it is the source, or exists and `overwrite` is False, UnsafePathError if
+    it is a link, OutputError if it is no plain file or its name cannot be used.
+    """
+    try:
+        status = target.lstat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise write_error(target, error) from error
+    if stat.S_ISLNK(status.st_mode):
+        raise UnsafePathError(f"{target} is a link; results are written to plain files only")
+    if _is_same(status, source):
+        raise OptionError("the result would replace its own source: give another output")
+    if not overwrite:
+        raise OptionError(f"{target} exists already: give --overwrite to replace it")
+    if not stat.S_ISREG(status.st_mode):
+        raise OutputError(f"{target} cannot be replaced: it is no plain file")
+
+
+def path_beside(target: Path, ending: str) -> Path:
+    """A hidden path in the target's folder, short enough for any file system.
+
+    ending  at most 14 bytes
+    """
+    raw = os.fsencode(target.name)
+    name = target.name if len(raw) <= _MOST_NAME_BYTES else hashlib.sha256(raw).hexdigest()
+    return target.with_name(f".{name}{ending}")
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[IO[bytes]]:
+    """A new file that replaces `target` when the body ends without an error, and is removed
+    otherwise. Nobody else may be writing `target`.
+
+    Raises DiskFullError or OutputError if it cannot be made, kept or moved.
+    """
+    _remove_leftovers(target)
+    # a name that nobody can plant a link at beforehand
+    part = path_beside(target, f".{secrets.token_hex(4)}{_ENDING}")
+    try:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    except (OSError, ValueError) as error:
+        raise write_error(target, error) from error
+    try:
+        # unbuffered: closing must not write, and fail, once more
+        with os.fdopen(descriptor, "w+b", buffering=0) as stream:
+            yield stream
+            try:
+                os.fsync(stream.fileno())
+            except OSError as error:
+                raise write_error(target, error) from error
+        try:
+            part.replace(target)
+        except OSError as error:
+            raise write_error(target, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def write_error(target: Path, error: BaseException) -> OutputError:
+    """The typed error for what went wrong while writing `target`."""
+    full = isinstance(error, OSError) and error.errno in _FULL
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return (DiskFullError if full else OutputError)(f"{target} cannot be written: {reason}")
+
+
+def _is_same(status: os.stat_result, source: Path) -> bool:
+    try:
+        return os.path.samestat(status, source.stat())
+    except (OSError, ValueError):  # a source that cannot be seen is named when it is opened
+        return False
+
+
+_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Of runs that were killed while they wrote this target."""
+    beginning = path_beside(target, ".").name
+    for part in target.parent.glob(f"{glob.escape(beginning)}????????{_ENDING}"):
+        with contextlib.suppress(OSError):
+            part.unlink()
