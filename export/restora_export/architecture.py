@@ -5,19 +5,21 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from restora.errors import CheckpointError
+from restora.models.regular_file import shown
 from restora_export.face_architecture import (
     GFPGANSpec,
     ParseNetSpec,
     RetinaFaceSpec,
     detect_face_architecture,
 )
+from restora_export.key_shapes import State, count_numbered, shape_of
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 from restora_export.reference.srvgg import Activation
 
-State: TypeAlias = dict[str, Tensor]
+_MAX_SCALE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,10 @@ class Hints:
 def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
     """Read kind and hyper-parameters off the published keys.
 
-    Raises CheckpointError if the keys are of no network that restora knows.
+    state  only shapes matter: the tensors may be on the meta device
+
+    Raises CheckpointError if the keys are of no network that restora knows, or their numbers and
+    shapes of a larger one than any that exists.
     """
     face = detect_face_architecture(state, resampling=hints.resampling)
     if face is not None:
@@ -112,52 +117,53 @@ def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
         return _detect_rrdb(state)
     if "body.0.weight" in state and state["body.0.weight"].ndim == 4:
         return _detect_srvgg(state, hints.activation)
-    shown = ", ".join(list(state)[:3]) or "none"
+    first = ", ".join(shown(key) for key in list(state)[:3]) or "none"
     raise CheckpointError(
         "the checkpoint must be an RRDBNet (Real-ESRGAN, ESRGAN), an SRVGGNetCompact, a GFP-GAN, a "
         "RetinaFace (ResNet-50) or a ParseNet; "
-        f"its keys begin with {shown}"
+        f"its keys begin with {first}"
     )
 
 
 def _detect_rrdb(state: State) -> RRDBSpec:
-    first, last = _shape(state, "conv_first.weight"), _shape(state, "conv_last.weight")
-    growth = _shape(state, "body.0.rdb1.conv1.weight")[0]
-    blocks = 1 + max(int(m[1]) for key in state if (m := re.match(r"body\.(\d+)\.", key)))
-    upsamples = sum(1 for key in state if re.fullmatch(r"conv_up\d+\.weight", key))
-    out_channels = last[0]
-    unshuffle = math.isqrt(first[1] // out_channels)
-    if out_channels != 3 or first[1] != out_channels * unshuffle**2 or unshuffle == 0:
+    features, in_channels = shape_of(state, "conv_first.weight", 4)[:2]
+    out_channels = shape_of(state, "conv_last.weight", 4)[0]
+    growth = shape_of(state, "body.0.rdb1.conv1.weight", 4)[0]
+    upsamples = sum(1 for key in state if re.fullmatch(r"conv_up[0-9]+\.weight", key))
+    unshuffle = math.isqrt(in_channels // out_channels)
+    if out_channels != 3 or in_channels != out_channels * unshuffle**2 or unshuffle == 0:
         raise CheckpointError(
             "an RRDBNet must map RGB to RGB: 3, 12 or 48 input channels and 3 output channels, "
-            f"got {first[1]} and {out_channels}"
+            f"got {in_channels} and {out_channels}"
         )
-    if 2**upsamples % unshuffle:
+    if 2**upsamples % unshuffle or 2**upsamples > _MAX_SCALE:
         raise CheckpointError(
-            f"an RRDBNet with {upsamples} upsamples cannot have {first[1]} input channels"
+            f"an RRDBNet with {upsamples} upsamples cannot have {in_channels} input channels, and "
+            f"enlarges {_MAX_SCALE} times at most"
         )
     return RRDBSpec(
-        2**upsamples // unshuffle, first[0], growth, blocks, out_channels, out_channels, upsamples
+        2**upsamples // unshuffle,
+        features,
+        growth,
+        count_numbered(state, r"body\.([0-9]+)\."),
+        out_channels,
+        out_channels,
+        upsamples,
     )
 
 
 def _detect_srvgg(state: State, activation: str) -> SRVGGSpec:
-    features, in_channels = _shape(state, "body.0.weight")[:2]
-    last = max(int(m[1]) for key in state if (m := re.match(r"body\.(\d+)\.weight", key)))
-    channels = _shape(state, f"body.{last}.weight")[0]
+    features, in_channels = shape_of(state, "body.0.weight", 4)[:2]
+    last = count_numbered(state, r"body\.([0-9]+)\.weight") - 1
+    channels = shape_of(state, f"body.{last}.weight", 4)[0] if last % 2 == 0 and last else 0
     scale = math.isqrt(channels // in_channels)
-    if in_channels != 3 or channels != in_channels * scale**2 or last % 2 or last < 2:
+    if in_channels != 3 or channels != in_channels * scale**2 or not 1 <= scale <= _MAX_SCALE:
         raise CheckpointError(
-            "an SRVGGNetCompact must map RGB to RGB and end in 3 * scale**2 channels, got "
-            f"{in_channels} and {channels} (last layer body.{last})"
+            "an SRVGGNetCompact must map RGB to RGB and end, at an even number, in 3 * scale**2 "
+            f"channels with a scale of 1 to {_MAX_SCALE}, got {in_channels} and {channels} (last "
+            f"layer body.{last})"
         )
     if "body.1.weight" in state:
         activation = "prelu"
     chosen = cast(Activation, activation)
     return SRVGGSpec(scale, features, last // 2 - 1, chosen, in_channels, in_channels)
-
-
-def _shape(state: State, key: str) -> tuple[int, ...]:
-    if key not in state:
-        raise CheckpointError(f"the checkpoint lacks {key}")
-    return tuple(state[key].shape)

@@ -1,27 +1,30 @@
-"""Load checkpoints: PyTorch files without running their pickles, and safetensors."""
+"""Load checkpoints, PyTorch files and safetensors. Nothing in them is ever run, and what they claim
+is compared with the network before memory is taken for it."""
 
-import hashlib
-import io
-import logging
-import pickle
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from torch import nn
+from torch import Tensor, nn
 
-from restora.errors import CheckpointError, ChecksumError, MissingModelError
+from restora.errors import CheckpointError, ChecksumError
+from restora.models.regular_file import open_model_file, sha256_of_stream, shown
 from restora.models.table import MODELS
-from restora_export.architecture import Hints, Spec, State, detect_architecture
+from restora_export.architecture import Hints, Spec, detect_architecture
+from restora_export.key_shapes import MAX_KEYS, State
 from restora_export.old_keys import rename_old_keys
+from restora_export.pickled_tensors import PickledTensor
+from restora_export.safetensors_file import open_safetensors
+from restora_export.stored_tensor import StoredTensor
+from restora_export.torch_file import open_torch_file
 
-logger = logging.getLogger(__name__)
-
+T = TypeVar("T")
 WRAPPING_KEYS = ("params_ema", "params", "state_dict")  # in order of preference
 _PREFIX = "module."
+_MAX_KEY_LENGTH = 200
 _NO_HINTS = Hints()
 _PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha256}
 
@@ -52,26 +55,23 @@ def load_checkpoint(
     Raises MissingModelError, ChecksumError, or CheckpointError.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingModelError(f"there is no checkpoint at {path}") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    digest = hashlib.sha256(data).hexdigest()
-    expected = expected_sha256 or _PUBLISHED.get(path.name)
-    if expected is not None and digest != expected:
-        raise ChecksumError(
-            f"{path} must have SHA-256 {expected}, it has {digest}: it is damaged, or another "
-            "network under the name of a published one (then rename it)"
-        )
-    try:
-        loaded = _read_tensors(data, path)
-        state = rename_old_keys(_unwrap(loaded))
-        spec = detect_architecture(state, hints)
-        _check_weights(state, spec)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    with open_model_file(path, what="checkpoint", error=CheckpointError) as stream:
+        digest = sha256_of_stream(stream)
+        expected = expected_sha256 or _PUBLISHED.get(path.name)
+        if expected is not None and digest != expected:
+            raise ChecksumError(
+                f"{shown(path)} must have SHA-256 {expected}, it has {digest}: it is damaged, or "
+                "another network under the name of a published one (then rename it)"
+            )
+        try:
+            stored = rename_old_keys(_find_tensors(stream, path))
+            spec = detect_architecture(
+                {key: value.on_meta() for key, value in stored.items()}, hints
+            )
+            _check_claims(stored, spec, os.fstat(stream.fileno()).st_size)
+            state = {key: _read(key, value) for key, value in stored.items()}
+        except CheckpointError as error:
+            raise CheckpointError(f"{shown(path)}: {error}") from error
     return Checkpoint(path.stem, spec, digest, state)
 
 
@@ -82,56 +82,83 @@ def network_from_checkpoint(checkpoint: Checkpoint) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _read_tensors(data: bytes, path: Path) -> Any:
+def _find_tensors(stream: BinaryIO, path: Path) -> dict[str, StoredTensor]:
+    """The innermost dictionary of tensors, "module." prefixes removed."""
     if path.suffix.lower() == ".safetensors":
-        try:
-            return load_safetensors(data)
-        except (SafetensorError, ValueError, KeyError) as error:
-            raise CheckpointError(f"not a safetensors file, or a damaged one: {error}") from error
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "it holds more than tensors, or is damaged, and was not loaded (nothing in it was "
-            f"run): {str(error).splitlines()[0]}"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, TypeError, IndexError) as error:
-        raise CheckpointError(f"not a PyTorch checkpoint, or a damaged one: {error}") from error
-
-
-def _unwrap(loaded: Any) -> State:
-    """The innermost dict of tensors, "module." prefixes removed, everything float32."""
+        return _clean_keys(open_safetensors(stream, path))
+    file = open_torch_file(stream)
+    loaded = file.content
     for key in WRAPPING_KEYS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break
     if not isinstance(loaded, dict) or not loaded:
         raise CheckpointError("it must hold a dictionary of tensors")
-    strangers = [key for key, value in loaded.items() if not isinstance(value, torch.Tensor)]
-    if strangers:
-        raise CheckpointError(
-            f"it must hold a dictionary of tensors, under {', '.join(WRAPPING_KEYS)} or bare; "
-            f"{strangers[0]!r} is none"
-        )
-    return {
-        str(key).removeprefix(_PREFIX): tensor.float().contiguous()
-        for key, tensor in loaded.items()
-    }
+    tensors = {}
+    for key, value in _clean_keys(loaded).items():
+        if not isinstance(value, PickledTensor):
+            raise CheckpointError(
+                f"it must hold a dictionary of tensors, under {', '.join(WRAPPING_KEYS)} or bare; "
+                f"{key!r} is none"
+            )
+        tensors[key] = file.stored(key, value)
+    return tensors
 
 
-def _check_weights(state: State, spec: Spec) -> None:
-    """Every tensor must be there, of the right shape and finite; none may be left over."""
-    with torch.device("meta"):
-        wanted = spec.build().state_dict()
-    missing = [key for key in wanted if key not in state]
-    unknown = [key for key in state if key not in wanted]
+def _clean_keys(loaded: Mapping[Any, T]) -> dict[str, T]:
+    if len(loaded) > MAX_KEYS:
+        raise CheckpointError(f"it holds {len(loaded)} tensors, no network has over {MAX_KEYS}")
+    cleaned: dict[str, T] = {}
+    for key, value in loaded.items():
+        if not isinstance(key, str) or len(key) > _MAX_KEY_LENGTH or not key.isprintable():
+            raise CheckpointError(
+                f"its tensors must have names of at most {_MAX_KEY_LENGTH} plain signs"
+            )
+        if cleaned.setdefault(key.removeprefix(_PREFIX), value) is not value:
+            raise CheckpointError(f"it holds {key} twice, with and without {_PREFIX!r}")
+    return cleaned
+
+
+def _check_claims(stored: dict[str, StoredTensor], spec: Spec, file_bytes: int) -> None:
+    """Every tensor must be there, of the right shape and type, in bytes of its own; none may be
+    left over."""
+    try:
+        with torch.device("meta"):
+            wanted = spec.build().state_dict()
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise CheckpointError(f"its sizes are of no network that can be built: {spec}") from error
+    missing = [key for key in wanted if key not in stored]
+    unknown = [key for key in stored if key not in wanted]
     if missing or unknown:
         problem = f"it lacks {missing[0]}" if missing else f"it holds the unknown {unknown[0]}"
         raise CheckpointError(f"it looks like {spec}, but {problem}")
-    for key, tensor in state.items():
+    for key, tensor in stored.items():
         if tensor.shape != wanted[key].shape:
             raise CheckpointError(
-                f"{key} must have shape {tuple(wanted[key].shape)}, got {tuple(tensor.shape)}"
+                f"{key} must have shape {tuple(wanted[key].shape)}, got {tensor.shape}"
             )
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{key} holds NaN or Inf")
+        counts = not wanted[key].dtype.is_floating_point  # batches that a norm has seen
+        if not tensor.dtype.is_floating_point and not (counts and tensor.dtype != torch.bool):
+            raise CheckpointError(f"{key} must hold floating-point numbers, got {tensor.dtype}")
+    claimed = sum(tensor.bytes for tensor in stored.values())
+    if claimed > file_bytes:
+        raise CheckpointError(
+            f"its tensors share bytes: they claim {claimed}, the file has {file_bytes}"
+        )
+
+
+def _read(key: str, stored: StoredTensor) -> Tensor:
+    try:
+        tensor = stored.read().float().contiguous()
+    except (RuntimeError, MemoryError) as error:
+        raise CheckpointError(f"no memory is left for {key}") from error
+    if not torch.isfinite(tensor).all():
+        raise CheckpointError(f"{key} holds NaN or Inf")
+    return tensor

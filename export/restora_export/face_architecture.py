@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from torch import Tensor, nn
+from torch import nn
 
+from restora.errors import CheckpointError
+from restora_export.key_shapes import State, count_numbered, shape_of
 from restora_export.reference import (
     GFPGAN,
     GFPGANBilinear,
@@ -15,13 +16,14 @@ from restora_export.reference import (
     RetinaFace,
 )
 
-State: TypeAlias = dict[str, Tensor]
 _LAYOUTS: dict[str, type[GFPGAN]] = {
     "GFPGANv1Clean": GFPGANv1Clean,
     "GFPGANBilinear": GFPGANBilinear,
     "GFPGANv1": GFPGANv1,
 }
 _PARSED_SIDE = 512  # a ParseNet does not tell; the published one sees 512
+_MAX_LEVELS = 8  # the decoder's table of channels ends at a side of 1024
+_MAX_MULTIPLIER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +106,28 @@ def detect_face_architecture(
 
 def _detect_gfpgan(state: State, resampling: str) -> GFPGANSpec:
     decoder = "stylegan_decoder."
-    levels = _count(state, r"stylegan_decoder\.to_rgbs\.(\d+)\.bias")
-    narrow = state[f"{decoder}constant_input.weight"].shape[1] / 512
-    at_64 = state.get(f"{decoder}style_convs.7.modulated_conv.weight")
-    multiplier = 1 if at_64 is None else round(at_64.shape[1] / (256 * narrow))
-    style_features = state[f"{decoder}style_conv1.modulated_conv.modulation.weight"].shape[1]
-    steered, plain = state["condition_scale.0.2.weight"].shape[:2]
+    levels = count_numbered(state, r"stylegan_decoder\.to_rgbs\.([0-9]+)\.bias")
+    narrow = shape_of(state, f"{decoder}constant_input.weight", 4)[1] / 512
+    at_64 = f"{decoder}style_convs.7.modulated_conv.weight"
+    # published as (1, out, in, 3, 3)
+    multiplier = round(shape_of(state, at_64, 5)[1] / (256 * narrow)) if at_64 in state else 1
+    modulation = f"{decoder}style_conv1.modulated_conv.modulation.weight"
+    style_features = shape_of(state, modulation, 2)[1]
+    steered, plain = shape_of(state, "condition_scale.0.2.weight", 4)[:2]
+    codes = shape_of(state, "final_linear.weight", 2, most=1 << 20)[0]
+    if not 1 <= levels <= _MAX_LEVELS or not 1 <= multiplier <= _MAX_MULTIPLIER:
+        raise CheckpointError(
+            f"a GFP-GAN must have 1 to {_MAX_LEVELS} levels and a channel multiplier of 1 to "
+            f"{_MAX_MULTIPLIER}, got {levels} and {multiplier}"
+        )
     layout = "GFPGANv1" if resampling == "fir" else "GFPGANBilinear"
     return GFPGANSpec(
         layout="GFPGANv1Clean" if "conv_body_first.weight" in state else layout,
         side=4 << levels,
         style_features=style_features,
         channel_multiplier=multiplier,
-        mlp_layers=sum(1 for key in state if re.search(r"\.style_mlp\.\d+\.weight$", key)),
-        different_w=state["final_linear.weight"].shape[0] != style_features,
+        mlp_layers=sum(1 for key in state if re.search(r"\.style_mlp\.[0-9]+\.weight$", key)),
+        different_w=codes != style_features,
         narrow=narrow,
         sft_half=steered == plain,
     )
@@ -125,21 +135,21 @@ def _detect_gfpgan(state: State, resampling: str) -> GFPGANSpec:
 
 def _detect_parsenet(state: State) -> ParseNetSpec:
     blocks = [
-        value.shape[0]
-        for key, value in state.items()
-        if re.fullmatch(r"(encoder|body|decoder)\.\d+\.conv1\.conv2d\.weight", key)
+        shape_of(state, key, 4)[0]
+        for key in state
+        if re.fullmatch(r"(encoder|body|decoder)\.[0-9]+\.conv1\.conv2d\.weight", key)
     ]
-    halvings = _count(state, r"encoder\.(\d+)\.") - 1
+    halvings = count_numbered(state, r"encoder\.([0-9]+)\.") - 1
+    if not blocks or not _PARSED_SIDE >> halvings:
+        raise CheckpointError(
+            f"a ParseNet must have blocks, and halve a side of {_PARSED_SIDE}; it has "
+            f"{len(blocks)} blocks and halves {halvings} times"
+        )
     return ParseNetSpec(
         side=_PARSED_SIDE,
         smallest=_PARSED_SIDE >> halvings,
-        features=state["encoder.0.conv2d.weight"].shape[0],
-        labels=state["out_mask_conv.conv2d.weight"].shape[0],
-        depth=_count(state, r"body\.(\d+)\."),
+        features=shape_of(state, "encoder.0.conv2d.weight", 4)[0],
+        labels=shape_of(state, "out_mask_conv.conv2d.weight", 4)[0],
+        depth=count_numbered(state, r"body\.([0-9]+)\."),
         channel_range=(min(blocks), max(blocks)),
     )
-
-
-def _count(state: State, pattern: str) -> int:
-    """How many are numbered by the pattern's group."""
-    return 1 + max((int(m[1]) for key in state if (m := re.match(pattern, key))), default=-1)

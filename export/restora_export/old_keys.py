@@ -5,34 +5,37 @@ named them RRDB_trunk, trunk_conv, upconv1, HRconv. Most community networks use 
 """
 
 import re
-
-from torch import Tensor
+from typing import TypeVar
 
 from restora.errors import CheckpointError
 
-State = dict[str, Tensor]
+T = TypeVar("T")
 
 _NAMED = (
-    (re.compile(r"^RRDB_trunk\.(\d+)\.RDB([123])\."), r"body.\1.rdb\2."),
+    (re.compile(r"^RRDB_trunk\.([0-9]+)\.RDB([123])\."), r"body.\1.rdb\2."),
     (re.compile(r"^trunk_conv\."), "conv_body."),
-    (re.compile(r"^upconv(\d+)\."), r"conv_up\1."),
+    (re.compile(r"^upconv([0-9]+)\."), r"conv_up\1."),
     (re.compile(r"^HRconv\."), "conv_hr."),
 )
-_DENSE = re.compile(r"^model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0\.(weight|bias)$")
-_TRUNK = re.compile(r"^model\.1\.sub\.(\d+)\.(weight|bias)$")
-_LAYER = re.compile(r"^model\.(\d+)\.(weight|bias)$")
+_DENSE = re.compile(r"^model\.1\.sub\.([0-9]{1,4})\.RDB([123])\.conv([1-5])\.0\.(weight|bias)$")
+_TRUNK = re.compile(r"^model\.1\.sub\.([0-9]{1,4})\.(weight|bias)$")
+_LAYER = re.compile(r"^model\.([0-9]{1,4})\.(weight|bias)$")
 
 
-def rename_old_keys(state: State) -> State:
+def rename_old_keys(state: dict[str, T]) -> dict[str, T]:
     """Returns a state dict with the published RRDBNet keys; others are returned as they are.
 
     Raises CheckpointError if the layout is the old one, but holds something it should not.
     """
     if any(key.startswith("RRDB_trunk.") for key in state):
-        return {_rename_named(key): tensor for key, tensor in state.items()}
-    if any(key.startswith("model.1.sub.") for key in state):
-        return _rename_counted(state)
-    return state
+        renamed = {_rename_named(key): tensor for key, tensor in state.items()}
+    elif any(key.startswith("model.1.sub.") for key in state):
+        renamed = _rename_counted(state)
+    else:
+        return state
+    if len(renamed) != len(state):
+        raise CheckpointError("two keys of this old-style ESRGAN checkpoint name one weight")
+    return renamed
 
 
 def _rename_named(key: str) -> str:
@@ -41,7 +44,7 @@ def _rename_named(key: str) -> str:
     return key
 
 
-def _rename_counted(state: State) -> State:
+def _rename_counted(state: dict[str, T]) -> dict[str, T]:
     """Behind the trunk come the upsampling convolutions, then the last two, in order."""
     layers = sorted({int(m[1]) for key in state if (m := _LAYER.match(key))})
     if len(layers) < 3 or layers[0] != 0:

@@ -1,9 +1,13 @@
 """Facts about loading checkpoints, the hostile ones included."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
+import struct
+import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +183,362 @@ def test_a_malicious_pickle_never_runs(tiny_state: State, wrapped: bool, tmp_pat
     with pytest.raises(CheckpointError):
         load_checkpoint(plain)
     assert not trap.exists()
+
+
+def test_more_than_tensors_is_refused_by_name_without_terminal_codes(tmp_path: Path) -> None:
+    pickled = b"\x80\x02c\x1b[31mos\nsystem\n."
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(zip_file(tmp_path / "net.pth", pickled))
+    assert "it asks for \ufffd[31mos.system" in str(caught.value)
+    assert "save the weights alone" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def zip_file(path: Path, pickled: bytes, storages: dict[str, bytes] | None = None) -> Path:
+    """An archive as torch.save lays it out."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", pickled)
+        archive.writestr("net/byteorder", "little")
+        for key, data in (storages or {}).items():
+            archive.writestr(f"net/data/{key}", data)
+    return path
+
+
+class Subclass(torch.Tensor):
+    pass
+
+
+def quantized() -> torch.Tensor:
+    scale, zero = torch.tensor(1.0), torch.tensor(0)
+    return torch.quantize_per_tensor(torch.zeros(8), scale, zero, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.zeros(1).expand(2**30), "repeat them"),
+        (lambda: torch.zeros(1).expand(8), "repeat them"),
+        (lambda: torch.zeros(5).as_strided((4, 2), (1, 1)), "repeat them"),
+        (lambda: torch.zeros(8, device="meta"), "not a plain array"),
+        (lambda: torch.zeros(8).to_sparse(), "not a plain array"),
+        (quantized, "not a plain array"),
+        (lambda: torch.zeros(8, dtype=torch.complex64), "not a plain array"),
+        (lambda: torch.zeros(8).as_subclass(Subclass), "more than tensors"),
+        (lambda: torch.zeros(8, dtype=torch.bool), "floating-point"),
+        (lambda: torch.zeros(8, dtype=torch.int32), "floating-point"),
+        (lambda: torch.zeros(0, 8), "must be 1 to"),
+        (lambda: torch.zeros([1] * 9), "at most 8 sides"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_is_no_plain_tensor_is_refused(
+    tiny_state: State, make: Any, message: str, zipped: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.pth"
+    state = {**tiny_state, "conv_hr.bias": make()}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda bias: torch.stack([bias, bias], dim=1)[:, 0],  # every other number of its storage
+        lambda bias: torch.cat([torch.ones(3), bias])[3:],
+        lambda bias: torch.nn.Parameter(bias),
+        lambda bias: bias.double(),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_views_and_parameters_load_to_their_numbers(
+    tiny_state: State, make: Any, zipped: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.pth"
+    state = {**tiny_state, "conv_hr.bias": make(tiny_state["conv_hr.bias"])}
+    weight = tiny_state["conv_hr.weight"]
+    state["conv_hr.weight"] = weight.contiguous(memory_format=torch.channels_last)
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    assert state_sha256(load_checkpoint(path).state) == state_sha256(tiny_state)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_that_share_bytes_are_refused_unread(zipped: bool, tmp_path: Path) -> None:
+    network = RRDBNet(4, 8, 8, 5)
+    one = torch.rand(8, 40, 3, 3)
+    state = {
+        key: one.view(-1)[: v.numel()].view(v.shape) for key, v in network.state_dict().items()
+    }
+    path = tmp_path / "net.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="its tensors share bytes"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("body.2000000000.weight", "numbered below 1000"),
+        ("body.1000.rdb1.conv1.weight", "numbered below 1000"),
+        (f"body.{'9' * 5000}.weight", "names of at most 200"),
+        (f"body.{'9' * 100}.weight", "numbered below 1000"),
+        (f"conv_up{'9' * 100}.weight", "lacks conv_up3"),
+        ("body.\x1b[31m", "plain signs"),
+        (7, "plain signs"),
+        ("module.conv_hr.bias", "twice"),
+    ],
+)
+def test_a_key_of_no_network_is_refused(
+    tiny_state: State, key: Any, message: str, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "net.pth", {**tiny_state, key: torch.ones(1)})
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(path)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("layer", ["9" * 5000, "12345"])
+def test_an_old_style_layer_of_no_network_is_refused(layer: str, tmp_path: Path) -> None:
+    old = old_style(dict(RRDBNet(4, 8, 4, 1).state_dict()), 1, 2)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(save(tmp_path / "a.pth", {**old, f"model.{layer}.weight": torch.ones(1)}))
+    with pytest.raises(CheckpointError, match="name one weight"):
+        load_checkpoint(save(tmp_path / "b.pth", {**old, "model.00.bias": torch.ones(8)}))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"body.0.weight": torch.ones(8, 3, 3, 3), "body.2.weight": torch.ones(4000, 8, 1, 1)},
+        {"body.0.weight": torch.ones(5000, 3, 1, 1), "body.2.weight": torch.ones(12, 8, 1, 1)},
+        {"body.0.rdb1.conv1.weight": torch.ones(4)},
+        {"body.0.rdb1.conv1.weight": torch.ones(4, 8, 3, 3), "conv_first.weight": torch.ones(8)},
+        {
+            "stylegan_decoder.constant_input.weight": torch.ones(1),
+            "final_linear.weight": torch.ones(1),
+        },
+        {
+            "stylegan_decoder.constant_input.weight": torch.ones(1, 1, 4, 4),
+            "final_linear.weight": torch.ones(1, 1),
+            "stylegan_decoder.to_rgbs.30.bias": torch.ones(1),
+            "stylegan_decoder.style_conv1.modulated_conv.modulation.weight": torch.ones(1, 1),
+            "condition_scale.0.2.weight": torch.ones(1, 1, 3, 3),
+        },
+        {"out_mask_conv.conv2d.weight": torch.ones(1), "encoder.0.conv2d.weight": torch.ones(1)},
+        {
+            "out_mask_conv.conv2d.weight": torch.ones(1, 1, 3, 3),
+            "encoder.0.conv2d.weight": torch.ones(1, 3, 3, 3),
+            "encoder.40.conv1.conv2d.weight": torch.ones(1, 1, 3, 3),
+        },
+    ],
+)
+def test_sizes_of_no_network_are_refused(state: State, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        load_checkpoint(save(tmp_path / "net.pth", state))
+
+
+def test_compressed_parts_are_refused_unread(tiny_state: State, tmp_path: Path) -> None:
+    plain = save(tmp_path / "net.pth", tiny_state)
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(tmp_path / "small.pth", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for info in source.infolist():
+            target.writestr(info.filename, source.read(info))
+    with pytest.raises(CheckpointError, match="is compressed"):
+        load_checkpoint(tmp_path / "small.pth")
+
+
+PAIR = b"K\x01K\x02\x86"
+
+
+@pytest.mark.parametrize(
+    ("pickled", "message"),
+    [
+        (b"\x80\x02" + b"]" * 600_000 + b"a" * 599_999 + b".", "more than 1000000 opcodes"),
+        # a list of 1000 pairs, copied into 2000 dictionaries
+        (
+            b"\x80\x02ccollections\nOrderedDict\nq\x00(](" + PAIR * 1000 + b"e\x85q\x01"
+            b"" + b"h\x00h\x01R" * 2000 + b"t.",
+            "more than 1000000 entries",
+        ),
+        (b"\x80\x02}" + b")" + b"\x85" * 100_000 + b"K\x01s.", "damaged"),
+        (b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.", "builtins.bytearray"),
+        (b"\x80\x02ctorch\nTensor\nJ\xff\xff\xff\x7f\x85R.", r"asks for torch\.Tensor"),
+        (b"\x80\x02r\xff\xff\xff\x7f.", "damaged"),  # remembers what is not there
+        (b"\x80\x02X\xff\xff\xff\x7fabc.", "damaged"),  # a text of 2 GB
+        (b"\x80\x02I9\n.", "holds INT, which PyTorch does not write"),
+        (b"\x80\x04].", "protocol 2"),
+        (b"\x80\x02(K\x01.", "damaged"),
+        (b"\x80\x02Q.", "damaged"),
+        (b"\x80\x02", "damaged"),
+    ],
+)
+def test_a_hostile_pickle_is_refused(pickled: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(zip_file(tmp_path / "net.pth", pickled))
+
+
+def one_tensor(*, count: int = 8, offset: int = 0, shape: object = (8,), key: str = "0") -> bytes:
+    """A pickle of one tensor whose numbers are claims."""
+
+    class Tensor:
+        def __reduce__(self) -> tuple[Any, ...]:
+            hooks: dict[str, object] = OrderedDict()
+            arguments = (Persistent(), offset, shape, (1,), False, hooks)
+            return torch._utils._rebuild_tensor_v2, arguments
+
+    class Persistent:
+        pass
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: object) -> object:
+            if isinstance(value, Persistent):
+                return ("storage", torch.FloatStorage, key, "cpu", count)
+            return None
+
+    stream = io.BytesIO()
+    Pickler(stream, 2).dump({"conv_hr.bias": Tensor()})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ({}, "must be an RRDBNet"),  # the tensor itself is good
+        ({"count": 9}, "needs a storage of 36 bytes, the file has 32"),
+        ({"count": 2**60, "shape": (2**31,)}, "needs a storage"),
+        ({"shape": (9,)}, "reaches past"),
+        ({"offset": 1}, "reaches past"),
+        ({"offset": -1}, "reaches past"),
+        ({"offset": True}, "reaches past"),
+        ({"count": -1}, "damaged"),
+        ({"shape": (2**70,)}, "must be 1 to"),
+        ({"shape": (8.0,)}, "must be 1 to"),
+        ({"shape": (8, 1)}, "one stride for each side"),
+        ({"shape": [8]}, "one stride for each side"),
+        ({"shape": "8"}, "one stride|a shape"),
+        ({"key": "1"}, "lacks its part data/1"),
+        ({"key": "../byteorder"}, "lacks its part|needs a storage"),
+    ],
+)
+def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(
+    claims: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = zip_file(tmp_path / "net.pth", one_tensor(**claims), {"0": bytes(32)})
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
+def test_a_storage_that_an_old_file_does_not_list_is_refused(tmp_path: Path) -> None:
+    """PyTorch would take its numbers from memory that nothing has written."""
+    parts = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    head = b"".join(pickle.dumps(part, 2) for part in parts) + one_tensor()
+    path = tmp_path / "net.pth"
+    path.write_bytes(head + pickle.dumps([], 2))
+    with pytest.raises(CheckpointError, match="lacks storage 0"):
+        load_checkpoint(path)
+    lying = head + pickle.dumps(["0"], 2) + struct.pack("<q", 9) + bytes(36)
+    path.write_bytes(lying)
+    with pytest.raises(CheckpointError, match="must have 8 numbers, it has 9"):
+        load_checkpoint(path)
+
+
+def test_big_endian_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", one_tensor())
+        archive.writestr("net/byteorder", "big")
+    with pytest.raises(CheckpointError, match="big-endian"):
+        load_checkpoint(path)
+
+
+def test_a_flipped_bit_in_a_weight_is_noticed(tiny_state: State, tmp_path: Path) -> None:
+    path = save(tmp_path / "net.pth", tiny_state)
+    data = bytearray(path.read_bytes())
+    weight = tiny_state["conv_hr.weight"].numpy().tobytes()
+    data[data.index(weight) + 100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_safetensors_of_narrower_numbers_load(
+    tiny_state: State, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.safetensors"
+    narrow = {key: value.to(dtype) for key, value in tiny_state.items()}
+    save_file(narrow, path)
+    for key, value in load_checkpoint(path).state.items():
+        assert torch.equal(value, narrow[key].float())
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 32]}}, "damaged"),
+        ({"a": {"dtype": "F32", "shape": [8], "data_offsets": [0, 64]}}, "damaged"),
+        ({"a": {"dtype": "F32", "shape": [8, 0], "data_offsets": [0, 0]}}, "must be 1 to|damaged"),
+        ({"a": {"dtype": "Q4", "shape": [8], "data_offsets": [0, 32]}}, "damaged"),
+        ({"a": {"dtype": "C64", "shape": [4], "data_offsets": [0, 32]}}, "no network|damaged"),
+        ({"a": 5}, "damaged"),
+        ({"conv_first.weight": {"dtype": "I32", "shape": [8], "data_offsets": [0, 32]}}, "must be"),
+    ],
+)
+def test_a_safetensors_header_that_lies_is_refused(
+    header: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    text = json.dumps(header).encode()
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(32))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
+def test_a_safetensors_header_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes((90 << 20).to_bytes(8, "little"))
+    os.truncate(path, 100 << 20)  # sparse
+    with pytest.raises(CheckpointError, match="its header would have 94371840 bytes"):
+        load_checkpoint(path)
+
+
+def test_a_list_of_parts_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    directory = 64 << 20
+    path.write_bytes(b"PK\x03\x04")
+    os.truncate(path, directory)  # sparse
+    with path.open("ab") as stream:
+        stream.write(struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, directory - 4, 4, 0))
+    with pytest.raises(CheckpointError, match="list of parts has more than"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_only_regular_files_of_a_bounded_size_are_opened(suffix: str, tmp_path: Path) -> None:
+    pipe = tmp_path / f"pipe{suffix}"
+    os.mkfifo(pipe)
+    folder = tmp_path / f"folder{suffix}"
+    folder.mkdir()
+    link = tmp_path / f"link{suffix}"
+    link.symlink_to("/dev/zero")
+    large = tmp_path / f"large{suffix}"
+    large.touch()
+    os.truncate(large, (2 << 30) + 1)
+    for path, words in ((pipe, "named pipe"), (folder, "a folder"), (link, "a device")):
+        with pytest.raises(CheckpointError, match=f"must be a regular file, it is .*{words}"):
+            load_checkpoint(path)
+    with pytest.raises(CheckpointError, match="the limit is 2147483648"):
+        load_checkpoint(large)
+
+
+@pytest.mark.parametrize("name", ["a\0.pth", f"{'a' * 5000}.pth"])
+def test_a_name_that_no_file_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be opened") as caught:
+        load_checkpoint(tmp_path / name)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -1,0 +1,49 @@
+"""Read numbers and sizes off the keys and shapes of a state dict, within what networks have."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import TypeAlias
+
+from torch import Tensor
+
+from restora.errors import CheckpointError
+from restora.models.regular_file import shown
+
+State: TypeAlias = dict[str, Tensor]
+
+MAX_KEYS = 10_000
+MAX_CHANNELS = 4096
+_MAX_NUMBERED = 1000  # blocks or layers; the largest published network has 69
+
+
+def shape_of(
+    state: Mapping[str, Tensor], key: str, dimensions: int, *, most: int = MAX_CHANNELS
+) -> tuple[int, ...]:
+    """Raises CheckpointError if the key is not there, or its tensor has another number of sides or
+    one outside 1 to `most`."""
+    if key not in state:
+        raise CheckpointError(f"it lacks {key}")
+    shape = tuple(state[key].shape)
+    if len(shape) != dimensions or not all(1 <= side <= most for side in shape):
+        raise CheckpointError(
+            f"{key} must have {dimensions} sides of 1 to {most}, its shape is {shape}"
+        )
+    return shape
+
+
+def count_numbered(keys: Collection[str], pattern: str) -> int:
+    """One more than the largest number that the pattern's group matches; 0 if there is none.
+
+    Raises CheckpointError for a number that no network reaches.
+    """
+    count = 0
+    for key in keys:
+        if match := re.match(pattern, key):
+            digits = match[1]
+            if len(digits) > 4 or int(digits) >= _MAX_NUMBERED:
+                raise CheckpointError(
+                    f"{shown(key)[:60]} must be numbered below {_MAX_NUMBERED}; no network has as "
+                    "many layers"
+                )
+            count = max(count, 1 + int(digits))
+    return count
