@@ -40,7 +40,7 @@ def test_fields_of_a_later_version_are_ignored() -> None:
     [
         ({"format": 2}, "reads artefact format 1, the file has 2"),
         ({"io": "uint16"}, "io must be one of uint8, float32, got 'uint16'"),
-        ({"scale": 0}, "scale must be a whole number of at least 1, got 0"),
+        ({"scale": 0}, "scale must be a whole number from 1 to 16, got 0"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_refused(change: dict[str, object], message: str) -> None:

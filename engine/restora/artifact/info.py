@@ -1,9 +1,23 @@
 """What an artefact says about itself, as one JSON object in the ONNX file's metadata."""
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, get_args
 
+from restora.artifact.schema import (
+    Rule,
+    choice,
+    describe,
+    flag,
+    list_of,
+    nested,
+    nullable,
+    number,
+    parse_json,
+    read_fields,
+    text,
+    whole,
+)
 from restora.errors import ArtifactError
 
 Io = Literal["uint8", "float32"]
@@ -12,6 +26,7 @@ Kind = Literal["upsampler", "face", "detector", "parser"]
 
 METADATA_KEY = "restora"
 FORMAT = 1
+_MOST_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,58 +118,64 @@ class ArtifactInfo:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def info_from_json(text: str) -> ArtifactInfo:
-    """Raises ArtifactError if the object is of another format or lacks a field."""
+_RULES: dict[type, dict[str, Rule]] = {
+    Accuracy: {
+        "max_error": number(0, 1e30),
+        "psnr_mean": number(-1000, 1000),
+        "psnr_min": number(-1000, 1000),
+        "ssim_mean": number(-1, 1),
+        "nonfinite": whole(0, 1 << 62),
+        "tiles": whole(0, 1 << 31),
+        "reference": text(1000),
+    },
+    Quantisation: {
+        "layers": whole(0, 1 << 20),
+        "kept": list_of(text(1000), most=1 << 16),
+        "min_psnr": number(0, 1000),
+        "bias_corrected": flag(),
+        "tiles_sha256": text(128),
+    },
+}
+_RULES[ArtifactInfo] = {
+    "model": text(200, least=1),
+    "kind": choice(*get_args(Kind)),
+    "architecture": text(1000),
+    "scale": whole(1, 16),
+    "precision": choice(*get_args(Precision)),
+    "io": choice(*get_args(Io)),
+    # pictures are padded to a multiple
+    "size_multiple": whole(1, 64),
+    "overlap_px": whole(0, 1024),
+    "weights_sha256": text(128),
+    "exporter": text(1000),
+    "accuracy": nullable(nested(_RULES[Accuracy], Accuracy, name="accuracy")),
+    "side": nullable(whole(1, 4096)),
+    "noise": replace(number(0, 1), default=1.0),
+    "elements_per_pixel": nullable(number(1, 1e6)),
+    "quantisation": nullable(nested(_RULES[Quantisation], Quantisation, name="quantisation")),
+    "layout": replace(choice("NHWC"), default="NHWC"),
+    "colour": replace(choice("RGB"), default="RGB"),
+    "format": whole(FORMAT, FORMAT),
+}
+
+
+def info_from_json(json_text: str) -> ArtifactInfo:
+    """Raises ArtifactError if the object is of another format, lacks a field, or has a value that
+    no artifact has; the message names the field."""
     try:
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise TypeError(f"expected a JSON object, got {type(values).__name__}")
-        if values.get("format") != FORMAT:
+        values = parse_json(json_text, most=_MOST_CHARACTERS, what="the metadata")
+        if isinstance(values, dict) and values.get("format") != FORMAT:
             raise ArtifactError(
                 f"this restora reads artefact format {FORMAT}, the file has "
-                f"{values.get('format')!r}: export the model again with this version"
+                f"{describe(values.get('format'))}: export the model again with this version"
             )
-        accuracy = values.pop("accuracy", None)
-        quantisation = values.pop("quantisation", None)
-        info = ArtifactInfo(
-            **_known(values, ArtifactInfo),
-            accuracy=Accuracy(**_known(accuracy, Accuracy)) if accuracy else None,
-            quantisation=_read_quantisation(quantisation) if quantisation else None,
-        )
-        _check_values(info)
-    except (TypeError, ValueError, KeyError) as error:
-        if isinstance(error, ArtifactError):
-            raise
-        raise ArtifactError(f"the artefact's metadata cannot be read: {error}") from error
+        info = ArtifactInfo(**read_fields(values, _RULES[ArtifactInfo], what="the metadata"))
+        if info.side is not None and info.side % info.size_multiple:
+            raise ValueError(
+                f"side must be a multiple of size_multiple, {info.size_multiple}, got {info.side}"
+            )
+    except ArtifactError:
+        raise
+    except ValueError as error:
+        raise ArtifactError(f"the artefact's metadata cannot be used: {error}") from error
     return info
-
-
-def _read_quantisation(values: dict[str, Any]) -> Quantisation:
-    known = _known(values, Quantisation)
-    return Quantisation(**{**known, "kept": tuple(known["kept"])})
-
-
-def _known(values: dict[str, Any], of: type) -> dict[str, Any]:
-    """Fields added by later versions of the same format are ignored."""
-    names = {field.name for field in fields(of)}
-    return {key: value for key, value in values.items() if key in names}
-
-
-def _check_values(info: ArtifactInfo) -> None:
-    choices = {
-        "kind": get_args(Kind),
-        "precision": get_args(Precision),
-        "io": get_args(Io),
-        "layout": ("NHWC",),
-        "colour": ("RGB",),
-    }
-    for name, allowed in choices.items():
-        value = getattr(info, name)
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-    for name, least in (("scale", 1), ("size_multiple", 1), ("overlap_px", 0)):
-        value = getattr(info, name)
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    if info.side is not None and (not isinstance(info.side, int) or info.side < 1):
-        raise ValueError(f"side must be null or a whole number of at least 1, got {info.side!r}")

@@ -16,11 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora.artifact.info import ArtifactInfo
-from restora.errors import ArtifactError
+from restora.artifact.schema import nested, parse_json, read_fields, text, whole
+from restora.errors import ArtifactError, ShapeError
 
 METADATA_KEY = "restora.selfcheck"
+_MOST_PIXELS = 1 << 23
+_MOST_PNG_CHARACTERS = 1 << 26
+_MOST_PICTURES = 64
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNKS = (b"IHDR", b"IDAT", b"IEND")
 Picture = NDArray[np.uint8 | np.float32]
 _WHITE_16 = np.float32(65535)
+_BATCH = {"batch": whole(1, _MOST_PICTURES), "png": text(_MOST_PNG_CHARACTERS)}
+_RULES = {name: nested(_BATCH, lambda **batch: batch, name=name) for name in ("image", "answer")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,14 +46,24 @@ class SelfCheck:
         return json.dumps({"image": _encode(self.image), "answer": _encode(self.answer)})
 
 
-def selfcheck_from_json(text: str, info: ArtifactInfo) -> SelfCheck:
-    """Raises ArtifactError if the text is damaged or does not fit the artefact."""
+def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
+    """Raises ArtifactError if the text is damaged, claims too much or does not fit the artefact."""
     try:
-        values: dict[str, Any] = json.loads(text)
-        image, answer = (_decode(values[name], info) for name in ("image", "answer"))
-    except (ValueError, KeyError, TypeError, cv2.error) as error:
-        raise ArtifactError(f"the artefact's self-check cannot be read: {error}") from error
+        values = parse_json(json_text, most=2 * _MOST_PNG_CHARACTERS + 1000, what="it")
+        fields = read_fields(values, _RULES, what="it")
+        image, answer = (
+            _decode(name=name, info=info, **fields[name]) for name in ("image", "answer")
+        )
+    except (ValueError, cv2.error) as error:
+        raise ArtifactError(f"the artefact's self-check cannot be used: {error}") from error
     batch, height, width, _ = image.shape
+    multiple, side = info.size_multiple, info.side
+    taken = height % multiple == 0 == width % multiple and side in (None, height)
+    if not taken or (side is not None and height != width):
+        raise ArtifactError(
+            f"the artefact's self-check does not fit: pictures of {height} x {width} are not what "
+            f"{info.model} takes"
+        )
     if answer.shape != (batch, height * info.scale, width * info.scale, 3):
         raise ArtifactError(
             f"the artefact's self-check does not fit: {image.shape} gives {answer.shape}"
@@ -54,7 +72,12 @@ def selfcheck_from_json(text: str, info: ArtifactInfo) -> SelfCheck:
 
 
 def measure_psnr(got: Picture, expected: Picture) -> tuple[float, float]:
-    """Mean and least PSNR in dB over the pictures of a batch; 150 for equal ones."""
+    """Mean and least PSNR in dB over the pictures of a batch; 150 for equal ones.
+
+    Raises ShapeError unless both have the same shape.
+    """
+    if got.shape != expected.shape:
+        raise ShapeError(f"the pictures must have shape {expected.shape}, got {got.shape}")
     white = 255.0 if expected.dtype == np.uint8 else 1.0
     difference = (got.astype(np.float64) - expected.astype(np.float64)) / white
     errors = np.square(difference).mean((1, 2, 3))
@@ -74,14 +97,42 @@ def _encode(batch: Picture) -> dict[str, Any]:
     return {"batch": len(batch), "png": base64.b64encode(data.tobytes()).decode()}
 
 
-def _decode(value: dict[str, Any], info: ArtifactInfo) -> Picture:
-    data = np.frombuffer(base64.b64decode(value["png"], validate=True), np.uint8)
-    tall = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    depth = np.uint8 if info.io == "uint8" else np.uint16
-    batch = int(value["batch"])
-    if tall is None or tall.dtype != depth or tall.ndim != 3 or batch < 1 or len(tall) % batch:
-        raise ValueError("no picture of the right kind")
+def _decode(*, batch: int, png: str, name: str, info: ArtifactInfo) -> Picture:
+    """The pictures of one PNG. Raises ValueError or cv2.error."""
+    data = base64.b64decode(png, validate=True)
+    depth = 8 if info.io == "uint8" else 16
+    width, rows = _read_png_size(data, depth=depth, name=name)
+    if rows % batch:
+        raise ValueError(f"{name} must hold {batch} pictures below each other, has {rows} rows")
+    tall = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    expected = np.uint8 if depth == 8 else np.uint16
+    if tall is None or tall.dtype != expected or tall.shape != (rows, width, 3):
+        raise ValueError(f"{name} must be a sound PNG of {width} x {rows}")
     pictures = np.asarray(tall).reshape(batch, -1, *tall.shape[1:])
-    if info.io == "uint8":
+    if depth == 8:
         return pictures.astype(np.uint8)
     return (pictures / _WHITE_16).astype(np.float32)
+
+
+def _read_png_size(data: bytes, *, depth: int, name: str) -> tuple[int, int]:
+    """Width and height that an RGB PNG claims; ValueError unless all its claims are small and its
+    chunks lie within the data. OpenCV takes the memory that they claim before it looks further."""
+    if data[:8] != _PNG_SIGNATURE:
+        raise ValueError(f"{name} must be a PNG picture")
+    position, size = 8, None
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        content = data[position + 8 : position + 8 + length]
+        if kind not in _PNG_CHUNKS or len(data) < position + 12 + length:
+            raise ValueError(f"{name} must be a PNG picture without other chunks, and whole")
+        if (kind == b"IHDR") != (size is None):
+            raise ValueError(f"{name} must be a PNG picture with one header")
+        if size is None:
+            if length != 13 or content[8:] != bytes((depth, 2, 0, 0, 0)):
+                raise ValueError(f"{name} must be an RGB PNG of {depth} bits")
+            size = int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big")
+        position += 12 + length
+    if size is None or not 0 < size[0] * size[1] <= _MOST_PIXELS:
+        raise ValueError(f"{name} must have from 1 to {_MOST_PIXELS} pixels, claims {size}")
+    return size

@@ -1,0 +1,147 @@
+"""Rules for the values of a JSON object that somebody else may have written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_REQUIRED = object()
+_SHOWN = 80  # characters of a wrong value in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One value.
+
+    words    what must hold, after "must be"
+    read     returns the value that was checked, or raises ValueError
+    default  of a name that may be missing
+    """
+
+    words: str
+    read: Callable[[Any], Any]
+    default: Any = _REQUIRED
+
+
+def read_fields(values: Any, rules: Mapping[str, Rule], *, what: str) -> dict[str, Any]:
+    """The values of an object that follow their rules; names without a rule are left out, since
+    later versions add some.
+
+    what  names the object, for messages: "the metadata"
+
+    Raises ValueError with the name, its rule and what came.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(  # noqa: TRY004  # what callers expect
+            f"{what} must be a JSON object, got {describe(values)}"
+        )
+    read = {}
+    for name, rule in rules.items():
+        if name not in values:
+            if rule.default is _REQUIRED:
+                raise ValueError(f"{what} must have {name}, {rule.words}")
+            read[name] = rule.default
+            continue
+        value = values[name]
+        try:
+            read[name] = rule.read(value)
+        except ValueError as error:
+            # an error inside a nested object names its own field
+            text = str(error) or f"{name} must be {rule.words}, got {describe(value)}"
+            raise ValueError(text) from None
+    return read
+
+
+def parse_json(text: str, *, most: int, what: str) -> Any:
+    """JSON without NaN, Infinity or repeated names. Raises ValueError.
+
+    most  characters
+    """
+    if len(text) > most:
+        raise ValueError(f"{what} must have at most {most} characters, got {len(text)}")
+    try:
+        return json.loads(text, object_pairs_hook=_make_object, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"{what} is nested too deeply") from None
+
+
+def whole(least: int, most: int) -> Rule:
+    # bool is a kind of int, and no number here
+    return _if(
+        f"a whole number from {least} to {most}", lambda v: type(v) is int and least <= v <= most
+    )
+
+
+def number(least: float, most: float) -> Rule:
+    def read(value: Any) -> float:
+        # compared first: an int can be too large to be a float
+        if type(value) not in (int, float) or not least <= value <= most:
+            raise ValueError
+        return float(value)
+
+    return Rule(f"a number from {least:g} to {most:g}", read)
+
+
+def text(most: int, *, least: int = 0) -> Rule:
+    return _if(
+        f"printable text of {least} to {most} characters",
+        lambda v: isinstance(v, str) and least <= len(v) <= most and v.isprintable(),
+    )
+
+
+def choice(*allowed: str) -> Rule:
+    return _if(
+        f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0],
+        lambda v: isinstance(v, str) and v in allowed,
+    )
+
+
+def flag() -> Rule:
+    return _if("true or false", lambda v: isinstance(v, bool))
+
+
+def list_of(rule: Rule, *, most: int) -> Rule:
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) > most:
+            raise ValueError
+        return tuple(rule.read(part) for part in value)
+
+    return Rule(f"a list of at most {most} values, each {rule.words}", read)
+
+
+def nullable(rule: Rule) -> Rule:
+    return Rule(f"null or {rule.words}", lambda v: None if v is None else rule.read(v), None)
+
+
+def nested(rules: Mapping[str, Rule], make: Callable[..., Any], *, name: str) -> Rule:
+    """An object that `make` is called with."""
+    return Rule("a JSON object", lambda v: make(**read_fields(v, rules, what=name)))
+
+
+def describe(value: Any) -> str:
+    """A wrong value, or its type if it is an object or list, in a few words."""
+    simple = isinstance(value, bool | int | float | str | None)
+    shown = repr(value) if simple else type(value).__name__
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+
+
+def _if(words: str, holds: Callable[[Any], bool]) -> Rule:
+    def read(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError
+        return value
+
+    return Rule(words, read)
+
+
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name is given twice in one object")
+    return made
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
