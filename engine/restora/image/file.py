@@ -38,8 +38,12 @@ def open_file(
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise ImageError(f"{path} cannot be read: {_reason(error)}") from error
     try:
+        size = _check(path, os.fstat(descriptor), limits or PhotoLimits())
+    except BaseException:
+        os.close(descriptor)
+        raise
+    try:
         with os.fdopen(descriptor, "rb", buffering=0) as stream:
-            size = _check(path, os.fstat(stream.fileno()), limits or PhotoLimits())
             yield stream, size
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {_reason(error)}") from error

@@ -14,6 +14,7 @@ from restora.image.photo import Pixels
 
 _CHANNELS = {b"P2": 1, b"P5": 1, b"P3": 3, b"P6": 3}
 _PLAIN = (b"P2", b"P3")
+_DIGITS_AND_SPACE = b"0123456789 \t\r\n\v\f"
 _COMMENT = re.compile(rb"#[^\r\n]*")
 # white space and comments, then digits
 _NUMBER = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})(?=\s|#)")
@@ -56,18 +57,23 @@ def decode_deep_pnm(data: bytes, header: PnmHeader, *, name: str) -> Pixels:
     if not 255 < header.white < 65536:
         raise TruncatedImageError(f"{name} is damaged: its white is {header.white}")
     if header.kind in _PLAIN:
-        text = _COMMENT.sub(b" ", data[header.offset :]).decode("ascii")
-        values = np.fromstring(text, np.int64, count=count, sep=" ")
+        values = _read_plain(data[header.offset :], name)[:count]
     else:
-        values = np.frombuffer(
-            data, ">u2", min(count, (len(data) - header.offset) // 2), header.offset
-        )
+        have = (len(data) - header.offset) // 2
+        values = np.frombuffer(data, ">u2", min(count, have), header.offset)
     if len(values) != count:
         raise TruncatedImageError(f"{name} ends early: {len(values)} of {count} values")
     white = header.white
     level = np.clip(values, 0, white) if white == 65535 else _stretch(values, white)
     shape = (header.height, header.width, 3)[: 2 if header.channels == 1 else 3]
     return np.ascontiguousarray(level.astype(np.uint16).reshape(shape))
+
+
+def _read_plain(text: bytes, name: str) -> NDArray[np.int32]:
+    text = _COMMENT.sub(b" ", text)
+    if text.translate(None, _DIGITS_AND_SPACE):
+        raise TruncatedImageError(f"{name} is damaged: it must hold decimal numbers only")
+    return np.fromstring(text.decode("ascii"), np.int32, sep=" ")
 
 
 def _stretch(values: NDArray[Any], white: int) -> NDArray[np.uint16]:

@@ -115,9 +115,9 @@ def _look_up(indices: NDArray[Any], colormap: NDArray[np.uint16] | None, name: s
     """RGB of 8 bits; color maps hold 16."""
     if colormap is None or colormap.ndim != 2 or len(colormap) != 3:
         raise TruncatedImageError(f"{name} is a palette picture without a color map")
-    # some old writers filled 8 of the 16 bits, which libtiff tells the same way
-    unit = 257 if int(colormap.max()) > 255 else 1
-    table = np.rint(np.asarray(colormap).T / unit).astype(np.uint8)
+    # some old writers filled the low 8 bits, which libtiff tells the same way; others left them 0
+    shift = 8 if int(colormap.max()) > 255 else 0
+    table = (np.asarray(colormap).T >> shift).astype(np.uint8)
     if int(indices.max()) >= len(table):
         raise TruncatedImageError(f"{name} names a color that its map does not have")
     return np.ascontiguousarray(table[indices])

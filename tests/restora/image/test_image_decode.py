@@ -67,7 +67,7 @@ def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
 
 def test_a_folder_or_a_missing_file_is_an_image_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere.png"):
-        with pytest.raises(ImageError, match="cannot be read"):
+        with pytest.raises(ImageError, match=r"cannot be read|it is a folder"):
             read_photo(path)
 
 
@@ -171,7 +171,7 @@ def test_the_limit_can_be_raised_past_pillows_own(monkeypatch: pytest.MonkeyPatc
 def test_several_frames_are_an_error(format_: str) -> None:
     frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 99, 200)]
     data = save(frames[0], format_, save_all=True, append_images=frames[1:])
-    with pytest.raises(AnimatedImageError, match="holds several (frames|pages)"):
+    with pytest.raises(AnimatedImageError, match=r"holds several (frames|pages)"):
         decode_photo(data)
 
 
