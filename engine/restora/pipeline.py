@@ -192,9 +192,11 @@ class Restorer:
 
         Raises OptionError if this Restorer was made without `faces`, and what the network raises.
         """
-        if self.faces is None:
-            raise OptionError("restoring aligned faces needs Restorer(..., faces=FaceOptions())")
         with self._networks.in_use():
+            if self.faces is None:
+                raise OptionError(
+                    "restoring aligned faces needs Restorer(..., faces=FaceOptions())"
+                )
             photo = photo_from(photo)
             started = time.perf_counter()
             outcome = self.faces.restore_aligned(photo)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -56,12 +56,33 @@ def picture(value: int, count: int = 1, side: int = 4) -> Batch:
 
 @contextmanager
 def held(session: GatedSession, calls: int) -> Iterator[ThreadPoolExecutor]:
-    """Calls are made in threads; all of them wait while the body runs."""
+    """Calls are made in threads; the one that runs does not end while the body runs."""
     session.gate.clear()
     with ThreadPoolExecutor(calls) as threads:
-        yield threads
-        time.sleep(0.1)
-        session.gate.set()
+        try:
+            yield threads
+        finally:
+            session.gate.set()
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait for what another thread is about to do."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def queue(
+    threads: ThreadPoolExecutor, shared: SharedSession, batches: Iterable[Batch]
+) -> list[Future[Batch]]:
+    """Calls that wait behind the one that runs, in this order."""
+    futures = []
+    for batch in batches:
+        before = len(shared._waiting)
+        futures.append(threads.submit(shared.run, batch))
+        until(lambda before=before: len(shared._waiting) > before)
+    return futures
 
 
 def test_what_comes_while_a_batch_runs_runs_together() -> None:
@@ -70,7 +91,7 @@ def test_what_comes_while_a_batch_runs_runs_together() -> None:
     with held(inner, 7) as threads:
         first = threads.submit(shared.run, picture(0))
         inner.entered.acquire()
-        others = [threads.submit(shared.run, picture(value)) for value in range(1, 7)]
+        others = queue(threads, shared, [picture(value) for value in range(1, 7)])
     assert [shape[0] for shape in inner.shapes] == [1, 4, 2]
     for value, future in enumerate([first, *others]):
         assert np.array_equal(future.result(), picture(value, side=8))
@@ -84,31 +105,35 @@ def test_batches_of_several_pictures_are_cut_to_fill_the_batch() -> None:
     with held(inner, 4) as threads:
         threads.submit(shared.run, picture(0))
         inner.entered.acquire()
-        futures = []
-        for value in (1, 2, 3):
-            futures.append(threads.submit(shared.run, picture(value, 3)))
-            time.sleep(0.02)
+        futures = queue(threads, shared, [picture(value, 3) for value in (1, 2, 3)])
     assert [shape[0] for shape in inner.shapes] == [1, 4, 4, 1]
     for value, future in zip((1, 2, 3), futures, strict=True):
         assert np.array_equal(future.result(), picture(value, 3, side=8))
 
 
-def test_the_photo_that_came_first_is_done_first() -> None:
+def test_of_what_waits_the_oldest_runs_first() -> None:
     inner = GatedSession()
     shared = SharedSession(inner)
-    order: list[str] = []
-
-    def restore(name: str) -> None:
-        shared.run_tiles(np.zeros((60, 60, 3), np.uint8), tiling=Tiling(size=16, overlap=4))
-        order.append(name)
-
-    with held(inner, 2) as threads:
-        threads.submit(restore, "first")
+    with held(inner, 4) as threads:
+        threads.submit(shared.run, picture(0))
         inner.entered.acquire()
-        threads.submit(restore, "second")
-    tiles = len(inner.shapes) // 2
-    assert tiles == 25
-    assert order == ["first", "second"]
+        queue(threads, shared, [picture(0, side=side) for side in (16, 8, 12)])
+    assert [shape[1] for shape in inner.shapes] == [4, 16, 8, 12]
+
+
+def test_tiles_of_an_earlier_photo_go_before_those_of_a_later_one_that_wait_too() -> None:
+    """All tiles of a photo are of its age, whenever they come."""
+    inner = GatedSession()
+    shared = SharedSession(inner)
+    early, late = next(shared._ages), next(shared._ages)
+    with held(inner, 3) as threads:
+        threads.submit(shared.run, picture(0))
+        inner.entered.acquire()
+        threads.submit(shared._run, picture(0, side=8), late)
+        until(lambda: len(shared._waiting) == 1)
+        threads.submit(shared._run, picture(0, side=16), early)
+        until(lambda: len(shared._waiting) == 2)
+    assert [shape[1] for shape in inner.shapes] == [4, 16, 8]
 
 
 def test_other_shapes_are_not_mixed_in() -> None:
@@ -118,10 +143,7 @@ def test_other_shapes_are_not_mixed_in() -> None:
         threads.submit(shared.run, picture(0))
         inner.entered.acquire()
         sides = [4, 8, 4]
-        futures = []
-        for side in sides:
-            futures.append(threads.submit(shared.run, picture(1, side=side)))
-            time.sleep(0.02)
+        futures = queue(threads, shared, [picture(1, side=side) for side in sides])
     assert [shape[:2] for shape in inner.shapes] == [(1, 4), (2, 4), (1, 8)]
     assert [future.result().shape[1] for future in futures] == [2 * side for side in sides]
 
@@ -141,7 +163,9 @@ def test_a_picture_that_fails_fails_alone(error: type[Exception]) -> None:
     with held(inner, 4) as threads:
         threads.submit(shared.run, picture(0))
         inner.entered.acquire()
-        futures = {value: threads.submit(shared.run, picture(value)) for value in (1, 66, 2)}
+        values = (1, 66, 2)
+        queued = queue(threads, shared, [picture(value) for value in values])
+        futures = dict(zip(values, queued, strict=True))
     with pytest.raises(error, match="sixes"):
         futures[66].result()
     for value in (1, 2):
@@ -154,7 +178,7 @@ def test_a_lost_device_is_lost_for_all() -> None:
     with held(inner, 3) as threads:
         threads.submit(shared.run, picture(0))
         inner.entered.acquire()
-        futures = [threads.submit(shared.run, picture(value)) for value in (1, 66)]
+        futures = queue(threads, shared, [picture(value) for value in (1, 66)])
     for future in futures:
         with pytest.raises(DeviceLostError):
             future.result()
@@ -166,7 +190,7 @@ def test_full_memory_ends_batches() -> None:
     with held(inner, 3) as threads:
         threads.submit(shared.run, picture(0))
         inner.entered.acquire()
-        futures = [threads.submit(shared.run, picture(value)) for value in (1, 66)]
+        futures = queue(threads, shared, [picture(value) for value in (1, 66)])
     assert isinstance(futures[1].exception(), DeviceMemoryError)
     assert shared.batch == 1
 
@@ -182,10 +206,9 @@ def test_closing_waits_for_what_runs_and_refuses_the_rest() -> None:
     with held(inner, 3) as threads:
         running = threads.submit(shared.run, picture(1))
         inner.entered.acquire()
-        waiting = threads.submit(shared.run, picture(2))
-        time.sleep(0.05)
+        (waiting,) = queue(threads, shared, [picture(2)])
         closing = threads.submit(shared.close)
-        time.sleep(0.05)
+        until(lambda: shared.is_closed)
         assert not inner.closed
     closing.result()
     assert inner.closed
@@ -258,9 +281,10 @@ def test_a_picture_is_left_to_the_device_unless_it_would_leave_room_that_others_
     shared.run_tiles(large, tiling=TILES)
     assert inner.whole == 2
     with held(inner, 3) as threads:
-        futures = [threads.submit(shared.run_tiles, image, tiling=TILES) for image in [large]]
-        time.sleep(0.05)
+        futures = [threads.submit(shared.run_tiles, large, tiling=TILES)]
+        until(lambda: inner.whole == 3)
         futures += [threads.submit(shared.run_tiles, small, tiling=TILES) for _ in range(2)]
+        until(lambda: len(shared._waiting) == 2)
     assert inner.whole == 3
     assert [shape[0] for shape in inner.shapes] == [2]
     assert [len(future.result()) for future in futures] == [80, 32, 32]

@@ -56,10 +56,11 @@ class OnnxRuntimeCpuSession:
 
     def run(self, batch: Batch) -> Batch:
         check_batch(batch, self._info, self._limits)
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise SessionError(f"the session of {self._info.model} is closed")
         try:
-            output, means = self._session.run([OUTPUT, MEANS], {INPUT: batch})
+            output, means = session.run([OUTPUT, MEANS], {INPUT: batch})
         except Exception as error:  # its own exception types are not public
             raise SessionError(
                 f"ONNX Runtime failed on {self._info.model} with input {batch.shape}: {error}"

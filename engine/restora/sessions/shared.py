@@ -67,9 +67,11 @@ class SharedSession:
     batch    most pictures in one call of it
 
     Nobody waits for a batch to fill: while one runs, others gather, so batches are full exactly
-    when the network is what all wait for. limits.best_calls calls run at once. Who came first is
-    done first: tiles of a later photo fill what an earlier one leaves. A picture gets its own
-    error: when a batch of several callers fails, each one's part is run again alone.
+    when the network is what all wait for. limits.best_calls calls run at once. Of the requests
+    that wait when a call begins, the oldest goes first, and later ones of its shape fill the
+    batch; all tiles of one photo are as old as the photo. Which photo ends first is not promised.
+    A picture gets its own error: when a batch of several callers fails, each one's part is run
+    again alone.
     """
 
     def __init__(self, session: Session, *, batch: int = 1) -> None:
@@ -98,6 +100,10 @@ class SharedSession:
     def gains_by_batches(self) -> bool:
         """Whether the session itself runs batches faster than one picture after another."""
         return self.limits.best_batch > 1
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     @property
     def use(self) -> SessionUse:
@@ -166,7 +172,7 @@ class SharedSession:
         return request.result
 
     def _lead(self) -> None:
-        """Run the next batch, whosever it is. Holds the lock, but not while it runs."""
+        """Run the next batch. Called with the lock held; releases it during inference."""
         parts = self._take_parts()
         self._begin(sum(part.stop - part.start for part in parts))
         self._changed.release()
