@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from restora import Restorer, write_photo
-from restora.image import decode_photo, make_comparison
+from restora.image import decode_photo
+from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
 from restora_benchmarks.page_tables import choices_table, int8_table, row_of
 from restora_benchmarks.speed_tables import speed_summary, speed_table

@@ -24,8 +24,10 @@ RestoraError
         CheckpointError
         ArtifactError
             AccuracyGateError
+                RefusedPlanError  a plan that was built gives wrong pictures
     VideoError                 a video cannot be read, or holds no video
     FaceError                  a face cannot be found, aligned or restored
+    DecoderProcessError        no process that decodes pictures can be started
     MissingBackendError        a package that this needs is not installed
     BuildError                 TensorRT cannot build a plan
         BuildCancelledError
@@ -89,6 +91,10 @@ class AnimatedImageError(ImageError):
 
 class NotAFileError(ImageError):
     """The path is a pipe, a device, a socket or a folder."""
+
+
+class DecoderProcessError(RestoraError, OSError):
+    """No process that decodes pictures can be started."""
 
 
 class VideoError(RestoraError, ValueError):
@@ -157,6 +163,10 @@ class ArtifactError(ModelError, ValueError):
 
 class AccuracyGateError(ArtifactError):
     """An artefact is further from its PyTorch reference than its gate allows."""
+
+
+class RefusedPlanError(AccuracyGateError):
+    """A plan that was built fails its gate or gives NaN: built again, it would do so again."""
 
 
 class MissingBackendError(RestoraError, ImportError):

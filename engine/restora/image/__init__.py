@@ -1,7 +1,6 @@
 """Guarded picture files: one decoder, one encoder, nothing half-read and nothing half-written."""
 
 from restora.image.atomic import remove_partial, write_atomically
-from restora.image.compare import make_comparison
 from restora.image.decode import decode_photo, read_photo
 from restora.image.encode import encode_photo, write_photo
 from restora.image.limits import PhotoLimits
@@ -19,7 +18,6 @@ __all__ = [
     "Pixels",
     "decode_photo",
     "encode_photo",
-    "make_comparison",
     "probe_file",
     "probe_photo",
     "read_photo",

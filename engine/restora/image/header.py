@@ -99,6 +99,12 @@ def open_header(data: bytes, *, name: str) -> ImageFile.ImageFile:
         return factory(BytesIO(data), "")
 
 
+def use_one_thread() -> None:
+    """Let decoders of this process start no threads: each has a stack that counts as memory."""
+    if AvifImagePlugin is not None:
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
 def check_size(width: int, height: int, limits: PhotoLimits, *, name: str) -> None:
     """Raise ImageTooLargeError for more pixels than the limit."""
     if width * height > limits.max_pixels:

@@ -21,12 +21,12 @@ from restora.image import (
     Photo,
     decode_photo,
     encode_photo,
-    make_comparison,
     png,
     read_photo,
     write_atomically,
     write_photo,
 )
+from restora.image.compare import make_comparison
 from restora.image.png import combine_adler
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (12, 10, 3), np.uint8)

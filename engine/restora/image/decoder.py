@@ -1,0 +1,179 @@
+"""The process that decodes pictures for restora.image.isolated, one at a time, in bounded memory.
+
+It is started as a fresh interpreter, answers requests over a socket until that is closed, and
+limits its own address space by what each picture's header says.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import resource
+import signal
+import socket
+import warnings
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from restora import errors
+from restora.errors import RestoraError
+from restora.image.decode import decode_photo
+from restora.image.file import read_file
+from restora.image.guard import file_errors
+from restora.image.header import use_one_thread
+from restora.image.limits import PhotoLimits
+from restora.image.photo import Metadata, Photo
+from restora.image.probe import PhotoHeader, probe_file
+from restora.malloc import return_freed_memory
+
+# so many times its pixels and its file: what decoders hold at once, measured over all formats
+_PIXEL_COPIES, _FILE_COPIES = 6, 3
+SLACK_BYTES = 64 << 20
+_WORN_BYTES = 256 << 20
+_STATM = Path("/proc/self/statm")
+
+
+class Request(NamedTuple):
+    """path: absolute; name: of the file in messages"""
+
+    what: Literal["read", "probe"]
+    path: str
+    name: str
+    limits: PhotoLimits
+
+
+class Answer(NamedTuple):
+    """What comes of a request.
+
+    error   type and message
+    arrays  dtype and shape of each; their bytes follow
+    log     logger, level and message of each warning
+    worn    the process holds on to memory and should be replaced
+    """
+
+    error: tuple[str, str] | None
+    header: PhotoHeader | None
+    metadata: Metadata | None
+    format: str | None
+    arrays: tuple[tuple[str, tuple[int, ...]], ...]
+    log: tuple[tuple[str, int, str], ...]
+    worn: bool
+
+
+def decode_bytes(header: PhotoHeader) -> int:
+    """Most memory in bytes that decoding a picture may take, a constant left out."""
+    pixel = max(4, header.channels * header.bits // 8)
+    pixels = header.width * header.height * pixel
+    return _PIXEL_COPIES * pixels + _FILE_COPIES * header.file_bytes
+
+
+def serve(descriptor: int) -> None:
+    """Answer requests until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    return_freed_memory()
+    use_one_thread()
+    log = _Log()
+    logging.basicConfig(level=logging.WARNING, handlers=[log], force=True)
+    gc.freeze()
+    started = _address_space()
+    with Connection(descriptor) as connection:
+        while True:
+            try:
+                request: Request = connection.recv()
+            except (EOFError, OSError):
+                return
+            connection.send("begun")
+            result = _answer(request)
+            _limit(None)
+            photo = result if isinstance(result, Photo) else None
+            arrays = [] if photo is None else [photo.pixels]
+            arrays += [] if photo is None or photo.alpha is None else [photo.alpha]
+            answer = Answer(
+                (type(result).__name__, str(result)) if isinstance(result, Exception) else None,
+                result if isinstance(result, PhotoHeader) else None,
+                None if photo is None else photo.metadata,
+                None if photo is None else photo.format,
+                tuple((array.dtype.str, array.shape) for array in arrays),
+                log.take(),
+                _address_space() - started > _WORN_BYTES + sum(array.nbytes for array in arrays),
+            )
+            connection.send(answer)
+            for array in arrays:
+                connection.send_bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            del result, photo, arrays
+            gc.collect()  # libraries leave pictures in reference cycles
+
+
+def error_from(kind: str, message: str) -> RestoraError:
+    """The error that an answer names."""
+    found = getattr(errors, kind, RestoraError)
+    assert issubclass(found, RestoraError)
+    return found(message)
+
+
+def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
+    limits, name = request.limits, request.name
+    try:
+        with file_errors(name):
+            _limit(_FILE_COPIES * _size_of(request.path) + SLACK_BYTES)
+            try:
+                header = probe_file(request.path, limits=limits)
+            except RestoraError as error:
+                raise type(error)(str(error).replace(request.path, name)) from None
+            if request.what == "probe":
+                return header
+            _limit(decode_bytes(header) + SLACK_BYTES)
+            data = read_file(request.path, limits)
+            return decode_photo(data, limits=limits, name=name)
+    except RestoraError as error:
+        return error
+
+
+def _size_of(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _limit(more: int | None) -> None:
+    """Let the address space grow by so many bytes; None: without a limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = resource.RLIM_INFINITY if more is None else _address_space() + more
+    if hard != resource.RLIM_INFINITY:
+        soft = hard if more is None else min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _address_space() -> int:
+    try:
+        return int(_STATM.read_text().split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux: what was the peak serves as well
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+class _Log(logging.Handler):
+    """Keeps warnings of restora's own until they are sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("restora"):
+            self._rows.append((record.name, record.levelno, record.getMessage()))
+
+    def take(self) -> tuple[tuple[str, int, str], ...]:
+        rows, self._rows = tuple(self._rows), []
+        return rows
+
+
+def main(arguments: list[str]) -> Any:
+    """The descriptor of the socket is the only argument."""
+    # the socket is a Unix one: Connection reads and writes its descriptor
+    with socket.socket(fileno=int(arguments[0])) as end:
+        serve(end.detach())

@@ -1,0 +1,208 @@
+"""Read pictures in processes of their own: a hostile file costs bounded memory and time, and no
+crash of a decoder reaches the caller.
+
+Decoders are kept for the next picture. restora's runs over photos read every one this way; a
+program that trusts its files can call read_photo instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from restora.errors import (
+    DecoderProcessError,
+    DecodeTimeoutError,
+    MemoryLimitError,
+    TruncatedImageError,
+)
+from restora.image.decoder import Answer, Request, error_from
+from restora.image.limits import PhotoLimits
+from restora.image.photo import Photo, Pixels
+from restora.image.probe import PhotoHeader
+
+logger = logging.getLogger(__name__)
+
+_MAX_IDLE = 16
+_STARTS = 3
+_PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; from restora.image.decoder import main; main({args!r})"
+)
+# libraries that decoding does not use would start a thread for each core
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def read_isolated(path: Path | str, *, limits: PhotoLimits | None = None) -> Photo:
+    """read_photo in a child process.
+
+    Raises ImageError as read_photo does; DecodeTimeoutError past limits.max_decode_s,
+    MemoryLimitError if decoding takes far more memory than the header explains, TruncatedImageError
+    if the decoder crashes; DecoderProcessError if no child process can be started.
+    """
+    photo = _ask("read", path, limits)
+    assert isinstance(photo, Photo)
+    return photo
+
+
+def probe_isolated(path: Path | str, *, limits: PhotoLimits | None = None) -> PhotoHeader:
+    """probe_file in a child process; errors as read_isolated."""
+    header = _ask("probe", path, limits)
+    assert isinstance(header, PhotoHeader)
+    return header
+
+
+def start_decoder() -> None:
+    """Start a decoder now, so that the first picture does not wait for it. Raises
+    DecoderProcessError."""
+    with _idle.lock:
+        if _idle.decoders:
+            return
+    _give_back(_Decoder())
+
+
+class _Decoder:
+    """One child process."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        program = _PROGRAM.format(path=sys.path, args=[str(theirs.fileno())])
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  our own program
+                [sys.executable, "-c", program],
+                env={**os.environ, **_ENVIRONMENT},
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the parent
+            )
+        except (OSError, ValueError) as error:
+            ours.close()
+            raise DecoderProcessError(f"no process that decodes can be started: {error}") from error
+        finally:
+            theirs.close()
+        self.connection = Connection(ours.detach())
+
+    def ask(self, request: Request) -> Answer | None:
+        """None if it is dead and the request was not begun."""
+        try:
+            self.connection.send(request)
+            if self.connection.recv() != "begun":
+                return None
+        except (EOFError, OSError):
+            return None
+        if not self.connection.poll(request.limits.max_decode_s):
+            raise DecodeTimeoutError(
+                f"{request.name} takes longer than {request.limits.max_decode_s:g} s to decode: "
+                "raise max_decode_s (--decode-timeout) if the file can be trusted"
+            )
+        answer = self.connection.recv()
+        assert isinstance(answer, Answer)
+        return answer
+
+    def receive(self, dtype: str, shape: tuple[int, ...]) -> Pixels:
+        array: Pixels = np.empty(shape, dtype)
+        self.connection.recv_bytes_into(array.reshape(-1).view(np.uint8).data)
+        return array
+
+    def end(self) -> int:
+        """Kill it; returns its exit status."""
+        self.connection.close()
+        self.process.kill()
+        return self.process.wait()
+
+
+class _Idle:
+    """Decoders that wait for a picture."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.decoders: list[_Decoder] = []
+
+    def close(self) -> None:
+        with self.lock:
+            while self.decoders:
+                self.decoders.pop().end()
+
+    def forget(self) -> None:
+        """In a forked process: they belong to the parent."""
+        self.lock = threading.Lock()
+        self.decoders = []
+
+
+_idle = _Idle()
+atexit.register(_idle.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.forget)
+
+
+def _ask(what: str, path: Path | str, limits: PhotoLimits | None) -> Photo | PhotoHeader:
+    # a path is made absolute here: the child's working directory may be another
+    request = Request(what, os.path.abspath(path), str(path), limits or PhotoLimits())  # type: ignore[arg-type]  # noqa: PTH100
+    for _ in range(_STARTS):
+        with _borrowed(request.name) as decoder:
+            answer = decoder.ask(request)
+            if answer is None:
+                decoder.end()
+                continue
+            arrays = [decoder.receive(*array) for array in answer.arrays]
+            if answer.worn:
+                decoder.end()
+        return _result(answer, arrays)
+    raise DecoderProcessError("processes that decode end before they begin: see `restora doctor`")
+
+
+def _result(answer: Answer, arrays: list[Pixels]) -> Photo | PhotoHeader:
+    for name, level, message in answer.log:
+        logging.getLogger(name).log(level, "%s", message)
+    if answer.error is not None:
+        raise error_from(*answer.error)
+    if answer.header is not None:
+        return answer.header
+    assert answer.metadata is not None
+    alpha = arrays[1] if len(arrays) > 1 else None
+    return Photo(arrays[0], alpha, answer.metadata, answer.format)
+
+
+@contextmanager
+def _borrowed(name: str) -> Iterator[_Decoder]:
+    """A decoder for one request; it is given back if it lives, and ended if anything is raised."""
+    with _idle.lock:
+        decoder = _idle.decoders.pop() if _idle.decoders else None
+    if decoder is None:
+        decoder = _Decoder()
+    try:
+        yield decoder
+    except (EOFError, OSError) as error:
+        raise _death(name, decoder.end()) from error
+    except BaseException:
+        decoder.end()
+        raise
+    _give_back(decoder)
+
+
+def _give_back(decoder: _Decoder) -> None:
+    with _idle.lock:
+        if decoder.process.returncode is None and len(_idle.decoders) < _MAX_IDLE:
+            _idle.decoders.append(decoder)
+            return
+    if decoder.process.returncode is None:
+        decoder.end()
+
+
+def _death(name: str, status: int) -> MemoryLimitError | TruncatedImageError:
+    if status == -signal.SIGKILL:
+        return MemoryLimitError(f"{name}: its decoder was killed, as if memory were full")
+    return TruncatedImageError(f"{name} is damaged: its decoder crashed (exit status {status})")
