@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
@@ -31,6 +34,8 @@ class Clip:
     audio: bool = True
     subtitles: bool = False
     still: bool = False
+    shown: tuple[int, ...] = ()  # which picture each frame shows; as many as there are frames
+    title: str = "a clip"
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -46,7 +51,9 @@ def picture(index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def make_clip(path: Path, clip: Clip) -> Path:
-    with av.open(str(path), "w", options=dict(clip.options)) as output:
+    with av.open(
+        f"file:{path}", "w", options=dict(clip.options), metadata_errors="surrogateescape"
+    ) as output:
         codec = "libx265" if clip.ten_bits else "libx264"
         settings = {"crf": "8", "x265-params": "log-level=error"} if clip.ten_bits else {"crf": "8"}
         video: Any = output.add_stream(codec, rate=25, options=settings)
@@ -61,13 +68,14 @@ def make_clip(path: Path, clip: Clip) -> Path:
             video.set_display_rotation(clip.rotation)
         audio: Any = output.add_stream("aac", rate=44100) if clip.audio else None
         words: Any = output.add_mux_stream("subrip") if clip.subtitles else None
-        output.metadata["title"] = "a clip"
+        output.metadata["title"] = clip.title
         if path.suffix != ".avi":
             chapter = {"id": 1, "start": 0, "end": 400, "metadata": {"title": "one"}}
             output.set_chapters([{**chapter, "time_base": Fraction(1, 1000)}])  # type: ignore[typeddict-item]
         time = 0
         for index in range(clip.frames):
-            pixels = picture(0 if clip.still else index, clip.size)
+            which = clip.shown[index] if clip.shown else index
+            pixels = picture(0 if clip.still else which, clip.size)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame = frame.reformat(
                 format=video.pix_fmt,
@@ -117,7 +125,7 @@ class Seen:
 
 
 def look(path: Path) -> Seen:
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
         first = frames[0]
@@ -147,3 +155,51 @@ def look(path: Path) -> Seen:
             [chapter["metadata"].get("title", "") for chapter in container.chapters()],
             container.metadata.get("title") or container.metadata.get("TITLE"),
         )
+
+
+def psnr(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
+    white = float(np.iinfo(one.dtype).max)  # type: ignore[arg-type]
+    error = np.mean(np.square((one.astype(float) - other.astype(float)) / white))
+    return float(-10 * np.log10(max(error, 1e-12)))
+
+
+def enlarged(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """What the test network makes: a blur, then twice each pixel."""
+    blurred = cv2.GaussianBlur(np.asarray(pixels), (3, 3), 0.85)
+    return np.asarray(blurred.repeat(2, 0).repeat(2, 1))
+
+
+def join_clips(path: Path, clips: Sequence[Clip]) -> Path:
+    """One file of several transport streams, whose clocks start again."""
+    path.write_bytes(
+        b"".join(
+            make_clip(path.with_name(f"part{index}.ts"), clip).read_bytes()
+            for index, clip in enumerate(clips)
+        )
+    )
+    return path
+
+
+def make_vp8(path: Path, sizes: Sequence[tuple[int, int]]) -> Path:
+    """Key frames of 64 x 48 in Matroska; each says that it has the size given for it."""
+    encoder: Any = av.CodecContext.create("libvpx", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 64, 48, "yuv420p"
+    encoder.time_base, encoder.gop_size = Fraction(1, 25), 1
+    packets = []
+    for index in range(len(sizes)):
+        frame = av.VideoFrame.from_ndarray(picture(index, (64, 48)), format="rgb24")
+        frame = frame.reformat(format="yuv420p")
+        frame.pts, frame.time_base = index, Fraction(1, 25)
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_mux_stream("vp8", rate=25, width=64, height=48)
+        for made, size in zip(packets, sizes, strict=True):
+            data = bytearray(bytes(made))
+            data[6:10] = struct.pack("<HH", *size)  # after the start code of a key frame
+            packet = Packet(bytes(data))
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = made.pts
+            packet.is_keyframe = True
+            output.mux(packet)
+    return path

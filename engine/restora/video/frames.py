@@ -83,6 +83,7 @@ class FrameConverter:
         self._range = _FULL if facts.full_range else _LIMITED
         self._reader, self._writer = VideoReformatter(), VideoReformatter()
         self._seen = _look_of(facts)
+        self._rotation = facts.rotation
 
     def to_rgb(self, decoded: Decoded) -> Pixels:
         """(height, width, 3) of the first frame, contiguous.
@@ -121,7 +122,11 @@ class FrameConverter:
 
     def _check(self, decoded: Decoded) -> Look:
         """How the frame is to be read; a change is logged."""
-        look = _look_of_frame(decoded.frame)
+        frame = decoded.frame
+        # in H.264 and H.265 only a key frame may say it, and the frames after it are turned alike
+        if frame.rotation or frame.key_frame:
+            self._rotation = int(frame.rotation)
+        look = _look_of_frame(frame, self._rotation)
         if look != self._seen:
             _require_known(look.matrix)
             first = _look_of(self.facts)
@@ -171,12 +176,12 @@ def _look_of(facts: VideoFacts) -> Look:
     )
 
 
-def _look_of_frame(frame: VideoFrame) -> Look:
+def _look_of_frame(frame: VideoFrame, rotation: int) -> Look:
     pixels = frame.format.name
     return Look(
         frame.width,
         frame.height,
-        int(frame.rotation),
+        rotation,
         pixels,
         matrix_of(int(frame.colorspace), frame.height),
         is_full_range(int(frame.color_range), pixels),

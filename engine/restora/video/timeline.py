@@ -54,9 +54,11 @@ class Timeline:
         if packet.stream.type in _TIMED:
             part = self._part_of(packet.stream.index, begin)
             moved = begin + self._moves[part]
-            self._parts[packet.stream.index] = part
-            self._last[packet.stream.index] = moved
-            self._end = max(self._end, moved + (packet.duration or 0) * unit)
+            index = packet.stream.index
+            # many packets do not say how long they last: as long as the one before
+            lasts = (packet.duration or 0) * unit or moved - self._last.get(index, moved)
+            self._parts[index], self._last[index] = part, moved
+            self._end = max(self._end, moved + max(lasts, Fraction(0)))
         else:
             part = len(self._moves) - 1
         ticks = round(self._moves[part] / unit)

@@ -4,52 +4,30 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from fakes import BatchingSession, restorer_of, tiny_artifact
+from fakes import BatchingSession, restorer_of
 from processes import run, start
 from restora import Restorer
 from restora.errors import MissingBackendError, OptionError, VideoError
-from restora.options import RestoreOptions
 
 av = pytest.importorskip("av")
 
 from restora.video import EncoderOptions, open_video, restore_video  # noqa: E402
-from video_clips import BT709, BT2020_PQ, FRAME, Clip, look, make_clip  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "tiny.onnx").write_bytes(tiny_artifact(scale=2, io="uint8").onnx)
-    (folder / "tiny.float32.onnx").write_bytes(tiny_artifact(scale=2, io="float32").onnx)
-    return folder / "tiny.onnx"
-
-
-@pytest.fixture(scope="module")
-def restorer(model: Path) -> Iterator[Restorer]:
-    with Restorer(model, options=RestoreOptions(backend="cpu")) as found:
-        yield found
-
-
-def psnr(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
-    white = float(np.iinfo(one.dtype).max)  # type: ignore[arg-type]
-    error = np.mean(np.square((one.astype(float) - other.astype(float)) / white))
-    return float(-10 * np.log10(max(error, 1e-12)))
-
-
-def enlarged(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """What the test network makes: a blur, then twice each pixel."""
-    blurred = cv2.GaussianBlur(np.asarray(pixels), (3, 3), 0.85)
-    return np.asarray(blurred.repeat(2, 0).repeat(2, 1))
-
+from video_clips import (  # noqa: E402
+    BT709,
+    BT2020_PQ,
+    FRAME,
+    Clip,
+    enlarged,
+    look,
+    make_clip,
+    psnr,
+)
 
 # what an older PyAV does not know it refuses, which is tested below
 KNOWS_BT2020 = int(av.__version__.split(".")[0]) >= 18
