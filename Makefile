@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
+FUZZ_MINUTES ?= 20
 CODE := engine export calibration benchmarks tests
 
-.PHONY: demo test check format bench int8 choices bench-throughput endurance bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test check format bench int8 choices bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +54,9 @@ bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 t
 
 endurance: $(DEV)  ## 1,000 photos, 40 broken, killed and resumed; a hundred kills (20 minutes)
 	$(BIN)/python -m restora_benchmarks.endurance.run
+
+fuzz: $(DEV)  ## broken input without end, FUZZ_MINUTES=20 of it; faults go to build/fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(FUZZ_MINUTES) --out build/fuzz
 
 bench-faces: $(DEV)  ## measure the face network beside eager PyTorch
 	$(BIN)/python -m restora_benchmarks.faces

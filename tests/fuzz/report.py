@@ -54,14 +54,14 @@ def keep_fault(
     again = watcher.run_file(path).faults
     if not again:
         tally.unconfirmed += 1
-        (folder / f"{name}.unconfirmed.txt").write_text(fault.text)
+        (folder / f"{name}.unconfirmed").write_text(fault.text)
         return f"not seen again: {fault.kind} of {path}"
     fault = again[0]
     tally.faults[signature] += 1
     if fault.kind == "exception":
         path.write_bytes(minimize(found, fault, watcher, path).data)
     command = f"PYTHONPATH=tests python -m fuzz --targets {watcher.name} --input {path}"
-    (folder / f"{name}.txt").write_text(f"{command}\n{fault.kind}: {signature}\n{fault.text}\n")
+    (folder / f"{name}.report").write_text(f"{command}\n{fault.kind}: {signature}\n{fault.text}\n")
     tally.saved.append(str(path))
     lines = fault.text.strip().splitlines() or [""]
     last = lines[-1 if fault.kind == "exception" else 0][:300]

@@ -28,8 +28,8 @@ from restora.cli.exits import ExitCode
 _DOCUMENTED = {int(code) for code in ExitCode}
 # what comes before the drawn words, and behind them; the kind of free arguments
 _COMMANDS: dict[str, tuple[list[str], list[str], list[str]]] = {
-    "restore": (["restore"], [], []),
-    "video": (["video"], [], []),
+    **{f"restore-{number}": (["restore"], [], []) for number in range(6)},
+    **{f"video-{number}": (["video"], [], []) for number in range(3)},
     "cluster": (["cluster"], [], []),
     "export": (["export"], [], ["missing"]),
     "verify": (["verify"], [], ["missing"]),
