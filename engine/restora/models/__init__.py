@@ -8,6 +8,7 @@ from restora.models.store import (
     checkpoint_path,
     find_artifact,
     find_model,
+    find_model_folder,
     model_folder,
     verify_checkpoint,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "find_artifact",
     "find_entry",
     "find_model",
+    "find_model_folder",
     "model_folder",
     "verify_checkpoint",
 ]

@@ -1,26 +1,40 @@
 """Download a checkpoint: checked, resumed after a cut, published whole or not at all."""
 
+import contextlib
+import errno
 import logging
 import os
-from collections.abc import Callable
+import re
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import BinaryIO
 
-from restora.errors import ChecksumError, DiskFullError, DownloadError, OptionError, OutputError
+from restora.errors import (
+    ChecksumError,
+    DiskFullError,
+    DownloadError,
+    OptionError,
+    OutputError,
+    RestoraError,
+    UnsafePathError,
+)
+from restora.image import write_atomically
+from restora.models.download import Answer, FetchProgress, open_answer
+from restora.models.regular_file import open_model_file, shown
 from restora.models.store import checkpoint_path, sha256_of
 from restora.models.table import ModelEntry, find_entry
 
-if TYPE_CHECKING:
-    import requests
-
 logger = logging.getLogger(__name__)
 
-FetchProgress = Callable[[int, int], None]
-_TIMEOUT_S = (10, 30)  # connect, silence between two chunks
-_CHUNK = 1 << 18
-_MOST_BYTES = 4 << 30
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+_MAX_BYTES = 4 << 30
+_MAX_RECORD_BYTES = 4096
+_PARTIAL_FLAGS = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe without a reader would block
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = None) -> Path:
@@ -28,8 +42,9 @@ def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = Non
 
     progress  called with (bytes done, bytes in all; 0 if the server does not say)
 
-    A cut download goes on where it stopped. Two processes asking at once download once.
-    Raises DownloadError, saying where to put the file by hand, ChecksumError, DiskFullError.
+    A cut download continues where it stopped. Two processes that ask at once download once.
+    Raises DownloadError, saying where to put the file by hand, ChecksumError, DiskFullError,
+    UnsafePathError if what it would write to is a link, or OutputError.
     """
     # pooch downloads files whole; with 350 MB checkpoints resuming is what matters, so requests
     # (which pooch uses too) is driven here.
@@ -40,74 +55,115 @@ def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = Non
         raise OptionError(f"{entry.name} comes with restora; there is nothing to fetch")
     target = checkpoint_path(entry)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(target) + ".lock"):
-            if not target.exists():
+        _make_folder(target.parent)
+        lock = target.with_name(target.name + ".lock")
+        _require_plain(lock)  # filelock empties the file that it opens
+        with FileLock(lock):
+            if not _is_there(target):
                 _download(entry, entry.url, target, progress)
-    except OSError as error:
-        if isinstance(error, DownloadError | OutputError):
+    except (OSError, NotImplementedError) as error:  # NotImplementedError: no locks there
+        if isinstance(error, RestoraError):
             raise
-        kind = DiskFullError if error.errno in (28, 122) else OutputError  # ENOSPC, EDQUOT
-        raise kind(f"{target} cannot be written: {error.strerror or error}") from error
+        raise _output_error(f"{target} cannot be written", error) from error
     return target
 
 
-def _download(entry: ModelEntry, url: str, target: Path, progress: FetchProgress | None) -> None:
-    import requests
-
-    address = urlsplit(url)
-    if address.scheme != "https" and address.hostname not in _LOCAL_HOSTS:
-        raise DownloadError(f"models are fetched over https only, got {url}")
-    partial = target.with_name(target.name + ".part")
-    have = partial.stat().st_size if partial.exists() else 0
+def _make_folder(folder: Path) -> None:
     try:
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as answer:
-            if answer.status_code == 416:  # nothing is left, or the file has changed
-                partial.unlink()
-                raise DownloadError(f"{url} does not go on from byte {have}: run the command again")
-            answer.raise_for_status()
-            _save(entry, answer, partial, have, progress)
-    except requests.RequestException as error:
-        raise DownloadError(
-            f"{entry.name} could not be fetched from {url}: {_short(error)}. What has arrived is "
-            f"kept; run the command again to go on, or put the file by hand at {target}"
-        ) from error
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the model folder {folder} cannot be made (RESTORA_MODELS chooses another)"
+        raise _output_error(message, error) from error
+
+
+def _is_there(target: Path) -> bool:
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target} must be a file or not exist; it is something else: move it")
+    return target.exists()
+
+
+def _download(entry: ModelEntry, url: str, target: Path, progress: FetchProgress | None) -> None:
+    partial = target.with_name(target.name + ".part")
+    _require_plain(partial)
+    have = partial.stat().st_size if partial.exists() else 0
+    if have > (entry.size_bytes or _MAX_BYTES):
+        partial.unlink()
+        have = 0
+    if not have or have != entry.size_bytes:  # else it was cut between arriving and publishing
+        try:
+            with open_answer(url, have) as answer:
+                if not answer.ends_before:
+                    _save(entry, answer, partial, progress)
+        except DownloadError as error:
+            raise DownloadError(
+                f"{entry.name} could not be fetched: {error}. What has arrived so far is kept; run "
+                f"the command again to continue, or download {url} elsewhere and put it at {target}"
+            ) from error
+        if answer.ends_before:
+            partial.unlink()
+            raise DownloadError(
+                f"{url} ends before byte {have}, up to which {entry.name} had been downloaded; "
+                "that part was deleted: run the command again"
+            )
     _publish(entry, partial, target)
 
 
-def _save(
-    entry: ModelEntry,
-    answer: "requests.Response",
-    partial: Path,
-    have: int,
-    progress: FetchProgress | None,
-) -> None:
-    resumed = answer.status_code == 206
-    if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-        raise DownloadError(f"the server answered another range than byte {have} onwards")
-    done = have if resumed else 0
-    length = int(answer.headers.get("Content-Length") or 0)
-    total = done + length if length else entry.size_bytes or 0
-    with partial.open("ab" if resumed else "wb") as stream:
-        for chunk in answer.iter_content(_CHUNK):
+def _save(entry: ModelEntry, answer: Answer, partial: Path, progress: FetchProgress | None) -> None:
+    limit = entry.size_bytes or _MAX_BYTES
+    done = answer.start
+    total = done + answer.length if answer.length else entry.size_bytes or 0
+    if total > limit:
+        partial.unlink(missing_ok=True)
+        raise ChecksumError(f"{entry.file} must be {limit} bytes at most, the server has {total}")
+    if entry.size_bytes and total != entry.size_bytes:
+        raise DownloadError(
+            f"the server has {total} bytes where {entry.file} has {entry.size_bytes}: perhaps the "
+            "page of a proxy or of a network that wants a login"
+        )
+    with _open_partial(partial, answer.start) as stream:
+        for chunk in answer.chunks():
             stream.write(chunk)
             done += len(chunk)
-            if done > (entry.size_bytes or _MOST_BYTES):
-                stream.close()
+            if done > limit:
                 partial.unlink()
                 raise ChecksumError(
-                    f"{entry.file} must be {entry.size_bytes or _MOST_BYTES} bytes at most, the "
-                    "server sends more"
+                    f"{entry.file} must be {limit} bytes at most, the server sends more"
                 )
             if progress is not None:
                 progress(done, total)
         stream.flush()
         os.fsync(stream.fileno())
-    if length and done < total:
-        raise DownloadError(
-            f"the connection ended after {done} of {total} bytes; run the command again to go on"
-        )
+    if answer.length and done < total:
+        raise DownloadError(f"the connection ended after {done} of {total} bytes")
+
+
+def _open_partial(partial: Path, start: int) -> BinaryIO:
+    """Open it to write from byte `start` on. It may have become a link since it was examined."""
+    descriptor = os.open(partial, _PARTIAL_FLAGS, 0o666)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise _unsafe(partial)
+        os.ftruncate(descriptor, start)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        return os.fdopen(descriptor, "wb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_plain(path: Path) -> None:
+    """Raise UnsafePathError if something is at `path` that is not a file of this name alone."""
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise _unsafe(path)
+
+
+def _unsafe(path: Path) -> UnsafePathError:
+    return UnsafePathError(
+        f"{path} is a link or no file; downloads are written to plain files only: remove it"
+    )
 
 
 def _publish(entry: ModelEntry, partial: Path, target: Path) -> None:
@@ -119,15 +175,34 @@ def _publish(entry: ModelEntry, partial: Path, target: Path) -> None:
             "was deleted"
         )
     if entry.sha256 is None:
-        record = target.with_name(target.name + ".sha256")
-        if record.exists() and record.read_text().split()[0] != found:
-            partial.unlink()
-            raise ChecksumError(f"{entry.file} is not the file that was fetched before: {found}")
-        record.write_text(f"{found}  {target.name}\n")
-        logger.warning("no digest of %s is on record; SHA-256 %s is kept now", entry.file, found)
+        _compare_with_record(entry, found, partial, target.with_name(target.name + ".sha256"))
     partial.replace(target)
 
 
-def _short(error: Exception) -> str:
-    text = str(error)
-    return text if len(text) < 200 else f"{type(error).__name__}: {text[:160]}…"
+def _compare_with_record(entry: ModelEntry, found: str, partial: Path, record: Path) -> None:
+    """Of a file whose digest nobody publishes: it must be the one that was fetched before."""
+    if not record.exists():
+        write_atomically(record, f"{found}  {entry.file}\n".encode())
+        logger.warning("no digest of %s is on record; SHA-256 %s is kept now", entry.file, found)
+        return
+    with open_model_file(
+        record, what="record", error=ChecksumError, max_bytes=_MAX_RECORD_BYTES
+    ) as stream:
+        first = stream.read().decode("ascii", "replace").split(maxsplit=1)[:1]
+    if not first or not re.fullmatch("[0-9a-f]{64}", first[0]):
+        raise ChecksumError(
+            f"{record} must hold the SHA-256 of {entry.file}, it does not: delete it to trust what "
+            f"was downloaded, which has {found}"
+        )
+    if first[0] != found:
+        partial.unlink()
+        raise ChecksumError(
+            f"{entry.file} is not the file that was fetched before: it must have SHA-256 "
+            f"{first[0]}, it has {found}"
+        )
+
+
+def _output_error(message: str, error: Exception) -> OutputError:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return (DiskFullError if full else OutputError)(f"{shown(message)}: {reason}")

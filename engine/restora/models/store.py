@@ -1,19 +1,33 @@
 """Where the files of models lie: the package, and one folder that the user can move."""
 
-import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from restora.errors import ChecksumError, MissingModelError, OptionError
+from restora.cache_folder import cache_folder
+from restora.errors import (
+    ArtifactError,
+    ChecksumError,
+    MissingModelError,
+    ModelError,
+    OptionError,
+    UnknownModelError,
+)
+from restora.models.regular_file import (
+    is_regular_file,
+    kind_of,
+    open_model_file,
+    sha256_of_stream,
+    shown,
+)
 from restora.models.table import Kind, ModelEntry, find_entry
 
 Io = Literal["uint8", "float32"]
 FindArtifact = Callable[[str | Path, Io, Kind], Path]
-_CHUNK = 1 << 20
+_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+_MAX_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +41,22 @@ class ModelFiles:
 
 
 def model_folder() -> Path:
-    """$RESTORA_MODELS, or restora/models in $XDG_CACHE_HOME or ~/.cache. It need not exist."""
-    chosen = os.environ.get("RESTORA_MODELS")
-    if chosen:
-        return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "restora" / "models"
+    """$RESTORA_MODELS, or restora/models in $XDG_CACHE_HOME or ~/.cache. It need not exist.
+
+    Raises OptionError if nothing names a folder, or the variable one that cannot be.
+    """
+    folder = find_model_folder()
+    if folder is None:
+        raise OptionError(
+            "there is no folder for models, since this user has no home directory: set "
+            "RESTORA_MODELS to one"
+        )
+    return folder
+
+
+def find_model_folder() -> Path | None:
+    """The same; None if nothing names a folder, so that no model can be in it."""
+    return cache_folder("models", variable="RESTORA_MODELS")
 
 
 def checkpoint_path(entry: ModelEntry) -> Path:
@@ -51,11 +75,13 @@ def artifact_path(entry: ModelEntry, io: Io) -> Path:
 def find_model(name: str) -> ModelFiles:
     """What is present of the model called `name`. Raises UnknownModelError."""
     entry = find_entry(name)
+    if find_model_folder() is None and not entry.bundled:
+        return ModelFiles(entry, None, None, None)
     return ModelFiles(
         entry,
         _if_file(artifact_path(entry, "uint8")),
         _if_file(artifact_path(entry, "float32")),
-        _if_file(checkpoint_path(entry)),
+        None if entry.bundled else _if_file(checkpoint_path(entry)),
     )
 
 
@@ -66,24 +92,25 @@ def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
            NAME.float32.onnx is taken if the file itself is NAME.onnx
     kind   what a model of the table must be
 
-    Raises UnknownModelError, or MissingModelError saying how to get the file.
+    Raises UnknownModelError, MissingModelError saying how to get the file, OptionError for a
+    checkpoint or a model of another kind, and ArtifactError for a path that is no regular file.
     """
     if isinstance(model, Path) or model.lower().endswith(".onnx"):
         return _find_beside(Path(model), io)
-    if Path(model).suffix.lower() in (".pth", ".pt", ".ckpt", ".safetensors") and "/" in model:
+    if Path(model).suffix.lower() in _CHECKPOINT_SUFFIXES and "/" in model:
         raise OptionError(
-            f"{model} is a checkpoint: make an artefact of it with `restora export {model}`"
+            f"{shown(model)} is a checkpoint: export it with `restora export {shown(model)}`"
         )
-    entry = find_entry(model)
+    entry = _find_entry(model)
     if entry.kind != kind:
         raise OptionError(f"{entry.name} is a model of kind {entry.kind}, {kind} is needed")
     path = artifact_path(entry, io)
-    if path.is_file():
+    if is_regular_file(path):
         return path
     checkpoint = checkpoint_path(entry)
     flag = " --io float32" if io == "float32" else ""
     export = f"`restora export {checkpoint} -o {path}{flag}`"
-    if checkpoint.is_file():
+    if is_regular_file(checkpoint):
         raise MissingModelError(
             f"{entry.name} is here as a checkpoint, but not as an artefact for {io} pictures: "
             f"make it with {export}"
@@ -99,33 +126,47 @@ def verify_checkpoint(path: Path, entry: ModelEntry) -> str:
     found = sha256_of(path)
     if entry.sha256 is not None and found != entry.sha256:
         raise ChecksumError(
-            f"{path} must have SHA-256 {entry.sha256}, it has {found}: the file is damaged or "
-            "not the published one; delete it and fetch it again"
+            f"{shown(path)} must have SHA-256 {entry.sha256}, it has {found}: the file is damaged "
+            "or not the published one; delete it and fetch it again"
         )
     return found
 
 
 def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """Of a regular file. Raises MissingModelError or ModelError."""
+    with open_model_file(path, what="file", error=ModelError, max_bytes=_MAX_BYTES) as stream:
+        return sha256_of_stream(stream)
 
 
 def _artifact_suffix(io: Io) -> str:
     return ".onnx" if io == "uint8" else f".{io}.onnx"
 
 
+def _find_entry(name: str) -> ModelEntry:
+    try:
+        return find_entry(name)
+    except UnknownModelError as error:
+        folder = find_model_folder()
+        own = folder and folder / f"{name}.onnx"
+        if not own or not is_regular_file(own):
+            raise
+        raise UnknownModelError(
+            f"{shown(name)} is no published model; name the file by its path: {shown(own)}"
+        ) from error
+
+
 def _find_beside(path: Path, io: Io) -> Path:
-    if io == "float32":
+    if io == "float32" and path.name:
         neighbour = path.with_name(path.name.removesuffix(".onnx") + ".float32.onnx")
-        if neighbour.is_file():
+        if is_regular_file(neighbour):
             return neighbour
-    if not path.is_file():
-        raise MissingModelError(f"there is no artefact at {path}")
+    kind = kind_of(path)
+    if kind is None:
+        raise MissingModelError(f"there is no artefact at {shown(path)}")
+    if not is_regular_file(path):
+        raise ArtifactError(f"{shown(path)} must be an .onnx file, it is {kind}")
     return path
 
 
 def _if_file(path: Path) -> Path | None:
-    return path if path.is_file() else None
+    return path if is_regular_file(path) else None

@@ -33,6 +33,7 @@ class ModelEntry:
     bundled: bool = False
 
 
+_MAX_NAME = 200
 DEFAULT_MODEL = "restora-lite-x2"
 
 _ENTRIES = (
@@ -138,6 +139,7 @@ _ENTRIES = (
         "faces; sharper, with more invented detail",
         "GFPGANCleanv1-NoCE-C2.pth",
         url=f"{_GFPGAN}/v0.2.0/GFPGANCleanv1-NoCE-C2.pth",
+        sha256="29e25ee90c170f4231163f4c83df6b59c968b73f3ce00cb884015ae005db083c",
     ),
     ModelEntry(
         "GFPGANv1",
@@ -173,6 +175,10 @@ def find_entry(name: str) -> ModelEntry:
 
     Raises UnknownModelError with the nearest names.
     """
+    if len(name) > _MAX_NAME:  # comparing it with the known names would take long
+        raise UnknownModelError(
+            f"a model's name has {_MAX_NAME} signs at most, this one {len(name)}: {name[:40]!r}…"
+        )
     wanted = name.removesuffix(".pth").lower()
     known = {entry.lower(): entry for entry in MODELS}
     if wanted in known:

@@ -1,0 +1,182 @@
+"""Ask a server for a file over HTTPS, and say in plain words what went wrong."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from restora.errors import DownloadError
+from restora.models.regular_file import shown
+
+if TYPE_CHECKING:
+    import requests
+
+logger = logging.getLogger(__name__)
+
+FetchProgress = Callable[[int, int], None]
+_TIMEOUT_S = (10, 30)  # connect, silence between two chunks
+_CHUNK = 1 << 18
+_MAX_REDIRECTS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
+_CHECK = "check that this machine is connected to the internet"
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server sends.
+
+    start        the byte of the file that it begins with
+    length       bytes that it announces; 0 if it does not
+    ends_before  the server has no such byte
+    """
+
+    start: int
+    length: int
+    ends_before: bool
+    _response: Any
+
+    def chunks(self) -> Iterator[bytes]:
+        """Raises DownloadError if the connection breaks."""
+        with _in_plain_words(urlsplit(self._response.url).hostname):
+            yield from self._response.iter_content(_CHUNK)
+
+
+@contextmanager
+def open_answer(url: str, start: int) -> Iterator[Answer]:
+    """Ask for a file from byte `start` on. A server may begin at 0 all the same.
+
+    Every hop must be https, or all of them plain http on this machine.
+    Raises DownloadError.
+    """
+    import requests
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            """None: else the whole body of a redirect is read before the answer is given."""
+
+    with Session() as session:
+        response = _follow(session, url, start)
+        with response:
+            yield _read_headers(response, start)
+
+
+def _follow(session: requests.Session, url: str, start: int) -> requests.Response:
+    headers = {"Accept-Encoding": "identity"}  # else lengths and ranges are not the file's
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    local = _is_local(_split(url))
+    for _ in range(_MAX_REDIRECTS):
+        address = _split(url)
+        if address.scheme != "https" and not (local and _is_local(address)):
+            raise DownloadError(f"models are fetched over https only, not from {shown(url)}")
+        with _in_plain_words(address.hostname):
+            response = session.get(
+                url, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
+            )
+        if response.status_code not in _REDIRECTS:
+            return response
+        target = response.headers.get("Location", "")
+        response.close()
+        try:
+            url = urljoin(url, target)
+        except ValueError:
+            target = ""
+        if not target:
+            raise DownloadError(f"{address.hostname} redirects to no address")
+    raise DownloadError(f"the server redirects more than {_MAX_REDIRECTS} times")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        address = urlsplit(url)
+        port = address.port  # raises ValueError if it is none
+    except ValueError:
+        raise DownloadError(f"{shown(url)!r} is no address of a file") from None
+    if not address.hostname or port == 0:
+        raise DownloadError(f"{shown(url)!r} is no address of a file")
+    return address
+
+
+def _is_local(address: SplitResult) -> bool:
+    return address.scheme == "http" and address.hostname in _LOCAL_HOSTS
+
+
+def _read_headers(response: requests.Response, start: int) -> Answer:
+    host = urlsplit(response.url).hostname
+    if response.status_code == 416:
+        return Answer(start, 0, True, response)
+    if response.status_code not in (200, 206):
+        reason = shown(response.reason or "")[:60]
+        raise DownloadError(f"{host} answered {response.status_code} {reason}".rstrip())
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() not in ("", "identity"):
+        raise DownloadError(
+            f"{host} sends the file in the encoding {shown(encoding)[:40]!r}, which was not asked "
+            "for; perhaps a proxy changes it"
+        )
+    resumed = response.status_code == 206
+    sent = response.headers.get("Content-Range", "")
+    if resumed and not re.match(rf"bytes {start}-", sent):
+        raise DownloadError(f"{host} sends {shown(sent)[:60]!r} instead of byte {start} onwards")
+    length = response.headers.get("Content-Length", "0").strip()
+    if not re.fullmatch("[0-9]{1,18}", length):
+        raise DownloadError(f"{host} says a length that is no number: {shown(length)[:40]!r}")
+    return Answer(start if resumed else 0, int(length), False, response)
+
+
+@contextmanager
+def _in_plain_words(host: str | None) -> Iterator[None]:
+    """Turn what requests raises into DownloadError; its own text goes to the log."""
+    import urllib3
+
+    try:
+        yield
+    except (
+        OSError,  # of which requests' own errors are a kind
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:
+        logger.info("%s: %s", host, shown(str(error)))
+        raise DownloadError(_words_of(error, host)) from error
+
+
+def _words_of(error: Exception, host: str | None) -> str:
+    import requests
+
+    names = {type(cause).__name__ for cause in _causes_of(error)}
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy that the environment names cannot be used (HTTPS_PROXY)"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the certificate of {host} cannot be verified; perhaps a proxy is in between"
+    if "NameResolutionError" in names or "gaierror" in names:
+        return f"the host {host} cannot be found; {_CHECK}"
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return f"the host {host} does not answer; {_CHECK}"
+    if isinstance(error, requests.exceptions.ReadTimeout) or "ReadTimeoutError" in names:
+        return f"{host} sent nothing for {_TIMEOUT_S[1]} seconds"
+    if "NewConnectionError" in names or "ConnectionRefusedError" in names:
+        return f"the host {host} cannot be reached; {_CHECK}"
+    if isinstance(error, ValueError):
+        return f"{host} leads to an address that cannot be used"
+    return f"the connection to {host} was cut"
+
+
+def _causes_of(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from: causes, contexts, and urllib3's reasons."""
+    todo, seen = [error], set()
+    while todo:
+        cause = todo.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        near = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+        todo += [one for one in near if isinstance(one, BaseException)]
