@@ -17,7 +17,8 @@ PACKAGES = {
     "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
 }
 # each room may import the rooms before it; stages do not import each other
-PARTS = ("version", "errors", "cache_folder", "image", "tiling", "models", "artifact", "sessions")
+BASE = ("version", "errors", "checks", "cache_folder", "malloc")
+PARTS = (*BASE, "image", "tiling", "models", "artifact", "sessions")
 STAGES = ("upsample", "faces")
 WHOLE = ("joint", "options", "networks", "settings", "photo_input", "restoration", "pipeline")
 LATER = ("runs", "flow", "video", "cluster", "cli")

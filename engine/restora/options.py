@@ -1,35 +1,41 @@
 """How a Restorer works."""
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from restora.artifact import ArtifactInfo
+from restora.checks import check_choice, check_flag, check_whole, set_checked
 from restora.errors import OptionError
 from restora.sessions import CpuOptions, PlanOptions, Session, SessionOptions
 from restora.sessions.options import BackendChoice, PrecisionChoice
 from restora.tiling import Blend, Tiling
-from restora.upsample import AlphaMethod, ResizeMethod
+from restora.upsample import MAX_PRE_PAD, AlphaMethod, ResizeMethod
 
 AUTO_TILES = (256, 512)  # least and most
 _TILES_PER_OVERLAP = 48
 _AUTO_ELEMENTS = 2**25  # of a tile's largest tensor: 128 MiB, of which a network holds a few
+MAX_SIDE = 1 << 20  # of a tile, in pixels: longer than any picture that is decoded
+MAX_BATCH = 1024
 DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
-    """How a Restorer works. Lengths in input pixels.
+    """How a Restorer works. Lengths in input pixels. Raises OptionError for a value that cannot
+    work, when the options are made.
 
     tile        "auto", 0 for the whole photo at once, or the largest side of a tile
-    overlap     that neighbouring tiles share; None: as measured when the artefact was made
-    batch       tiles per call of the network; None: what the session runs fastest
-    blend       how tiles are joined; "crop" is the published hard cut
+    overlap     shared by neighboring tiles; None: as measured when the artifact was made
+    batch       tiles per call of the network, 1..1024; None: what the session runs fastest
+    blend       how tiles are joined: "cosine", "linear", or "crop", the published hard cut
     published_tiles  the published script's grid: `tile` is a tile's core, overlap / 2 its padding
-    alpha       how transparency is enlarged
-    resize      how an outscale other than the network's is reached
-    pre_pad     mirrored onto the right and lower side before the network
-    threads     of the CPU; 0 = all cores that this process may use
-    backend     "auto", or what the networks that make pictures must run on
-    precision   "auto": FP16 on a GPU where an artefact for it is here, else FP32
+    alpha       how transparency is enlarged: "network" or "bilinear"
+    resize      how an outscale other than the network's is reached: "area-lanczos" or "lanczos4"
+    pre_pad     mirrored onto the right and lower side before the network, 0..256
+    threads     CPU threads; 0: all cores that this process may use
+    backend     what the networks that make pictures run on: "auto", "tensorrt", "cuda",
+                "openvino" or "cpu"
+    precision   "auto", "fp32", "fp16", "mixed", "bf16" or "int8"; see SessionOptions
     gpu         which GPU; a number rules the CPU out
     max_output_pixels  larger results are refused before any work is done
     """
@@ -49,8 +55,29 @@ class RestoreOptions:
     max_output_pixels: int = DEFAULT_MAX_OUTPUT_PIXELS
 
     def __post_init__(self) -> None:
-        if isinstance(self.tile, str) and self.tile != "auto":
-            raise OptionError(f"tile must be 'auto' or a number of pixels, got {self.tile!r}")
+        overlap, batch = self.overlap, self.batch
+        set_checked(
+            self,
+            tile=_check_tile(self.tile),
+            overlap=overlap
+            if overlap is None
+            else check_whole("overlap", overlap, least=0, most=MAX_SIDE),
+            batch=batch if batch is None else check_whole("batch", batch, least=1, most=MAX_BATCH),
+            blend=check_choice("blend", self.blend, get_args(Blend)),
+            published_tiles=check_flag("published_tiles", self.published_tiles),
+            alpha=check_choice("alpha", self.alpha, get_args(AlphaMethod)),
+            resize=check_choice("resize", self.resize, get_args(ResizeMethod)),
+            pre_pad=check_whole("pre_pad", self.pre_pad, least=0, most=MAX_PRE_PAD),
+            max_output_pixels=check_whole("max_output_pixels", self.max_output_pixels, least=1),
+        )
+        session = self.session_options()  # which checks threads, backend, precision and gpu
+        set_checked(self, threads=session.cpu.threads, gpu=session.gpu)
+        tile = 0 if self.tile == "auto" or self.published_tiles else int(self.tile)
+        if self.overlap is not None and 0 < tile <= self.overlap:
+            raise OptionError(
+                f"a tile must be larger than its overlap, got tile {tile} and "
+                f"overlap {self.overlap}"
+            )
 
     def tiling_for(self, session: Session) -> Tiling:
         """Tiles of the size and number that the session runs fastest, unless told."""
@@ -74,6 +101,16 @@ class RestoreOptions:
         return SessionOptions(
             self.backend, self.precision, self.gpu, CpuOptions(threads=self.threads), plans
         )
+
+
+def _check_tile(tile: object) -> int | str:
+    if isinstance(tile, str):
+        if tile != "auto":
+            raise OptionError(
+                f"tile must be 'auto', 0 for the whole photo or a number of pixels, got {tile!r}"
+            )
+        return tile
+    return check_whole("tile", tile, least=0, most=MAX_SIDE)
 
 
 def choose_tile(info: ArtifactInfo) -> int:

@@ -57,7 +57,7 @@ def settings_of_faces(stage: FaceStage, networks: Networks) -> Settings:
         "parser": None if parser is None else _network(parser),
         "strength": float(options.strength),
         "eye_distance_px": float(options.eye_dist_threshold),
-        "only_center_face": options.only_centre_face,
+        "only_center_face": options.only_center_face,
     }
 
 

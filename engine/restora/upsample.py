@@ -4,12 +4,13 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.checks import check_choice, check_whole
 from restora.errors import DeviceMemoryError, OptionError, ShapeError
 from restora.image.photo import Photo, Pixels
 from restora.sessions.base import Batch, Session, SizeLimits, TilingSession
@@ -22,6 +23,7 @@ ResizeMethod = Literal["area-lanczos", "lanczos4"]
 
 # Rec. 601 luma, as OpenCV's RGB2GRAY
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+MAX_PRE_PAD = 256  # more is context that no network of the table sees
 MAX_OUTSCALE = 1e6  # a photo of one pixel would fill any limit
 _SMALLEST_TILE = 32  # of those that a full memory leads to
 
@@ -34,7 +36,8 @@ class Upsampler:
     alpha     how transparency is enlarged: through the network, or bilinear
     resize    how an `outscale` other than the network's is reached. "area-lanczos": area to
               shrink, Lanczos to enlarge; "lanczos4": Lanczos for both, as the published script
-    pre_pad   pixels mirrored onto the right and lower side before the network, and cut off again
+    pre_pad   pixels mirrored onto the right and lower side before the network, and cut off again,
+              0..256
     """
 
     def __init__(
@@ -48,13 +51,11 @@ class Upsampler:
     ) -> None:
         if session.info.kind != "upsampler":
             raise OptionError(f"{session.info.model} is a {session.info.kind}, not an upsampler")
-        if pre_pad < 0:
-            raise OptionError(f"pre_pad must not be negative, got {pre_pad}")
         self.session = session
         self.tiling = tiling or Tiling(overlap=session.info.overlap_px)
-        self.alpha: AlphaMethod = alpha
-        self.resize: ResizeMethod = resize
-        self.pre_pad = pre_pad
+        self.alpha: AlphaMethod = check_choice("alpha", alpha, get_args(AlphaMethod))
+        self.resize: ResizeMethod = check_choice("resize", resize, get_args(ResizeMethod))
+        self.pre_pad = check_whole("pre_pad", pre_pad, least=0, most=MAX_PRE_PAD)
         self._shrinking = threading.Lock()
 
     @property

@@ -207,7 +207,7 @@ FACES = FaceOptions(model="GFPGANv1.4")
         ({"strength": 0.5}, True),
         ({"parse": True}, True),
         ({"eye_dist_threshold": 9}, True),
-        ({"only_centre_face": True}, True),
+        ({"only_center_face": True}, True),
         ({"long_side": 640}, True),
         ({"long_side": None}, True),
         ({"batch": 2}, False),

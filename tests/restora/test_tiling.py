@@ -73,7 +73,7 @@ def test_a_tile_not_larger_than_its_overlap_is_refused() -> None:
 
 
 def test_negative_sizes_are_refused() -> None:
-    with pytest.raises(OptionError, match="must not be negative"):
+    with pytest.raises(OptionError, match="of at least 0, got -1"):
         Tiling(size=-1)
 
 

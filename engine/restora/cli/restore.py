@@ -178,7 +178,7 @@ def restore(
         strength=face_strength,
         parse=parse,
         eye_dist_threshold=eye_dist_threshold,
-        only_centre_face=only_center_face,
+        only_center_face=only_center_face,
         batch=face_batch,
     )
     asked = True if face_enhance or aligned else faces

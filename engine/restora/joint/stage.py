@@ -148,12 +148,12 @@ class FaceStage:
             status: Literal["restored", "skipped"] = "skipped" if reason else "restored"
             outcomes.append(FaceOutcome(face.box, face.score, status, reason))
         large = [index for index, outcome in enumerate(outcomes) if outcome.status == "restored"]
-        if self.options.only_centre_face and large:
+        if self.options.only_center_face and large:
             faces = [found[index] for index in large]
             kept = large[find_centre_face(faces, width=photo.width, height=photo.height)]
             for index in large:
                 if index != kept:
-                    reason = "another face is nearer to the centre (--only-center-face)"
+                    reason = "another face is nearer to the center (--only-center-face)"
                     outcomes[index] = replace(outcomes[index], status="skipped", reason=reason)
         return outcomes
 

@@ -1,13 +1,17 @@
 """Settings of the runtimes, apart from them so that they can be named without being installed."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
+from restora.checks import check_choice, check_flag, check_whole, set_checked
 from restora.errors import OptionError
 
 Backend = Literal["tensorrt", "cuda", "openvino", "cpu"]
 BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8"]
+
+MAX_THREADS = 1024
+MAX_GPU = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,14 @@ class CpuOptions:
     memory_arena: bool = True
     memory_pattern: bool = False
     arm64_bf16: bool = False
+
+    def __post_init__(self) -> None:
+        flags = ("spinning", "memory_arena", "memory_pattern", "arm64_bf16")
+        set_checked(
+            self,
+            threads=check_whole("threads", self.threads, least=0, most=MAX_THREADS),
+            **{name: check_flag(name, getattr(self, name)) for name in flags},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,21 @@ class PlanOptions:
     level: int = 3
     graphs: bool = True
 
+    def __post_init__(self) -> None:
+        batches = self.batches
+        if not isinstance(batches, tuple | list) or not batches:
+            raise OptionError(f"batches must be numbers of tiles such as (1, 4), got {batches!r}")
+        set_checked(
+            self,
+            any_built=check_flag("any_built", self.any_built),
+            tile=check_whole("the tile of plans", self.tile, least=1),
+            batches=tuple(check_whole("a batch of plans", size, least=1) for size in batches),
+            max_tile=check_whole("max_tile", self.max_tile, least=1),
+            workspace=check_whole("workspace", self.workspace, least=1),
+            level=check_whole("level", self.level, least=0, most=5),
+            graphs=check_flag("graphs", self.graphs),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
@@ -58,8 +85,9 @@ class SessionOptions:
 
     backend    "auto": the first of TensorRT, ONNX Runtime on CUDA, OpenVINO (in bfloat16) and
                ONNX Runtime on the CPU that starts here; any other choice never falls back
-    precision  "auto": FP16 on a GPU where an artefact for it is here; with OpenVINO bfloat16
-               where the CPU has it and the artefact's own picture passes the gate; else FP32
+    precision  "auto": FP16 on a GPU, if there is an artifact for it; bfloat16 through OpenVINO, if
+               the CPU has it and the artifact's own picture passes the accuracy threshold; else
+               FP32. Any other choice never falls back
     gpu        which GPU; a number rules the CPU out. None: the first, if there is one
     """
 
@@ -70,9 +98,20 @@ class SessionOptions:
     plans: PlanOptions = field(default_factory=PlanOptions)
 
     def __post_init__(self) -> None:
+        for name, value, kind in (
+            ("cpu", self.cpu, CpuOptions),
+            ("plans", self.plans, PlanOptions),
+        ):
+            if not isinstance(value, kind):
+                raise OptionError(f"{name} must be {kind.__name__}, got {value!r}")
+        gpu = self.gpu
+        set_checked(
+            self,
+            backend=check_choice("backend", self.backend, get_args(BackendChoice)),
+            precision=check_choice("precision", self.precision, get_args(PrecisionChoice)),
+            gpu=gpu if gpu is None else check_whole("gpu", gpu, least=0, most=MAX_GPU),
+        )
         if self.gpu is not None and self.backend in ("openvino", "cpu"):
             raise OptionError(
                 f"GPU {self.gpu} is asked for with the backend {self.backend}: leave one out"
             )
-        if self.gpu is not None and self.gpu < 0:
-            raise OptionError(f"a GPU's number must not be negative, got {self.gpu}")

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.checks import check_choice, check_flag, check_whole, set_checked
 from restora.errors import OptionError
 from restora.tiling.blend import Blend, find_ramp, make_ramp
 from restora.tiling.grid import Span, split_axis, split_published
@@ -32,11 +34,15 @@ class Tiling:
     published_grid: bool = False
 
     def __post_init__(self) -> None:
-        if self.size < 0 or self.overlap < 0 or self.batch < 1:
-            raise OptionError(
-                "tile size and overlap must not be negative and the batch at least 1, "
-                f"got {self.size}, {self.overlap} and {self.batch}"
-            )
+        set_checked(
+            self,
+            size=check_whole("the size of tiles", self.size, least=0),
+            overlap=check_whole("the overlap of tiles", self.overlap, least=0),
+            batch=check_whole("the batch of tiles", self.batch, least=1),
+            blend=check_choice("blend", self.blend, get_args(Blend)),
+            fixed=check_flag("fixed", self.fixed),
+            published_grid=check_flag("published_grid", self.published_grid),
+        )
 
     @property
     def fade_px(self) -> int:

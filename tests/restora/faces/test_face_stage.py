@@ -52,7 +52,7 @@ def landmarks_of(case: dict[str, Any]) -> list[NDArray[np.float64]]:
 def test_the_whole_flow_gives_the_published_pictures(name: str, key: str) -> None:
     case = ENHANCE[name]
     photo = read_photo(DATA / "syn.png")
-    options = FaceOptions(only_centre_face=case["kwargs"].get("only_center_face", False))
+    options = FaceOptions(only_center_face=case["kwargs"].get("only_center_face", False))
     parser = None
     if case["use_parse"]:
         labels = read_photo(DATA / "parse_labels.png").pixels.astype(np.uint8)
@@ -214,7 +214,7 @@ def test_16_bit_faces_need_a_float_session(astronaut: Photo) -> None:
         ({"strength": 1.5}, "strength"),
         ({"batch": 0}, "batch"),
         ({"eye_dist_threshold": -1}, "eye distance"),
-        ({"long_side": 8}, "32 pixels"),
+        ({"long_side": 8}, "of at least 32, got 8"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], words: str) -> None:
