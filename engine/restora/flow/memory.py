@@ -1,29 +1,32 @@
-"""How much memory photos under way may take, and how much a photo takes."""
+"""How much memory photos in flight may take, and how much a photo takes."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from restora.artifact import ArtifactInfo
-from restora.errors import ImageError, MemoryLimitError, OptionError
+from restora.errors import MemoryLimitError, OptionError, RestoraError
 from restora.flow.budget import Budget
-from restora.image import PhotoHeader, PixelLimits, probe_photo
+from restora.image import PhotoHeader, PhotoLimits
+from restora.image.decoder import FILE_COPIES, decode_bytes
+from restora.image.isolated import probe_isolated
 from restora.pipeline import Restorer
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_HEADER_BYTES = 1 << 20
 _LEAST_BYTES = 1 << 24
 _TENSORS = 4  # of its largest that a network holds at once, scratch memory counted in; measured: 3
 _ELEMENTS = 64  # a pixel of the largest tensor, where the artefact does not say
 _RESULTS = 4  # of a call that are held at once
-_M_MMAP_THRESHOLD, _M_ARENA_MAX, _LARGE_BYTES = -3, -8, 1 << 20  # malloc.h
+_DECODER_BYTES = 48 << 20  # of a process that decodes, before it has a photo; measured: 41
+_MANY = 1 << 30
 _SLACK = 5 / 4
 _SHARE = 0.5  # of what is free, where nothing is asked for
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -77,23 +80,17 @@ def bytes_of_network(info: ArtifactInfo, side: int, batch: int) -> int:
     return int((_TENSORS * 4 * elements + results) * batch * side**2)
 
 
-def return_freed_memory() -> None:
-    """Let glibc give large blocks back at once: by default each thread keeps what it has freed."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library
-        return
-    mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-    mallopt(_M_ARENA_MAX, 2)
-
-
 @dataclass(frozen=True, slots=True)
 class PhotoMemory:
-    """What photos under way may take together.
+    """What photos in flight may take together.
 
     restorer   its networks are open
-    limit      of the whole process in bytes; None: half of what the machine has free is for photos
+    limit      of the whole process and its decoders, in bytes; None: half of what the machine has
+               free is for photos
     processes  that share what is free
+
+    With a limit one photo is decoded at a time. Give freed memory back (restora.malloc) if it is to
+    hold from the system's point of view.
 
     Raises OptionError if nothing is left of the limit once the networks have theirs.
     """
@@ -102,13 +99,13 @@ class PhotoMemory:
     limit: int | None = None
     processes: int = 1
     budget: Budget = field(init=False)
+    decoders: Budget = field(init=False)
 
     def __post_init__(self) -> None:
         if self.limit is None:
             capacity = int(_SHARE * count_free_bytes() / self.processes)
         else:
-            return_freed_memory()
-            taken = int(psutil.Process().memory_info().rss)
+            taken = int(psutil.Process().memory_info().rss) + _DECODER_BYTES
             taken += sum(bytes_of_network(*shape) for shape in self.restorer.iter_batches())
             capacity = self.limit - taken
             if capacity < _LEAST_BYTES:
@@ -118,13 +115,22 @@ class PhotoMemory:
                     "or a smaller --tile"
                 )
         object.__setattr__(self, "budget", Budget(capacity))
+        object.__setattr__(self, "decoders", Budget(_MANY if self.limit is None else 1))
 
-    def bytes_of_file(self, path: Path, outscale: float | None, limits: PixelLimits) -> int:
-        """By its header; 0 if it has none that can be read, or shows what will be refused."""
-        header = read_header(path)
-        if header is None or header.width * header.height > limits.max_pixels:
-            return 0
-        return bytes_of_photo(header, scale=self.restorer.scale, outscale=outscale)
+    def bytes_of_file(self, path: Path, outscale: float | None, limits: PhotoLimits) -> int:
+        """By its size and header; what cannot be read, or will be refused, costs its file alone."""
+        of_file = FILE_COPIES * _size_of(path, limits)
+        if self.limit is not None and of_file > self.budget.capacity:
+            return of_file
+        try:
+            with self.decoders.holding(1):
+                header = probe_isolated(path, limits=limits)
+        except RestoraError:  # it is raised again when the photo is read
+            return of_file
+        if header.width * header.height > limits.max_pixels:
+            return of_file
+        restored = bytes_of_photo(header, scale=self.restorer.scale, outscale=outscale)
+        return max(restored + header.file_bytes, decode_bytes(header))
 
     def check(self, path: Path | str, needed: int) -> None:
         """Raise MemoryLimitError if what needs so many bytes would alone pass the limit."""
@@ -135,15 +141,11 @@ class PhotoMemory:
             )
 
 
-def read_header(path: Path) -> PhotoHeader | None:
-    """None if the file cannot be read or is no picture."""
+def _size_of(path: Path, limits: PhotoLimits) -> int:
+    """Of a regular file; 0 for what is refused without being read."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_HEADER_BYTES)
-            try:
-                return probe_photo(data)
-            except ImageError:  # TIFF may have it at the end
-                rest = stream.read()
-                return probe_photo(data + rest) if rest else None
-    except (ImageError, OSError):
-        return None
+        status = os.stat(path)  # noqa: PTH116  a path with a NUL byte raises ValueError
+    except (OSError, ValueError):
+        return 0
+    readable = stat.S_ISREG(status.st_mode) and status.st_size <= limits.max_file_bytes
+    return status.st_size if readable else 0

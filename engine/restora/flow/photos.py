@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from restora.errors import RestoraError
+from restora.errors import MemoryLimitError, RestoraError
 from restora.flow.memory import PhotoMemory
 from restora.flow.outcome import Outcome, failed
 from restora.flow.run import Bounds, run_flow
 from restora.flow.stage import Stage
 from restora.flow.write import WriteOptions, prepare_folder, write_result
-from restora.image import Photo, PixelLimits, read_photo
+from restora.image import Photo, PhotoLimits
+from restora.image.isolated import read_isolated
 from restora.pipeline import Restorer
 from restora.restoration import Restoration
 from restora.sessions.cores import count_allowed_cores
@@ -84,7 +85,7 @@ class PhotoFlow(Generic[Job]):
     memory: PhotoMemory
     outscale: float | None = None
     aligned: bool = False
-    limits: PixelLimits = field(default_factory=PixelLimits)
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
     begin: Callable[[Job], None] | None = None
     progress: Callable[[Job, int, int], None] | None = None
 
@@ -114,11 +115,11 @@ class PhotoFlow(Generic[Job]):
     def _restore_file(self, job: Job, stop: Callable[[], bool]) -> Outcome | None:
         try:
             return self._decode_restore_encode(job, stop)
-        except MemoryError:
-            hint = "not enough memory: try a smaller --tile or --memory"
-            return failed(job.source, job.target, RestoraError(hint))
-        except (RestoraError, OSError) as error:
+        except (RestoraError, OSError) as error:  # a full GPU is a MemoryError too
             return failed(job.source, job.target, error)
+        except MemoryError:
+            hint = f"{job.source}: not enough memory; try a smaller --tile or --memory"
+            return failed(job.source, job.target, MemoryLimitError(hint))
         except Exception as error:
             # a fault of ours or of a library; it must not cost the photos after it
             logger.exception("%s", job.source)
@@ -132,7 +133,8 @@ class PhotoFlow(Generic[Job]):
                 self.begin(job)
             if self.memory.limit is not None:
                 self.memory.check(job.source, self._bytes_of(job))
-            photo = read_photo(job.source, limits=self.limits)
+            with self.memory.decoders.holding(1):
+                photo = read_isolated(job.source, limits=self.limits)
             prepare_folder(job.target, self.writing.root)
             seconds = time.perf_counter() - started
         places = self.restorer.places_of(photo.width, photo.height)

@@ -30,7 +30,7 @@ from restora.image.probe import PhotoHeader, probe_file
 from restora.malloc import return_freed_memory
 
 # so many times its pixels and its file: what decoders hold at once, measured over all formats
-_PIXEL_COPIES, _FILE_COPIES = 6, 3
+_PIXEL_COPIES, FILE_COPIES = 6, 3
 SLACK_BYTES = 64 << 20
 _WORN_BYTES = 256 << 20
 _STATM = Path("/proc/self/statm")
@@ -67,7 +67,7 @@ def decode_bytes(header: PhotoHeader) -> int:
     """Most memory in bytes that decoding a picture may take, a constant left out."""
     pixel = max(4, header.channels * header.bits // 8)
     pixels = header.width * header.height * pixel
-    return _PIXEL_COPIES * pixels + _FILE_COPIES * header.file_bytes
+    return _PIXEL_COPIES * pixels + FILE_COPIES * header.file_bytes
 
 
 def serve(descriptor: int) -> None:
@@ -119,7 +119,7 @@ def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
     limits, name = request.limits, request.name
     try:
         with file_errors(name):
-            _limit(_FILE_COPIES * _size_of(request.path) + SLACK_BYTES)
+            _limit(FILE_COPIES * _size_of(request.path) + SLACK_BYTES)
             try:
                 header = probe_file(request.path, limits=limits)
             except RestoraError as error:
@@ -136,7 +136,7 @@ def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
 def _size_of(path: str) -> int:
     try:
         return Path(path).stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # a NUL byte in the path
         return 0
 
 

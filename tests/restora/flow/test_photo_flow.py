@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,13 @@ import pytest
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
 from fakes import BatchingSession, restorer_of, tiny_artifact
 from processes import environment
-from restora.errors import NonFiniteOutputError, OptionError
+from restora.errors import DeviceMemoryError, NonFiniteOutputError, OptionError
 from restora.faces import FaceRestorer
 from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
 from restora.flow.memory import bytes_of_photo
-from restora.image import Photo, PhotoHeader, read_photo, write_photo
+from restora.image import Photo, PhotoHeader, PhotoLimits, read_photo, write_photo
 from restora.joint import FaceStage
+from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.sessions import SharedSession
 from restora.sessions.base import Batch
@@ -177,15 +179,15 @@ def test_faces_of_different_photos_share_batches() -> None:
 
 def test_memory_bounds_how_many_are_under_way(restorer: Restorer, tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, 12, (64, 64))
-    header = PhotoHeader(64, 64, "PNG")
-    each = bytes_of_photo(header, scale=2, outscale=None)
-    flow: PhotoFlow[Job] = PhotoFlow(
-        restorer, Stages.around(restorer), WriteOptions(), PhotoMemory(restorer)
-    )
+    memory = PhotoMemory(restorer)
+    flow: PhotoFlow[Job] = PhotoFlow(restorer, Stages.around(restorer), WriteOptions(), memory)
     assert flow.stages.places > 4
+    costs = {memory.bytes_of_file(job.source, None, PhotoLimits()) for job in jobs}
+    each = max(costs)
+    assert max(costs) - min(costs) < each // 4
     flow.memory.budget.capacity = 2 * each + each // 2
     assert len(list(flow.iter_outcomes(jobs))) == 12
-    assert flow.memory.budget.most_held == 2 * each
+    assert 2 * min(costs) <= flow.memory.budget.most_held <= 2 * each
 
 
 def test_a_photo_that_would_pass_the_limit_alone_fails_before_it_is_decoded(
@@ -222,6 +224,53 @@ def test_alpha_depth_and_enlargement_count(grey: bool) -> None:
     assert bytes_of_photo(replace(plain, bits=16), scale=2, outscale=None) > 2 * base
     assert bytes_of_photo(plain, scale=2, outscale=4) > 2 * base
     assert bytes_of_photo(plain, scale=4, outscale=None) > 2 * base
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("outscale", [None, 1.5])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((700, 900, 3), np.uint8), ((700, 900), np.uint8), ((500, 600, 3), np.uint16)],
+)
+def test_a_photo_takes_no_more_than_is_estimated(
+    shape: tuple[int, ...], dtype: type, scale: int, outscale: float | None, tmp_path: Path
+) -> None:
+    io = "uint8" if dtype is np.uint8 else "float32"
+    (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=scale, io="uint8").onnx)
+    (tmp_path / "tiny.float32.onnx").write_bytes(tiny_artifact(scale=scale, io="float32").onnx)
+    options = RestoreOptions(tile=64, overlap=8, backend="cpu")
+    pixels = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
+    channels = 3 if len(shape) == 3 else 1
+    header = PhotoHeader(shape[1], shape[0], "PNG", channels, 8 * np.dtype(dtype).itemsize)
+    estimated = bytes_of_photo(header, scale=scale, outscale=outscale)
+    with Restorer(tmp_path / "tiny.onnx", options=options) as restorer:
+        # the first photo of a kind opens its network
+        restorer.restore(Photo(pixels[:32, :32].copy()), outscale=outscale)
+        tracemalloc.start()
+        photo = Photo(pixels.copy())
+        result = restorer.restore(photo, outscale=outscale)
+        write_photo(result.photo, tmp_path / "out.png")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert 0.3 * estimated < peak < estimated, io
+
+
+def test_full_memory_is_the_photos_own_error(
+    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = make_jobs(tmp_path, 2)
+    full = {jobs[0].source.name: MemoryError(), jobs[1].source.name: DeviceMemoryError("full")}
+    levels = {int(read_photo(job.source).pixels.flat[0]): job.source.name for job in jobs}
+
+    def restore(photo: Photo, **options: object) -> object:
+        raise full[levels[int(photo.pixels.flat[0])]]
+
+    monkeypatch.setattr(restorer, "restore", restore)
+    outcomes, _ = run(restorer, jobs)
+    assert outcomes["000.png"].error_type == "MemoryLimitError"
+    assert "--tile" in str(outcomes["000.png"].reason)
+    # a GPU's full memory is no fault of the photo, and must keep its own type
+    assert outcomes["001.png"].error_type == "DeviceMemoryError"
 
 
 MEASURE = """

@@ -1,0 +1,304 @@
+"""Pictures decoded in child processes: the same photos, and nothing that a file does reaches us."""
+
+import io
+import logging
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from restora.errors import (
+    DecoderProcessError,
+    DecodeTimeoutError,
+    ImageError,
+    MemoryLimitError,
+    NotAFileError,
+    TruncatedImageError,
+    UnknownFormatError,
+)
+from restora.image import (
+    Metadata,
+    Photo,
+    PhotoLimits,
+    encode_photo,
+    probe_file,
+    read_photo,
+    write_photo,
+)
+from restora.image import isolated as isolated_module
+from restora.image.decoder import SLACK_BYTES, decode_bytes
+from restora.image.isolated import probe_isolated, read_isolated, start_decoder
+
+RNG = np.random.default_rng(7)
+
+
+def photo_of(channels: int, alpha: bool, dtype: type) -> Photo:
+    white = np.iinfo(dtype).max
+    shape = (40, 50, 3) if channels == 3 else (40, 50)
+    return Photo(
+        RNG.integers(0, white, shape, dtype),
+        RNG.integers(0, white, (40, 50), dtype) if alpha else None,
+        Metadata(icc=b"profile", xmp=b"<x/>"),
+    )
+
+
+@pytest.mark.parametrize("format_", ["png", "tiff"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_photo_is_the_same(
+    channels: int, alpha: bool, dtype: type, format_: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"photo.{format_}"
+    write_photo(photo_of(channels, alpha, dtype), path)
+    here, there = read_photo(path), read_isolated(path)
+    np.testing.assert_array_equal(here.pixels, there.pixels)
+    if here.alpha is not None:
+        assert there.alpha is not None
+        np.testing.assert_array_equal(here.alpha, there.alpha)
+    assert (here.metadata, here.format, here.alpha is None) == (
+        there.metadata, there.format, there.alpha is None
+    )  # fmt: skip
+    assert probe_file(path) == probe_isolated(path)
+
+
+def test_errors_keep_their_type_and_the_name_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.jpg").write_text("no picture")
+    Path("cut.png").write_bytes(encode_photo(photo_of(3, False, np.uint8), format="png")[:400])
+    os.mkfifo("pipe.png")
+    for name, kind in {
+        "words.jpg": UnknownFormatError,
+        "cut.png": TruncatedImageError,
+        "pipe.png": NotAFileError,
+        "nothing.png": ImageError,
+    }.items():
+        with pytest.raises(kind) as caught:
+            read_isolated(name)
+        assert str(caught.value).startswith(name)
+
+
+def test_warnings_reach_the_caller(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "broken.jpg"
+    Image.new("CMYK", (8, 8)).save(path, icc_profile=b"not a profile")
+    with caplog.at_level(logging.WARNING):
+        read_isolated(path)
+    assert "CMYK profile is broken" in caplog.text
+    assert caplog.records[0].name == "restora.image.decode"
+
+
+def scan_bomb() -> bytes:
+    """A progressive JPEG of 64 megapixels whose last scan is repeated a hundred thousand times."""
+    stream = io.BytesIO()
+    Image.new("L", (8192, 8192)).save(stream, "JPEG", progressive=True, quality=10)
+    data = stream.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * 2000 + b"\xff\xd9"
+
+
+def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(scan_bomb())
+    with pytest.raises(
+        DecodeTimeoutError, match=r"longer than 0.5 s to decode: .*--decode-timeout"
+    ):
+        read_isolated(path, limits=PhotoLimits(max_decode_s=0.5))
+    good = tmp_path / "good.png"
+    write_photo(photo_of(3, False, np.uint8), good)
+    assert read_isolated(good).width == 50
+
+
+def test_a_decoder_that_takes_more_memory_than_the_header_explains_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.tif"
+    # one strip of 80 MB behind a header of 8 x 8: the claim is found when the strip is read
+    tifffile.imwrite(path, np.zeros((8, 8), np.uint8), compression="zlib")
+    program = (
+        "import sys; import restora.image.decoder as d;"
+        f"d.decode_photo = lambda *a, **k: bytearray({SLACK_BYTES + (32 << 20)});"
+        "d.main({args!r})"
+    )
+    monkeypatch.setattr(isolated_module, "_PROGRAM", program)
+    isolated_module._idle.close()
+    with pytest.raises(MemoryLimitError, match="more memory to decode than is allowed"):
+        read_isolated(path)
+    isolated_module._idle.close()
+
+
+def test_sound_pictures_fit_into_what_their_header_explains(tmp_path: Path) -> None:
+    pixels = np.tile(RNG.integers(0, 255, (8, 100, 4), np.uint8), (250, 30, 1))
+    kinds: dict[str, tuple[str, dict[str, object]]] = {
+        "a.jpg": ("RGB", {"quality": 95, "progressive": True}),
+        "b.jpg": ("CMYK", {"quality": 95}),
+        "c.png": ("RGBA", {"compress_level": 1}),
+        "d.png": ("P", {}),
+        "e.tif": ("RGBA", {"compression": "tiff_lzw"}),
+        "f.tif": ("CMYK", {"compression": "tiff_adobe_deflate"}),
+        "g.webp": ("RGBA", {"quality": 50, "method": 0}),
+        "h.gif": ("P", {}),
+        "i.bmp": ("RGB", {}),
+    }
+    for name, (mode, options) in kinds.items():
+        image = Image.fromarray(pixels)
+        if mode == "P":
+            image = Image.fromarray(pixels[..., 0])
+            image.putpalette(bytes(range(256)) * 3)
+        elif mode != "RGBA":
+            image = image.convert("RGB").convert(mode)
+        image.save(tmp_path / name, **options)
+    deep = pixels.astype(np.uint16) * 200
+    tifffile.imwrite(
+        tmp_path / "j.tif", np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate",
+        compression="lzw", extrasamples=["assocalpha"],
+    )  # fmt: skip
+    for path in sorted(tmp_path.iterdir()):
+        assert read_isolated(path).width == 3000, path
+        assert decode_bytes(probe_isolated(path)) > 3000 * 2000 * 3
+
+
+def test_a_decoder_that_crashes_costs_its_picture_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.png"
+    write_photo(photo_of(3, False, np.uint8), path)
+    program = isolated_module._PROGRAM
+    for number, kind in ((signal.SIGSEGV, TruncatedImageError), (signal.SIGKILL, MemoryLimitError)):
+        crash = (
+            "import os; import restora.image.decoder as d;"
+            f"d.decode_photo = lambda *a, **k: os.kill(os.getpid(), {int(number)});"
+            "d.main({args!r})"
+        )
+        isolated_module._idle.close()
+        monkeypatch.setattr(isolated_module, "_PROGRAM", crash)
+        with pytest.raises(kind, match=r"photo\.png"):
+            read_isolated(path)
+        monkeypatch.setattr(isolated_module, "_PROGRAM", program)
+        assert read_isolated(path).width == 50
+
+
+def test_a_decoder_that_died_while_idle_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    write_photo(photo_of(3, False, np.uint8), path)
+    read_isolated(path)
+    for decoder in isolated_module._idle.decoders:
+        decoder.process.kill()
+        decoder.process.wait()
+    for decoder in isolated_module._idle.decoders:
+        decoder.process.returncode = None
+    assert read_isolated(path).width == 50
+
+
+def test_an_interpreter_that_cannot_start_is_an_error_with_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.png"
+    write_photo(photo_of(3, False, np.uint8), path)
+    isolated_module._idle.close()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(DecoderProcessError, match="can be started"):
+        read_isolated(path)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(DecoderProcessError, match="end before they begin"):
+        read_isolated(path)
+
+
+def test_many_threads_read_at_once(tmp_path: Path) -> None:
+    photos = []
+    for index in range(12):
+        photo = photo_of(3, False, np.uint8)
+        write_photo(photo, tmp_path / f"{index}.png")
+        photos.append(photo)
+    paths = [tmp_path / f"{index % 12}.png" for index in range(48)]
+    with ThreadPoolExecutor(6) as pool:
+        for index, got in enumerate(pool.map(read_isolated, paths)):
+            np.testing.assert_array_equal(got.pixels, photos[index % 12].pixels)
+    assert len(isolated_module._idle.decoders) <= 6
+
+
+def test_a_forked_process_leaves_its_parents_decoders_alone(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    write_photo(photo_of(3, False, np.uint8), path)
+    script = (
+        "import os, sys\n"
+        "from restora.image.isolated import read_isolated\n"
+        "path = sys.argv[1]\n"
+        "read_isolated(path)\n"
+        "child = os.fork()\n"
+        "widths = [read_isolated(path).width for _ in range(20)]\n"
+        "if child:\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+        "    print(set(widths))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout.strip() == "{50}", ran.stderr
+
+
+def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    write_photo(photo_of(3, False, np.uint8), path)
+    script = (
+        "import os, signal, sys\n"
+        "from restora.image import isolated\n"
+        "isolated.read_isolated(sys.argv[1])\n"
+        "print(isolated._idle.decoders[0].process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60
+    )
+    decoder = int(ran.stdout)
+    ended = threading.Event()
+    for _ in range(100):
+        if not Path(f"/proc/{decoder}").exists() or "\nState:\tZ" in _status(decoder):
+            break
+        ended.wait(0.1)
+    else:
+        pytest.fail(f"process {decoder} outlives its parent")
+
+
+def _status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return "\nState:\tZ"
+
+
+def test_starting_ahead_starts_one(tmp_path: Path) -> None:
+    isolated_module._idle.close()
+    start_decoder()
+    start_decoder()
+    assert len(isolated_module._idle.decoders) == 1
+
+
+def test_names_that_are_no_text_are_read(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png"))
+    write_photo(photo_of(1, False, np.uint8), path)
+    assert read_isolated(path).width == 50
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_isolated("with\0zero.png")
+
+
+def test_headers_cost_no_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    data = encode_photo(photo_of(3, False, np.uint8), format="png")
+    path.write_bytes(data[: len(data) // 2])
+    assert probe_isolated(path).width == 50
+    (length,) = struct.unpack_from(">I", data, 8)
+    assert length == 13
