@@ -122,6 +122,7 @@ class World:
         self.contexts: weakref.WeakSet[Any] = weakref.WeakSet()
         self.refits = 0
         self._profiles: dict[bytes, Any] = {}
+        self._flags: dict[bytes, set[str]] = {}
 
 
 def _checked(
@@ -187,6 +188,7 @@ def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
     shapes = build["profiles"][0]["image"]
     shared = trt.__version__[0] != "8" or "PROFILE_SHARING_0806" in getattr(config, "_preview", ())
     trt.world._profiles[plan._data] = (shapes, shared)
+    trt.world._flags[plan._data] = build["flags"]
     return plan
 
 
@@ -253,7 +255,12 @@ def _deserialize(trt: FakeTensorRT, runtime: Any, plan: bytes) -> Any:
         reason = trt.world.refusal or "Serialization assertion magicTag failed"
         runtime._args[0].log(SimpleNamespace(name="ERROR"), reason)
         return None
+    flags = trt.world._flags.get(bytes(plan), set())
+    if "VERSION_COMPATIBLE" in flags and not runtime._set.get("engine_host_code_allowed"):
+        runtime._args[0].log(SimpleNamespace(name="ERROR"), "the plan holds host code")
+        return None
     engine = trt.ICudaEngine()
+    engine._has_weights = "STRIP_PLAN" not in flags
     engine._shapes, engine._shared = trt.world._profiles.get(bytes(plan), (None, True))
     engine._contexts = weakref.WeakSet()
     return engine
@@ -324,6 +331,7 @@ def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
         assert size >= needed, "the scratch memory is too small"
     shape, addresses = context._shape, dict(context._addresses)
     io, network = trt.world.io, trt.world.network
+    weights = context._engine._has_weights
 
     def work() -> None:
         if scratch is not None:
@@ -331,6 +339,8 @@ def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
         size = int(np.prod(shape)) * io.itemsize
         image = cuda.at(addresses["image"], size).view(io).reshape(shape)
         answer = np.asarray(network(image))
+        if not weights:
+            answer = np.zeros_like(answer)
         pictures = np.clip(answer, 0, 255) if io == np.uint8 else answer
         restored = pictures.astype(io).ravel().view(np.uint8)
         cuda.at(addresses["restored"], restored.size)[:] = restored
@@ -341,7 +351,8 @@ def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
     return True
 
 
-def _refit(trt: FakeTensorRT, _refitter: Any) -> bool:
+def _refit(trt: FakeTensorRT, refitter: Any) -> bool:
+    refitter._args[0]._has_weights = True
     trt.world.refits += 1
     return True
 

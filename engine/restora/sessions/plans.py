@@ -65,7 +65,7 @@ def session_on(
     )
     profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
     cache = PlanCache()
-    built = wanted.any_built and find_built(cache, device.facts(str(trt.__version__)), rungs[0])
+    built = wanted.any_built and find_built(cache, device.facts(str(trt.__version__)), rungs)
     prepared = built or prepare_plans(trt, device, cache, rungs, profiles, report=logger.warning)
     plans = load_plans(trt, device, prepared)
     session = TensorRTSession(
@@ -81,7 +81,15 @@ def load_plans(
 ) -> list[LoadedPlan]:
     with device.current():
         return [
-            LoadedPlan(trt, device, plan.plan, info=rung.artifact.info, profile=profile_of(plan))
+            LoadedPlan(
+                trt,
+                device,
+                plan.plan,
+                info=rung.artifact.info,
+                profile=profile_of(plan),
+                onnx=rung.artifact.onnx if rung.options.strip_weights else None,
+                version_compatible=rung.options.version_compatible,
+            )
             for plan, rung in prepared
         ]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from restora.artifact import ACCURACY_GATES, Artifact, SelfCheck, measure_psnr
-from restora.errors import AccuracyGateError, NonFiniteOutputError
+from restora.errors import AccuracyGateError, RefusedPlanError
 from restora.tensorrt.build import BuildOptions
 from restora.tensorrt.cuda import Device
 from restora.tensorrt.profiles import Profile, Shape
@@ -40,7 +40,7 @@ def check_plan(
     trusted  a plan of the same network that has passed, for profiles that hold no size of which
              the answer is known
 
-    Raises AccuracyGateError, also if nothing can be compared, or NonFiniteOutputError.
+    Raises RefusedPlanError if the pictures are wrong, AccuracyGateError if nothing can be compared.
     """
     selfcheck = rung.artifact.read_selfcheck()
     info = rung.artifact.info
@@ -70,21 +70,26 @@ def check_plan(
     ) as runner:
         got, means = runner.run(known.image)
     if not np.isfinite(means).all():
-        raise NonFiniteOutputError(f"the plan of {info.model} puts out NaN or Inf")
+        raise RefusedPlanError(f"the plan of {info.model} gives NaN or Inf")
+    if got.shape != known.answer.shape:
+        raise RefusedPlanError(
+            f"the plan of {info.model} must give pictures of shape {known.answer.shape}, it gives "
+            f"{got.shape}"
+        )
     mean, least = measure_psnr(got, known.answer)
     judge(rung, mean, least)
     return {"psnr_mean": round(mean, 2), "psnr_min": round(least, 2), "gate": "passed"}
 
 
 def judge(rung: Rung, mean: float, least: float) -> None:
-    """Raise AccuracyGateError, with the numbers, unless a plan's PSNR passes the gate."""
+    """Raise RefusedPlanError, with the numbers, unless a plan's PSNR passes the gate."""
     info = rung.artifact.info
     gate = ACCURACY_GATES[rung.options.precision, info.io]
     need_mean = FP32_PSNR if gate.psnr_mean is None else gate.psnr_mean
     need_least = FP32_PSNR if gate.max_error is not None else gate.psnr_min or 0.0
     # written so that a NaN figure fails
     if not (mean >= need_mean and least >= need_least):
-        raise AccuracyGateError(
+        raise RefusedPlanError(
             f"the plan of {info.model} in {rung.options.precision} fails its gate: PSNR "
             f"{mean:.1f} dB mean and {least:.1f} least, {need_mean:.0f} and {need_least:.0f} needed"
         )

@@ -12,9 +12,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from restora.artifact import Artifact, Precision
-from restora.errors import AccuracyGateError, BuildError, NonFiniteOutputError, OptionError
+from restora.errors import AccuracyGateError, BuildError, OptionError, RefusedPlanError
 from restora.tensorrt.build import BuildOptions, build_plan
-from restora.tensorrt.cache import CachedPlan, PlanCache, plan_key
+from restora.tensorrt.cache import CachedPlan, PlanCache, Refusal, plan_key
 from restora.tensorrt.check import Run, Rung, check_plan
 from restora.tensorrt.cuda import Device
 from restora.tensorrt.device import DeviceFacts
@@ -73,6 +73,8 @@ def prepare_plan(
 
     trusted  see check_plan
 
+    A plan that gave wrong pictures once is not built again for as long as the cache remembers it. A
+    build that failed is: the GPU's memory may have been full.
     Raises AccuracyGateError or BuildError, with all that was tried, if none does.
     """
     refused: list[str] = []
@@ -82,7 +84,7 @@ def prepare_plan(
         model = rung.artifact.info.model
         key = plan_key(rung.artifact.sha256, facts, rung.options, profile)
 
-        def build(rung: Rung = rung, model: str = model) -> CachedPlan:
+        def build(rung: Rung = rung, model: str = model) -> CachedPlan | Refusal:
             report(f"building {model}, {rung.options.precision}, for {profile.largest}")
             timing = TimingCacheFile(cache.folder, facts)
             built = build_plan(
@@ -94,30 +96,35 @@ def prepare_plan(
                 progress=progress,
             )
             timing.store(built.timing_cache)
-            figures = check_plan(trt, device, built.plan, rung, built.profile, trusted)
-            return CachedPlan(
-                built.plan,
-                {
-                    "model": model,
-                    "onnx": rung.artifact.sha256,
-                    "options": asdict(built.options),
-                    "profile": asdict(built.profile),
-                    "device": asdict(facts),
-                    "build_s": round(built.seconds, 2),
-                    "attempts": [*refused, *built.attempts],
-                    "selfcheck": figures,
-                },
-            )
+            about = {
+                "model": model,
+                "onnx": rung.artifact.sha256,
+                "options": asdict(built.options),
+                "profile": asdict(built.profile),
+                "device": asdict(facts),
+                "build_s": round(built.seconds, 2),
+                "attempts": [*refused, *built.attempts],
+            }
+            try:
+                figures = check_plan(trt, device, built.plan, rung, built.profile, trusted)
+            except RefusedPlanError as error:
+                return Refusal(str(error), about)
+            return CachedPlan(built.plan, {**about, "selfcheck": figures})
 
         try:
-            plan, _ = cache.get_or_build(key, build)
-        except (AccuracyGateError, NonFiniteOutputError, BuildError) as error:
+            made, is_new = cache.get_or_build(key, build)
+        except (AccuracyGateError, BuildError) as error:
             refused.append(f"{rung.options.precision}: {error}")
             if not isinstance(error, BuildError):
                 kind = AccuracyGateError
             report(f"{model}, {rung.options.precision}, is refused: {error}")
             continue
-        return plan, rung
+        if isinstance(made, CachedPlan):
+            return made, rung
+        refused.append(f"{rung.options.precision}: {made.reason}")
+        kind = AccuracyGateError
+        known = "" if is_new else " (known from an earlier build; `restora cache clear` forgets it)"
+        report(f"{model}, {rung.options.precision}, is refused: {made.reason}{known}")
     raise kind(f"no plan of {rungs[0].artifact.info.model} can be used: {'; '.join(refused)}")
 
 
@@ -165,31 +172,61 @@ def prepare_plans(
 
 
 def find_built(
-    cache: PlanCache, device: DeviceFacts, rung: Rung, *, strip_weights: bool = False
+    cache: PlanCache, device: DeviceFacts, rungs: Sequence[Rung]
 ) -> list[tuple[CachedPlan, Rung]]:
-    """The plans of an artefact, for this device and precision, that were built together last,
-    whatever sizes and effort were asked for then; none unless one of them takes several sizes.
+    """The plans of the first rung that has some for this device, of those that were built together
+    last, whatever sizes and effort were asked for then.
+
+    Empty if a rung before it was neither built nor refused: it is better, and may pass.
     """
     wanted = _comparable(asdict(device))
-    chosen: dict[str, Any] | None = None
+    for rung in rungs:
+        found = _find_built_together(cache, wanted, rung)
+        # one of them must take several sizes
+        if any(not profile_of(plan).is_hot for plan, _ in found):
+            return found
+        refusals = (refusal.facts for refusal in cache.refusals())
+        if not any(_is_of(facts, rung, wanted) for facts in refusals):
+            return []
+    return []
+
+
+def _find_built_together(
+    cache: PlanCache, device: dict[str, Any], rung: Rung
+) -> list[tuple[CachedPlan, Rung]]:
+    chosen: BuildOptions | None = None
     found: list[tuple[CachedPlan, Rung]] = []
     for key, facts in cache.newest_first():
-        options = facts.get("options", {})
-        if (
-            facts.get("onnx") != rung.artifact.sha256
-            or options.get("precision") != rung.options.precision
-            or options.get("strip_weights") != strip_weights
-            or _comparable(facts.get("device", {})) != wanted
-            or chosen not in (None, options)
-        ):
+        if not _is_of(facts, rung, device):
+            continue
+        options = _read_options(facts)
+        if options is None or chosen not in (None, options):
             continue
         plan = cache.load(key)
         if plan is not None:
             chosen = options
-            found.append((plan, Rung(replace(rung.options, **options), rung.artifact)))
-    if any(not profile_of(plan).is_hot for plan, _ in found):
-        return found
-    return []
+            found.append((plan, Rung(options, rung.artifact)))
+    return found
+
+
+def _is_of(facts: dict[str, Any], rung: Rung, device: dict[str, Any]) -> bool:
+    """Whether facts, believed or not, are of a plan of this artifact, precision and device."""
+    options, made_for = facts.get("options"), facts.get("device")
+    return (
+        facts.get("onnx") == rung.artifact.sha256
+        and isinstance(options, dict)
+        and options.get("precision") == rung.options.precision
+        and isinstance(made_for, dict)
+        and _comparable(made_for) == device
+    )
+
+
+def _read_options(facts: dict[str, Any]) -> BuildOptions | None:
+    """None if another version of restora wrote them."""
+    try:
+        return BuildOptions(**facts["options"])
+    except (TypeError, OptionError):
+        return None
 
 
 def _comparable(device: dict[str, Any]) -> dict[str, Any]:

@@ -24,15 +24,20 @@ _DIGEST_BYTES = 32
 
 
 class TimingCacheFile:
-    """One file for one kind of GPU and one version of TensorRT."""
+    """One file for one kind of GPU and one version of TensorRT.
 
-    def __init__(self, folder: Path, device: DeviceFacts) -> None:
+    folder  None: nothing is kept
+    """
+
+    def __init__(self, folder: Path | None, device: DeviceFacts) -> None:
         identity = {key: value for key, value in asdict(device).items() if key != "driver"}
         name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-        self.path = folder / f"{name}{SUFFIX}"
+        self.path = None if folder is None else folder / f"{name}{SUFFIX}"
 
     def load(self) -> bytes:
         """What was stored; b"" if there is none or if it is damaged, which is logged."""
+        if self.path is None:
+            return b""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -51,7 +56,7 @@ class TimingCacheFile:
 
     def store(self, data: bytes) -> None:
         """Keep it, whole or not at all; that it cannot be written costs a warning."""
-        if not os.access(self.path.parent, os.W_OK):
+        if self.path is None or not os.access(self.path.parent, os.W_OK):
             logger.info("the timing cache %s cannot be written", self.path)
             return
         try:

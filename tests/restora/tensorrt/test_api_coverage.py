@@ -29,7 +29,7 @@ HOT = Profile((1, 32, 32, 3), (1, 32, 32, 3), (1, 32, 32, 3))
 # names of TensorRT's members that are also members of other things, or Python's own
 AMBIGUOUS = {
     *("name", "type", "value", "close", "log", "load", "clear", "node", "size", "__init__"),
-    *("dtype", "free", "logger", "nbytes", "update", "write"),
+    *("dtype", "free", "logger", "nbytes", "read", "update", "write"),
     *("DEBUG", "ERROR", "INFO", "WARNING"),
 }
 

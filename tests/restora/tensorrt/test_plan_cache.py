@@ -1,22 +1,26 @@
 """Facts about the plan cache: a plan is used only if it is whole, ours, and for this machine."""
 
+import errno
 import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from restora.errors import OutputError, UnsafePathError
+from restora.errors import OptionError, OutputError, UnsafePathError
 from restora.tensorrt.build import BuildOptions
-from restora.tensorrt.cache import CachedPlan, PlanCache, plan_key
+from restora.tensorrt.cache import CachedPlan, PlanCache, Refusal, plan_key
 from restora.tensorrt.device import DeviceFacts
 from restora.tensorrt.profiles import Profile
+from restora.tensorrt.timing import TimingCacheFile
 
 DEVICE = DeviceFacts("NVIDIA Test", "9.0", 132, 1 << 37, 12040, "10.16.1", "580.1")
 PROFILE = Profile((1, 8, 8, 3), (1, 64, 64, 3), (1, 64, 64, 3))
@@ -25,8 +29,13 @@ MADE = CachedPlan(b"a plan" * 100, {"model": "tiny"})
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> PlanCache:
-    return PlanCache(tmp_path / "plans")
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "plans"
+
+
+@pytest.fixture
+def cache(folder: Path) -> PlanCache:
+    return PlanCache(folder)
 
 
 def changed(value: Any) -> Any:
@@ -57,15 +66,15 @@ def test_any_other_field_gives_another_key() -> None:
     assert len(keys) == count
 
 
-def test_a_stored_plan_comes_back(cache: PlanCache) -> None:
+def test_a_stored_plan_comes_back(cache: PlanCache, folder: Path) -> None:
     assert cache.load(KEY) is None
     cache.store(KEY, MADE)
     found = cache.load(KEY)
     assert found is not None
     assert found.plan == MADE.plan
     assert found.facts["model"] == "tiny"
-    assert oct(cache.folder.stat().st_mode & 0o777) == "0o700"
-    assert oct((cache.folder / "cache.key").stat().st_mode & 0o777) == "0o600"
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+    assert oct((folder / "cache.key").stat().st_mode & 0o777) == "0o600"
     assert [(key, problem) for key, _, problem in cache.entries()] == [(KEY, None)]
     assert cache.clear() == 1
     assert cache.load(KEY) is None
@@ -73,26 +82,24 @@ def test_a_stored_plan_comes_back(cache: PlanCache) -> None:
 
 @pytest.mark.parametrize("byte", [0, 37, 599])
 def test_one_flipped_bit_is_enough_to_build_again(
-    cache: PlanCache, byte: int, caplog: pytest.LogCaptureFixture
+    cache: PlanCache, folder: Path, byte: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.store(KEY, MADE)
-    path = cache.folder / f"{KEY}.plan"
+    path = folder / f"{KEY}.plan"
     data = bytearray(path.read_bytes())
     data[byte] ^= 1
     path.write_bytes(bytes(data))
     with caplog.at_level(logging.WARNING):
         assert cache.load(KEY) is None
     assert "damaged or changed" in caplog.text
-    plan, built = cache.get_or_build(KEY, lambda: MADE)
-    assert built
-    assert plan.plan == MADE.plan
+    assert cache.get_or_build(KEY, lambda: MADE) == (MADE, True)
     assert cache.load(KEY) is not None
 
 
 @pytest.mark.parametrize("what", ["facts", "facts cut", "plan cut", "plan gone", "key", "renamed"])
-def test_what_was_tampered_with_is_not_used(cache: PlanCache, what: str) -> None:
+def test_what_was_tampered_with_is_not_used(cache: PlanCache, folder: Path, what: str) -> None:
     cache.store(KEY, MADE)
-    plan, facts = cache.folder / f"{KEY}.plan", cache.folder / f"{KEY}.json"
+    plan, facts = folder / f"{KEY}.plan", folder / f"{KEY}.json"
     key = KEY
     if what == "facts":
         facts.write_text(json.dumps({**json.loads(facts.read_text()), "model": "other"}))
@@ -103,11 +110,11 @@ def test_what_was_tampered_with_is_not_used(cache: PlanCache, what: str) -> None
     elif what == "plan gone":
         plan.unlink()
     elif what == "key":
-        (cache.folder / "cache.key").write_bytes(b"another secret")
+        (folder / "cache.key").write_bytes(b"another secret")
     else:
         key = "f" * 64
-        plan.rename(cache.folder / f"{key}.plan")
-        facts.rename(cache.folder / f"{key}.json")
+        plan.rename(folder / f"{key}.plan")
+        facts.rename(folder / f"{key}.json")
     assert cache.load(key) is None
 
 
@@ -139,9 +146,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(
 
     monkeypatch.setattr("restora.tensorrt.cache.write_atomically", full)
     with caplog.at_level(logging.WARNING):
-        plan, built = cache.get_or_build(KEY, lambda: MADE)
-    assert built
-    assert plan.plan == MADE.plan
+        assert cache.get_or_build(KEY, lambda: MADE) == (MADE, True)
     assert "used from memory" in caplog.text
 
 
@@ -149,12 +154,192 @@ def test_a_folder_that_cannot_be_made_costs_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    cache = PlanCache.__new__(PlanCache)
-    cache.folder = tmp_path / "file" / "plans"
+    cache = PlanCache(tmp_path / "file" / "plans")
     with caplog.at_level(logging.WARNING):
         _, built = cache.get_or_build(KEY, lambda: MADE)
     assert built
     assert "used from memory" in caplog.text
+
+
+def refuse_writes(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
+    """One call of the operating system answers with this error, as on a read-only disk."""
+
+    def fail(path: Any, *_rest: object, **_more: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    def fail_to_open(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            fail(path)
+        return really_open(path, flags, *rest, **more)
+
+    really_open = os.open
+    # what filelock raises where the file system has no locks
+    no_locks = NotImplementedError("FileSystem does not appear to support flock")
+    if call == "open":
+        monkeypatch.setattr("os.open", fail_to_open)
+    elif call == "lock":
+        monkeypatch.setattr("restora.tensorrt.cache.FileLock.acquire", _raising(no_locks))
+    else:
+        monkeypatch.setattr(f"os.{call}", fail)
+
+
+def _raising(error: Exception) -> Any:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["open", "mkdir", "unlink", "link", "replace", "lock"])
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "a folder"])
+def test_where_nothing_can_be_written_the_plan_is_used_from_memory(
+    folder: Path,
+    call: str,
+    number: int,
+    there: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    other = "0" * 64
+    if there:
+        PlanCache(folder).store(other, MADE)
+    with caplog.at_level(logging.WARNING), monkeypatch.context() as patch:
+        refuse_writes(patch, call, number)
+        cache = PlanCache(folder)
+        assert cache.get_or_build(KEY, lambda: MADE) == (MADE, True)
+        assert (cache.load(other) is not None) == there
+    stored = PlanCache(folder).load(KEY) is not None
+    assert stored == ("used from memory" not in caplog.text)
+    assert "open" not in call or not stored
+
+
+def test_a_folder_of_the_system_costs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    for folder in (
+        "/proc/self/plans",
+        "/dev/null/plans",
+        "/" + "x" * 300,
+        "/proc/self/" + "y/" * 9,
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            cache = PlanCache(Path(folder))
+            assert cache.get_or_build(KEY, lambda: MADE) == (MADE, True)
+        assert "used from memory" in caplog.text
+        assert list(cache.entries()) == []
+        assert cache.clear() == 0
+
+
+def test_without_a_home_directory_plans_are_used_from_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "RESTORA_PLANS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2_000_000)  # nobody in /etc/passwd
+    cache = PlanCache()
+    assert cache.folder is None
+    with caplog.at_level(logging.WARNING):
+        assert cache.get_or_build(KEY, lambda: MADE) == (MADE, True)
+    assert "used from memory" in caplog.text
+    assert "set RESTORA_PLANS" in caplog.text
+    assert (list(cache.entries()), cache.newest_first(), cache.refusals()) == ([], [], [])
+    assert cache.clear() == 0
+    timing = TimingCacheFile(cache.folder, DEVICE)
+    timing.store(b"measured")
+    assert timing.load() == b""
+
+
+def test_a_folder_of_a_user_who_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORA_PLANS", "~nobody_of_this_name/plans")
+    with pytest.raises(OptionError, match="RESTORA_PLANS must be the path of a folder"):
+        PlanCache()
+
+
+def rewrite_facts(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / f"{KEY}.json"
+    facts = change(json.loads(path.read_text()))
+    path.write_bytes(facts if isinstance(facts, bytes) else json.dumps(facts).encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: b"[" * 100_000,
+        lambda facts: json.dumps(facts)[:-1].encode() + b', "x": ' + b"[" * 900 + b"]" * 900 + b"}",
+        lambda facts: {**facts, "digest": "\u00e9" * 64},
+        lambda facts: {**facts, "digest": "\ud800"},
+        lambda facts: {**facts, "digest": None},
+        lambda facts: {**facts, "digest": [1]},
+        lambda facts: {**facts, "format": [1]},
+        lambda facts: {**facts, "key": {}},
+        lambda _: [],
+        lambda _: 5,
+        lambda _: None,
+        lambda _: b"\xff\xfe",
+        lambda _: b"",
+        lambda _: b"1" * 10_000,
+        lambda facts: {**facts, "long": "x" * (1 << 21)},
+    ],
+)
+def test_facts_that_nobody_wrote_cost_a_warning_and_a_build(
+    cache: PlanCache,
+    folder: Path,
+    change: Callable[[dict[str, Any]], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cache.store(KEY, MADE)
+    rewrite_facts(folder, change)
+    with caplog.at_level(logging.WARNING):
+        cache.newest_first()
+        assert [(key, facts) for key, facts, problem in cache.entries() if problem] == [(KEY, {})]
+        assert cache.get_or_build(KEY, lambda: MADE) == (MADE, True)
+    assert "is not used and built again" in caplog.text
+    assert cache.load(KEY) is not None
+
+
+@pytest.mark.parametrize("suffix", [".json", ".plan"])
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_not_waited_for(
+    cache: PlanCache, folder: Path, suffix: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.store(KEY, MADE)
+    path = folder / f"{KEY}{suffix}"
+    path.unlink()
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    with caplog.at_level(logging.WARNING):
+        made, built = cache.get_or_build(KEY, lambda: MADE)
+    assert (made, built) == (MADE, True)
+    assert "is not used and built again" in caplog.text
+
+
+def test_a_refusal_is_kept_like_a_plan_and_does_not_pass_for_one(
+    cache: PlanCache, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = Refusal("30 dB, 45 needed", {"model": "tiny"})
+    assert cache.get_or_build(KEY, lambda: refusal) == (refusal, True)
+    found, built = cache.get_or_build(KEY, lambda: MADE)
+    assert isinstance(found, Refusal)
+    assert (found.reason, found.facts["model"], built) == (refusal.reason, "tiny", False)
+    assert [each.reason for each in cache.refusals()] == [refusal.reason]
+    path = folder / f"{KEY}.refusal"
+    (folder / f"{KEY}.plan").touch()
+    shutil.copy(path, folder / f"{KEY}.json")
+    assert cache.load(KEY) is None
+    path.write_text(path.read_text().replace("30 dB", "20 dB"))
+    with caplog.at_level(logging.WARNING):
+        assert cache.load_refusal(KEY) is None
+    assert "is ignored, the plan is built again" in caplog.text
+    cache.clear()
+    assert sorted(path.suffix for path in folder.iterdir()) == [".key", ".lock"]
+
+
+def test_plans_that_cannot_be_deleted_are_an_output_error(
+    cache: PlanCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.store(KEY, MADE)
+    refuse_writes(monkeypatch, "unlink", errno.EROFS)
+    with pytest.raises(OutputError, match="cannot be written: Read-only file system"):
+        cache.clear()
 
 
 def build_slowly(folder: Path, log: Path) -> None:
@@ -165,6 +350,7 @@ def build_slowly(folder: Path, log: Path) -> None:
         return MADE
 
     plan, _ = PlanCache(folder).get_or_build(KEY, build)
+    assert isinstance(plan, CachedPlan)
     assert plan.plan == MADE.plan
 
 

@@ -1,12 +1,14 @@
 """Facts about plans that are checked before they are used, on doubles of TensorRT and CUDA."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cuda_bindings_double import FakeNvrtc
 from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
 from processes import run
 from pycuda_double import FakeCuda
@@ -14,6 +16,7 @@ from restora.artifact import Artifact, SelfCheck
 from restora.cli.build import parse_batches, parse_size
 from restora.errors import (
     AccuracyGateError,
+    BuildError,
     DeviceMemoryError,
     MissingBackendError,
     OptionError,
@@ -21,12 +24,20 @@ from restora.errors import (
     SessionError,
     ShapeError,
 )
+from restora.sessions.plans import load_plans
+from restora.sessions.tensorrt import TensorRTSession
 from restora.tensorrt.build import BuildOptions
-from restora.tensorrt.cache import PlanCache
+from restora.tensorrt.cache import CachedPlan, PlanCache
 from restora.tensorrt.check import mirror_to
 from restora.tensorrt.cuda import Device
 from restora.tensorrt.module import features_of
-from restora.tensorrt.prepare import plan_rungs, prepare_plan, profile_of
+from restora.tensorrt.prepare import (
+    find_built,
+    plan_rungs,
+    prepare_plan,
+    prepare_plans,
+    profile_of,
+)
 from restora.tensorrt.profiles import Profile
 from restora.tensorrt.run import PlanRunner
 from tensorrt_double import VERSIONS, FakeTensorRT
@@ -180,6 +191,120 @@ def test_between_fp16_and_fp32_comes_mixed(
     assert rung.options.precision == "mixed"
     assert len(builds) == 2
     assert plan.facts["attempts"][0].startswith("fp16: ")
+
+
+def test_a_precision_that_was_refused_is_not_built_again(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    right, builds = trt.world.network, trt.world.builds
+
+    def network(image: np.ndarray) -> np.ndarray:
+        half = "FP16" in builds[-1]["flags"] or b'"fp16"' in builds[-1]["onnx"]
+        return np.full_like(right(image), 100) if half else right(image)
+
+    trt.world.network = network
+    rungs = plan_rungs(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
+    prepare_plan(trt, device, cache, rungs, WIDE)
+    count, told = len(builds), list[str]()
+    plan, rung = prepare_plan(trt, device, cache, rungs, WIDE, report=told.append)
+    assert len(builds) == count
+    assert rung.options.precision == "fp32"
+    assert "fp16, is refused: the plan of tiny in fp16 fails its gate" in told[0]
+    assert "known from an earlier build; `restora cache clear` forgets it" in told[0]
+    facts = device.facts(str(trt.__version__))
+    assert find_built(cache, facts, rungs) == [(plan, rung)]
+    cache.clear()
+    prepare_plan(trt, device, cache, rungs, WIDE)
+    assert len(builds) == 2 * count
+
+
+def test_a_build_that_failed_is_tried_again(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """The GPU's memory may have been full."""
+    half = plan_rungs(trt, BuildOptions(precision="fp16"), artifacts_for(trt))[:1]
+    trt.world.fail = lambda _build: "out of memory"
+    with pytest.raises(BuildError, match="out of memory"):
+        prepare_plan(trt, device, cache, half, WIDE)
+    trt.world.fail = lambda _build: None
+    assert prepare_plan(trt, device, cache, half, WIDE)[1].options.precision == "fp16"
+
+
+def test_what_cannot_be_compared_is_not_held_against_a_plan(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_rungs(trt, BuildOptions(), artifacts_for(trt))
+    with pytest.raises(AccuracyGateError, match="no answer of tiny is known"):
+        prepare_plan(trt, device, cache, rungs, HOT)
+    assert cache.refusals() == []
+    prepare_plan(trt, device, cache, rungs, HOT, trusted=trt.world.network)
+
+
+def test_plans_of_a_lower_precision_are_taken_only_after_a_refusal(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_rungs(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
+    facts = device.facts(str(trt.__version__))
+    prepare_plan(trt, device, cache, rungs[-1:], WIDE)
+    assert find_built(cache, facts, rungs) == []
+    assert [rung.options.precision for _, rung in find_built(cache, facts, rungs[-1:])] == ["fp32"]
+    prepare_plan(trt, device, cache, rungs[:1], WIDE)
+    assert [rung.options.precision for _, rung in find_built(cache, facts, rungs)] == ["fp16"]
+
+
+def test_plans_of_two_builds_are_not_mixed(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """The older build's plan for one size would be taken beside the newer build's."""
+    facts = device.facts(str(trt.__version__))
+    for number, (level, profiles) in enumerate(((5, (WIDE, HOT)), (1, (WIDE,)))):
+        rungs = plan_rungs(trt, BuildOptions(level=level), artifacts_for(trt))
+        prepare_plans(trt, device, cache, rungs, profiles)
+        assert cache.folder is not None
+        for path in cache.folder.glob("*.json"):
+            if json.loads(path.read_text())["options"]["level"] == level:
+                os.utime(path, (1000 + number, 1000 + number))
+    ((plan, rung),) = find_built(cache, facts, rungs)
+    assert plan.facts["options"]["level"] == rung.options.level == 1
+    assert profile_of(plan) == WIDE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [5, None, [], {"precision": "fp32", "color": "red"}, {"precision": "fp32", "level": 9}],
+)
+def test_plans_of_another_version_are_left_alone(
+    options: object, trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_rungs(trt, BuildOptions(), artifacts_for(trt))
+    plan, _ = prepare_plan(trt, device, cache, rungs, WIDE)
+    facts = device.facts(str(trt.__version__))
+    for changed in ({"options": options}, {"device": options}):
+        cache.clear()
+        cache.store("0" * 64, CachedPlan(plan.plan, {**plan.facts, **changed}))
+        assert find_built(cache, facts, rungs) == []
+
+
+@pytest.mark.parametrize("choice", ["strip_weights", "version_compatible"])
+def test_plans_of_every_kind_are_found_again_and_run(
+    choice: str, trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """Without the right preparation a plan without weights gives black pictures, and one for later
+    versions is not loaded."""
+    features = features_of(trt)
+    if not (features.strip if choice == "strip_weights" else features.version_compatible):
+        pytest.skip(f"TensorRT {features.version} builds no such plans")
+    rungs = plan_rungs(trt, BuildOptions(**{choice: True}), artifacts_for(trt))
+    prepare_plans(trt, device, cache, rungs, [WIDE, HOT])
+    plain = plan_rungs(trt, BuildOptions(), artifacts_for(trt))
+    found = find_built(cache, device.facts(str(trt.__version__)), plain)
+    assert len(found) == 2
+    assert all(getattr(rung.options, choice) for _, rung in found)
+    plans = load_plans(trt, device, found)
+    session = TensorRTSession(device, plans, driver=None, nvrtc=FakeNvrtc)
+    image = np.random.default_rng(2).integers(1, 256, (2, 64, 64, 3), np.uint8)
+    assert np.array_equal(session.run(image), trt.world.network(image))
+    session.close()
 
 
 def test_if_no_precision_is_right_nothing_is_used(

@@ -170,6 +170,22 @@ def test_a_shape_that_comes_again_is_captured_and_then_launched() -> None:
     assert rig.cuda.live == 0
 
 
+def test_a_graph_does_not_outlive_the_memory_that_it_was_captured_with() -> None:
+    """A larger batch moves the buffers; a graph would go on writing where they were."""
+    rig = Rig(batches=(1,))
+    session = rig.open()
+    small, large = picture(16, 16)[None], picture(64, 64, seed=1)[None]
+    for _ in range(3):
+        session.run(small)
+    assert rig.driver.launched == 1
+    assert np.array_equal(session.run(large), blur_and_enlarge(large))
+    assert rig.cuda.graphs == 0
+    other = picture(16, 16, seed=2)[None]
+    assert np.array_equal(session.run(other), blur_and_enlarge(other))
+    assert np.array_equal(session.run(small), blur_and_enlarge(small))
+    session.close()
+
+
 def test_only_the_last_few_graphs_are_kept() -> None:
     rig = Rig()
     session = rig.open()
