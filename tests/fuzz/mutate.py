@@ -20,7 +20,7 @@ INTEGERS = (
 
 def mutate_bytes(data: bytes, rng: Random, others: Sequence[bytes] = ()) -> bytes:
     """One to a dozen mutations on top of each other, mostly few. others: seeds to splice with."""
-    for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4, 6, 12))):
+    for _ in range(rng.choice((1, 1, 1, 1, 1, 2, 2, 3, 8))):
         if others and rng.random() < 0.06:
             data = _splice(data, rng.choice(others), rng)
         else:
@@ -109,7 +109,6 @@ def _draw_range(data: bytes, rng: Random) -> tuple[int, int]:
 _MUTATORS: tuple[Mutator, ...] = (
     _flip_bits,
     _flip_bits,
-    _flip_early_bits,
     _flip_early_bits,
     _set_bytes,
     _truncate,

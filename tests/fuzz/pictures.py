@@ -33,13 +33,13 @@ def make_seeds() -> dict[str, Input]:
 def mutate(one: Input, rng: Random, others: Sequence[Input]) -> Input:
     """Mostly by what is known of the format, else as bytes, and sometimes both."""
     data = one.data
-    for _ in range(rng.choice((1, 1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
         data = _mutate_once(data, rng, others)
     return Input(ENDING, data[:MAX_BYTES])
 
 
 def _mutate_once(data: bytes, rng: Random, others: Sequence[Input]) -> bytes:
-    if rng.random() < 0.6:
+    if rng.random() < 0.7:
         for beginning, structured in _STRUCTURED:
             if data.startswith(beginning):
                 try:
