@@ -36,7 +36,7 @@ from restora.video.source import (
     reason_of,
     require_size,
 )
-from restora.video.target import path_beside, require_target
+from restora.video.target import path_beside, require_target, require_writable
 
 Progress = Callable[[int, int | None], None]
 SEGMENT_FRAMES = 240
@@ -112,6 +112,7 @@ def restore_video(
     source, target = Path(source), Path(target)
     require_container(target)
     require_target(target, source, overwrite=overwrite)
+    require_writable(target)
     with output_lock(target):
         require_target(target, source, overwrite=overwrite)  # a run may have ended meanwhile
         run = _Run(source, target, restorer, hardware, outscale, PhotoMemory(restorer, memory))

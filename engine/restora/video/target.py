@@ -43,6 +43,20 @@ def require_target(target: Path, source: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{target} cannot be replaced: it is no plain file")
 
 
+def require_writable(target: Path) -> None:
+    """Make the target's folder and try out that files can be written there.
+
+    Raises DiskFullError or OutputError if not.
+    """
+    probe = path_beside(target, f".{secrets.token_hex(4)}{_ENDING}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        probe.unlink(missing_ok=True)  # another run may have removed it as a leftover
+    except (OSError, ValueError) as error:
+        raise write_error(target, error) from error
+
+
 def path_beside(target: Path, ending: str) -> Path:
     """A hidden path in the target's folder, short enough for any file system.
 
