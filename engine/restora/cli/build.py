@@ -10,6 +10,8 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from restora.artifact import Artifact, read_artifact, read_family
+from restora.byte_size import parse_size
+from restora.checks import check_whole
 from restora.cli.console import print_json, print_note, stderr_console
 from restora.cli.exits import ExitCode, reports_errors
 from restora.cli.sources import find_or_export
@@ -22,8 +24,6 @@ from restora.tensorrt.module import features_of, import_tensorrt
 from restora.tensorrt.prepare import plan_rungs, prepare_plans
 from restora.tensorrt.profiles import plan_profiles
 from restora.tensorrt.progress import BuildProgress
-
-_UNITS = {"M": 1 << 20, "G": 1 << 30}
 
 
 @reports_errors
@@ -58,11 +58,8 @@ def build(
     """Build TensorRT plans of a model for this machine's GPU.
 
     Each plan is checked against the picture that travels with the artefact; one that fails its
-    gate is refused, and FP32 is built instead, which is said.
+    gate is refused with a message, and FP32 is built instead.
     """
-    require_driver_library()
-    trt = import_tensorrt()
-    device = Device(import_pycuda(), gpu_id)
     options = BuildOptions(
         precision=precision,
         workspace=parse_size(workspace),
@@ -71,9 +68,13 @@ def build(
         hardware=hardware,
         strip_weights=strip,
     )
+    batches = parse_batches(batch)
+    require_driver_library()
+    trt = import_tensorrt()
+    device = Device(import_pycuda(), gpu_id)
     rungs = plan_rungs(trt, options, find_artifacts(model))
     info = rungs[0].artifact.info
-    profiles = plan_profiles(info, tile=tile, batches=parse_batches(batch), max_tile=max_tile)
+    profiles = plan_profiles(info, tile=tile, batches=batches, max_tile=max_tile)
     cache = PlanCache()
     with _progress_bar() as progress, _leaving_at_once(if_=not features_of(trt).progress):
         prepared = prepare_plans(
@@ -91,21 +92,16 @@ def find_artifacts(model: str) -> list[Artifact]:
     return read_family(read_artifact(path), path)
 
 
-def parse_size(text: str) -> int:
-    """Bytes of "512M", "4G" or a plain number. Raises OptionError."""
-    unit = _UNITS.get(text[-1:].upper())
-    number = text if unit is None else text[:-1]
-    if not number.isdecimal():
-        raise OptionError(f"a size must be a number, or one with M or G behind it, got {text!r}")
-    return int(number) * (unit or 1)
-
-
 def parse_batches(text: str) -> list[int]:
     """Numbers between commas. Raises OptionError."""
     try:
-        return [int(part) for part in text.split(",")]
+        return [check_whole("--batch", int(part), least=1) for part in text.split(",")]
     except ValueError as error:
-        raise OptionError(f"--batch must be numbers between commas, got {text!r}") from error
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(
+            f"--batch must be numbers of tiles with commas between them, such as 1,4, got {text!r}"
+        ) from error
 
 
 def _report(facts: dict[str, object], json_lines: bool) -> None:
