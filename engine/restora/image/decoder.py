@@ -6,12 +6,14 @@ limits its own address space by what each picture's header says.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import resource
 import signal
 import socket
 import warnings
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from restora import errors
-from restora.errors import RestoraError
+from restora.errors import ImageError, RestoraError
 from restora.image.decode import decode_photo
 from restora.image.file import read_file
 from restora.image.guard import file_errors
@@ -120,17 +122,35 @@ def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
     try:
         with file_errors(name):
             _limit(FILE_COPIES * _size_of(request.path) + SLACK_BYTES)
-            try:
-                header = probe_file(request.path, limits=limits)
-            except RestoraError as error:
-                raise type(error)(str(error).replace(request.path, name)) from None
             if request.what == "probe":
-                return header
-            _limit(decode_bytes(header) + SLACK_BYTES)
-            data = read_file(request.path, limits)
-            return decode_photo(data, limits=limits, name=name)
+                return _probe(request)
+            # decoding finds what is wrong with a header, within the memory of the file alone
+            with contextlib.suppress(ImageError):
+                header = _probe(request)
+                if header.width * header.height <= limits.max_pixels:
+                    _limit(decode_bytes(header) + SLACK_BYTES)
+            return decode_photo(_read(request), limits=limits, name=name)
     except RestoraError as error:
         return error
+
+
+def _probe(request: Request) -> PhotoHeader:
+    with _renamed(request):
+        return probe_file(request.path, limits=request.limits)
+
+
+def _read(request: Request) -> bytes:
+    with _renamed(request):
+        return read_file(request.path, request.limits)
+
+
+@contextlib.contextmanager
+def _renamed(request: Request) -> Iterator[None]:
+    """Errors name the file as the caller did."""
+    try:
+        yield
+    except ImageError as error:
+        raise type(error)(str(error).replace(request.path, request.name)) from None
 
 
 def _size_of(path: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,11 +130,17 @@ def _probe_other(data: bytes, name: str) -> PhotoHeader:
     return PhotoHeader(width, height, str(image.format), channels, bits)
 
 
+def _has_transparent_value(data: bytes) -> bool:
+    """Whether a 16-bit PNG names one value as transparent, in a chunk of the right length."""
+    length = {0: 2, 2: 6}.get(data[25])
+    return length is not None and struct.pack(">I", length) + b"tRNS" in data
+
+
 def _layout(image: ImageFile.ImageFile, data: bytes) -> tuple[int, int]:
     """Channels and bits of a channel as they are kept."""
     if image.format == "PPM" and (header := read_pnm_header(data)):
         return header.channels, 16 if header.white > 255 else 8
     if image.format == "PNG" and bits_of_png(data) == 16:
-        return _PNG_CHANNELS.get(data[25], 4) + ("transparency" in image.info), 16
+        return _PNG_CHANNELS.get(data[25], 4) + _has_transparent_value(data), 16
     channels = 1 if image.mode in _GREY else 3
     return channels + (image.mode in WITH_ALPHA or image.has_transparency_data), 8

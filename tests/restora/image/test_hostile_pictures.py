@@ -198,6 +198,9 @@ def test_sixteen_bit_grey_keeps_the_value_that_means_transparent() -> None:
     assert photo.alpha is not None
     assert photo.alpha.tolist() == [[0, 65535], [65535, 0]]
     assert probe_photo(data).channels == 2
+    wrong = data.replace(chunk(b"tRNS", struct.pack(">H", 1000)), chunk(b"tRNS", b"\3\4\5"))
+    assert decode_photo(wrong).alpha is None
+    assert probe_photo(wrong).channels == 1
 
 
 @pytest.mark.parametrize("comment", ["# short", "# " + "x" * 5000, "#\n# two\n#"])

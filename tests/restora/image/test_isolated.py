@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from restora.errors import (
     DecoderProcessError,
     DecodeTimeoutError,
     ImageError,
+    ImageTooLargeError,
     MemoryLimitError,
     NotAFileError,
     TruncatedImageError,
@@ -293,6 +295,18 @@ def test_names_that_are_no_text_are_read(tmp_path: Path) -> None:
     assert read_isolated(path).width == 50
     with pytest.raises(ImageError, match="cannot be read"):
         read_isolated("with\0zero.png")
+
+
+def test_a_size_beyond_all_bounds_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    data = bytearray(encode_photo(photo_of(3, False, np.uint8), format="png"))
+    for side in (0x7FFFFFFF, 0xFFFFFFE0):
+        struct.pack_into(">I", data, 16, side)
+        struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+        path.write_bytes(data)
+        for read in (read_photo, read_isolated):
+            with pytest.raises(ImageTooLargeError):
+                read(path)
 
 
 def test_headers_cost_no_decoding(tmp_path: Path) -> None:
