@@ -1,7 +1,8 @@
 """Nothing lost, nothing done twice: `python -m restora_benchmarks.endurance.run`.
 
 1,000 photos, 40 of them broken, through `restora restore` and `restora cluster`, left alone and
-killed twice on the way; then as many killed a hundred times. Twenty minutes on two cores.
+killed twice on the way; as many killed a hundred times; 1,000 files with more than 100 made to hurt
+in 1 GB of memory, beside as many ordinary ones. Twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -16,13 +17,21 @@ from typing import Any
 from rich.console import Console
 
 from restora_benchmarks.endurance.check import check_manifest, check_outputs, expect
+from restora_benchmarks.endurance.hostile import make_hostile
 from restora_benchmarks.endurance.pictures import PictureFile, make_broken, make_good, write_all
-from restora_benchmarks.endurance.runs import Run, run_killed_at, run_killed_at_random
+from restora_benchmarks.endurance.runs import (
+    Run,
+    run_killed_at,
+    run_killed_at_random,
+    run_measured,
+)
 from restora_benchmarks.results import write_results
 
 RESULTS = Path("benchmarks/results/endurance.json")
 SOME_FAILED = 3
 _PHOTOS_PER_KILL = 10
+_MEMORY, _PEAK_MB = "1G", 1100
+_LONGEST_S = 1200.0
 _WAYS = {"restora restore": ("restore",), "restora cluster": ("cluster", "--workers", "2")}
 _EXACT = ("--backend", "cpu", "--json")  # the same bytes whoever makes them
 Row = dict[str, Any]
@@ -33,12 +42,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--hostile", action="store_true", help="only the files made to hurt")
     arguments = parser.parse_args()
     console = Console(soft_wrap=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = check_thousand(folder, arguments.photos, console)
-        rows.append(check_kills(folder, arguments.kills, console))
+        rows: list[Row] = []
+        if not arguments.hostile:
+            rows += check_thousand(folder, arguments.photos, console)
+            rows.append(check_kills(folder, arguments.kills, console))
+        rows += check_hostile(folder, arguments.photos, console)
     write_results(arguments.json, rows=rows)
     console.print(f"wrote {arguments.json}")
 
@@ -79,6 +92,30 @@ def check_kills(folder: Path, kills: int, console: Console) -> Row:
     return row
 
 
+def check_hostile(folder: Path, count: int, console: Console) -> list[Row]:
+    """In bounded memory: ordinary files, then as many with those made to hurt among them.
+
+    Links to folders lie there too; they are no inputs, and get no rows.
+    """
+    rows = []
+    for way, bad in (("ordinary files", make_broken()), ("hostile files", make_hostile())):
+        source, output = folder / way.replace(" ", "-"), folder / f"out-{way.replace(' ', '-')}"
+        files = write_all(chain(make_good(max(0, count - len(bad))), bad), source)
+        for name, target in (("to-a-folder.png", "."), ("to-the-root", "/"), ("to-all", "..")):
+            (source / name).symlink_to(target)
+        words = ["restore", "-i", str(source), "-o", str(output), *_EXACT, "--memory", _MEMORY]
+        run = run_measured(words, limit_s=_LONGEST_S)
+        check_run(run, files, output)
+        expect(
+            run.peak_mb is not None and run.peak_mb <= _PEAK_MB,
+            f"at most {_PEAK_MB} MB are used",
+            run.peak_mb,
+        )
+        rows.append(_row(f"restora restore --memory {_MEMORY}, {way}", files, run))
+        console.print(rows[-1])
+    return rows
+
+
 def check_run(run: Run, files: dict[str, PictureFile], output: Path) -> dict[str, str]:
     expect(run.code == SOME_FAILED, f"the exit code is {SOME_FAILED}", (run.code, run.words))
     check_manifest(output / ".restora" / "manifest.jsonl", files)
@@ -95,6 +132,7 @@ def _row(way: str, files: dict[str, PictureFile], run: Run) -> Row:
         "kills": run.kills,
         "exit_code": run.code,
         "seconds": round(run.seconds, 1),
+        **({} if run.peak_mb is None else {"peak_mb": round(run.peak_mb)}),
     }
 
 

@@ -9,23 +9,27 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """The last of its processes. rows: of --json; kills: that came before it; words: the last on
-    stderr."""
+    stderr; peak_mb: most resident memory of the process with all its children, where measured."""
 
     code: int
     rows: list[dict[str, Any]]
     seconds: float
     kills: int
     words: str
+    peak_mb: float | None = None
 
 
 def run_killed_at(words: Sequence[str], output: Path, marks: Sequence[int]) -> Run:
@@ -56,6 +60,34 @@ def run_killed_at_random(
     return _finish(words, started, done)
 
 
+def run_measured(words: Sequence[str], *, limit_s: float) -> Run:
+    """Let alone, and its memory looked at fifty times a second.
+
+    Pages that processes share are counted for each of them. Raises AssertionError after limit_s.
+    """
+    started = time.perf_counter()
+    peak = 0
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "restora", *words],
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        seen = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, _resident(seen))
+            if time.perf_counter() - started > limit_s:
+                _kill(process)
+                raise AssertionError(f"an end within {limit_s:g} s")
+            time.sleep(0.02)
+        seconds = time.perf_counter() - started
+        for stream in (out, err):
+            stream.seek(0)
+        rows, said = _rows(out.read(), err.read())
+    return Run(process.returncode, rows, seconds, 0, said[-500:], peak / 1e6)
+
+
 def _start(words: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "restora", *words],
@@ -77,15 +109,32 @@ def _kill(process: subprocess.Popen[bytes]) -> int:
 
 def _finish(words: Sequence[str], started: float, kills: int) -> Run:
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "restora", *words], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "restora", *words], capture_output=True, check=False
     )
+    rows, said = _rows(done.stdout, done.stderr)
+    return Run(done.returncode, rows, time.perf_counter() - started, kills, said[-500:])
+
+
+def _rows(out: bytes, err: bytes) -> tuple[list[dict[str, Any]], str]:
+    """Names of files may be no UTF-8."""
+    said = err.decode(errors="replace")
+    lines = out.decode(errors="surrogateescape").split("\n")
     try:
-        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        rows = [json.loads(line) for line in lines if line]
     except ValueError as error:
-        raise AssertionError(f"rows of JSON; found: {done.stdout[-500:]}{done.stderr}") from error
+        raise AssertionError(f"rows of JSON; found: {lines[-3:]}{said}") from error
     if not rows:
-        raise AssertionError(f"rows; found: {done.stderr}")
-    return Run(done.returncode, rows, time.perf_counter() - started, kills, done.stderr[-500:])
+        raise AssertionError(f"rows; found: {said}")
+    return rows, said
+
+
+def _resident(process: psutil.Process) -> int:
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                total += one.memory_info().rss
+    return total
 
 
 def _count(folder: Path) -> int:
