@@ -1,13 +1,18 @@
 """From checkpoint file to artefact file, and back for verification."""
 
-import hashlib
 import logging
 from pathlib import Path
 
 from restora.artifact import Accuracy, ArtifactInfo, Io, Precision, artifact_from_bytes
-from restora.errors import ChecksumError, MissingModelError
+from restora.errors import ArtifactError, ChecksumError, MissingModelError, ModelError
 from restora.image import write_atomically
-from restora.models import model_folder
+from restora.models import find_model_folder
+from restora.models.regular_file import (
+    is_regular_file,
+    open_model_file,
+    sha256_of_stream,
+    shown,
+)
 from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora_export.architecture import Hints
 from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
@@ -78,10 +83,8 @@ def verify_file(
 
     Raises ChecksumError if the artefact was made from another checkpoint. The gate is not judged.
     """
-    try:
-        data = artifact.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingModelError(f"there is no artefact at {artifact}") from error
+    with open_model_file(artifact, what="artefact", error=ArtifactError) as stream:
+        data = stream.read()
     loaded = artifact_from_bytes(data, name=str(artifact))
     expected = loaded.info.weights_sha256
     if checkpoint is None:
@@ -108,13 +111,31 @@ def _hints_of(info: ArtifactInfo) -> Hints:
 
 
 def find_checkpoint(sha256: str, *, near: Path) -> Path:
-    """The checkpoint file with this digest, in `near` or in the model folder."""
-    for folder in (near, model_folder()):
-        for suffix in _CHECKPOINT_SUFFIXES:
-            for path in sorted(folder.glob(f"*{suffix}")):
-                if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-                    return path
+    """The checkpoint file with this digest, in `near` or in the model folder.
+
+    Pipes and devices are left alone; so are, with a warning, files that are larger than any
+    checkpoint or cannot be read. Raises MissingModelError.
+    """
+    folders = [folder for folder in (near, find_model_folder()) if folder is not None]
+    for folder in folders:
+        for path in _checkpoints_in(folder):
+            try:
+                with open_model_file(path, what="checkpoint", error=ModelError) as stream:
+                    found = sha256_of_stream(stream)
+            except ModelError as error:
+                logger.warning("left alone while looking for a checkpoint: %s", error)
+                continue
+            if found == sha256:
+                return path
     raise MissingModelError(
-        f"the checkpoint with SHA-256 {sha256} is neither in {near} nor in {model_folder()}: "
-        "name it with --checkpoint"
+        f"the checkpoint with SHA-256 {sha256} is not in {' or '.join(map(shown, folders))}: name "
+        "it with --checkpoint"
     )
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in _CHECKPOINT_SUFFIXES]
+    except OSError:
+        return []  # the model folder need not exist
+    return sorted(path for path in paths if is_regular_file(path))

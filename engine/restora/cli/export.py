@@ -8,7 +8,8 @@ import typer
 
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.errors import MissingBackendError, OptionError
+from restora.errors import MissingBackendError, OptionError, OutputError, UnsafePathError
+from restora.models.regular_file import shown
 
 
 @reports_errors
@@ -60,14 +61,19 @@ def export_model(
         Literal["fir", "bilinear"],
         typer.Option(help="Of a GFP-GAN with equalised learning rates: GFPGANv1 or Bilinear."),
     ] = "fir",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
 ) -> None:
     """Export a checkpoint to ONNX and prove it equal to its PyTorch reference.
 
     The file is written only if it passes its accuracy gate; the figures travel in its metadata.
     """
-    export = import_export()
+    if not checkpoint.name:
+        raise OptionError(f"the checkpoint must be a file, got {str(checkpoint)!r}")
     ending = ("" if precision == "fp32" else f".{precision}") + ("" if io == "uint8" else f".{io}")
     target = output or checkpoint.with_suffix(f"{ending}.onnx")
+    mixed = parse_blend(blend)
+    check_target(target, [checkpoint, *(mixed[:1] if mixed else ())], overwrite=overwrite)
+    export = import_export()
     result = export.export_file(
         checkpoint,
         target,
@@ -75,7 +81,7 @@ def export_model(
         io=io,
         precision=precision,
         noise=noise,
-        blend=parse_blend(blend),
+        blend=mixed,
         hints=export.Hints(activation=activation, resampling=resampling),
         report=print_note,
     )
@@ -88,6 +94,35 @@ def export_model(
     if info.kind == "upsampler":
         words.append(f"tiles overlap {info.overlap_px} px")
     print_note(f"{target}: {'; '.join(words)}")
+
+
+def check_target(target: Path, sources: list[Path], *, overwrite: bool) -> None:
+    """Refuse, before the work begins, a result that could not be written or would replace a file
+    that nobody offered.
+
+    Raises OptionError, UnsafePathError or OutputError.
+    """
+    try:
+        if target.is_symlink():
+            raise UnsafePathError(f"{target} is a link; results are written to plain files only")
+        if target.is_dir() or not target.name:
+            raise OptionError(f"the result must be a file, {target} is a folder")
+        if not target.parent.is_dir():
+            raise OutputError(f"the folder {target.parent} does not exist: make it first")
+        if not target.exists():
+            return
+        if any(source.exists() and source.samefile(target) for source in sources):
+            raise OptionError(f"{target} is the checkpoint itself: give the result another name")
+        if not overwrite:
+            raise OptionError(f"{target} exists already: give --overwrite to replace it")
+        if not target.is_file():
+            raise OutputError(
+                f"{target} is no regular file; results are written to plain files only"
+            )
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{shown(target)} cannot be written: {error.strerror}") from error
 
 
 def import_export() -> ModuleType:

@@ -16,7 +16,14 @@ from rich.table import Table
 
 from restora.cli.console import print_json, print_note, stderr_console, stdout_console
 from restora.cli.exits import reports_errors
-from restora.models import MODELS, ModelFiles, fetch_model, find_entry, find_model, model_folder
+from restora.models import (
+    MODELS,
+    ModelFiles,
+    fetch_model,
+    find_entry,
+    find_model,
+    find_model_folder,
+)
 
 models_app = typer.Typer(
     help="List the known models, or fetch one.", invoke_without_command=True, add_completion=False
@@ -54,7 +61,8 @@ def list_models(
             entry.purpose,
         )
     stdout_console().print(table)
-    stdout_console().print(f"model folder: {model_folder()}", style="dim")
+    folder = find_model_folder() or "none, for want of a home directory; RESTORA_MODELS sets it"
+    stdout_console().print(f"model folder: {folder}", style="dim", markup=False)
 
 
 @models_app.command("fetch")

@@ -1,13 +1,25 @@
 """Find a model's artefact, and make it from its checkpoint if that is what this machine has."""
 
+import errno
 import hashlib
 from functools import partial
 from pathlib import Path
 
 from restora.artifact import Io, Kind, Precision
 from restora.cli.console import print_note
-from restora.errors import AccuracyGateError, MissingBackendError, MissingModelError, OptionError
+from restora.errors import (
+    AccuracyGateError,
+    CheckpointError,
+    DiskFullError,
+    MissingBackendError,
+    MissingModelError,
+    OptionError,
+    OutputError,
+    UnsafePathError,
+)
 from restora.models import FindArtifact, find_artifact, find_entry, find_model, model_folder
+from restora.models.regular_file import is_regular_file, kind_of, shown
+from restora.models.store import sha256_of
 
 CHECKPOINT_SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
 DENOISE_MODEL, DENOISE_PARTNER = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
@@ -53,8 +65,13 @@ def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False)
     """
     half = half and kind in ("upsampler", "face")
     path = Path(model)
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file():
-        return _export_once(path, path.stem, io, [(path, 1.0)], half=half)
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        if is_regular_file(path):
+            return _export_once(path, path.stem, io, [(path, 1.0)], half=half)
+        if (found := kind_of(path)) is not None:
+            raise CheckpointError(f"{shown(path)} must be a regular file, it is {found}")
+        if len(path.parts) > 1:
+            raise MissingModelError(f"there is no checkpoint at {shown(path)}")
     try:
         return find_artifact(model, io, kind)
     except MissingModelError:
@@ -84,9 +101,11 @@ def _export_once(
 
     key = hashlib.sha256(f"{io} {__version__}".encode())
     for path, weight in parts:
-        key.update(hashlib.sha256(path.read_bytes()).digest())
+        key.update(bytes.fromhex(sha256_of(path)))
         key.update(repr(weight).encode())
-    stem = f"{name}.{key.hexdigest()[:16]}"
+    # names of files end at 255 bytes
+    short = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
+    stem = f"{short}.{key.hexdigest()[:16]}"
     ending = ".onnx" if io == "uint8" else f".{io}.onnx"
     target = model_folder() / "exported" / f"{stem}{ending}"
     blend = parts[1] if len(parts) > 1 else None
@@ -94,7 +113,7 @@ def _export_once(
     for precision in precisions:
         middle = "" if precision == "fp32" else f".{precision}"
         path = target.with_name(f"{stem}{middle}{ending}")
-        if path.exists():
+        if is_regular_file(path):
             continue
         try:
             _export(checkpoint, path, name, io, precision, blend)
@@ -121,7 +140,7 @@ def _export(
             f"pip install 'restora[export]' ({error})"
         ) from error
     print_note(f"making the {precision} artefact of {name} for {io} pictures; this is done once")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     export_file(
         checkpoint,
         target,
@@ -131,3 +150,20 @@ def _export(
         blend=blend,
         report=print_note,
     )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_symlink():
+            raise UnsafePathError(
+                f"{shown(folder)} is a link; artefacts are not written through it"
+            )
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
+        raise kind(
+            f"the folder {shown(folder)} cannot be made: {error.strerror or error}; RESTORA_MODELS "
+            "chooses another"
+        ) from error
