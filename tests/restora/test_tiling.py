@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restora.errors import OptionError, ShapeError
-from restora.tiling import Tiling, run_tiles, split_axis, split_published
-from restora.tiling.blend import find_ramp, make_ramp
+from restora.tiling import Blend, Tiling, run_tiles, split_axis, split_published
+from restora.tiling.blend import Array, find_ramp, make_ramp
 
 BLENDS = st.sampled_from(["linear", "cosine", "crop"])
 
@@ -158,3 +158,31 @@ def test_an_error_in_one_tile_reaches_the_caller() -> None:
 
     with pytest.raises(RuntimeError, match="tile 3"):
         run_tiles(np.zeros((9, 90, 3), np.uint8), network, scale=1, tiling=Tiling(20, 4))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("overlap", [8, 16, 32])
+@pytest.mark.parametrize("blend", ["cosine", "linear", "crop"])
+def test_tiles_fade_over_half_of_what_they_share_around_the_seam(
+    axis: int, scale: int, overlap: int, blend: Blend
+) -> None:
+    """Two tiles in two shades: all of the fade's pixels lie strictly between the shades."""
+    length = 128 - overlap
+    shape = (length, 16) if axis == 0 else (16, length)
+    shades = iter((0.0, 1.0))
+
+    def paint(batch: Array) -> Array:
+        size = (1, batch.shape[1] * scale, batch.shape[2] * scale, 3)
+        return np.full(size, next(shades), np.float32)
+
+    tiling = Tiling(size=64, overlap=overlap, blend=blend)
+    canvas = run_tiles(np.zeros((*shape, 3), np.float32), paint, scale=scale, tiling=tiling)
+    profile = np.moveaxis(canvas, axis, 0)[:, 0, 0]
+    (mixed,) = np.nonzero((profile > 0) & (profile < 1))
+    fade, middle = 0 if blend == "crop" else overlap // 2, length // 2
+    expected = range((middle - fade // 2) * scale, (middle + fade // 2) * scale)
+    assert mixed.tolist() == list(expected)
+    assert (np.diff(profile) >= 0).all()
+    assert (profile[: middle * scale] < 0.5).all()
+    assert (profile[middle * scale :] > 0.5).all()

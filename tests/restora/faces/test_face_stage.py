@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector, LabelSession, face_of, stage_of
 from fakes import NearestSession, tiny_artifact
 from recipe import fill_network, network_from_constructor
-from restora.errors import FaceError, NonFiniteOutputError, OptionError, SessionError, ShapeError
+from restora.errors import (
+    DeviceLostError,
+    FaceError,
+    NonFiniteOutputError,
+    OptionError,
+    SessionError,
+    ShapeError,
+)
 from restora.faces import FaceParser, FaceRestorer
 from restora.faces.align import TEMPLATE
 from restora.image import Photo, read_photo
@@ -251,6 +258,28 @@ def test_a_detector_that_fails_is_said_and_the_photo_enlarged(
     assert result.face_error == "the detector is ill"
     assert not result.complete
     assert np.array_equal(result.photo.pixels, plain.photo.pixels)
+
+
+@pytest.mark.parametrize("stage_of_it", ["detect", "restore"])
+def test_a_lost_gpu_ends_the_call_instead_of_leaving_faces_out(
+    tmp_path: Path, astronaut: Photo, stage_of_it: str
+) -> None:
+    """The process has to be started again; a photo without its faces would count as done."""
+    (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=2).onnx)
+    session = FaceSession()
+    stage = stage_of([ASTRONAUT], session)
+
+    def fail(_pixels: object) -> None:
+        raise DeviceLostError("the GPU fell off the bus")
+
+    if stage_of_it == "detect":
+        stage.detector.detect = fail  # type: ignore[assignment, method-assign]
+    else:
+        session.run = fail  # type: ignore[assignment, method-assign]
+    with Restorer(tmp_path / "tiny.onnx", options=RestoreOptions(backend="cpu")) as restorer:
+        restorer.faces, restorer._close_faces = stage, lambda: None
+        with pytest.raises(DeviceLostError, match="fell off the bus"):
+            restorer.restore(astronaut)
 
 
 def test_the_joint_restorer_tells_of_each_face(tmp_path: Path, astronaut: Photo) -> None:
