@@ -217,13 +217,15 @@ def _other_packets(
             return
         if packet is None:
             return
-        if packet.dts is None:
+        if not packet.size and packet.dts is None and packet.pts is None:
             continue  # the empty packet that ends a stream
         index = packet.stream.index
-        if packet.dts < last.get(index, packet.dts):
-            packet.dts = last[index]
-            packet.pts = max(packet.pts or packet.dts, packet.dts)
-        last[index] = packet.dts
+        least = last.get(index)
+        time = packet.dts if packet.dts is not None else packet.pts
+        if time is None or (least is not None and time < least):
+            time = least or 0
+        packet.dts, packet.pts = time, max(time, time if packet.pts is None else packet.pts)
+        last[index] = time
         packet.stream = copies[index]
         yield packet
 

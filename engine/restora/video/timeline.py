@@ -42,16 +42,14 @@ class Timeline:
             return
         wanted = {stream.index for stream in streams}
         for packet in self._container.demux():
-            if packet.dts is not None:
-                self._move(packet)
+            self._move(packet)
             if packet.stream.index in wanted:
                 yield packet
 
     def _move(self, packet: Packet[Any]) -> None:
-        assert packet.dts is not None
         unit = Fraction(packet.time_base)
-        begin = packet.dts * unit
-        if packet.stream.type in _TIMED:
+        if packet.dts is not None and packet.stream.type in _TIMED:
+            begin = packet.dts * unit
             part = self._part_of(packet.stream.index, begin)
             moved = begin + self._moves[part]
             index = packet.stream.index
@@ -60,9 +58,10 @@ class Timeline:
             self._parts[index], self._last[index] = part, moved
             self._end = max(self._end, moved + max(lasts, Fraction(0)))
         else:
-            part = len(self._moves) - 1
+            part = self._parts.get(packet.stream.index, len(self._moves) - 1)
         ticks = round(self._moves[part] / unit)
-        packet.dts += ticks
+        if packet.dts is not None:
+            packet.dts += ticks
         if packet.pts is not None:
             packet.pts += ticks
 
