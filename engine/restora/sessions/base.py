@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora.artifact import ArtifactInfo
-from restora.errors import NonFiniteOutputError, ShapeError
+from restora.errors import NonFiniteOutputError, SessionError, ShapeError
 from restora.tiling import Progress, Tiling
 
 Batch = NDArray[np.uint8 | np.float32]
@@ -111,6 +111,22 @@ def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
         )
     if limits.max_batch is not None and len(batch) > limits.max_batch:
         raise ShapeError(f"this session takes at most {limits.max_batch} tiles, got {len(batch)}")
+
+
+def check_result(result: Batch, batch: Batch, info: ArtifactInfo) -> None:
+    """Raise SessionError unless a result has the shape and type that the metadata says."""
+    count, height, width, _ = batch.shape
+    pictures = (count, info.scale * height, info.scale * width, 3)
+    anchors = result.shape[1] if result.ndim > 1 else 0
+    expected = {
+        "detector": ((count, anchors, 16), "float32"),
+        "parser": ((count, height, width, 1), "uint8"),
+    }.get(info.kind, (pictures, info.io))
+    if (result.shape, str(result.dtype)) != expected:
+        raise SessionError(
+            f"{info.model} must give {expected[1]} of shape {expected[0]}, it gives {result.dtype} "
+            f"of shape {result.shape}: its metadata is of another network, export it again"
+        )
 
 
 def check_finite(channel_means: NDArray[np.float32], info: ArtifactInfo) -> None:

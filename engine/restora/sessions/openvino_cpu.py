@@ -23,8 +23,21 @@ from restora.artifact import (
     find_gate,
     measure_psnr,
 )
-from restora.errors import AccuracyGateError, MissingBackendError, SessionError
-from restora.sessions.base import Batch, SizeLimits, check_batch, check_finite, limits_of
+from restora.cache_folder import cache_folder, check_own_folder
+from restora.errors import (
+    AccuracyGateError,
+    MissingBackendError,
+    SessionError,
+    UnsafePathError,
+)
+from restora.sessions.base import (
+    Batch,
+    SizeLimits,
+    check_batch,
+    check_finite,
+    check_result,
+    limits_of,
+)
 from restora.sessions.cores import count_allowed_cores
 from restora.sessions.openvino_rounding import join_rounding
 from restora.sessions.options import CpuOptions
@@ -34,6 +47,10 @@ logger = logging.getLogger(__name__)
 DEVICE = "CPU"
 INPUT, OUTPUT, MEANS = "image", "restored", "channel_means"
 Arithmetic = Literal["f32", "bf16"]
+# OpenVINO keeps what it prepares for each layer and size of input, 5000 by default: a folder of
+# photos of many sizes then takes a megabyte more for each. This is enough for the few sizes of
+# tiles that one photo has.
+_KERNELS_KEPT = 256
 # bfloat16 is held to what FP16 is held to
 _GATE = ACCURACY_GATES["fp16", "uint8"]
 
@@ -179,6 +196,7 @@ class OpenVinoSession:
                 raise SessionError(
                     f"OpenVINO failed on {self._info.model} with input {batch.shape}: {error}"
                 ) from error
+        check_result(output, batch, self._info)
         check_finite(means, self._info)
         return cast(Batch, output)
 
@@ -216,6 +234,7 @@ class OpenVinoSession:
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
+            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT,
         }
         folder = make_cache_folder()
         if folder is not None:
@@ -224,18 +243,22 @@ class OpenVinoSession:
 
 
 def make_cache_folder() -> Path | None:
-    """restora/openvino in $XDG_CACHE_HOME or ~/.cache, for fast starts; None if it cannot be made
-    or others may write into it: what lies there is code."""
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(chosen) if chosen else Path.home() / ".cache") / "restora" / "openvino"
+    """Where compiled networks are kept for fast starts. None, which is logged, if there is no such
+    folder, it cannot be written, or others may write into it: what lies there is code."""
+    folder = cache_folder("openvino")
+    if folder is None:
+        logger.info("no OpenVINO cache: the user has no home directory")
+        return None
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
+        check_own_folder(folder, purpose="the OpenVINO cache")
+    except UnsafePathError as error:
+        logger.warning("starts are slower without a cache: %s", error)
+        return None
     except OSError as error:
         logger.info("no OpenVINO cache: %s", error)
         return None
-    ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-    if not ours or status.st_mode & 0o022 or not os.access(folder, os.W_OK):
-        logger.warning("%s is not used: it is not this user's own", folder)
+    if not os.access(folder, os.W_OK):
+        logger.info("no OpenVINO cache: %s cannot be written", folder)
         return None
     return folder
