@@ -135,12 +135,13 @@ class Joiner:
 class _Sink:
     """A file for FFmpeg to write to that keeps the first error instead of raising it.
 
-    FFmpeg goes on writing for a while, and PyAV prints the errors that follow.
+    FFmpeg goes on writing for a while, and PyAV prints the errors that follow; what is no
+    Exception, such as an interruption, it would lose.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
         if self._error is None:
@@ -148,20 +149,27 @@ class _Sink:
                 view = memoryview(data)
                 while view:
                     view = view[self._stream.write(view) :]
-            except OSError as error:
+            except BaseException as error:  # noqa: BLE001  # raised by check
                 self._error = error
         return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
+        if self._error is None:
+            try:
+                return self._stream.seek(offset, whence)
+            except BaseException as error:  # noqa: BLE001  # raised by check
+                self._error = error
+        return offset
 
     def tell(self) -> int:
         return self._stream.tell()
 
     def check(self, target: Path) -> None:
-        """Raise DiskFullError or OutputError if anything was not written."""
-        if self._error is not None:
+        """Raise what went wrong: DiskFullError or OutputError, or an interruption as it is."""
+        if isinstance(self._error, Exception):
             raise write_error(target, self._error) from self._error
+        if self._error is not None:
+            raise self._error
 
 
 def _add_copies(
