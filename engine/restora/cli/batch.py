@@ -1,4 +1,4 @@
-"""One run over many photos: what is written down of it, what ends it, and how it is told."""
+"""One run over many photos: what ends it, and what is written down and told about it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from restora.cli.exits import ExitCode, code_of_type
 from restora.cli.jobs import Job
 from restora.cli.ledger import Ledger
 from restora.cli.stopping import Stopping
-from restora.errors import DeviceLostError, DiskFullError
+from restora.errors import DeviceLostError, DiskFullError, OutputError
 from restora.flow import Outcome, PhotoFlow
+from restora.runs.lock import OutputLocks
 
 # errors after which nothing else can be done, and what is said of the files that were not tried
 _ENDING = {DiskFullError.__name__: "the disk is full", DeviceLostError.__name__: "the GPU is lost"}
@@ -20,7 +21,7 @@ class RunProgress(Protocol):
 
     def update(self, job: Job, done: int, total: int) -> None: ...
 
-    def end(self, outcome: Outcome) -> None: ...
+    def end(self, job: Job) -> None: ...
 
 
 def run_jobs(
@@ -30,30 +31,39 @@ def run_jobs(
     stop_at_error: bool,
     progress: RunProgress,
     ledger: Ledger | None = None,
+    locks: OutputLocks | None = None,
     stopping: Stopping | None = None,
 ) -> Iterator[Outcome]:
     """Yield one outcome per job, in the order in which they finish.
 
     ledger    where every end is written down
+    locks     of results; each is released when its photo is done
     stopping  looked at before each file; what is begun is finished, the rest is not yielded
 
-    A full disk or a lost GPU ends the run: what is not done yet is yielded as failed.
+    A full disk or a lost GPU ends the run: what is not done yet is yielded as failed. If the
+    manifest cannot be written, the run ends in the same way, and then the error is raised.
     """
-    left = {job.source: job for job in jobs if job.skip is None}
-    for job in jobs:
-        if job.skip is not None:
-            yield skipped(job)
+    left = {job.source: job for job in jobs if job.is_left}
+    yield from (untried(job) for job in jobs if not job.is_left)
     reason: str | None = None
     cause: str | None = None
+    broken: OutputError | None = None
     outcomes = flow.iter_outcomes(
         list(left.values()), stop=lambda: reason is not None or bool(stopping)
     )
     with contextlib.closing(outcomes):
         for job, outcome in outcomes:
             del left[job.source]
-            if ledger is not None:
-                ledger.end(outcome)
-            progress.end(outcome)
+            try:
+                if ledger is not None:
+                    ledger.end(job, outcome)
+            except OutputError as error:
+                broken = broken or error
+                cause = type(error).__name__
+                reason = f"not tried: {error}"
+            if locks is not None:
+                locks.release(job.target)
+            progress.end(job)
             yield outcome
             if outcome.error_type in _ENDING:
                 cause = outcome.error_type
@@ -63,9 +73,17 @@ def run_jobs(
     if reason is not None:
         for job in left.values():
             yield Outcome(str(job.source), str(job.target), "failed", reason, cause)
+    if broken is not None:
+        raise broken
 
 
-def skipped(job: Job) -> Outcome:
+def untried(job: Job) -> Outcome:
+    """Of a job that is skipped, or fails without being tried."""
+    if job.failure is not None:
+        failure = job.failure
+        return Outcome(
+            str(job.source), str(job.target), "failed", failure.reason, failure.error_type
+        )
     return Outcome(str(job.source), str(job.target), "skipped", job.skip)
 
 

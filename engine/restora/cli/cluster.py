@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from restora.cli import face_flags, runtime_flags
-from restora.cli.batch import exit_code_of_run, skipped
+from restora.cli.batch import exit_code_of_run, untried
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import Ext, Job, plan_files, plan_jobs
-from restora.cli.ledger import FILE, Ledger, require_an_outcome_each
+from restora.cli.jobs import RESULT_FORMATS, Ext, Job, Naming, plan_files, plan_jobs
+from restora.cli.ledger import FILE, Ledger, known_results, require_an_outcome_each
 from restora.cli.report import report_outcome, summarise
 from restora.errors import MissingBackendError, OptionError
 from restora.flow import Outcome, parse_size
+from restora.flow.write import prepare_folder
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.runs import Manifest, recipe_hash
+from restora.runs import Manifest, recipe_hash, writing_settings
+from restora.runs.manifest import require_own_folder
 
 if TYPE_CHECKING:
     from restora.cluster.run import ClusterPlan
@@ -42,9 +44,12 @@ def cluster(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder that workers share.")],
     model: Annotated[
-        str, typer.Option("--model", "-n", envvar="RESTORA_MODEL", help="As of restore.")
+        str, typer.Option("--model", "-n", envvar="RESTORA_MODEL", help="See `restora restore`.")
     ] = DEFAULT_MODEL,
-    outscale: Annotated[float | None, typer.Option("--outscale", "-s")] = None,
+    outscale: Annotated[
+        float | None,
+        typer.Option("--outscale", "-s", help="Final enlargement. Default: the model's own."),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that restore; 0: one for each GPU, or for CPUs.")
     ] = 0,
@@ -58,17 +63,25 @@ def cluster(
     ] = None,
     ext: Annotated[Ext, typer.Option(help="Format of results.")] = "auto",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of jpg and webp.")] = 95,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed")] = False,
-    json_lines: Annotated[bool, typer.Option("--json", help="A JSON object a file.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Go into subfolders.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Restore again what is already done.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed in an earlier run.")
+    ] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="One JSON object per file on stdout.")
+    ] = False,
     memory: runtime_flags.Memory = None,
     backend: runtime_flags.Backend = "auto",
     precision: runtime_flags.Precision = "auto",
     fp32: runtime_flags.Fp32 = False,
     faces: face_flags.Faces = None,
 ) -> None:
-    """Restore photos on many machines; manifest, resuming and exit codes as of `restore`.
+    """Restore photos on many machines; manifest, resuming and exit codes are those of `restore`.
 
     The output folder must be shared by all machines. A photo that kills its worker is tried alone
     and set aside after three.
@@ -87,7 +100,7 @@ def cluster(
     )
     face_options = face_flags.face_options_or_none(faces, FaceOptions())
     jobs, root = _plan(input_, output, ext=ext, recursive=recursive)
-    output.mkdir(parents=True, exist_ok=True)
+    prepare_folder(output / "any", None)
     started = time.perf_counter()
     outcomes: list[Outcome] = []
 
@@ -98,20 +111,26 @@ def cluster(
     with contextlib.closing(Manifest(output / FILE)) as manifest:
         chosen = None if model == "none" else model
         with Restorer(chosen, options=options, faces=face_options) as restorer:
-            writing = {"outscale": outscale, "ext": ext, "quality": quality}
-            writing |= {"aligned": False, "strip_metadata": False}
-            name = recipe_hash(restorer, writing)
-        ledger = Ledger(manifest, name, root)
+            recipes: dict[str, str] = {
+                format_: recipe_hash(
+                    restorer,
+                    writing_settings(restorer, format_, outscale=outscale, quality=quality),
+                )
+                for format_ in RESULT_FORMATS.values()
+            }
+            name = recipe_hash(restorer, recipes)
+        ledger = Ledger(
+            manifest, lambda target: recipes[RESULT_FORMATS[target.suffix.lower()]], root
+        )
         logs = output / FILE.parent / "attempts"
-        _adopt(logs, ledger, jobs)
+        require_own_folder(logs)
+        _adopt(logs, ledger, jobs, name)
         left: list[Job] = []
         for found in ledger.settle(jobs, overwrite=overwrite, retry_failed=retry_failed):
-            if isinstance(found, Outcome):
-                take(found)
-            elif found.skip is not None:
-                take(skipped(found))
-            else:
+            if found.is_left:
                 left.append(found)
+            else:
+                take(untried(found))
         if left:
             ray.init(
                 address=address,
@@ -141,7 +160,7 @@ def cluster(
                 job = by_input[row["input"]]
                 outcome = _outcome(job, row, model)
                 ledger.begin(job)
-                ledger.end(outcome)
+                ledger.end(job, outcome)
                 take(outcome)
             ray.shutdown()
     summarise(outcomes, time.perf_counter() - started, json_lines)
@@ -149,9 +168,11 @@ def cluster(
     raise typer.Exit(exit_code_of_run(outcomes))
 
 
-def _adopt(logs: Path, ledger: Ledger, jobs: list[Job]) -> None:
-    """Write down what workers of a killed run had ended, before it came to that. The recipe of a
-    run is the name of its logs' folder."""
+def _adopt(logs: Path, ledger: Ledger, jobs: list[Job], name: str) -> None:
+    """Write down what workers of a killed run had ended, before it came to that.
+
+    name  of the logs' folder of a run with these settings
+    """
     from restora.cluster.attempts import read_attempts
 
     by_input = {str(job.source.absolute()): job for job in jobs}
@@ -159,8 +180,13 @@ def _adopt(logs: Path, ledger: Ledger, jobs: list[Job]) -> None:
         attempts = read_attempts(folder)
         for source, row in attempts.rows.items():
             if source in by_input and source in attempts.stamps:
-                outcome = _outcome(by_input[source], row, None)
-                ledger.adopt(outcome, recipe=folder.name, stamp=attempts.stamps[source])
+                job = by_input[source]
+                ledger.adopt(
+                    job,
+                    _outcome(job, row, None),
+                    recipe=ledger.recipe_of(job.target) if folder.name == name else folder.name,
+                    stamp=attempts.stamps[source],
+                )
     shutil.rmtree(logs, ignore_errors=True)
 
 
@@ -169,8 +195,8 @@ def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[lis
     if input_.suffix.lower() != ".parquet":
         if not input_.is_dir():
             raise OptionError(f"--input must be a folder or a Parquet file, got {input_}")
-        jobs = plan_jobs(input_, output, ext=ext, suffix="", recursive=recursive, overwrite=True)
-        return jobs, input_
+        known = known_results(output / FILE, input_, output)
+        return plan_jobs(input_, output, Naming(ext), recursive=recursive, known=known), input_
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(input_)
@@ -184,7 +210,7 @@ def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[lis
         print_note(f"{len(files) - len(once)} rows of {input_} name a photo again")
     files = once
     root = Path(os.path.commonpath([file.parent for file in files]))
-    return plan_files(files, root, output, ext=ext), root
+    return plan_files(files, root, output, Naming(ext)), root
 
 
 def _spread(plan: ClusterPlan, gpus: float | None, photos: int) -> ClusterPlan:

@@ -1,133 +1,267 @@
 """Which files are restored, and where each result goes. Decided before any work is done."""
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from restora.errors import ImageError, OptionError
-from restora.image import probe_photo
+from restora.errors import ImageError, NotAFileError, OptionError, UnsupportedImageError
+from restora.image import PhotoLimits, probe_file, sniff_file
+from restora.runs.manifest import Stamp, stamp_of
+from restora.runs.names import Extras, Source, name_outputs
 
 Ext = Literal["auto", "jpg", "png", "webp", "tiff"]
-PICTURE_SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm",
-    ".pnm", ".avif", ".heic",
+RESULT_FORMATS: dict[str, Ext] = {
+    ".jpg": "jpg", ".jpeg": "jpg", ".jpe": "jpg", ".png": "png", ".webp": "webp", ".tif": "tiff",
+    ".tiff": "tiff",
 }  # fmt: skip
-_WRITTEN_AS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff"}
-_HEADER_BYTES = 1 << 20
+PICTURE_SUFFIXES = {*RESULT_FORMATS, ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".avif", ".heic"}
+# what cameras write: a TIFF inside, whose first picture is a thumbnail
+RAW_SUFFIXES = {
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef",
+    ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
+    ".srw", ".x3f",
+}  # fmt: skip
+_OTHER_PICTURES = {
+    ".apng", ".dds", ".dib", ".exr", ".hdr", ".heif", ".hif", ".j2k", ".jfif", ".jif", ".jp2",
+    ".jxl", ".jxr", ".pbm", ".pcx", ".psb", ".psd", ".tga", ".xcf",
+}  # fmt: skip
+_KNOWN_SUFFIXES = PICTURE_SUFFIXES | RAW_SUFFIXES | _OTHER_PICTURES
+_WRITTEN_AS: dict[str, Ext] = {
+    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a file fails without being tried."""
+
+    error_type: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One input file. skip: why it is left alone, if it is. alone: nothing else is worked on beside
-    it, since the process died `kills` times at it; note: what is said of it before it is done."""
+    """One input file.
+
+    extras   what is written beside its result
+    skip     why it is left alone, if it is
+    failure  why it fails without being tried, if it does
+    alone    nothing else is worked on beside it, since the process died `kills` times at it
+    note     what is told about it before it is done
+    pixels   of the input, as its header says; 0 if it does not
+    found    stamp of what lies in the result's place; None: nothing does
+    """
 
     source: Path
     target: Path
+    extras: Extras = field(default_factory=Extras)
     skip: str | None = None
+    failure: Failure | None = None
     alone: bool = False
     kills: int = 0
     note: str | None = None
+    pixels: int = 0
+    found: Stamp | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it is to be worked on."""
+        return self.skip is None and self.failure is None
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How results are named; see name_outputs."""
+
+    ext: Ext = "auto"
+    suffix: str = ""
+    compare: bool = False
+    save_faces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look at a file has shown. ending: of its result; skip, failure, pixels: as in Job."""
+
+    path: Path
+    folder: Path
+    ending: str = ".png"
+    skip: str | None = None
+    failure: Failure | None = None
+    pixels: int = 0
 
 
 def plan_jobs(
-    source: Path, output: Path, *, ext: Ext, suffix: str, recursive: bool, overwrite: bool
+    source: Path,
+    output: Path,
+    naming: Naming,
+    *,
+    recursive: bool = False,
+    limits: PhotoLimits | None = None,
+    known: Collection[Path] = (),
 ) -> list[Job]:
-    """One job per input file, in order of name; no two jobs share a target.
+    """One job per input file, in order of name; no two write the same file, and none an input.
 
     output  a file if `source` is one and `output` ends like a picture, else a folder
+    known   files in `source` that earlier runs wrote: they are no inputs
 
-    Raises OptionError if there is nothing to do or an input would be overwritten.
+    Raises OptionError if there is nothing to do, or a result would take the place of an input.
     """
-    if not source.exists():
+    if not os.path.lexists(source):
         raise OptionError(f"the input must be a file or a folder, {source} does not exist")
-    names_file = output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir()
-    if source.is_dir():
-        if names_file:
-            raise OptionError(f"{source} is a folder, so the output must be one too, got {output}")
-        jobs = [
-            _job_in_folder(file, source, output, ext, suffix)
-            for file in _iter_files(source, recursive=recursive, excluded=output)
-        ]
-    elif names_file:
-        jobs = [Job(source, output)]
-    else:
-        jobs = [_job_in_folder(source, source.parent, output, ext, suffix)]
-    if not jobs:
-        raise OptionError(f"{source} holds no files")
-    jobs = _keep_apart(jobs)
-    for job in jobs:
-        if job.target.exists() and job.source.samefile(job.target):
+    names_file = is_file_name(output)
+    if not is_folder(source):
+        if names_file and output.suffix.lower() not in RESULT_FORMATS:
             raise OptionError(
-                f"{job.source} would be overwritten by its own result: give another output "
-                "folder or a --suffix"
+                f"the output must end in one of {', '.join(RESULT_FORMATS)}, got {output.name}"
             )
-    return [_skip_finished(job, overwrite) for job in jobs]
+        folder = output.parent if names_file else output
+        looked = [look_at(source, Path(), naming.ext, limits)]
+        if names_file:
+            looked = [replace(looked[0], skip=None)]
+        return _name(looked, folder, naming, result=output if names_file else None)
+    if names_file:
+        raise OptionError(f"{source} is a folder, so the output must be one too, got {output}")
+    written = {os.path.realpath(path) for path in known}
+    looked = []
+    for file, problem in _iter_files(source, recursive=recursive, excluded=output):
+        folder = file.parent.relative_to(source)
+        if problem is not None:
+            looked.append(_Looked(file, folder, failure=problem))
+        elif os.path.realpath(file) not in written:
+            looked.append(look_at(file, folder, naming.ext, limits))
+    if not looked:
+        raise OptionError(f"{source} holds no files{_hint(source, recursive)}")
+    return _name(looked, output, naming)
 
 
-def plan_files(files: list[Path], root: Path, output: Path, *, ext: Ext) -> list[Job]:
-    """One job for each of these files, named from `root`; no two share a target."""
-    return _keep_apart([_job_in_folder(file, root, output, ext, "") for file in files])
+def plan_files(files: Sequence[Path], root: Path, output: Path, naming: Naming) -> list[Job]:
+    """One job for each of these files, named from `root`; see plan_jobs."""
+    looked = [look_at(file, file.parent.relative_to(root), naming.ext) for file in files]
+    return _name(looked, output, naming)
 
 
-def _iter_files(folder: Path, *, recursive: bool, excluded: Path) -> Iterator[Path]:
-    """Files in order of name, hidden ones and the output folder left out."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            inside_output = excluded.exists() and entry.samefile(excluded)
-            if recursive and not entry.is_symlink() and not inside_output:
-                yield from _iter_files(entry, recursive=True, excluded=excluded)
-        else:
-            yield entry
+def require_free(jobs: Sequence[Job]) -> None:
+    """Raise OptionError if a file lies where one of these jobs would write."""
+    for job in jobs:
+        for path in (job.target, *job.extras.existing()):
+            if job.is_left and os.path.lexists(path):
+                raise OptionError(f"{path} exists already: give --overwrite to replace it")
 
 
-def _job_in_folder(file: Path, root: Path, output: Path, ext: Ext, suffix: str) -> Job:
-    chosen, skip = ext, None
-    if ext == "auto":
-        kind = _sniff(file)
-        chosen = _WRITTEN_AS.get(kind or "", "png")  # type: ignore[assignment]
-        if kind is None and file.suffix.lower() not in PICTURE_SUFFIXES:
-            skip = "not a picture"
-    elif file.suffix.lower() not in PICTURE_SUFFIXES and _sniff(file) is None:
-        skip = "not a picture"
-    name = f"{file.stem}_{suffix}" if suffix else file.stem
-    ending = file.suffix.lower().lstrip(".") if _same_format(file, chosen) else chosen
-    return Job(file, output / file.parent.relative_to(root) / f"{name}.{ending}", skip)
+def is_file_name(output: Path) -> bool:
+    """Whether an output is meant as a file, not as a folder."""
+    return output.suffix.lower() in PICTURE_SUFFIXES and not is_folder(output)
 
 
-def _same_format(file: Path, ext: str) -> bool:
-    """Keep the user's spelling: .jpeg stays .jpeg."""
-    spellings = {"jpg": {".jpg", ".jpeg", ".jpe"}, "tiff": {".tif", ".tiff"}}
-    return file.suffix.lower() in spellings.get(ext, {f".{ext}"})
-
-
-def _sniff(file: Path) -> str | None:
-    """The picture format by content, None if there is none."""
+def is_folder(path: Path) -> bool:
+    """False also for what cannot be looked at: a name that is too long, a folder without access."""
     try:
-        with file.open("rb") as stream:
-            return probe_photo(stream.read(_HEADER_BYTES)).format
-    except (ImageError, OSError):
-        return None
+        return path.is_dir()
+    except OSError:
+        return False
 
 
-def _keep_apart(jobs: list[Job]) -> list[Job]:
-    """a.jpg and a.png both becoming a.png: name them a.jpg.png and a.png.png."""
-    counts = Counter(job.target for job in jobs)
-    return [
-        replace(
-            job,
-            target=job.target.with_name(f"{job.target.stem}{job.source.suffix}{job.target.suffix}"),
-        )
-        if counts[job.target] > 1
-        else job
-        for job in jobs
-    ]
+def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = None) -> _Looked:
+    """What an input is. Whatever goes wrong here goes wrong again when it is read, and is told
+    then.
+
+    folder  of the result, from the output folder
+    """
+    suffix = file.suffix.lower()
+    kind, pixels, skip = None, 0, None
+    try:
+        kind = sniff_file(file, limits=limits)
+        header = probe_file(file, limits=limits)
+        pixels = header.width * header.height
+    except NotAFileError:
+        pass
+    except Exception:  # noqa: BLE001
+        skip = "not a picture" if kind is None and suffix not in _KNOWN_SUFFIXES else None
+    failure = None
+    if suffix in RAW_SUFFIXES and kind in (None, "TIFF"):
+        reason = f"{file} is a camera's raw file, which restora does not read: develop it first"
+        failure = Failure(UnsupportedImageError.__name__, reason)
+    format_ = ext if ext != "auto" else _WRITTEN_AS.get(kind or "")
+    if format_ is None:
+        format_ = "png" if kind else RESULT_FORMATS.get(suffix, "png")
+    # the user's spelling is kept: .jpeg stays .jpeg
+    ending = suffix if RESULT_FORMATS.get(suffix) == format_ else f".{format_}"
+    return _Looked(file, folder, ending, skip, failure, pixels)
 
 
-def _skip_finished(job: Job, overwrite: bool) -> Job:
-    if job.skip is None and not overwrite and job.target.exists() and not job.target.is_symlink():
-        return replace(job, skip="already done")
-    return job
+def _name(
+    looked: Sequence[_Looked], root: Path, naming: Naming, *, result: Path | None = None
+) -> list[Job]:
+    named = [entry for entry in looked if entry.skip is None]
+    outputs = name_outputs(
+        [Source(entry.path, entry.folder, entry.ending) for entry in named],
+        root,
+        inputs=[entry.path for entry in looked],
+        suffix=naming.suffix,
+        compare=naming.compare,
+        save_faces=naming.save_faces,
+        result=result,
+    )
+    by_path = dict(zip((entry.path for entry in named), outputs, strict=True))
+    jobs = []
+    for entry in looked:
+        chosen = by_path.get(entry.path)
+        target = root / entry.folder / entry.path.name if chosen is None else chosen.result
+        extras = Extras() if chosen is None else chosen.extras
+        found = stamp_of(target) if os.path.lexists(target) else None
+        jobs.append(
+            Job(entry.path, target, extras, entry.skip, entry.failure, pixels=entry.pixels,
+                found=found)
+        )  # fmt: skip
+    return jobs
+
+
+def _iter_files(
+    folder: Path, *, recursive: bool, excluded: Path
+) -> Iterator[tuple[Path, Failure | None]]:
+    """Files in order of name, hidden ones and the output folder left out; folders that cannot be
+    listed, with why."""
+    left = [folder]
+    while left:
+        entry = left.pop()
+        if entry != folder and not _is_real_folder(entry):
+            yield entry, None
+            continue
+        try:
+            entries = sorted(entry.iterdir(), reverse=True)
+        except OSError as error:
+            reason = f"{entry} cannot be listed: {error.strerror or error}"
+            if entry == folder:
+                raise OptionError(reason) from error
+            yield entry, Failure(ImageError.__name__, reason)
+            continue
+        for found in entries:
+            if found.name.startswith("."):
+                continue
+            if is_folder(found):
+                if recursive and _is_real_folder(found) and not _is_same(found, excluded):
+                    left.append(found)
+            else:
+                left.append(found)
+
+
+def _is_real_folder(path: Path) -> bool:
+    return is_folder(path) and not path.is_symlink()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _hint(folder: Path, recursive: bool) -> str:
+    if recursive or not any(is_folder(entry) for entry in folder.iterdir()):
+        return ""
+    return ", only folders: --recursive (-r) goes into them"

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from restora.cli.exits import ExitCode, code_of_type
-from restora.cli.jobs import Job
-from restora.errors import SessionError
+from restora.cli.jobs import Failure, Job, is_folder
+from restora.errors import OptionError, SessionError
 from restora.flow import Outcome
 from restora.image import remove_partial
-from restora.runs import Manifest, decide, stamp_of
-from restora.runs.manifest import Stamp
-from restora.runs.resume import digest_of_file
+from restora.runs import Extras, Manifest, Wanted, decide, stamp_of
+from restora.runs.manifest import FOLDER, Stamp, read_results
+from restora.runs.names import FaceFiles
+from restora.runs.resume import Asked, digest_of_file, extra_name
 
-FILE = Path(".restora", "manifest.jsonl")
+FILE = Path(FOLDER, "manifest.jsonl")
+_MOST_REASON = 2000  # characters that are written down
+# these end a file's turn through no fault of its own
+_NO_FAULT = (ExitCode.ENVIRONMENT, ExitCode.USAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The manifest of one run. root: that inputs are named from; recipe: of this run."""
+    """The manifest of one run.
+
+    recipe_of  the recipe of the result at a path
+    root       that inputs are named from
+    """
 
     manifest: Manifest
-    recipe: str
+    recipe_of: Callable[[Path], str]
     root: Path
 
     def name(self, source: Path) -> str:
         return source.relative_to(self.root).as_posix()
 
-    def settle(
-        self, jobs: Iterable[Job], *, overwrite: bool, retry_failed: bool
-    ) -> Iterator[Job | Outcome]:
-        """Each job, with a reason to skip it where its result is there; or, for one that failed or
-        killed earlier runs, what became of it."""
+    def settle(self, jobs: Iterable[Job], *, overwrite: bool, retry_failed: bool) -> Iterator[Job]:
+        """Each job, with a reason to skip it where its result is there, and with its failure where
+        something else is, or where it failed or crashed earlier runs."""
+        saved = FaceFiles()
         for job in jobs:
-            if job.skip is not None:
+            if not job.is_left:
                 yield job
                 continue
             name = self.name(job.source)
@@ -44,72 +52,126 @@ class Ledger:
             if past is not None and past.status is None:
                 remove_partial(job.target)
             decision = decide(
-                past,
-                job.target,
-                recipe=self.recipe,
-                stamp=stamp_of(job.source),
-                overwrite=overwrite,
-                retry_failed=retry_failed,
+                past, self._wanted(job, saved), overwrite=overwrite, retry_failed=retry_failed
             )
             if decision.action in ("failed", "quarantined"):
-                yield Outcome(
-                    str(job.source),
-                    str(job.target),
-                    "failed",
-                    decision.why,
-                    "Quarantined" if past is None or past.status is None else past.error_type,
-                )
+                tried = past is not None and past.status is not None
+                kind = past.error_type if past is not None and tried else None
+                yield replace(job, failure=Failure(kind or "Quarantined", decision.why))
+            elif decision.action == "refuse":
+                yield replace(job, failure=Failure(OptionError.__name__, decision.why))
             elif decision.action == "leave":
-                if past is not None and past.status is None:
-                    # it was finished in the moment before the last run was killed
-                    digest = digest_of_file(job.target)
-                    self.manifest.end(name, "restored", output=str(job.target), sha256=digest)
+                if decision.finished:
+                    self._end_restored(job)
                 yield replace(job, skip=decision.why)
             else:
                 kills = past.kills if past is not None and decision.alone else 0
-                yield replace(job, alone=decision.alone, kills=kills, note=decision.why or None)
+                note = decision.why or None
+                yield replace(job, alone=decision.alone, kills=kills, note=note)
 
     def begin(self, job: Job) -> None:
-        self.manifest.begin(self.name(job.source), recipe=self.recipe, stamp=stamp_of(job.source))
+        found = None if job.found is None else list(job.found)
+        self.manifest.begin(
+            self.name(job.source),
+            recipe=self.recipe_of(job.target),
+            stamp=stamp_of(job.source),
+            source=path_of_input(job.source),
+            found=found,
+        )
 
-    def adopt(self, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
+    def adopt(self, job: Job, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
         """Write down what was done without this manifest, unless it is known."""
-        name = self.name(Path(outcome.input))
+        name = self.name(job.source)
         past = self.manifest.past(name)
         if past is not None and (past.recipe, past.stamp) == (recipe, stamp) and past.status:
             return
-        self.manifest.begin(name, recipe=recipe, stamp=stamp)
-        self.end(outcome)
+        self.manifest.begin(name, recipe=recipe, stamp=stamp, source=path_of_input(job.source))
+        self.end(job, outcome)
 
-    def end(self, outcome: Outcome) -> None:
-        """Write down what became of a file that was begun."""
-        name = self.name(Path(outcome.input))
+    def end(self, job: Job, outcome: Outcome) -> None:
+        """Write down how a file that was begun has ended."""
+        name = self.name(job.source)
         if not self.manifest.is_open(name):
             return
         code = code_of_type(outcome.error_type)
+        reason = (outcome.reason or "")[:_MOST_REASON]
         if outcome.status == "restored":
-            self.manifest.end(
-                name,
-                "restored",
-                output=outcome.output,
-                sha256=outcome.sha256,
-                ms=round(1000 * (outcome.seconds or 0)),
-            )
-        elif code == ExitCode.ENVIRONMENT:
-            self.manifest.end(name, "interrupted", reason=outcome.reason)
+            self._end_restored(job, outcome)
+        elif code in _NO_FAULT:
+            self.manifest.end(name, "interrupted", reason=reason)
         else:
             self.manifest.end(
                 name,
                 "failed",
                 error_type=outcome.error_type,
-                reason=outcome.reason,
+                reason=reason,
                 exit_code=int(code),
             )
 
+    def _end_restored(self, job: Job, outcome: Outcome | None = None) -> None:
+        facts: dict[str, object] = {}
+        if outcome is not None:
+            facts["ms"] = round(1000 * (outcome.seconds or 0))
+        name = self.name(job.source)
+        past = self.manifest.past(name)
+        if past is not None and past.stamp == stamp_of(job.source):  # still what was restored
+            facts["source_sha256"] = _digest_or_none(job.source)
+        known = None if outcome is None else outcome.sha256
+        faces = None if outcome is None else len(outcome.faces or ())
+        extras = job.extras.existing() if faces is None else job.extras.written(faces)
+        self.manifest.end(
+            name,
+            "restored",
+            output=str(job.target),
+            sha256=known or digest_of_file(job.target),
+            made=list(stamp_of(job.target)),
+            extras={extra_name(path, job.target): digest_of_file(path) for path in extras},
+            asked=sorted(_asked(job.extras)),
+            **facts,
+        )
+
+    def _wanted(self, job: Job, saved: FaceFiles) -> Wanted:
+        past = self.manifest.past(self.name(job.source))
+        result = None if past is None else past.result
+        asked = _asked(job.extras)
+        comparison = job.extras.comparison
+        missing = comparison is not None and not os.path.lexists(comparison)
+        if result is not None and "faces" in asked:
+            known = (job.target.parent / name for name, _ in result.extras)
+            missing = missing or not all(os.path.lexists(path) for path in known)
+        return Wanted(
+            job.target,
+            self.recipe_of(job.target),
+            stamp_of(job.source),
+            path_of_input(job.source),
+            asked,
+            job.extras.existing(saved),
+            missing,
+        )
+
+
+def known_results(manifest: Path | None, source: Path, output: Path) -> list[Path]:
+    """What earlier runs wrote into the input folder, if that is the output folder too."""
+    if manifest is None or not (is_folder(output) and is_folder(source)):
+        return []
+    if not source.samefile(output):
+        return []
+    found = []
+    for name, result in read_results(manifest):
+        folder = (output / name).parent
+        target = folder / Path(result.output).name
+        found += [target, *(target.parent / extra for extra, _ in result.extras)]
+    return found
+
+
+def path_of_input(source: Path) -> str:
+    """Absolute, with the links of its folder resolved."""
+    return str(Path(os.path.realpath(source.parent), source.name))
+
 
 def in_order(jobs: list[Job]) -> list[Job]:
-    """What may kill the process comes last, so that everything else is done by then; what was there
-    at most deaths last of all."""
+    """What may kill the process comes last, so that everything else is done by then; what crashed
+    it most often last of all."""
     return sorted(jobs, key=lambda job: (job.alone, job.kills))
 
 
@@ -119,3 +181,19 @@ def require_an_outcome_each(jobs: list[Job], outcomes: list[Outcome]) -> None:
     lost = [str(job.source) for job in jobs if counts[str(job.source)] != 1]
     if lost:
         raise SessionError(f"{len(lost)} inputs have no outcome, or two, such as {lost[0]}")
+
+
+def _asked(extras: Extras) -> frozenset[Asked]:
+    asked: set[Asked] = set()
+    if extras.comparison is not None:
+        asked.add("compare")
+    if extras.faces is not None:
+        asked.add("faces")
+    return frozenset(asked)
+
+
+def _digest_or_none(path: Path) -> str | None:
+    try:
+        return digest_of_file(path)
+    except OSError:
+        return None

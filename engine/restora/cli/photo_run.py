@@ -1,16 +1,18 @@
-"""A run of `restora restore`: what is left to do is done, told and written down."""
+"""A run of `restora restore`: do, tell and write down what is left to do."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from restora.cli.batch import exit_code_of_run, run_jobs, skipped
+from restora.cli.batch import exit_code_of_run, run_jobs, untried
 from restora.cli.exits import ExitCode
-from restora.cli.jobs import Ext, Job
+from restora.cli.jobs import RESULT_FORMATS, Job
 from restora.cli.ledger import Ledger, in_order, require_an_outcome_each
 from restora.cli.report import (
     progress_bar,
@@ -20,10 +22,12 @@ from restora.cli.report import (
     summarise,
 )
 from restora.cli.stopping import finishing_first
+from restora.errors import OptionError
 from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
-from restora.image import PixelLimits
+from restora.image import PhotoLimits
 from restora.pipeline import Restorer
-from restora.runs import Manifest, recipe_hash
+from restora.runs import Manifest, recipe_hash, stamp_of, writing_settings
+from restora.runs.lock import OutputLocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,8 @@ class PhotoRun:
     manifest: Path | None
     writing: WriteOptions
     outscale: float | None
-    ext: Ext
     aligned: bool
-    limits: PixelLimits
+    limits: PhotoLimits
     memory: int | None
     overwrite: bool
     retry_failed: bool
@@ -49,28 +52,39 @@ class PhotoRun:
     def run(self, open_restorer: Callable[[], Restorer]) -> ExitCode:
         """Do what is left. The networks are opened only if something may be."""
         started = time.perf_counter()
-        if any(job.skip is None for job in self.jobs):
-            with contextlib.ExitStack() as stack:
-                restorer = stack.enter_context(open_restorer())
-                self._restore(restorer, self._open_ledger(restorer, stack))
-        else:
-            self._take_all([skipped(job) for job in self.jobs])
-        summarise(self._outcomes, time.perf_counter() - started, self.json_lines)
+        try:
+            if any(job.is_left for job in self.jobs):
+                with contextlib.ExitStack() as stack:
+                    restorer = stack.enter_context(open_restorer())
+                    self._restore(restorer, self._open_ledger(restorer, stack))
+            else:
+                self._take_all([untried(job) for job in self.jobs])
+        finally:
+            # also of a run that ends early: what is done is done
+            summarise(self._outcomes, time.perf_counter() - started, self.json_lines)
         require_an_outcome_each(self.jobs, self._outcomes)
         return exit_code_of_run(self._outcomes)
 
     def _restore(self, restorer: Restorer, ledger: Ledger | None) -> None:
         left = self._settle(ledger)
-        to_do = sum(job.skip is None for job in left)
-        if not to_do:
-            self._take_all([skipped(job) for job in left])
+        if not any(job.is_left for job in left):
+            self._take_all([untried(job) for job in left])
             return
         report_beginning(restorer, left)
         stages = Stages.around(restorer)
         started = time.perf_counter()
+        to_do = [job for job in left if job.is_left]
         with contextlib.ExitStack() as stack:
-            stopping = stack.enter_context(finishing_first()) if to_do > 1 else None
+            stopping = stack.enter_context(finishing_first()) if len(to_do) > 1 else None
             progress = stack.enter_context(progress_bar(to_do))
+            locks = stack.enter_context(contextlib.closing(OutputLocks()))
+
+            def begin(job: Job) -> None:
+                locks.acquire(job.target)
+                self._require_as_planned(job)
+                if ledger is not None:
+                    ledger.begin(job)
+
             flow: PhotoFlow[Job] = PhotoFlow(
                 restorer,
                 stages,
@@ -79,7 +93,7 @@ class PhotoRun:
                 outscale=self.outscale,
                 aligned=self.aligned,
                 limits=self.limits,
-                begin=None if ledger is None else ledger.begin,
+                begin=begin,
                 progress=progress.update,
             )
             for outcome in run_jobs(
@@ -88,6 +102,7 @@ class PhotoRun:
                 stop_at_error=self.stop_at_error,
                 progress=progress,
                 ledger=ledger,
+                locks=locks,
                 stopping=stopping,
             ):
                 self._take(outcome)
@@ -97,22 +112,44 @@ class PhotoRun:
             stopping.end()
 
     def _settle(self, ledger: Ledger | None) -> list[Job]:
-        """What is left to do or to skip; what earlier runs say has failed is told."""
+        """The jobs, with what earlier runs say of them."""
         if ledger is None:
             return self.jobs
-        settled = list(
-            ledger.settle(self.jobs, overwrite=self.overwrite, retry_failed=self.retry_failed)
+        return in_order(
+            list(ledger.settle(self.jobs, overwrite=self.overwrite, retry_failed=self.retry_failed))
         )
-        self._take_all([found for found in settled if isinstance(found, Outcome)])
-        return in_order([found for found in settled if isinstance(found, Job)])
+
+    def _require_as_planned(self, job: Job) -> None:
+        """Raise OptionError if another program wrote the result since this run was planned."""
+        found = stamp_of(job.target) if os.path.lexists(job.target) else None
+        if not self.overwrite and found != job.found:
+            raise OptionError(
+                f"{job.target} was written by another program during this run: give --overwrite "
+                "to replace it"
+            )
 
     def _open_ledger(self, restorer: Restorer, stack: contextlib.ExitStack) -> Ledger | None:
         if self.manifest is None:
             return None
-        writing = {"outscale": self.outscale, "ext": self.ext, "quality": self.writing.quality}
-        writing |= {"aligned": self.aligned, "strip_metadata": self.writing.strip_metadata}
         manifest = stack.enter_context(contextlib.closing(Manifest(self.manifest)))
-        return Ledger(manifest, recipe_hash(restorer, writing), self.root)
+
+        @functools.cache
+        def recipe_of_format(format_: str) -> str:
+            settings = writing_settings(
+                restorer,
+                format_,
+                outscale=self.outscale,
+                quality=self.writing.quality,
+                strip_metadata=self.writing.strip_metadata,
+                aligned=self.aligned,
+            )
+            return recipe_hash(restorer, settings)
+
+        return Ledger(
+            manifest,
+            lambda target: recipe_of_format(RESULT_FORMATS[target.suffix.lower()]),
+            self.root,
+        )
 
     def _take(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)

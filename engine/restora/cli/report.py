@@ -1,11 +1,12 @@
-"""What `restora restore` says while it works and when it is done."""
+"""What `restora restore` prints while it works and when it is done."""
 
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -17,16 +18,20 @@ from restora.flow.outcome import Status
 from restora.pipeline import Restorer
 
 _LOG_EVERY_S = 10.0
+_MOST_NAMED = 10
 
 
 def report_plan(jobs: list[Job], json_lines: bool) -> None:
     for job in jobs:
-        status: Status = "skipped" if job.skip else "planned"
-        outcome = Outcome(str(job.source), str(job.target), status, job.skip)
+        status: Status = "skipped" if job.skip else "failed" if job.failure else "planned"
+        reason = job.failure.reason if job.failure else job.skip
+        if reason is None and job.found is not None:
+            reason = "a file with this name exists"
+        outcome = Outcome(str(job.source), str(job.target), status, reason)
         if json_lines:
             print_json(outcome.as_row())
         else:
-            print_note(f"{job.source} -> {job.target}" + (f"  ({job.skip})" if job.skip else ""))
+            print_note(f"{job.source} -> {job.target}" + (f"  ({reason})" if reason else ""))
 
 
 def report_beginning(restorer: Restorer, jobs: list[Job]) -> None:
@@ -34,7 +39,7 @@ def report_beginning(restorer: Restorer, jobs: list[Job]) -> None:
     for line in restorer.describe_sessions():
         print_note(line)
     for words, count in Counter(job.note for job in jobs if job.note).items():
-        print_note(f"{count} made anew: {words}")
+        print_note(f"{count} made again: {words}")
 
 
 def report_outcome(outcome: Outcome, json_lines: bool, *, single: bool) -> None:
@@ -67,8 +72,16 @@ def _describe_face_failures(outcome: Outcome) -> str:
 
 
 def summarise(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> None:
+    """How many files ended how, and which failed: above they may have scrolled away."""
     if len(outcomes) < 2 or json_lines:
         return
+    failures = [outcome.input for outcome in outcomes if outcome.status == "failed"]
+    if failures:
+        print_note("failed:")
+    for name in failures[:_MOST_NAMED]:
+        print_note(f"  {name}")
+    if len(failures) > _MOST_NAMED:
+        print_note(f"  and {len(failures) - _MOST_NAMED} more")
     counts = Counter(outcome.status for outcome in outcomes)
     parts = [f"{counts[s]} {s}" for s in ("restored", "skipped", "failed") if counts[s]]
     print_note(f"{', '.join(parts)} in {elapsed_s:.1f} s")
@@ -94,11 +107,11 @@ def report_speed(
 
 
 @contextmanager
-def progress_bar(files: int) -> Iterator[RunProgress]:
-    """A bar by output pixels on a terminal, a line every ten seconds elsewhere."""
+def progress_bar(jobs: Sequence[Job]) -> Iterator[RunProgress]:
+    """A bar by pixels on a terminal, a line every ten seconds elsewhere."""
     console = stderr_console()
     if not console.is_terminal:
-        yield _Lines(files)
+        yield _Lines(jobs)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -107,7 +120,7 @@ def progress_bar(files: int) -> Iterator[RunProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield _Bar(bar, files)
+        yield _Bar(bar, jobs)
 
 
 @contextmanager
@@ -146,34 +159,42 @@ def frame_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 class _Shares(ABC):
-    """How much of a run is done: whole photos, and parts of those that are worked on."""
+    """How much of a run is done, by pixels of the inputs: a large photo takes longer."""
 
-    def __init__(self, files: int) -> None:
-        self.files = files
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.files = len(jobs)
+        self.weight = sum(map(_weigh, jobs))
         self.ended = 0
+        self._done = 0
         self._lock = threading.Lock()
-        self._parts: dict[str, float] = {}
+        self._parts: dict[Path, float] = {}
 
     def update(self, job: Job, done: int, total: int) -> None:
         with self._lock:
-            self._parts[str(job.source)] = done / max(1, total)
-            self.show(job.source.name, self.ended + sum(self._parts.values()))
+            self._parts[job.source] = _weigh(job) * done / max(1, total)
+            self.show(job.source.name, self._done + sum(self._parts.values()))
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, job: Job) -> None:
         with self._lock:
             self.ended += 1
-            self._parts.pop(outcome.input, None)
+            self._done += _weigh(job)
+            self._parts.pop(job.source, None)
+            self.show(job.source.name, self._done + sum(self._parts.values()))
 
     @abstractmethod
     def show(self, name: str, completed: float) -> None:
-        """completed: photos, with parts of those that are worked on."""
+        """completed: of self.weight, with parts of photos that are worked on."""
+
+
+def _weigh(job: Job) -> int:
+    return max(1, job.pixels)
 
 
 class _Bar(_Shares):
-    def __init__(self, bar: Progress, files: int) -> None:
-        super().__init__(files)
+    def __init__(self, bar: Progress, jobs: Sequence[Job]) -> None:
+        super().__init__(jobs)
         self._bar = bar
-        self._task = bar.add_task("", total=files)
+        self._task = bar.add_task("", total=self.weight)
 
     def show(self, name: str, completed: float) -> None:
         count = f"{min(self.ended + 1, self.files)}/{self.files} " if self.files > 1 else ""
@@ -181,12 +202,13 @@ class _Bar(_Shares):
 
 
 class _Lines(_Shares):
-    def __init__(self, files: int) -> None:
-        super().__init__(files)
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        super().__init__(jobs)
         self._last = time.monotonic()
 
     def show(self, name: str, completed: float) -> None:
         if time.monotonic() - self._last >= _LOG_EVERY_S:
             self._last = time.monotonic()
-            of_all = f"{self.ended} of {self.files} done, now {name}"
-            print_note(of_all if self.files > 1 else f"{name}: {completed:.0%}")
+            share = f"{completed / self.weight:.0%}"
+            of_all = f"{self.ended} of {self.files} done, {share} of the pixels, now {name}"
+            print_note(of_all if self.files > 1 else f"{name}: {share}")

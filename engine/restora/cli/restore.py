@@ -7,15 +7,16 @@ import typer
 
 from restora.cli import face_flags, runtime_flags
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import PICTURE_SUFFIXES, Ext, plan_jobs
-from restora.cli.ledger import FILE
+from restora.cli.jobs import Ext, Naming, is_file_name, is_folder, plan_jobs, require_free
+from restora.cli.ledger import FILE, known_results
 from restora.cli.photo_run import PhotoRun
 from restora.cli.report import report_plan
 from restora.cli.sources import artifact_finder
 from restora.errors import OptionError
 from restora.faces.choose import EYE_DISTANCE_PX
 from restora.flow import WriteOptions, parse_size
-from restora.image import PixelLimits
+from restora.flow.write import prepare_folder
+from restora.image import PhotoLimits
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
@@ -128,7 +129,7 @@ def restore(
     memory: runtime_flags.Memory = None,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Larger inputs are refused before they are decoded.")
-    ] = PixelLimits().max_pixels,
+    ] = PhotoLimits().max_pixels,
     max_output_pixels: Annotated[
         int, typer.Option(min=1, help="Larger results are refused before any work is done.")
     ] = DEFAULT_MAX_OUTPUT_PIXELS,
@@ -182,30 +183,35 @@ def restore(
         batch=face_batch,
     )
     asked = True if face_enhance or aligned else faces
-    keeps_manifest = input_.is_dir() or manifest is not None
+    writes_file = is_file_name(output) and not is_folder(input_)
+    root = output.parent if writes_file else output
+    keeps_manifest = is_folder(input_) or manifest is not None
+    rows = (manifest or root / FILE) if keeps_manifest else None
+    limits = PhotoLimits(max_pixels=max_pixels)
     jobs = plan_jobs(
         input_,
         output,
-        ext=ext,
-        suffix=suffix,
+        Naming(ext, suffix, compare, save_faces),
         recursive=recursive,
-        overwrite=overwrite or (keeps_manifest and not dry_run),
+        limits=limits,
+        known=known_results(rows, input_, output),
     )
     if dry_run:
         report_plan(jobs, json_lines)
         return
-    writes_file = output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir()
-    root = output.parent if writes_file else output
-    root.mkdir(parents=True, exist_ok=True)
+    if rows is None and not overwrite:
+        require_free(jobs)
+    prepare_folder(root / "any", None)
     run = PhotoRun(
         jobs,
-        root=input_ if input_.is_dir() else input_.parent,
-        manifest=(manifest or root / FILE) if keeps_manifest else None,
-        writing=WriteOptions(root, quality, strip_metadata, compare, save_faces, suffix),
+        root=input_ if is_folder(input_) else input_.parent,
+        manifest=rows,
+        writing=WriteOptions(
+            root, quality, strip_metadata, {job.target: job.extras for job in jobs}
+        ),
         outscale=outscale,
-        ext=ext,
         aligned=aligned,
-        limits=PixelLimits(max_pixels=max_pixels),
+        limits=limits,
         memory=None if memory is None else parse_size(memory),
         overwrite=overwrite,
         retry_failed=retry_failed,

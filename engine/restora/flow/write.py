@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from restora.errors import OutputError, UnsafePathError
-from restora.image import Photo, make_comparison, write_photo
+from restora.image import Photo, write_photo
+from restora.image.compare import make_comparison
 from restora.joint import FaceOutcome
 from restora.restoration import Restoration
+from restora.runs.names import Extras, FaceNames
 from restora.runs.resume import digest_of_file
+
+_COMPARISON_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +24,13 @@ class WriteOptions:
     """How results are written.
 
     root    the folder that nothing may leave; None: anywhere
-    suffix  of the files of restored faces
+    extras  what is written beside a result, by the result's path
     """
 
     root: Path | None = None
     quality: int = 95
     strip_metadata: bool = False
-    compare: bool = False
-    save_faces: bool = False
-    suffix: str = ""
+    extras: Mapping[Path, Extras] = field(default_factory=dict)
 
 
 def write_result(target: Path, before: Photo, result: Restoration, writing: WriteOptions) -> str:
@@ -36,11 +38,12 @@ def write_result(target: Path, before: Photo, result: Restoration, writing: Writ
 
     Raises OutputError or ImageError.
     """
-    if writing.compare:
-        path = target.with_name(f"{target.stem}_compare.jpg")
-        write_photo(make_comparison(before, result.photo), path, quality=90, inside=writing.root)
-    if writing.save_faces:
-        _write_faces(target, result.faces, writing)
+    extras = writing.extras.get(target, Extras())
+    if extras.comparison is not None:
+        comparison = make_comparison(before, result.photo)
+        write_photo(comparison, extras.comparison, quality=_COMPARISON_QUALITY, inside=writing.root)
+    if extras.faces is not None:
+        _write_faces(extras.faces, result.faces, writing.root)
     write_photo(
         result.photo,
         target,
@@ -56,28 +59,24 @@ def prepare_folder(target: Path, root: Path | None) -> None:
 
     Raises UnsafePathError or, if it cannot be made, OutputError.
     """
-    resolved = target.parent.resolve()
-    if root is not None and not resolved.is_relative_to(root.resolve()):
-        raise UnsafePathError(f"{target} would be written outside {root}: {resolved}")
     try:
+        resolved = target.parent.resolve()
+        if root is not None and not resolved.is_relative_to(root.resolve()):
+            raise UnsafePathError(f"{target} would be written outside {root}: {resolved}")
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{target.parent} cannot be made: {error.strerror}") from error
+    except OutputError:
+        raise
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        words = error.strerror if isinstance(error, OSError) else None
+        raise OutputError(f"{target.parent} cannot be made: {words or error}") from error
 
 
-def _write_faces(target: Path, faces: Iterable[FaceOutcome], writing: WriteOptions) -> None:
-    """cropped_faces, restored_faces and cmp, named as the published script names them."""
-    ending = f"_{writing.suffix}" if writing.suffix else ""
-    root = writing.root or target.parent
+def _write_faces(names: FaceNames, faces: Iterable[FaceOutcome], root: Path | None) -> None:
+    """cropped_faces, restored_faces and cmp, as the published script writes them."""
     for index, face in enumerate(faces):
         if face.crop is None or face.restored is None:
             continue
-        name = f"{target.stem}_{index:02d}"
-        pictures = {
-            f"cropped_faces/{name}.png": face.crop,
-            f"restored_faces/{name}{ending}.png": face.restored,
-            f"cmp/{name}.png": np.concatenate((face.crop, face.restored), axis=1),
-        }
-        for path, pixels in pictures.items():
-            prepare_folder(root / path, root)
-            write_photo(Photo(pixels), root / path, inside=root)
+        both = np.concatenate((face.crop, face.restored), axis=1)
+        for path, pixels in zip(names.paths(index), (face.crop, face.restored, both), strict=True):
+            prepare_folder(path, root)
+            write_photo(Photo(pixels), path, inside=root)

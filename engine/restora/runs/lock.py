@@ -52,6 +52,29 @@ def output_lock(target: Path) -> Iterator[None]:
         lock.release()
 
 
+class OutputLocks:
+    """Locks of several outputs, taken and released one by one, from any thread."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, contextlib.ExitStack] = {}
+
+    def acquire(self, target: Path) -> None:
+        """Raises what output_lock raises."""
+        stack = contextlib.ExitStack()
+        stack.enter_context(output_lock(target))
+        self._held[target] = stack
+
+    def release(self, target: Path) -> None:
+        """Does nothing if it is not held."""
+        stack = self._held.pop(target, None)
+        if stack is not None:
+            stack.close()
+
+    def close(self) -> None:
+        for target in list(self._held):
+            self.release(target)
+
+
 def require_own_file(path: Path) -> None:
     """Raise UnsafePathError if writing `path` would write to another file or wait for a reader,
     OutputError if it cannot be seen."""

@@ -1,22 +1,51 @@
-"""The manifest of a run: what was begun and what became of it, a JSON line each, on disk before
-the next step."""
+"""The manifest of a run: what was begun and how it ended, a JSON line each, on disk before the next
+step."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
+import logging
 import os
+import stat
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
+from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
+from restora.runs.lock import output_lock, require_own_file
+from restora.runs.rows import Row, iter_lines, read_row, row_bytes
 
-from restora.errors import DiskFullError, OptionError, OutputError
+logger = logging.getLogger(__name__)
 
+FOLDER = ".restora"
 Stamp = tuple[int, int]
-_NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result that lies in the output folder.
+
+    output         its path when it was written
+    sha256         of its bytes; stamp: size and modification time after it was written
+    source         absolute path of the input that it was made from; None: not known
+    source_sha256  of that input's bytes
+    extras         sha256 of what was written beside it, by path from the result's folder
+    asked          what was asked for beside it: "compare", "faces"
+    """
+
+    output: str
+    sha256: str
+    stamp: Stamp | None = None
+    source: str | None = None
+    source_sha256: str | None = None
+    extras: tuple[tuple[str, str], ...] = ()
+    asked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +53,14 @@ class Past:
     """What the manifest knows of one input, under the recipe and stamp of its last row.
 
     recipe    that it was worked on with
-    stamp     size and modification time of the input
+    stamp     size and modification time of the input; source: its absolute path
+    found     stamp of what lay in the result's place when it was begun; known: whether that was
+              written down; open: whether a result may have been written since
     status    "restored", "failed", or None: it was begun and not ended
     attempts  how often it was begun
-    kills     how often the process ended without a word while this alone was worked on
-    suspect   whether it ended so while this and others were
+    kills     process crashes while this was the only open input
+    suspect   whether the process crashed while this and others were open
+    result    that lies there, even if another recipe made it
     """
 
     recipe: str
@@ -37,135 +69,246 @@ class Past:
     attempts: int = 0
     kills: int = 0
     suspect: bool = False
-    output: str | None = None
-    sha256: str | None = None
+    source: str | None = None
+    found: Stamp | None = None
+    known: bool = False
+    open: bool = False
+    result: Result | None = None
     error_type: str | None = None
     reason: str | None = None
     exit_code: int = 0
 
 
+@dataclass(slots=True)
+class _History:
+    """What rows say, one after another. open: inputs that were begun and not ended."""
+
+    pasts: dict[str, Past] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+
+    def take(self, row: Row) -> bool:
+        """False if the row contradicts the ones before it, and is ignored."""
+        if row["event"] == "killed":
+            for name in self.open:
+                self.pasts[name] = self._blame(name)
+            self.open.clear()
+            return True
+        name = row["input"]
+        if row["event"] == "begin":
+            self._begin(name, row)
+            return True
+        if name not in self.pasts:
+            return False
+        self.open.discard(name)
+        if row["status"] != "interrupted":
+            self._end(name, row)
+        elif row.get("reason") is not None:  # it failed, so that nothing was written
+            self.pasts[name] = replace(self.pasts[name], open=False)
+        return True
+
+    def _begin(self, name: str, row: Row) -> None:
+        past = self.pasts.get(name)
+        source = row.get("source")
+        began = Past(row["recipe"], _stamp(row["stamp"]), source=source)
+        if past is None or (past.recipe, past.stamp) != (began.recipe, began.stamp):
+            # the result of another recipe is still what lies there
+            past = replace(began, result=None if past is None else past.result)
+        elif name in self.open:
+            past = self._blame(name)
+        self.pasts[name] = replace(
+            past,
+            status=None,
+            attempts=past.attempts + 1,
+            source=source,
+            found=None if row.get("found") is None else _stamp(row["found"]),
+            known="found" in row,
+            open=True,
+        )
+        self.open.add(name)
+
+    def _end(self, name: str, row: Row) -> None:
+        past = self.pasts[name]
+        done = row["status"] == "restored"
+        result = past.result
+        if done and row.get("output") is not None and row.get("sha256") is not None:
+            result = Result(
+                row["output"],
+                row["sha256"],
+                None if row.get("made") is None else _stamp(row["made"]),
+                past.source,
+                row.get("source_sha256"),
+                tuple(sorted(row.get("extras", {}).items())),
+                frozenset(row.get("asked", ())),
+            )
+        self.pasts[name] = replace(
+            past,
+            status=row["status"],
+            kills=0 if done else past.kills,
+            suspect=past.suspect and not done,
+            open=False,
+            result=result,
+            error_type=row.get("error_type"),
+            reason=row.get("reason"),
+            exit_code=row.get("exit_code", 0),
+        )
+
+    def _blame(self, name: str) -> Past:
+        past = self.pasts[name]
+        alone = len(self.open) == 1
+        return replace(past, kills=past.kills + alone, suspect=True)
+
+
 class Manifest:
     """Append-only rows of one output folder; one process at a time.
 
-    path  of the JSON lines; a lock file lies beside it
+    path  of the JSON lines
 
-    Raises OptionError if another process has it, OutputError if it cannot be written.
+    Raises OptionError if another process has it, UnsafePathError if a link lies in its place,
+    DiskFullError or OutputError if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writing = threading.Lock()
-        self._pasts: dict[str, Past] = {}
-        self._open: set[str] = set()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(f"{path}.lock", timeout=0)
-            self._lock.acquire()
-            self._stream = path.open("ab")
-        except Timeout as error:
-            raise OptionError(f"another run is working on {path}") from error
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-        for line in path.read_bytes().splitlines():
-            # the last line of a killed run may be torn
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                self._take(json.loads(line))
-        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-            self._append(b"\n")
-        if self._open:
-            # what is begun from here on is not beside what the killed process was at
-            self._write({"event": "killed"})
+        self._history = _History()
+        with contextlib.ExitStack() as stack:
+            require_own_folder(path.parent)
+            try:
+                stack.enter_context(output_lock(path))
+            except OptionError as error:
+                raise OptionError(f"another run is working on {path}") from error
+            self._descriptor = _open(path)
+            stack.callback(os.close, self._descriptor)
+            with os.fdopen(os.dup(self._descriptor), "rb") as stream:
+                stream.seek(0)
+                torn = _take_all(self._history, stream, path)
+            if torn:
+                self._append(b"\n")
+            if self._history.open:
+                # what is begun from here on is not beside what the killed process was at
+                self._write({"event": "killed"})
+            self._held = stack.pop_all()
 
     def past(self, name: str) -> Past | None:
         """Of the input called `name`; None if it was never begun."""
-        return self._pasts.get(name)
+        return self._history.pasts.get(name)
 
     def is_open(self, name: str) -> bool:
         """Whether it was begun by this process and not ended yet."""
-        return name in self._open
+        return name in self._history.open
 
-    def begin(self, name: str, *, recipe: str, stamp: Stamp) -> None:
-        self._write({"event": "begin", "input": name, "recipe": recipe, "stamp": list(stamp)})
+    def begin(self, name: str, *, recipe: str, stamp: Stamp, **facts: Any) -> None:
+        """facts  source and found, as Past has them"""
+        row = {"event": "begin", "input": name, "recipe": recipe, "stamp": list(stamp)}
+        self._write({**row, **facts})
 
     def end(self, name: str, status: str, **facts: Any) -> None:
         """status  "restored", "failed", or "interrupted": through no fault of the input"""
         self._write({"event": "end", "input": name, "status": status, **facts})
 
     def close(self) -> None:
-        """What was begun and not ended was interrupted."""
-        for name in sorted(self._open):
+        """What was begun and not ended was interrupted. A second call does nothing."""
+        for name in sorted(self._history.open):
             with contextlib.suppress(OutputError):
                 self.end(name, "interrupted")
-        self._stream.close()
-        self._lock.release()
+        self._history.open.clear()
+        self._held.close()
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def _write(self, row: Row) -> None:
         with self._writing:
-            self._append(json.dumps(row, sort_keys=True).encode() + b"\n")
-            self._take(row)
+            # as it will be read: a row that reading would ignore must not count here either
+            line = row_bytes(row)
+            checked = read_row(line)
+            assert checked is not None, row
+            self._append(line + b"\n")
+            self._history.take(checked)
 
     def _append(self, data: bytes) -> None:
+        """All of it, or nothing that counts: half a row is cut off again."""
+        size = 0
         try:
-            self._stream.write(data)
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
+            size = os.fstat(self._descriptor).st_size
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            os.fsync(self._descriptor)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, size)
             kind = DiskFullError if error.errno in _NO_SPACE else OutputError
             raise kind(f"{self.path} cannot be written: {error.strerror}") from error
 
-    def _take(self, row: dict[str, Any]) -> None:
-        if row["event"] == "killed":
-            self._count_kills()
-            return
-        name = row["input"]
-        past = self._pasts.get(name)
-        if row["event"] == "begin":
-            recipe, stamp = row["recipe"], (int(row["stamp"][0]), int(row["stamp"][1]))
-            if past is None or (past.recipe, past.stamp) != (recipe, stamp):
-                # the result of another recipe is still what lies there
-                output = None if past is None else past.output
-                digest = None if past is None else past.sha256
-                past = Past(recipe, stamp, output=output, sha256=digest)
-            elif name in self._open:
-                past = self._blame(name)
-            self._pasts[name] = replace(past, status=None, attempts=past.attempts + 1)
-            self._open.add(name)
-            return
-        if past is None:
-            raise KeyError(name)
-        self._open.discard(name)
-        if row["status"] == "interrupted":
-            return
-        done = row["status"] == "restored"
-        self._pasts[name] = replace(
-            past,
-            status=row["status"],
-            kills=0 if done else past.kills,
-            suspect=past.suspect and not done,
-            output=row.get("output", past.output),
-            sha256=row.get("sha256", past.sha256),
-            error_type=row.get("error_type"),
-            reason=row.get("reason"),
-            exit_code=int(row.get("exit_code", 0)),
-        )
 
-    def _count_kills(self) -> None:
-        """What the last process had begun and not ended when it was killed."""
-        for name in self._open:
-            self._pasts[name] = self._blame(name)
-        self._open.clear()
+def read_results(path: Path) -> Iterator[tuple[str, Result]]:
+    """The results that a manifest knows, with the names of their inputs; none if it cannot be
+    read. The manifest is not locked."""
+    history = _History()
+    with contextlib.suppress(OSError, OutputError):
+        require_own_file(path)
+        with path.open("rb") as stream:
+            _take_all(history, stream, path, warn=False)
+    for name, past in history.pasts.items():
+        if past.result is not None:
+            yield name, past.result
 
-    def _blame(self, name: str) -> Past:
-        past = self._pasts[name]
-        alone = len(self._open) == 1
-        return replace(past, kills=past.kills + alone, suspect=True)
+
+def require_own_folder(folder: Path) -> None:
+    """Make a folder. One of ours, `.restora` or in it, must not be a link.
+
+    Raises UnsafePathError, or OutputError if it cannot be made.
+    """
+    try:
+        if FOLDER in folder.parts:
+            ours = folder.parts.index(FOLDER) + 1
+            for depth in range(ours, len(folder.parts) + 1):
+                part = Path(*folder.parts[:depth])
+                if part.is_symlink():
+                    raise UnsafePathError(f"{part} must be a folder, it is a link: remove it")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OutputError:
+        raise
+    except OSError as error:
+        kind = DiskFullError if error.errno in _NO_SPACE else OutputError
+        raise kind(f"{folder} cannot be made: {error.strerror or error}") from error
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Tells whether an input is still the one that was worked on. (-1, 0) where nothing can be
-    seen of it: a link that leads nowhere, a folder that is gone."""
+    """Size and modification time, which tell whether a file is still the same. (-1, 0) where
+    nothing can be seen of it: a link that leads nowhere, a folder that is gone."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return -1, 0
     return status.st_size, status.st_mtime_ns
+
+
+def _open(path: Path) -> int:
+    require_own_file(path)
+    try:
+        descriptor = os.open(path, _FLAGS | _SAFELY, 0o666)
+    except OSError as error:
+        kind = DiskFullError if error.errno in _NO_SPACE else OutputError
+        raise kind(f"{path} cannot be written: {error.strerror}") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise UnsafePathError(f"{path} must be a plain file: remove what is there")
+    return descriptor
+
+
+def _take_all(history: _History, stream: BinaryIO, path: Path, *, warn: bool = True) -> bool:
+    """Take every row. True if the last one has no end: its process was killed."""
+    ignored = 0
+    torn = False
+    for line in iter_lines(stream):
+        torn = not line.endswith(b"\n")
+        row = read_row(line)
+        whole = row is not None and history.take(row)
+        ignored += not whole and not torn and bool(line.strip())
+    if ignored and warn:
+        logger.warning("%s: %d rows are damaged and ignored", path, ignored)
+    return torn
+
+
+def _stamp(value: list[int]) -> Stamp:
+    return value[0], value[1]

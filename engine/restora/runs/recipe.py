@@ -1,30 +1,51 @@
-"""One short name for everything that a result depends on besides its input."""
+"""Hash of all settings that affect a result besides its input."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 
 from restora.pipeline import Restorer
 from restora.version import __version__
 
+_LOSSY = ("jpg", "webp")
+
 
 def recipe_hash(restorer: Restorer, writing: Mapping[str, object]) -> str:
-    """Of the networks, the options and how results are written.
+    """Hash what decides the pixels and how they are written; 32 hexadecimal digits.
 
-    writing  what the caller decides: enlargement, format, quality
-
-    The number of threads and the GPU are left out: they change no result beyond rounding.
+    writing  what the caller decides, for JSON; see writing_settings
     """
-    options = replace(restorer.options, threads=0, gpu=None)
     values = {
         "restora": __version__,
-        "networks": sorted(info.to_json() for info in restorer.describe_networks()),
-        "options": asdict(options),
-        "faces": None if restorer.faces is None else asdict(restorer.faces.options),
+        "restorer": restorer.output_settings(),
         "writing": dict(writing),
     }
-    text = json.dumps(values, sort_keys=True, default=str)
+    # what JSON cannot hold raises TypeError: its text may change from process to process
+    text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def writing_settings(
+    restorer: Restorer,
+    format: str,  # noqa: A002
+    *,
+    outscale: float | None = None,
+    quality: int = 95,
+    strip_metadata: bool = False,
+    aligned: bool = False,
+) -> dict[str, object]:
+    """The settings of one result file that affect its bytes; what does not apply is left out.
+
+    format   "jpg", "png", "webp" or "tiff"
+    aligned  the photo is an aligned face, so that `outscale` does not apply
+    """
+    settings: dict[str, object] = {"format": format, "strip_metadata": strip_metadata}
+    if format in _LOSSY:
+        settings["quality"] = quality
+    if aligned:
+        settings["aligned"] = True
+    else:
+        settings["outscale"] = float(restorer.scale if outscale is None else outscale)
+    return settings

@@ -1,69 +1,94 @@
-"""What is to be done with an input that a manifest knows."""
+"""Decide whether an input needs work."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from restora.runs.manifest import Past, Stamp
+from restora.runs.manifest import Past, Result, Stamp, stamp_of
 
 MOST_KILLS = 3
-Action = Literal["do", "redo", "leave", "failed", "quarantined"]
+# what decides over them is no part of a recipe, and trying again costs only a look at the header
+_RECHECKED = {"ImageTooLargeError", "FileTooLargeError", "MemoryLimitError"}
+Action = Literal["do", "redo", "leave", "refuse", "failed", "quarantined"]
+Asked = Literal["compare", "faces"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A result that is asked for.
+
+    target  where it goes
+    recipe  that it is to be made with
+    source  absolute path of the input; stamp: of the input as it is now
+    asked   what is to be written beside it
+    extras  where that goes, as far as something lies there; missing: whether something does not
+    """
+
+    target: Path
+    recipe: str
+    stamp: Stamp
+    source: str | None = None
+    asked: frozenset[Asked] = frozenset()
+    extras: Sequence[Path] = ()
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """action  "do" and "redo": work on it; "leave": it is done; "failed" and "quarantined": it
-    counts as failed without being tried. alone: nothing else is worked on beside it, since it may
-    kill the process. why: for people."""
+    """action  "do" and "redo": work on it; "leave": it is done; "refuse": something else lies in
+    its place; "failed" and "quarantined": it counts as failed without being tried. alone: nothing
+    else is worked on beside it, since it may kill the process. finished: the result was written in
+    the moment before the last run was killed. why: for people."""
 
     action: Action
     why: str = ""
     alone: bool = False
+    finished: bool = False
 
 
 def decide(
-    past: Past | None,
-    target: Path,
-    *,
-    recipe: str,
-    stamp: Stamp,
-    overwrite: bool = False,
-    retry_failed: bool = False,
+    past: Past | None, wanted: Wanted, *, overwrite: bool = False, retry_failed: bool = False
 ) -> Decision:
     """Whether to work on an input.
 
-    past    what the manifest knows of it
-    target  where its result goes
-    stamp   of the input as it is now
+    past  what the manifest knows of it
 
-    A result that the manifest does not know, or that was changed since, is never replaced without
-    `overwrite`; one of another recipe, or of an input that changed, is made anew.
+    What the manifest does not know as the result of this very input, or what was changed since, is
+    never replaced without `overwrite`; a result of another recipe, or of an input that changed, is
+    made again.
     """
-    same = past is not None and (past.recipe, past.stamp) == (recipe, stamp)
-    alone = past is not None and past.suspect and past.stamp == stamp
-    if past is not None and same and not overwrite and not retry_failed:
-        if past.kills >= MOST_KILLS:
+    worked = past if past is not None and _is_same_work(past, wanted) else None
+    alone = past is not None and past.suspect and past.stamp == wanted.stamp
+    if worked is not None and not overwrite and not retry_failed:
+        if worked.kills >= MOST_KILLS:
             return Decision(
                 "quarantined",
-                f"quarantined: {past.kills} runs ended without a word while it was worked on; "
+                f"quarantined: {worked.kills} runs crashed while it was worked on; "
                 "--retry-failed tries it again",
             )
-        if past.status == "failed":
-            return Decision("failed", f"failed before: {past.reason}; --retry-failed tries again")
-    if overwrite or not target.exists() or target.is_symlink():
+        if worked.status == "failed" and worked.error_type not in _RECHECKED:
+            return Decision("failed", f"failed before: {worked.reason}; --retry-failed tries again")
+    if overwrite:
         return Decision("do", alone=alone)
-    if past is None or past.sha256 is None:
-        return Decision("leave", "already done")
-    if same and past.status == "restored":
-        return Decision("leave", "already done")
-    if digest_of_file(target) != past.sha256:
-        if same:
-            return Decision("leave", "already done")  # in the moment before the run was killed
-        return Decision("leave", "its result was changed since; --overwrite replaces it")
-    return Decision("redo", "made with other settings or from another input", alone=alone)
+    result = past.result if past is not None else None
+    if result is not None and Path(result.output).name != wanted.target.name:
+        result = None
+    stranger = next((path for path in wanted.extras if not _is_ours(path, wanted, result)), None)
+    if not os.path.lexists(wanted.target):
+        return _refuse(stranger) if stranger is not None else Decision("do", alone=alone)
+    if not stat.S_ISREG(wanted.target.lstat().st_mode):
+        return _refuse(wanted.target)
+    if worked is not None and _was_finished(worked, wanted, result):
+        return Decision("leave", "already done", finished=True)
+    if result is None:
+        return _refuse(wanted.target)
+    return _decide_over_result(past, result, wanted, stranger, alone=alone)
 
 
 def digest_of_file(path: Path) -> str:
@@ -72,3 +97,77 @@ def digest_of_file(path: Path) -> str:
         while part := stream.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
+
+
+def _decide_over_result(
+    past: Past | None, result: Result, wanted: Wanted, stranger: Path | None, *, alone: bool
+) -> Decision:
+    """What lies there was made by an earlier run, under the same name."""
+    assert past is not None
+    touched = not _is_untouched(wanted.target, result)
+    other_path = None not in (result.source, wanted.source) and result.source != wanted.source
+    moved = other_path and _holds(wanted.source, result.source_sha256)
+    if other_path and not moved:
+        return Decision(
+            "refuse",
+            f"{wanted.target} was made from another input, {result.source}: give another output "
+            "folder, or --overwrite to replace it",
+        )
+    same_input = moved or past.stamp == wanted.stamp
+    if touched:
+        why = f"{wanted.target} was changed since it was made; --overwrite replaces it"
+        return Decision("leave" if same_input else "refuse", why)
+    if same_input and past.status == "restored" and past.recipe == wanted.recipe:
+        if wanted.asked <= result.asked and not wanted.missing:
+            return Decision("leave", "already done")
+        why = "what is written beside the result was missing"
+    else:
+        why = "made with other settings or from another input"
+    return _refuse(stranger) if stranger is not None else Decision("redo", why, alone=alone)
+
+
+def _refuse(path: Path) -> Decision:
+    return Decision(
+        "refuse",
+        f"{path} exists already and was not made from this input by an earlier run: give another "
+        "output folder or a --suffix, or --overwrite to replace it",
+    )
+
+
+def _is_same_work(past: Past, wanted: Wanted) -> bool:
+    if (past.recipe, past.stamp) != (wanted.recipe, wanted.stamp):
+        return False
+    return None in (past.source, wanted.source) or past.source == wanted.source
+
+
+def _was_finished(worked: Past, wanted: Wanted, result: Result | None) -> bool:
+    """Whether the process was killed after it had written the result, before it wrote that down."""
+    if not worked.open:
+        return False
+    if worked.known:
+        return stamp_of(wanted.target) != worked.found
+    return result is None or digest_of_file(wanted.target) != result.sha256
+
+
+def _is_untouched(path: Path, result: Result) -> bool:
+    return stamp_of(path) == result.stamp or digest_of_file(path) == result.sha256
+
+
+def _is_ours(path: Path, wanted: Wanted, result: Result | None) -> bool:
+    known = dict(result.extras) if result is not None else {}
+    name = extra_name(path, wanted.target)
+    return name in known and _holds(str(path), known[name])
+
+
+def extra_name(path: Path, target: Path) -> str:
+    """How a manifest names what lies beside a result: by its path from the result's folder."""
+    return Path(os.path.relpath(path, target.parent)).as_posix()
+
+
+def _holds(path: str | None, sha256: str | None) -> bool:
+    if path is None or sha256 is None:
+        return False
+    try:
+        return digest_of_file(Path(path)) == sha256
+    except OSError:
+        return False

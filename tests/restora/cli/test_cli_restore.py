@@ -12,7 +12,7 @@ from PIL import Image
 
 from fakes import tiny_artifact
 from processes import run, start
-from restora.cli.jobs import plan_jobs
+from restora.cli.jobs import Ext, Naming, plan_jobs
 from restora.errors import OptionError
 from restora.image import Photo, read_photo, write_photo
 
@@ -217,11 +217,10 @@ def test_a_full_disk_ends_the_run_with_a_clear_error(model: Path, tmp_path: Path
         subprocess.run(["umount", str(tmp_path / "out")], check=True)
 
 
-def plan(source: Path, output: Path, **changes: object) -> dict[str, str]:
-    options: dict[str, object] = {
-        "ext": "auto", "suffix": "", "recursive": False, "overwrite": False, **changes,
-    }  # fmt: skip
-    jobs = plan_jobs(source, output, **options)  # type: ignore[arg-type]
+def plan(
+    source: Path, output: Path, *, ext: Ext = "auto", recursive: bool = False
+) -> dict[str, str]:
+    jobs = plan_jobs(source, output, Naming(ext), recursive=recursive)
     return {job.source.name: str(job.target.relative_to(output)) for job in jobs}
 
 

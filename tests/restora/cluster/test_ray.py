@@ -21,7 +21,7 @@ from restora.errors import SessionError
 from restora.image import Photo, read_photo, write_photo
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.runs import recipe_hash
+from restora.runs import recipe_hash, writing_settings
 
 ray = pytest.importorskip("ray")
 
@@ -161,8 +161,11 @@ def test_what_a_killed_run_had_done_is_written_down_by_the_next(
     items = make_photos(tmp_path / "in", ["a.png", "b.png"])
     (tmp_path / "in" / "b.png").write_bytes(b"")
     with Restorer(recipe.model, options=recipe.options) as restorer:
-        writing = {"outscale": None, "ext": "auto", "quality": 95}
-        name = recipe_hash(restorer, {**writing, "aligned": False, "strip_metadata": False})
+        recipes = {
+            format_: recipe_hash(restorer, writing_settings(restorer, format_))
+            for format_ in ("jpg", "png", "webp", "tiff")
+        }
+        name = recipe_hash(restorer, recipes)
     attempts = tmp_path / "out" / ".restora" / "attempts"
     log = AttemptLog(attempts / name)
     for item in items:
