@@ -2,15 +2,17 @@
 
 import sys
 
+from restora.cli.streams import guard_streams
 from restora.version import __version__
 
 
 def main() -> None:
     """Entry point of the `restora` command; ends the process with its exit code."""
     arguments = sys.argv[1:]
-    if arguments in (["--version"], ["-V"]):
-        sys.stdout.write(f"restora {__version__}\n")
-        return
-    from restora.cli.app import run
+    with guard_streams():
+        if arguments in (["--version"], ["-V"]):
+            sys.stdout.write(f"restora {__version__}\n")
+            return
+        from restora.cli.app import run
 
-    run(arguments)
+        run(arguments)

@@ -14,6 +14,7 @@ import typer
 
 from restora import errors
 from restora.cli.console import print_error
+from restora.cli.streams import StdoutError
 from restora.errors import (
     BuildError,
     DeviceLostError,
@@ -87,6 +88,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         signal.signal(signal.SIGTERM, _raise_terminated)
         try:
             return command(*args, **kwargs)
+        except StdoutError:
+            raise
         except RestoraError as error:
             print_error(str(error))
             raise typer.Exit(exit_code_of(error)) from error
@@ -96,8 +99,6 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         except Terminated:
             print_error("terminated; finished files are kept, run again to go on")
             _leave(ExitCode.TERMINATED)
-        except BrokenPipeError:
-            _leave(ExitCode.ENVIRONMENT)
 
     return wrapped
 
@@ -109,6 +110,6 @@ def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 def _leave(code: ExitCode) -> NoReturn:
     """End now: a network that is running in another thread would keep the process for minutes."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):  # None if it was closed at the start
             stream.flush()
     os._exit(code)
