@@ -14,6 +14,7 @@ from rich.console import Console
 
 from restora_benchmarks.bench.photos import Setting
 from restora_benchmarks.results import write_results
+from restora_benchmarks.throughput.isolation import measure_isolation
 from restora_benchmarks.throughput.paced import Pace
 from restora_benchmarks.throughput.photos import measure_networks, measure_paced
 from restora_benchmarks.throughput.scale import COUNTS, measure_scale
@@ -54,7 +55,11 @@ def main() -> None:
         counts = tuple(count for count in COUNTS if count <= arguments.most_files)
         scale = measure_scale(folder, FAST, counts=counts)
         console.print(scale)
-    write_results(arguments.json, photos=photos, video=video, scale=scale)
+        isolation = list(
+            measure_isolation(folder, FAST, photos=2 * arguments.photos, repeats=repeats)
+        )
+        console.print(isolation)
+    write_results(arguments.json, photos=photos, video=video, scale=scale, isolation=isolation)
     console.print(f"wrote {arguments.json}")
 
 

@@ -62,6 +62,16 @@ def scale_table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", words])
 
 
+def isolation_table(result: dict[str, Any]) -> str:
+    heads = ["networks and photos", "decoded in child processes", "in the same process", "ratio"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in result["isolation"]:
+        speed = row["photos_per_s"]
+        cells = [row["what"], f"{speed['isolated']:.3g}", f"{speed['in process']:.3g}"]
+        lines.append(row_of([*cells, f"{row['ratio']:.2f}"]))
+    return "\n".join([*lines, "", "Photos a second of the flow; medians of runs that take turns."])
+
+
 def endurance_table(result: dict[str, Any]) -> str:
     heads = ["run", "photos", "killed", "results", "failures told", "exit code"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
