@@ -292,6 +292,43 @@ def test_more_fields_than_a_network_has_are_refused(
     refuse(tiny_x2.onnx, "more than 50 fields")
 
 
+def test_two_versions_of_the_standard_operators_are_refused(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("ai.onnx", 13))
+    refuse(model, "must name one version of the standard operators, this one names 2")
+    del model.opset_import[:]
+    refuse(model, "this one names 0")
+
+
+NUMBERS = st.integers(0, 30) | st.integers(0, 1 << 64)
+PIECES = st.one_of(
+    st.builds(lambda number, value: varint(number << 3) + varint(value), NUMBERS, NUMBERS),
+    st.builds(field, st.integers(1, 30), st.binary(max_size=9)),
+    st.builds(field, st.sampled_from([5, 7, 13, 14, 15, 20, 22, 25]), st.just(TENSOR)),
+    st.builds(lambda size: field(13, 1) * size, st.integers(1, 3)),
+    st.binary(min_size=1, max_size=4),
+)
+
+
+@settings(max_examples=400)
+@given(draw=st.data())
+def test_what_is_read_is_what_protobuf_reads(draw: st.DataObject, tiny_x2: Artifact) -> None:
+    """A file that passes holds, to protobuf too, nothing that had to be refused."""
+    data = bytearray(tiny_x2.onnx)
+    for _ in range(draw.draw(st.integers(1, 3))):
+        start = draw.draw(st.integers(0, len(data)))
+        data[start : start + draw.draw(st.integers(0, 4))] = draw.draw(PIECES)
+    try:
+        read_onnx_facts(bytes(data))
+    except ArtifactError:
+        return
+    model = onnx.load_from_string(bytes(data))
+    for message in walk(model):
+        fields = FIELDS[message.DESCRIPTOR.full_name.removeprefix("onnx.")]
+        assert {descriptor.number for descriptor, _ in message.ListFields()} <= fields.keys()
+        if isinstance(message, TensorProto):
+            assert not onnx.external_data_helper.uses_external_data(message)
+
+
 # ---- claims against data ----
 
 

@@ -75,6 +75,10 @@ def read_artifact(path: Path | str) -> Artifact:
         raise MissingModelError(f"there is no artefact at {path}") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise ArtifactError(
+            f"{path} does not fit into memory: {status.st_size / 2**20:.0f} MiB"
+        ) from error
     artifact = artifact_from_bytes(data, name=str(path))
     check_accuracy(artifact.info)
     return artifact

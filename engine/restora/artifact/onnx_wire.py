@@ -14,7 +14,7 @@ from restora.artifact.protobuf_wire import BYTES, count_packed, iter_fields
 from restora.errors import ArtifactError
 
 # a network of 100 MB has about 100,000
-MAX_FIELDS = 1_000_000
+MAX_FIELDS = 500_000
 STANDARD_DOMAINS = ("", "ai.onnx")
 # What the exporter and the INT8 calibration write, and their like. None runs a graph of its own,
 # repeats, draws random numbers or reads a file.
@@ -54,6 +54,12 @@ def read_onnx_facts(data: bytes) -> OnnxFacts:
         raise ArtifactError(f"not an ONNX file, or a damaged one: {error}") from error
     if "graph" not in model:
         raise ArtifactError("an ONNX file must hold one graph, this one holds 0")
+    if model.get("opset_import") != 1:
+        # "" and "ai.onnx" are one domain, and which of two versions counts depends on the reader
+        raise ArtifactError(
+            "an ONNX file must name one version of the standard operators, this one names "
+            f"{model.get('opset_import', 0)}"
+        )
     return OnnxFacts(walk.metadata)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTHS = {FIXED64: 8, FIXED32: 4}
 _MAX_NUMBER = 1 << 64
+_CHUNK = 1 << 20
 
 RawField = tuple[int, int, int | memoryview]
 
@@ -64,7 +65,8 @@ def count_packed(packed: memoryview, wire_type: int) -> int:
         return 0
     if packed[-1] >= 0x80:
         raise ValueError("a packed field ends within a number")
-    return int(np.count_nonzero(np.frombuffer(packed, np.uint8) < 0x80))
+    ends = (packed[start : start + _CHUNK] for start in range(0, len(packed), _CHUNK))
+    return sum(int(np.count_nonzero(np.frombuffer(part, np.uint8) < 0x80)) for part in ends)
 
 
 def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
