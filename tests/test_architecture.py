@@ -1,6 +1,8 @@
 """The directions of imports, and what importing restora costs."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,15 +116,20 @@ def loaded_by(code: str) -> set[str]:
 
 
 PUBLIC = (
+    "FaceOptions",
     "Metadata",
     "Photo",
-    "PixelLimits",
+    "PhotoLimits",
     "RestoraError",
     "Restoration",
+    "RestoreOptions",
     "Restorer",
     "Session",
+    "SessionOptions",
     "Upsampler",
     "__version__",
+    "decode_photo",
+    "encode_photo",
     "open_session",
     "read_photo",
     "write_photo",
@@ -149,6 +156,41 @@ def test_the_public_names_are_these() -> None:
     assert sorted(restora.__all__) == sorted(PUBLIC)
     for name in restora.__all__:
         assert getattr(restora, name) is not None
+
+
+def test_type_checkers_see_every_public_name() -> None:
+    """They do not run __getattr__: what is imported for them is what is exported."""
+    tree = ast.parse((PACKAGES["restora"] / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name for node in block.body for alias in node.names}  # type: ignore[attr-defined]
+    assert seen | {"__version__"} == set(restora.__all__)
+
+
+def snippets() -> list[str]:
+    """All Python code of README and docs."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = []
+    for page in pages:
+        found += re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return found
+
+
+def test_what_the_docs_import_is_exported_from_where_they_import_it() -> None:
+    """Type checkers refuse a name that a module has only imported itself."""
+    imports = [
+        (node.module or "", alias.name)
+        for snippet in snippets()
+        for node in ast.walk(ast.parse(snippet))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("restora")
+        for alias in node.names
+    ]
+    assert imports
+    for module, name in imports:
+        home = importlib.import_module(module)
+        exported = getattr(home, "__all__", None)
+        value = getattr(home, name)
+        own = name in exported if exported else getattr(value, "__module__", module) == module
+        assert own, f"from {module} import {name}"
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:

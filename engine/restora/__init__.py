@@ -1,7 +1,8 @@
-"""restora: restore old and damaged photos with verified ONNX and TensorRT artefacts.
+"""restora: restore old and damaged photos with verified ONNX and TensorRT artifacts.
 
->>> from restora import Restorer, read_photo, write_photo
->>> result = Restorer("restora-lite-x2").restore(read_photo("old.jpg"))
+>>> from restora import Restorer, write_photo
+>>> with Restorer("restora-lite-x2") as restorer:
+...     result = restorer.restore("old.jpg")
 >>> write_photo(result.photo, "new.png")
 """
 
@@ -14,39 +15,60 @@ from restora.version import __version__
 
 if TYPE_CHECKING:
     from restora.errors import RestoraError
-    from restora.image import Metadata, Photo, PixelLimits, read_photo, write_photo
+    from restora.image import (
+        Metadata,
+        Photo,
+        PhotoLimits,
+        decode_photo,
+        encode_photo,
+        read_photo,
+        write_photo,
+    )
+    from restora.joint import FaceOptions
+    from restora.options import RestoreOptions
     from restora.pipeline import Restorer
     from restora.restoration import Restoration
-    from restora.sessions import Session, open_session
+    from restora.sessions import Session, SessionOptions, open_session
     from restora.upsample import Upsampler
 
 __all__ = [
+    "FaceOptions",
     "Metadata",
     "Photo",
-    "PixelLimits",
+    "PhotoLimits",
     "RestoraError",
     "Restoration",
+    "RestoreOptions",
     "Restorer",
     "Session",
+    "SessionOptions",
     "Upsampler",
     "__version__",
+    "decode_photo",
+    "encode_photo",
     "open_session",
     "read_photo",
     "write_photo",
 ]
 
 _HOMES = {
+    "FaceOptions": "restora.joint",
     "Metadata": "restora.image",
     "Photo": "restora.image",
-    "PixelLimits": "restora.image",
-    "Restoration": "restora.restoration",
+    "PhotoLimits": "restora.image",
     "RestoraError": "restora.errors",
+    "Restoration": "restora.restoration",
+    "RestoreOptions": "restora.options",
     "Restorer": "restora.pipeline",
     "Session": "restora.sessions",
+    "SessionOptions": "restora.sessions",
     "Upsampler": "restora.upsample",
+    "decode_photo": "restora.image",
+    "encode_photo": "restora.image",
     "open_session": "restora.sessions",
     "read_photo": "restora.image",
     "write_photo": "restora.image",
+    "PixelLimits": "restora.image",  # the former name of PhotoLimits
 }
 
 

@@ -37,7 +37,8 @@ RestoraError
         DeviceMemoryError      the GPU's memory is full; smaller tiles may fit
         DeviceLostError        the GPU cannot be used any more by this process
 
-Each also subclasses the built-in type that a caller would expect.
+Most also subclass the built-in type that a caller would expect: ValueError, OSError, LookupError,
+ImportError or RuntimeError. RestoraError and ModelError are plain.
 """
 
 

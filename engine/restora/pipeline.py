@@ -73,6 +73,7 @@ class Restorer:
         self._find = find
         self._upsamplers: dict[Io, Upsampler] = {}
         self._opening = threading.Lock()
+        self._warned = False
         self._networks = Networks(
             self.options, face_batch=1 if faces is None else faces.batch, choose=choose
         )
@@ -155,7 +156,7 @@ class Restorer:
         return [(session.info, session.use) for session in self._networks.shared]
 
     def describe_sessions(self) -> list[str]:
-        """What each network runs on and why on nothing faster, a line each."""
+        """What each network runs on, a line each. Why on nothing faster is logged at INFO."""
         return list(dict.fromkeys(opened.describe() for opened in self._networks.opened))
 
     def restore(
@@ -180,6 +181,7 @@ class Restorer:
             started = time.perf_counter()
             scale = float(self.scale) if outscale is None else check_outscale(outscale)
             self._check_output_size(photo, scale)
+            self._warn_of_interpolation(scale)
             result = self._enlarge(photo, scale, progress)
             seconds = {"upsample": time.perf_counter() - started}
             restoration = Restoration(result, self.model, scale, 0.0, seconds)
@@ -239,6 +241,19 @@ class Restorer:
     def _close(self, *, finish: bool) -> None:
         self._networks.close(finish=finish)
         self._close_faces()
+
+    def _warn_of_interpolation(self, scale: float) -> None:
+        """Once: a network makes details only up to its own scale."""
+        if scale > self.scale and self._upsamplers and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s enlarges %d times; from there to %g times pixels are interpolated. A model for "
+                "%g times gives more detail: see `restora models`",
+                self.model,
+                self.scale,
+                scale,
+                scale,
+            )
 
     def _upsampler(self, io: Io) -> Upsampler:
         assert self._model is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +98,8 @@ SMALL = PlanOptions(tile=32, batches=(1, 2), max_tile=64)
 def test_without_a_gpu_the_cpu_is_chosen_and_it_is_said_why() -> None:
     opened = choose_session(tiny_artifact())
     assert opened.backend == "cpu"
-    assert opened.describe() == (
+    assert opened.describe() == "tiny runs on cpu in fp32"
+    assert opened.describe_choice() == (
         f"tiny runs on cpu in fp32 (tensorrt, cuda: {NO_DRIVER}; openvino: the test has none)"
     )
 
@@ -112,7 +114,9 @@ def test_an_asked_backend_never_gives_way(backend: Any) -> None:
 @pytest.mark.usefixtures("no_driver")
 def test_an_asked_gpu_rules_out_the_cpu() -> None:
     with pytest.raises(
-        MissingBackendError, match="nothing that could run tiny starts here; tensor"
+        MissingBackendError,
+        match=r"nothing that could run tiny starts here: install a runtime with "
+        r"pip install 'restora\[gpu\]'; tensorrt, cuda: no NVIDIA",
     ):
         choose_session(tiny_artifact(), options=SessionOptions(gpu=0))
     with pytest.raises(OptionError, match="leave one out"):
@@ -133,7 +137,7 @@ def test_what_is_here_and_fails_is_a_warning(
         opened = choose_session(tiny_artifact())
     assert opened.backend == "cuda"
     assert "tiny cannot run on tensorrt: the GPU is on fire" in caplog.text
-    assert "(tensorrt: the GPU is on fire)" in opened.describe()
+    assert "(tensorrt: the GPU is on fire)" in opened.describe_choice()
 
 
 def test_on_a_gpu_plans_are_built_once_and_run(
@@ -357,3 +361,35 @@ def test_detectors_are_no_plans(gpu: World) -> None:
 def test_the_device_is_the_asked_one(gpu: World) -> None:
     with pytest.raises(MissingBackendError, match="GPU 5 is asked for"):
         Device(gpu.cuda, 5)
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError, OSError])
+@pytest.mark.usefixtures("no_driver")
+def test_openvino_that_does_not_start_is_like_one_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """For a user without a home directory, importing it raises RuntimeError."""
+    monkeypatch.setitem(opening._OPENERS, "openvino", opening._open_openvino)
+    monkeypatch.delitem(sys.modules, "restora.sessions.openvino_cpu", raising=False)
+
+    def find_spec(name: str, *_: object) -> None:
+        if name == "restora.sessions.openvino_cpu":
+            raise error("no home directory")
+
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=find_spec), *sys.meta_path])
+    assert choose_session(tiny_artifact()).backend == "cpu"
+    with pytest.raises(MissingBackendError, match="no home directory"):
+        choose_session(tiny_artifact(), options=SessionOptions(backend="openvino"))
+
+
+@pytest.mark.usefixtures("no_driver")
+def test_without_any_runtime_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(*_: Any) -> Any:
+        raise MissingBackendError("not here")
+
+    for backend in ("tensorrt", "cuda", "cpu"):
+        monkeypatch.setitem(opening._OPENERS, backend, none)
+    with pytest.raises(MissingBackendError, match=r"starts here: install .*'restora\[cpu\]'"):
+        choose_session(tiny_artifact())

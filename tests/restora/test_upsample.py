@@ -1,5 +1,6 @@
 """Facts about enlarging a photo."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import NearestSession, make_info, restorer_of
-from restora.errors import OptionError, ShapeError
+from restora.errors import ImageError, OptionError, ShapeError
+from restora.image import write_photo
 from restora.image.photo import Metadata, Photo
 from restora.pipeline import Restorer
 from restora.tiling import Tiling
@@ -83,6 +85,51 @@ def test_an_outscale_that_is_no_sensible_number_is_refused(outscale: Any) -> Non
         restorer_of(NearestSession()).restore(photo, outscale=outscale)
     with pytest.raises(OptionError, match="outscale must be a number above 0 and below 1e"):
         Restorer(None).restore(photo, outscale=outscale)
+
+
+def test_more_than_the_networks_own_scale_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    restorer = restorer_of(NearestSession(scale=2))
+    photo = Photo(np.zeros((5, 7, 3), np.uint8))
+    for outscale in (1, 2, None):
+        restorer.restore(photo, outscale=outscale)
+    assert not caplog.records
+    for outscale in (4, 3):
+        restorer.restore(photo, outscale=outscale)
+    (record,) = caplog.records
+    assert "enlarges 2 times; from there to 4 times pixels are interpolated" in record.message
+
+
+def test_a_photo_may_be_given_as_a_path_or_as_the_bytes_of_a_file(tmp_path: Path) -> None:
+    photo = Photo(noise(5, 7, 3))
+    write_photo(photo, tmp_path / "a.png")
+    restorer = restorer_of(NearestSession())
+    expected = restorer.restore(photo).photo.pixels
+    path = tmp_path / "a.png"
+    data = path.read_bytes()
+    for form in (str(path), path, data, bytearray(data), memoryview(data), photo.pixels):
+        assert np.array_equal(restorer.restore(form).photo.pixels, expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        (None, ShapeError, "the path of a picture file or its bytes, got NoneType"),
+        (7, ShapeError, "got int"),
+        ([[1]], ShapeError, "got list"),
+        ("no/such.jpg", ImageError, "no/such.jpg"),
+        (b"not a picture", ImageError, "the bytes|picture|format"),
+        (b"", ImageError, "empty|picture|format"),
+        (np.zeros((4, 4, 3)), ShapeError, "must be uint8 or uint16, got float64"),
+        (np.uint8(3), ShapeError, "shape"),
+    ],
+)
+def test_what_is_no_photo_is_an_error_that_says_what_came(
+    given: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        restorer_of(NearestSession()).restore(given)
 
 
 def test_an_outscale_may_be_a_number_of_numpy() -> None:

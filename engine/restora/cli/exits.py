@@ -17,6 +17,7 @@ from restora.cli.console import print_error
 from restora.cli.streams import StdoutError
 from restora.errors import (
     BuildError,
+    DecoderProcessError,
     DeviceLostError,
     DeviceMemoryError,
     FaceError,
@@ -58,6 +59,7 @@ _CODES: tuple[tuple[type[RestoraError], ExitCode], ...] = (
     (ImageError, ExitCode.ALL_FAILED),
     (ShapeError, ExitCode.ALL_FAILED),
     (OutputError, ExitCode.ENVIRONMENT),
+    (DecoderProcessError, ExitCode.ENVIRONMENT),
 )
 
 P = ParamSpec("P")

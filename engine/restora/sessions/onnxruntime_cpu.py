@@ -9,7 +9,14 @@ import onnxruntime
 
 from restora.artifact import Artifact, ArtifactInfo
 from restora.errors import SessionError
-from restora.sessions.base import Batch, SizeLimits, check_batch, check_finite, limits_of
+from restora.sessions.base import (
+    Batch,
+    SizeLimits,
+    check_batch,
+    check_finite,
+    check_result,
+    limits_of,
+)
 from restora.sessions.cores import count_allowed_cores
 from restora.sessions.options import CpuOptions
 
@@ -65,8 +72,10 @@ class OnnxRuntimeCpuSession:
             raise SessionError(
                 f"ONNX Runtime failed on {self._info.model} with input {batch.shape}: {error}"
             ) from error
+        result = cast(Batch, output)
+        check_result(result, batch, self._info)
         check_finite(np.asarray(means), self._info)
-        return cast(Batch, output)
+        return result
 
     def close(self) -> None:
         self._session = None

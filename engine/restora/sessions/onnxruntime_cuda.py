@@ -17,7 +17,14 @@ from restora.errors import (
     RestoraError,
     SessionError,
 )
-from restora.sessions.base import Batch, SizeLimits, check_batch, check_finite, limits_of
+from restora.sessions.base import (
+    Batch,
+    SizeLimits,
+    check_batch,
+    check_finite,
+    check_result,
+    limits_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +108,10 @@ class OnnxRuntimeCudaSession:
             output, means = (value.numpy() for value in binding.get_outputs())
         except Exception as error:  # its own exception types are not public
             raise _translate(error, self._info, batch.shape) from error
+        result = cast(Batch, output)
+        check_result(result, batch, self._info)
         check_finite(np.asarray(means), self._info)
-        return cast(Batch, output)
+        return result
 
     def close(self) -> None:
         self._session = None

@@ -44,10 +44,13 @@ class Opened:
     arithmetic: str | None = None
 
     def describe(self) -> str:
-        """One line for people."""
+        """One line for people: what runs where."""
+        return f"{self.session.info.model} runs on {self.backend} in {self.precision}"
+
+    def describe_choice(self) -> str:
+        """The same, and why nothing faster was chosen."""
         why = _describe_refusals(self.refused)
-        words = f"{self.session.info.model} runs on {self.backend} in {self.precision}"
-        return f"{words} ({why})" if why else words
+        return f"{self.describe()} ({why})" if why else self.describe()
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,12 @@ def choose_session(
             refused.append((backend, str(error)))
         else:
             opened = _opened(source, backend, session, precision, tuple(refused))
-            logger.info("%s", opened.describe())
+            logger.info("%s", opened.describe_choice())
             return opened
+    extra = "gpu" if options.gpu is not None else "cpu"
     raise MissingBackendError(
-        f"nothing that could run {source.named.info.model} starts here; "
-        + _describe_refusals(refused)
+        f"nothing that could run {source.named.info.model} starts here: install a runtime with "
+        f"pip install 'restora[{extra}]'; " + _describe_refusals(refused)
     )
 
 
@@ -175,10 +179,12 @@ def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, st
             open_fastest,
             open_int8,
         )
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingBackendError(
-            "OpenVINO is not installed (pip install 'restora[openvino]')"
+            f"running on OpenVINO needs pip install 'restora[openvino]' ({error})"
         ) from error
+    except (ImportError, OSError, RuntimeError) as error:  # it wants a home directory, for one
+        raise MissingBackendError(f"OpenVINO is installed, but does not start: {error}") from error
     if options.precision == "int8":
         return open_int8(_pick(source, options, half=False), options.cpu), "int8"
     automatic = options.backend == "auto"

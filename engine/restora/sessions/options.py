@@ -16,9 +16,9 @@ MAX_GPU = 255
 
 @dataclass(frozen=True, slots=True)
 class CpuOptions:
-    """Settings of ONNX Runtime's CPU provider.
+    """Settings of sessions on the CPU: OpenVINO heeds `threads`, ONNX Runtime all of them.
 
-    threads          0 = all cores that this process may use
+    threads          0: all cores that this process may use
     spinning         idle threads burn time waiting: a little faster alone on a machine, much
                      slower in a shared container
     memory_arena     keep freed memory for the next call (1.2-1.4x slower without)

@@ -122,7 +122,7 @@ def build_plan(
 
     When TensorRT finds no way, it is tried with less workspace, then with the smallest shape as
     the best one, then with the best shape alone. Raises OptionError for what cannot be asked of
-    this TensorRT, BuildError with the parser's or the builder's own words, BuildCancelled.
+    this TensorRT, BuildError with the parser's or the builder's own words, BuildCancelledError.
     """
     features = features_of(trt)
     check_precision(artifact.info, options, features)
