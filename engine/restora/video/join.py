@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +15,14 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from restora.errors import OutputError, RestoraError, VideoError
+from restora.errors import RestoraError, VideoError
 from restora.video.encoder import EncoderOptions, add_video, require_container
 from restora.video.segments import NO_TIME, Encoded
 from restora.video.source import VideoFacts, open_video, reason_of
 from restora.video.target import whole_file, write_error
 from restora.video.timeline import Timeline
+
+logger = logging.getLogger(__name__)
 
 _COPIED = ("audio", "subtitle")
 _CHAPTERS = "bin_data"  # how MP4 holds them
@@ -53,35 +56,59 @@ class Joiner:
 
     def check(self) -> None:
         """Write the head of the file to memory, so that what cannot be joined is found before any
-        frame is restored. Raises VideoError."""
+        frame is restored.
+
+        Raises VideoError if not even the video and its tags can be; logs a warning if the other
+        streams cannot.
+        """
         with open_video(self.source) as container:
             try:
-                with self._open_output(io.BytesIO()) as output:
-                    self._begin(container, output, JoinResult())
+                self._write_head(container, copying=True)
+            except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+                problem = reason_of(error)
+            else:
+                return
+            try:
+                self._write_head(container, copying=False)
             except Exception as error:  # FFmpeg's, and PyAV's on odd values
                 raise VideoError(
-                    f"the other streams and tags of {self.source} cannot be copied to a "
-                    f"{self.target.suffix} file ({reason_of(error)}): choose another ending of the "
-                    "output"
+                    f"{self.source} and its tags cannot be put into a {self.target.suffix} file "
+                    f"({reason_of(error)}): choose another ending of the output"
                 ) from error
+        logger.warning("audio and subtitles of %s cannot be copied: %s", self.source, problem)
 
-    def join(self, packets: Iterator[Encoded]) -> JoinResult:
+    def join(self, packets: Callable[[], Iterator[Encoded]]) -> JoinResult:
         """Write `target`; audio and subtitles are copied as they are, packet by packet.
 
-        A stream that the format refuses on its way ends there, which the result says. Raises
-        VideoError if the source cannot be opened any more, DiskFullError or OutputError if the
-        result cannot be written. There is no partial result.
+        packets  called for each try: where the other streams make the format fail, the video is
+                 written without them, which the result says
+
+        Raises VideoError if the source cannot be opened any more, DiskFullError or OutputError if
+        the result cannot be written. There is no partial result.
         """
+        try:
+            return self._join(packets(), copying=True)
+        except _UnwritableError as error:
+            problem = reason_of(error.cause)
+            logger.warning("audio and subtitles of %s cannot be copied: %s", self.source, problem)
+        try:
+            result = self._join(packets(), copying=False)
+        except _UnwritableError as error:
+            raise write_error(self.target, error.cause) from error.cause
+        result.faults.append(f"audio and subtitles cannot be copied: {problem}")
+        return result
+
+    def _join(self, packets: Iterator[Encoded], *, copying: bool) -> JoinResult:
         result = JoinResult()
         with open_video(self.source) as container, whole_file(self.target) as stream:
             sink = _Sink(stream)
             try:
-                self._write(container, packets, sink, result)
+                self._write(container, packets, sink, result, copying=copying)
             except RestoraError:
                 raise
             except Exception as error:  # FFmpeg's, and PyAV's on odd values
                 sink.check(self.target)
-                raise OutputError(f"{self.target} cannot be written: {reason_of(error)}") from error
+                raise _UnwritableError(error) from error
             sink.check(self.target)
         return result
 
@@ -91,9 +118,11 @@ class Joiner:
         packets: Iterator[Encoded],
         sink: _Sink,
         result: JoinResult,
+        *,
+        copying: bool,
     ) -> None:
         with self._open_output(sink) as output:
-            video, copies = self._begin(container, output, result)
+            video, copies = self._begin(container, output, result, copying=copying)
             restored = _video_packets(packets, video, self.facts)
             others = _other_packets(container, copies, result.faults)
             refused: set[int] = set()
@@ -111,6 +140,10 @@ class Joiner:
                     result.faults.append(f"the {stream.type} ends early: {reason_of(error)}")
                 sink.check(self.target)
 
+    def _write_head(self, container: InputContainer, *, copying: bool) -> None:
+        with self._open_output(io.BytesIO()) as output:
+            self._begin(container, output, JoinResult(), copying=copying)
+
     def _open_output(self, stream: object) -> OutputContainer:
         return av.open(
             stream,
@@ -121,15 +154,28 @@ class Joiner:
         )
 
     def _begin(
-        self, container: InputContainer, output: OutputContainer, result: JoinResult
+        self,
+        container: InputContainer,
+        output: OutputContainer,
+        result: JoinResult,
+        *,
+        copying: bool,
     ) -> tuple[Stream, dict[int, Stream]]:
         video = add_video(output, self.facts, self.encoder, size=self.size, pixels=self.pixels)
-        copies = _add_copies(container, output, result.left_out)
+        copies = _add_copies(container, output, result.left_out) if copying else {}
         output.metadata.update(container.metadata)
         video.metadata.update(container.streams.video[0].metadata)
         output.set_chapters(container.chapters())
         output.start_encoding()
         return video, copies
+
+
+class _UnwritableError(Exception):
+    """The format refused what it was given."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class _Sink:
@@ -180,13 +226,14 @@ def _add_copies(
     for stream in container.streams:
         if stream is first:
             continue
-        name = f"stream {stream.index} ({stream.type}, {getattr(stream, 'name', None)})"
-        if stream.type == "data" and stream.name == _CHAPTERS and container.chapters():
+        codec = getattr(stream, "name", None)  # there is none where FFmpeg does not know it
+        name = f"stream {stream.index} ({stream.type}, {codec})"
+        if stream.type == "data" and codec == _CHAPTERS and container.chapters():
             continue  # chapters are kept as such
         if stream.type not in _COPIED:
             left_out.append(f"{name}: not audio or subtitles")
             continue
-        if stream.name not in output.supported_codecs:
+        if codec not in output.supported_codecs:
             left_out.append(f"{name}: not allowed in {output.format.name}")
             continue
         copy = output.add_stream_from_template(stream)

@@ -186,7 +186,7 @@ class _Run:
                         break
                     store.append(packets, frames=counted.frames)
                     done += counted.frames
-        joined = joiner.join(store.packets())
+        joined = joiner.join(store.packets)
         store.remove()
         return VideoResult(
             frames=done,

@@ -101,7 +101,7 @@ def whole_file(target: Path) -> Iterator[IO[bytes]]:
 def write_error(target: Path, error: BaseException) -> OutputError:
     """The typed error for what went wrong while writing `target`."""
     full = isinstance(error, OSError) and error.errno in _FULL
-    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    reason = getattr(error, "strerror", None) or error  # FFmpeg's errors have it too
     return (DiskFullError if full else OutputError)(f"{target} cannot be written: {reason}")
 
 

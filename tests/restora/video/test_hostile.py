@@ -24,7 +24,16 @@ from restora.video import open_video, restore_video  # noqa: E402
 from restora.video.decode import FrameReader  # noqa: E402
 from restora.video.source import read_facts  # noqa: E402
 from restora.video.timeline import Timeline  # noqa: E402
-from video_clips import Clip, enlarged, look, make_clip, make_vp8, picture, psnr  # noqa: E402
+from video_clips import (  # noqa: E402
+    Clip,
+    enlarged,
+    join_clips,
+    look,
+    make_clip,
+    make_vp8,
+    picture,
+    psnr,
+)
 
 BIG = (16383, 16383)
 
@@ -360,3 +369,15 @@ def make_lossless(path: Path, shown: tuple[int, ...]) -> Path:
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path
+
+
+def test_the_decoder_itself_refuses_frames_past_the_limit(tmp_path: Path) -> None:
+    source = join_clips(
+        tmp_path / "in.ts",
+        [Clip(frames=5, audio=False), Clip(frames=5, audio=False, size=(128, 96))],
+    )
+    for limit, frames in ((128 * 96 - 1, 5), (128 * 96, 10)):
+        with open_video(source, max_pixels=limit) as container:
+            reader = FrameReader(container)
+            assert sum(1 for _ in reader) == frames
+            assert bool(reader.damaged) == (frames == 5)

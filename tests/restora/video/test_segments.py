@@ -69,26 +69,39 @@ def cut(path: Path) -> None:
 
 
 def cut_to(size: int) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(path.read_bytes()[:size])
+    def to(path: Path) -> None:
+        path.write_bytes(path.read_bytes()[:size])
+
+    return to
 
 
 def lengthen(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"more")
 
 
+def write(data: bytes) -> Callable[[Path], None]:
+    def to(path: Path) -> None:
+        path.write_bytes(data)
+
+    return to
+
+
 def claim(frames: int, packets: int, size: int = 0) -> Callable[[Path], None]:
     """A file with a right digest that claims so much, and a first packet of `size` bytes."""
     row = struct.pack("<5q", 0, 0, 1, size, 1)
-    return lambda path: path.write_bytes(signed(struct.pack("<2q", frames, packets) + row))
+    return write(signed(struct.pack("<2q", frames, packets) + row))
+
+
+def hold(frames: int, sizes: list[int], data: bytes = b"") -> Callable[[Path], None]:
+    """A file with a right digest, of packets that claim these sizes."""
+    body = struct.pack("<2q", frames, len(sizes))
+    body += b"".join(struct.pack("<5q", 0, 0, 1, size, 1) for size in sizes)
+    return write(signed(body + data))
 
 
 def make_sparse(path: Path) -> None:
     path.write_bytes(bytes(32) + struct.pack("<2q", 6, 10**9))
     os.truncate(path, 48 + 40 * 10**9)
-
-
-def write_text(path: Path) -> None:
-    path.write_text("no segment at all" * 9)
 
 
 def replace_by_pipe(path: Path) -> None:
@@ -104,14 +117,15 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "half a digest": cut_to(16),
     "no rows": cut_to(50),
     "bytes too many": lengthen,
-    "text": write_text,
+    "text": write(b"no segment at all" * 9),
     "more frames than a segment has": claim(10**12, 1),
     "no frame": claim(0, 1),
     "more packets than there is room for": claim(6, 20),
     "an absurd number of packets": claim(6, 2**62),
     "a negative number of packets": claim(6, -1),
     "a packet longer than the file": claim(6, 1, 2**40),
-    "a packet of negative length": claim(6, 1, -1),
+    "a packet of negative length": hold(6, [-2, 5], b"abc"),
+    "more packets than frames explain": hold(1, [0] * 5),
     "40 GB that are not there": make_sparse,
     "a pipe": replace_by_pipe,
 }
@@ -213,6 +227,18 @@ def test_a_segment_that_changes_while_the_run_goes_on_ends_it_with_a_typed_error
     flip_last_byte(tmp_path / "segments" / "segment-000000.bin")
     with pytest.raises(OutputError, match="changed while the run was going on"):
         list(store.packets())
+
+
+def test_a_packet_of_absurd_size_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "segments"
+    SegmentStore(folder, {}, most_frames=1).append([Encoded(b"abcd", 0, 0, 1, True)], frames=1)
+    monkeypatch.setattr("restora.video.segments._MOST_BYTES", 4)
+    assert SegmentStore(folder, {}, most_frames=1).finished == 1
+    monkeypatch.setattr("restora.video.segments._MOST_BYTES", 3)
+    assert SegmentStore(folder, {}, most_frames=1).finished == 0
+    assert "not as long as it says" in caplog.text
 
 
 def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:

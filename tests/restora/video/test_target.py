@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from restora.runs.lock import output_lock
 av = pytest.importorskip("av")
 
 from restora.video import EncoderOptions, restore_video  # noqa: E402
+from restora.video import join as join_module  # noqa: E402
 from restora.video import target as target_module  # noqa: E402
 from restora.video.target import whole_file  # noqa: E402
 from video_clips import Clip, look, make_clip  # noqa: E402
@@ -211,14 +212,61 @@ def test_what_the_format_cannot_hold_is_found_before_a_frame_is_restored(
             encoder=EncoderOptions("libx264"),
             progress=never,
         )
-    from restora.video import join
 
-    def refuse(*_: object) -> dict[int, Any]:
+    def refuse(*_: object, **__: object) -> Any:
         raise ValueError("no such tag")
 
-    monkeypatch.setattr(join, "_add_copies", refuse)
-    with pytest.raises(VideoError, match=r"cannot be copied to a \.mp4 file \(no such tag\)"):
+    monkeypatch.setattr(join_module, "add_video", refuse)
+    with pytest.raises(VideoError, match=r"cannot be put into a \.mp4 file \(no such tag\)"):
         restore_video(source, tmp_path / "out.mp4", restorer, progress=never)
+
+
+def test_sound_that_the_format_refuses_is_left_out_and_said(
+    source: Path,
+    restorer: Restorer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object) -> dict[int, Any]:
+        raise ValueError("no such sound")
+
+    monkeypatch.setattr(join_module, "_add_copies", refuse)
+    target = tmp_path / "out.mp4"
+    result = restore_video(source, target, restorer)
+    assert result is not None
+    assert not result.complete
+    assert result.faults == ("audio and subtitles cannot be copied: no such sound",)
+    assert "cannot be copied: no such sound" in caplog.messages[0]  # before the frames
+    assert look(target).times == look(source).times
+    assert look(target).copied == {}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_sound_that_cannot_be_read_or_written_to_its_end_ends_there_and_is_said(
+    late: bool,
+    source: Path,
+    restorer: Restorer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    demux = join_module.Timeline.demux
+
+    def demux_some(self: Any, streams: Any) -> Iterator[Any]:
+        for count, packet in enumerate(demux(self, streams)):
+            if count == 3 and packet.stream.type == "audio":
+                if not late:
+                    raise ValueError("unreadable")
+                packet.pts = packet.dts = 2**62  # no format takes it
+            yield packet
+
+    monkeypatch.setattr(join_module.Timeline, "demux", demux_some)
+    target = tmp_path / "out.mp4"
+    result = restore_video(source, target, restorer)
+    assert result is not None
+    assert not result.complete
+    assert len(result.faults) == 1
+    assert look(target).times == look(source).times
 
 
 class FullDisk:
