@@ -108,8 +108,8 @@ class PlanCache:
         found = self.load(key) or self.load_refusal(key)
         if found is not None:
             return found, False
-        with self._lock(key):
-            found = self.load(key) or self.load_refusal(key)
+        with self._lock(key) as waited:
+            found = (self.load(key) or self.load_refusal(key)) if waited else None
             if found is not None:
                 return found, False
             made = build()
@@ -173,7 +173,10 @@ class PlanCache:
             write_atomically(path, json.dumps(facts, indent=1, sort_keys=True).encode())
 
     def entries(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-        """Key, facts and problem of every plan: facts are {} if there is a problem."""
+        """Key, facts and problem of every plan: facts are {} if there is a problem.
+
+        Raises OutputError if the folder cannot be read.
+        """
         for path in self._list("*.json"):
             key = path.stem
             try:
@@ -187,7 +190,7 @@ class PlanCache:
     def newest_first(self) -> list[tuple[str, dict[str, Any]]]:
         """Key and facts of every plan, not verified: `load` does that."""
         found = []
-        for path in self._list("*.json"):
+        for path in self._list_or_warn("*.json"):
             # another process may be clearing; what is damaged is reported by `entries`
             with suppress(OSError, ValueError):
                 found.append((path.stat().st_mtime, path.stem, read_facts(path)))
@@ -196,7 +199,7 @@ class PlanCache:
 
     def refusals(self) -> list[Refusal]:
         """All that are known."""
-        found = [self.load_refusal(path.stem) for path in self._list(f"*{_REFUSAL_SUFFIX}")]
+        found = [self.load_refusal(path.stem) for path in self._list_or_warn(f"*{_REFUSAL_SUFFIX}")]
         return [refusal for refusal in found if refusal is not None]
 
     def clear(self) -> int:
@@ -233,13 +236,19 @@ class PlanCache:
         return None if self.folder is None else self.folder / f"{key}{suffix}"
 
     def _list(self, pattern: str) -> list[Path]:
-        """Files in the folder whose names are a key and a suffix."""
+        """Files in the folder whose names are a key and a suffix. Raises OutputError."""
         if self.folder is None:
             return []
         try:
             return sorted(path for path in self.folder.glob(pattern) if path.stem.isalnum())
         except OSError as error:
-            logger.warning("the plan cache cannot be read: %s", error)
+            raise OutputError(f"the plan cache cannot be read: {error}") from error
+
+    def _list_or_warn(self, pattern: str) -> list[Path]:
+        try:
+            return self._list(pattern)
+        except OutputError as error:
+            logger.warning("%s", error)
             return []
 
     def _check_folder(self) -> None:
@@ -247,8 +256,8 @@ class PlanCache:
             check_own_folder(self.folder, purpose=_PURPOSE)
 
     @contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        """Held by one process at a time; none if the folder cannot be written."""
+    def _lock(self, key: str) -> Iterator[bool]:
+        """Held by one process at a time; False if there is none: the folder cannot be written."""
         path = self._path(key, ".lock")
         lock = None
         if path is not None:
@@ -260,7 +269,7 @@ class PlanCache:
                 lock = None
                 logger.debug("no lock in %s: %s", self.folder, error)
         try:
-            yield
+            yield lock is not None
         finally:
             if lock is not None:
                 lock.release()
