@@ -20,12 +20,12 @@ from restora.image import Photo, read_photo, write_photo
 
 POISON = """
 import os, signal, restora.flow.photos as batch
-original = batch.read_photo
-def read(path, **options):
+original = batch.read_isolated
+def read(path, *rest, **options):
     if "poison" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(path, **options)
-batch.read_photo = read
+    return original(path, *rest, **options)
+batch.read_isolated = read
 from restora.cli import main
 main()
 """
@@ -86,7 +86,7 @@ def test_a_run_says_how_busy_its_stages_and_how_full_its_batches_were(
     assert re.search(r"tiny: [2-4]\.\d tiles a call", done.stderr)
 
 
-def test_settings_that_change_the_result_make_it_anew_and_others_do_not(
+def test_settings_that_change_the_result_make_it_again_and_others_do_not(
     arguments: list[object], tmp_path: Path
 ) -> None:
     make_photos(tmp_path / "in", 2)
@@ -94,7 +94,7 @@ def test_settings_that_change_the_result_make_it_anew_and_others_do_not(
     assert set(statuses(run(tmp_path, *arguments, "--threads", "1")).values()) == {"skipped"}
     anew = run(tmp_path, *arguments, "--outscale", "3")
     assert set(statuses(anew).values()) == {"restored"}
-    assert "2 made anew" in anew.stderr
+    assert "2 made again" in anew.stderr
     assert read_photo(tmp_path / "out" / "000.png").width == 60
     # touched up by hand: not ours any more
     write_photo(Photo(np.zeros((4, 4, 3), np.uint8)), tmp_path / "out" / "000.png")
