@@ -10,9 +10,12 @@ from typing import Any
 
 import jsonschema
 
-from restora.errors import OptionError
+from restora.errors import ModelError, OptionError
+from restora.image import write_atomically
+from restora.models.regular_file import open_model_file, shown
 
 VERSION = 1
+_MAX_BYTES = 64 << 20
 
 
 @cache
@@ -40,14 +43,15 @@ def check_result(result: Any, *, name: str) -> None:
 def read_result(path: Path) -> dict[str, Any]:
     """Raises OptionError if the file cannot be read or is of another format."""
     try:
-        result: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read: {error}") from error
+        with open_model_file(path, what="result", error=ModelError, max_bytes=_MAX_BYTES) as file:
+            result: dict[str, Any] = json.loads(file.read(_MAX_BYTES))
+    except (ModelError, ValueError, RecursionError) as error:
+        raise OptionError(f"{shown(path)} cannot be read: {error}") from error
     check_result(result, name=str(path))
     return result
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Into a folder that exists. Raises OutputError."""
     check_result(result, name=str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    write_atomically(path, (json.dumps(result, indent=1) + "\n").encode())

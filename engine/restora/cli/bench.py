@@ -7,6 +7,7 @@ import typer
 
 from restora.cli.console import print_note, stdout_console
 from restora.cli.exits import reports_errors
+from restora.cli.files import make_folder, write_file
 from restora.errors import MissingBackendError, OptionError
 
 bench_app = typer.Typer(
@@ -48,8 +49,8 @@ def run(
 ) -> None:
     """Measure this machine: JSON, a table, and one HTML file with plots.
 
-    Ways take turns in one run. What is not installed is left out with a word; peers need
-    pip install 'restora[bench-peers]'.
+    What is compared takes turns in one run. What is not installed is skipped with a message; peers
+    need pip install 'restora[bench-peers]'.
     """
     try:
         from restora_benchmarks.bench import run as bench
@@ -78,10 +79,11 @@ def run(
         probes=probes,
         peers_in_photos=peers_in_photos,
     )
+    make_folder(output.parent)  # before minutes of measuring
     result = bench.run_plan(plan, print_note)
     write_result(output, result)
     page = output.with_suffix(".html")
-    page.write_text(make_report(result))
+    write_file(page, make_report(result))
     rows = result["rows"]
     console = stdout_console()
     tiled = [row for row in rows if row["suite"] == "tiles"]
@@ -120,7 +122,7 @@ def report(
     from restora_benchmarks.bench.schema import read_result
 
     page = output or result.with_suffix(".html")
-    page.write_text(make_report(read_result(result)))
+    write_file(page, make_report(read_result(result)))
     print_note(f"wrote {page}")
 
 

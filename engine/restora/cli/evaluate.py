@@ -11,6 +11,7 @@ from rich.table import Table
 from restora.cli import runtime_flags
 from restora.cli.console import print_error, print_note, stdout_console
 from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.files import write_file
 from restora.cli.sources import artifact_finder
 from restora.errors import MissingBackendError, OptionError
 from restora.joint import FaceOptions
@@ -139,8 +140,7 @@ def evaluate(
             "face_model": face_model,
             "rows": [row.as_row() for row in rows],
         }
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(result, indent=1) + "\n")
+        write_file(output, json.dumps(result, indent=1) + "\n")
     if any(row.failed for row in rows):
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -8,7 +8,7 @@ import typer
 
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.image import write_atomically
+from restora.cli.files import write_file
 
 
 @reports_errors
@@ -18,6 +18,5 @@ def sample(
     ),
 ) -> None:
     """Write the bundled sample photo, a small and noisy one, to try restora on."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, (files("restora") / "data" / "sample.jpg").read_bytes())
+    write_file(output, (files("restora") / "data" / "sample.jpg").read_bytes())
     print_note(f"wrote {output}")

