@@ -11,8 +11,9 @@ import pytest
 from restora import read_photo
 from restora.errors import ImageError
 from restora_benchmarks.endurance.check import check_manifest, check_outputs
+from restora_benchmarks.endurance.hostile import make_hostile
 from restora_benchmarks.endurance.pictures import PictureFile, make_broken, make_good, write_all
-from restora_benchmarks.endurance.run import check_run
+from restora_benchmarks.endurance.run import check_bounded, check_run
 from restora_benchmarks.endurance.runs import run_killed_at
 
 KINDS = 19  # that make_good goes through
@@ -49,6 +50,17 @@ def test_40_files_are_broken_in_every_way() -> None:
         "UnsupportedImageError",
         "ImageError",
     }
+
+
+def test_files_made_to_hurt_get_one_row_each_in_bounded_memory(tmp_path: Path) -> None:
+    files = make_hostile()
+    errors = Counter(file.error for file in files if file.error is not None)
+    assert errors.total() > 100
+    quick = [file for file in files if file.error != "DecodeTimeoutError"]  # it takes a minute
+    assert len(quick) == len(files) - 1
+    row = check_bounded(tmp_path, "hostile files", quick)
+    assert row["outputs"] == len(files) - errors.total()
+    assert row["errors"] == errors - Counter({"DecodeTimeoutError": 1})
 
 
 def test_a_killed_run_ends_as_one_that_was_let_alone(

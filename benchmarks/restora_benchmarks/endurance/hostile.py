@@ -200,7 +200,7 @@ def _bombs() -> Iterator[PictureFile]:
     rows = (b"IDAT", zlib.compress(bytes((1 + SIDE) * SIDE)))
     for name, block in zip(("iccp", "ztxt"), metadata, strict=True):
         yield _broken(f"bomb-{name}.png", _png(SIDE, SIDE, 8, 0, block, rows), ANY_ERROR)
-    yield _broken("scans.jpg", make_scan_bomb(2000, scans=60_000), _TIMEOUT)
+    yield _broken("scans.jpg", make_scan_bomb(2000, scans=250_000), _TIMEOUT)
 
 
 def _several() -> Iterator[PictureFile]:

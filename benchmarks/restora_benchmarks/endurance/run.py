@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from restora_benchmarks.results import write_results
 RESULTS = Path("benchmarks/results/endurance.json")
 SOME_FAILED = 3
 _PHOTOS_PER_KILL = 10
-_MEMORY, _PEAK_MB = "1G", 1100
+_BOUNDS = ("--memory", "1G")
+_PEAK_MB = 1100
 _LONGEST_S = 1200.0
 _WAYS = {"restora restore": ("restore",), "restora cluster": ("cluster", "--workers", "2")}
 _EXACT = ("--backend", "cpu", "--json")  # the same bytes whoever makes them
@@ -93,27 +95,27 @@ def check_kills(folder: Path, kills: int, console: Console) -> Row:
 
 
 def check_hostile(folder: Path, count: int, console: Console) -> list[Row]:
-    """In bounded memory: ordinary files, then as many with those made to hurt among them.
-
-    Links to folders lie there too; they are no inputs, and get no rows.
-    """
+    """In bounded memory: ordinary files, then as many with those made to hurt among them."""
     rows = []
     for way, bad in (("ordinary files", make_broken()), ("hostile files", make_hostile())):
-        source, output = folder / way.replace(" ", "-"), folder / f"out-{way.replace(' ', '-')}"
-        files = write_all(chain(make_good(max(0, count - len(bad))), bad), source)
-        for name, target in (("to-a-folder.png", "."), ("to-the-root", "/"), ("to-all", "..")):
-            (source / name).symlink_to(target)
-        words = ["restore", "-i", str(source), "-o", str(output), *_EXACT, "--memory", _MEMORY]
-        run = run_measured(words, limit_s=_LONGEST_S)
-        check_run(run, files, output)
-        expect(
-            run.peak_mb is not None and run.peak_mb <= _PEAK_MB,
-            f"at most {_PEAK_MB} MB are used",
-            run.peak_mb,
-        )
-        rows.append(_row(f"restora restore --memory {_MEMORY}, {way}", files, run))
+        good = make_good(max(0, count - len(bad)))
+        rows.append(check_bounded(folder / way.replace(" ", "-"), way, chain(good, bad)))
         console.print(rows[-1])
     return rows
+
+
+def check_bounded(folder: Path, way: str, made: Iterable[PictureFile]) -> Row:
+    """Links to folders lie among the files; they are no inputs, and get no rows."""
+    source, output = folder / "in", folder / "out"
+    files = write_all(iter(made), source)
+    for name, target in (("to-a-folder.png", "."), ("to-the-root", "/"), ("to-all", "..")):
+        (source / name).symlink_to(target)
+    words = ["restore", "-i", str(source), "-o", str(output), *_EXACT, *_BOUNDS]
+    run = run_measured(words, limit_s=_LONGEST_S)
+    check_run(run, files, output)
+    assert run.peak_mb is not None
+    expect(run.peak_mb <= _PEAK_MB, f"at most {_PEAK_MB} MB are used", run.peak_mb)
+    return _row(f"restora restore --memory 1G, {way}", files, run)
 
 
 def check_run(run: Run, files: dict[str, PictureFile], output: Path) -> dict[str, str]:
