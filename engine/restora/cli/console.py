@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.text import Text
 
 
 @cache
@@ -22,8 +23,8 @@ def stdout_console() -> Console:
 
 
 def print_error(message: str) -> None:
-    stderr_console().print("[bold red]error:[/] ", end="")
-    stderr_console().print(message, markup=False)
+    # in one piece: a progress bar is drawn over an unfinished line
+    stderr_console().print(Text.assemble(("error:", "bold red"), " ", message))
 
 
 def print_note(message: str) -> None:
@@ -32,7 +33,12 @@ def print_note(message: str) -> None:
 
 def print_json(row: dict[str, Any]) -> None:
     """One JSON object on one line, at once, so that a pipe can follow."""
-    sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # the name of a file need not be text
+        line = json.dumps(row)
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
