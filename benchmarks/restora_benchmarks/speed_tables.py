@@ -12,36 +12,53 @@ _PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def speed_summary(benches: list[Row], throughput: Row) -> str:
-    """A line for each model: MP/s of ours beside eager PyTorch and the fastest peer in FP32, each
-    with its accuracy; then folders and videos end to end, and the machine."""
-    heads = ["model", "eager PyTorch", "fastest FP32 peer"]
-    heads += [f"**restora, {precision}**" for precision in _PRECISIONS]
+    """For each model eager PyTorch, the peers that no other peer beats in both speed and accuracy,
+    and ours in each precision, fastest first; then folders and videos end to end, and the
+    machine."""
+    heads = ["model", "way", "MP/s", "PSNR to FP32"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for bench in benches:
         rows = [row for row, _ in _with_shares(bench)]
         for model in dict.fromkeys(row["model"] for row in rows):
-            mine = [row for row in rows if row["model"] == model]
-            eager = [row for row in mine if row["way"] == "eager PyTorch"]
-            peers = [row for row in mine if not row["ours"] and row["psnr_mean"] >= FP32_PSNR]
-            cells = [_fastest(eager), _fastest(peers)]
-            cells += [
-                _fastest([row for row in mine if row["ours"] and row["precision"] == precision])
-                for precision in _PRECISIONS
-            ]
-            lines.append(row_of([model, *cells]))
+            shown = choose_rows([row for row in rows if row["model"] == model])
+            lines += [row_of([model, *_speed_cells(row)]) for row in shown]
     words = (
-        "Megapixels of input a second on tiles of 128, and PSNR to FP32. "
+        "Megapixels of input a second on tiles of 128, one at a time, fastest first. Shown are "
+        "eager PyTorch and each peer that no other peer beats in both speed and accuracy; "
+        "[docs/benchmarks.md](docs/benchmarks.md) has all. "
         f"{_end_to_end(throughput)} {_bench_machine(benches[0])}"
     )
     return "\n".join([*lines, "", words])
 
 
-def _fastest(rows: list[Row]) -> str:
-    if not rows:
-        return ""
-    best = max(rows, key=lambda row: row["mp_per_s"])
-    psnr = "" if best["psnr_mean"] >= 150 else f", {best['psnr_mean']:.0f} dB"
-    return f"{best['mp_per_s']:.2g}{psnr}"
+def choose_rows(rows: list[Row]) -> list[Row]:
+    """Of one model's rows those that README shows, fastest first; a peer that wins is shown."""
+    peers = [row for row in rows if not row["ours"]]
+    shown = [row for row in peers if not any(_beats(other, row) for other in peers)]
+    shown += [row for row in peers if row["way"] == "eager PyTorch" and row not in shown]
+    for precision in _PRECISIONS:
+        ours = [row for row in rows if row["ours"] and row["precision"] == precision]
+        shown += [max(ours, key=_speed_of)] if ours else []
+    return sorted(shown, key=_speed_of, reverse=True)
+
+
+def _beats(one: Row, other: Row) -> bool:
+    """Whether `one` is faster and no less accurate."""
+    return _speed_of(one) > _speed_of(other) and one["psnr_mean"] >= other["psnr_mean"]
+
+
+def _speed_of(row: Row) -> float:
+    return float(row["mp_per_s"])
+
+
+def _speed_cells(row: Row) -> list[str]:
+    psnr = "(reference)" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.0f} dB"
+    return [_name_of(row), f"{row['mp_per_s']:.2g}", psnr]
+
+
+def _name_of(row: Row) -> str:
+    name = row["way"] if row["precision"] == "as it comes" else f"{row['way']}, {row['precision']}"
+    return f"**{name}**" if row["ours"] else name
 
 
 def _end_to_end(throughput: Row) -> str:
@@ -63,17 +80,11 @@ def speed_table(benches: list[Row]) -> str:
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for bench in benches:
         for row, share in _with_shares(bench):
-            name = row["way"] if row["precision"] == "as it comes" else _way_of(row)
             psnr = "(reference)" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.1f} dB"
             speed = [f"{row['mp_per_s']:.3g}", f"{share:.2f}", f"{row['gflops']:.0f}"]
-            cells = [row["model"], f"**{name}**" if row["ours"] else name, *speed, psnr]
-            lines.append(row_of(cells))
+            lines.append(row_of([row["model"], _name_of(row), *speed, psnr]))
     photos = [sentence for bench in benches for sentence in _photo_sentences(bench)]
     return "\n".join([*lines, "", *photos, "", _bench_machine(benches[0])])
-
-
-def _way_of(row: Row) -> str:
-    return f"{row['way']}, {row['precision']}"
 
 
 def _with_shares(bench: Row) -> list[tuple[Row, float]]:
@@ -126,5 +137,5 @@ def _bench_machine(bench: Row) -> str:
     return (
         f"{machine['cpu']}, {bench['threads']} threads, {machine['memory_gib']:.0f} GiB; "
         f"{versions}, ncnn {machine['ncnn']}. Medians of runs that took turns; bold is restora. "
-        "Full-size models have weights made by a recipe, which changes neither speed nor size."
+        "Full-size models have synthetic weights, which changes neither speed nor size."
     )

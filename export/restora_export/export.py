@@ -91,7 +91,7 @@ def export_network(
     finally:
         session.close()
     if seams is not None:
-        _warn_of_seams(model, seams)
+        _log_seams(model, seams)
         info = replace(info, overlap_px=seams.overlap_px)
     info = replace(info, accuracy=accuracy)
     selfcheck = make_selfcheck(network, io, noise=noise)
@@ -109,10 +109,12 @@ def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: floa
         raise OptionError(f"noise must be in 0..1, got {noise}")
 
 
-def _warn_of_seams(model: str, seams: SeamError) -> None:
+def _log_seams(model: str, seams: SeamError) -> None:
     if seams.psnr < SEAM_GATE_DB:
-        logger.warning(
-            "%s: seams are %.1f dB with an overlap of %d, under %.0f dB: restore with larger tiles",
+        # nobody has to act on it: the widest overlap is the default of whatever uses the artifact
+        logger.info(
+            "%s: seams are %.1f dB with an overlap of %d pixels, the widest one, under %.0f dB; "
+            "only whole photos (tile 0) have none",
             model,
             seams.psnr,
             seams.overlap_px,

@@ -3,10 +3,12 @@
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from restora_benchmarks.pages import PAGES, fill_page
+from restora_benchmarks.speed_tables import choose_rows
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,3 +38,31 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("old.jpg").write_bytes((files("restora") / "data" / "sample.jpg").read_bytes())
     exec(compile(example, "README.md", "exec"), {})
     assert Path("new.png").stat().st_size > 0
+
+
+def test_a_peer_that_is_faster_or_more_exact_than_restora_is_in_the_readme() -> None:
+    def row(way: str, speed: float, psnr: float, precision: str = "fp32") -> dict[str, Any]:
+        ours = way == "restora"
+        return {
+            "way": way, "mp_per_s": speed, "psnr_mean": psnr, "precision": precision, "ours": ours
+        }  # fmt: skip
+
+    rows = [
+        row("eager PyTorch", 1, 90),
+        row("ncnn", 4, 60),
+        row("slow and rough", 0.9, 50),
+        row("fastest", 5, 40),
+        row("as exact", 2, 100),
+        row("restora", 3, 86),
+        row("restora", 2.5, 86),
+        row("restora", 3.5, 50, "bf16"),
+    ]
+    shown = [(found["way"], found["mp_per_s"]) for found in choose_rows(rows)]
+    assert shown == [
+        ("fastest", 5),
+        ("ncnn", 4),
+        ("restora", 3.5),
+        ("restora", 3),
+        ("as exact", 2),
+        ("eager PyTorch", 1),
+    ]
