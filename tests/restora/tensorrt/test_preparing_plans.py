@@ -25,7 +25,8 @@ from restora.errors import (
     SessionError,
     ShapeError,
 )
-from restora.sessions.plans import load_plans
+from restora.sessions.options import PlanOptions, SessionOptions
+from restora.sessions.plans import load_plans, session_on
 from restora.sessions.tensorrt import TensorRTSession
 from restora.tensorrt.build import BuildOptions
 from restora.tensorrt.cache import CachedPlan, PlanCache
@@ -217,6 +218,34 @@ def test_a_precision_that_was_refused_is_not_built_again(
     cache.clear()
     prepare_plan(trt, device, cache, rungs, WIDE)
     assert len(builds) == 2 * count
+
+
+@pytest.mark.parametrize("any_built", [False, True])
+def test_a_session_that_starts_again_builds_nothing(
+    any_built: bool, trt: FakeTensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the asked precision was refused."""
+    monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
+    monkeypatch.setattr("restora.sessions.plans.import_nvrtc", FakeNvrtc)
+    right, builds = trt.world.network, trt.world.builds
+
+    def network(image: np.ndarray) -> np.ndarray:
+        half = "FP16" in builds[-1]["flags"] or b'"fp16"' in builds[-1]["onnx"]
+        return np.full_like(right(image), 100) if half else right(image)
+
+    trt.world.network = network
+    wanted = PlanOptions(any_built=any_built, tile=32, batches=(1,), max_tile=64, graphs=False)
+    counts = []
+    for _ in range(3):
+        device = Device(trt.world.cuda)
+        session, precision = session_on(
+            trt, device, artifacts_for(trt), SessionOptions(plans=wanted)
+        )
+        session.close()
+        assert precision == "fp32"
+        counts.append(len(builds))
+    assert counts[0] > 2
+    assert counts[1:] == counts[:1] * 2
 
 
 def test_a_build_that_failed_is_tried_again(
