@@ -1,0 +1,230 @@
+"""Facts about a run's books and its progress, with a network that only repeats pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fakes import NearestSession, restorer_of
+from restora.cli import report
+from restora.cli.exits import ExitCode, code_of_type
+from restora.cli.jobs import Job, Naming, plan_jobs
+from restora.cli.ledger import FILE, Ledger
+from restora.cli.photo_run import PhotoRun
+from restora.errors import DeviceMemoryError, DiskFullError, OptionError, OutputError
+from restora.flow import Outcome, WriteOptions
+from restora.image import Photo, PhotoLimits, write_photo
+from restora.runs import Manifest, output_lock
+from restora.sessions.base import Batch
+
+
+def photo(path: Path, size: tuple[int, int] = (10, 8)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    write_photo(Photo(pixels), path)
+    return path
+
+
+def planned(folder: Path, *, overwrite: bool = False) -> PhotoRun:
+    jobs = plan_jobs(folder / "in", folder / "out", Naming())
+    (folder / "out").mkdir(exist_ok=True)
+    return PhotoRun(
+        jobs,
+        root=folder / "in",
+        manifest=folder / "out" / FILE,
+        writing=WriteOptions(folder / "out"),
+        outscale=None,
+        aligned=False,
+        limits=PhotoLimits(),
+        memory=None,
+        overwrite=overwrite,
+        retry_failed=False,
+        stop_at_error=False,
+        json_lines=True,
+    )
+
+
+def rows_of(out: str) -> dict[str, dict[str, str]]:
+    return {Path(row["input"]).name: row for row in map(json.loads, out.splitlines())}
+
+
+def test_a_full_disk_at_the_manifest_ends_the_run_and_loses_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(8):
+        photo(tmp_path / "in" / f"{index}.png")
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if b'"status": "restored"' in bytes(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(DiskFullError, match=r"manifest.*No space left"):
+        planned(tmp_path).run(lambda: restorer_of(NearestSession()))
+    assert code_of_type("DiskFullError") == ExitCode.ENVIRONMENT
+    rows = rows_of(capsys.readouterr().out)
+    assert len(rows) == 8
+    restored = {name for name, row in rows.items() if row["status"] == "restored"}
+    assert restored
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == restored
+    assert {row["error_type"] for row in rows.values() if row["status"] == "failed"} <= {
+        "DiskFullError"
+    }
+
+
+@pytest.mark.parametrize("kind", [DeviceMemoryError, OutputError, DiskFullError, OptionError])
+def test_what_is_no_fault_of_the_photo_is_tried_again(
+    kind: type[Exception], tmp_path: Path
+) -> None:
+    source = photo(tmp_path / "in" / "a.png")
+    job = Job(source, tmp_path / "out" / "a.png")
+    with contextlib.closing(Manifest(tmp_path / "out" / FILE)) as manifest:
+        ledger = Ledger(manifest, lambda _: "r", tmp_path / "in")
+        ledger.begin(job)
+        ledger.end(job, Outcome(str(source), "", "failed", "full", kind.__name__))
+        past = manifest.past("a.png")
+        assert past is not None
+        assert (past.status, past.open) == (None, False)
+        (again,) = ledger.settle([job], overwrite=False, retry_failed=False)
+        assert again.is_left
+
+
+def test_what_is_a_fault_of_the_photo_stays_failed(tmp_path: Path) -> None:
+    source = photo(tmp_path / "in" / "a.png")
+    job = Job(source, tmp_path / "out" / "a.png")
+    with contextlib.closing(Manifest(tmp_path / "out" / FILE)) as manifest:
+        ledger = Ledger(manifest, lambda _: "r", tmp_path / "in")
+        ledger.begin(job)
+        ledger.end(job, Outcome(str(source), "", "failed", "x" * 10**7, "TruncatedImageError"))
+        (again,) = ledger.settle([job], overwrite=False, retry_failed=False)
+        assert again.failure is not None
+        assert again.failure.error_type == "TruncatedImageError"
+
+
+def test_a_full_gpu_interrupts_a_photo_and_does_not_fail_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(NearestSession):
+        def run(self, batch: Batch) -> Batch:
+            raise DeviceMemoryError(f"no room for {batch.shape}")
+
+    photo(tmp_path / "in" / "a.png")
+    code = planned(tmp_path).run(lambda: restorer_of(Full()))
+    assert code == ExitCode.ENVIRONMENT
+    assert rows_of(capsys.readouterr().out)["a.png"]["error_type"] == "DeviceMemoryError"
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+
+
+class During(NearestSession):
+    """Does something while the first photo is in the network."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.act: Callable[[], object] | None = act
+
+    def run(self, batch: Batch) -> Batch:
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+        return super().run(batch)
+
+
+def test_a_result_is_locked_while_its_photo_is_worked_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By any other run, also one that keeps no manifest or another one."""
+    photo(tmp_path / "in" / "a.png")
+    refused: list[Exception] = []
+
+    def meet() -> None:
+        try:
+            with output_lock(tmp_path / "out" / "a.png"):
+                pass
+        except OptionError as error:
+            refused.append(error)
+
+    assert planned(tmp_path).run(lambda: restorer_of(During(meet))) == ExitCode.OK
+    assert len(refused) == 1
+    with output_lock(tmp_path / "out" / "a.png"):
+        pass
+    photo(tmp_path / "in" / "b.png")
+    with output_lock(tmp_path / "out" / "b.png"):
+        code = planned(tmp_path).run(lambda: restorer_of(NearestSession()))
+    assert code == ExitCode.SOME_FAILED
+    assert (
+        "another run is writing"
+        in rows_of(capsys.readouterr().out.splitlines()[-1])["b.png"]["reason"]
+    )
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+
+
+def test_a_file_that_appears_during_the_run_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "in" / "a.png")
+    run = planned(tmp_path)
+    theirs = photo(tmp_path / "out" / "a.png", (3, 3)).read_bytes()
+    assert run.run(lambda: restorer_of(NearestSession())) != ExitCode.OK
+    row = rows_of(capsys.readouterr().out)["a.png"]
+    assert row["error_type"] == "OptionError"
+    assert (tmp_path / "out" / "a.png").read_bytes() == theirs
+
+
+def test_partial_files_of_a_killed_run_are_removed_by_the_next(tmp_path: Path) -> None:
+    source = photo(tmp_path / "in" / "a.png")
+    run = planned(tmp_path)
+    manifest = Manifest(tmp_path / "out" / FILE)
+    Ledger(manifest, lambda _: "r", tmp_path / "in").begin(Job(source, tmp_path / "out" / "a.png"))
+    manifest._held.close()  # as a killed process leaves it
+    (tmp_path / "out" / ".a.png.0123abcd.part").write_bytes(b"half")
+    (tmp_path / "out" / ".b.png.0123abcd.part").write_bytes(b"of another run")
+    assert run.run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".b.png.0123abcd.part",
+        ".restora",
+        "a.png",
+    ]
+
+
+def test_a_touched_result_is_not_called_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "in" / "a.png")
+    planned(tmp_path).run(lambda: restorer_of(NearestSession()))
+    photo(tmp_path / "out" / "a.png", (3, 3))
+    capsys.readouterr()
+    planned(tmp_path).run(lambda: restorer_of(NearestSession()))
+    assert "was changed since" in rows_of(capsys.readouterr().out)["a.png"]["reason"]
+
+
+class Shares(report._Shares):
+    def __init__(self, jobs: list[Job]) -> None:
+        super().__init__(jobs)
+        self.seen: list[float] = []
+
+    def show(self, name: str, completed: float) -> None:
+        self.seen.append(completed / self.weight)
+
+
+def test_progress_counts_pixels_not_files(tmp_path: Path) -> None:
+    small, large = (photo(tmp_path / "in" / f"{side}.png", (side, side)) for side in (10, 30))
+    jobs = {job.source: job for job in plan_jobs(tmp_path / "in", tmp_path / "out", Naming())}
+    shares = Shares(list(jobs.values()))
+    shares.end(jobs[small])
+    shares.update(jobs[large], 1, 2)
+    shares.end(jobs[large])
+    assert shares.seen == [100 / 1000, 550 / 1000, 1]
+    unknown = replace(jobs[small], pixels=0)  # a header that cannot be read
+    shares = Shares([unknown])
+    shares.end(unknown)
+    assert shares.seen == [1]
