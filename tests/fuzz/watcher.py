@@ -101,8 +101,8 @@ class Watcher:
             for answer in self._read(process):
                 if "fault" in answer:
                     total.faults.append(Fault(answer["index"], **answer["fault"]))
+                total.outcomes.update(answer.get("outcomes", {}))
                 if "done" in answer:
-                    total.outcomes.update(answer["outcomes"])
                     total.peak_mb = max(total.peak_mb, answer["peak_mb"] - self._base_mb)
                     return None
             fault = self._look(process)

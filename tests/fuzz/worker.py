@@ -26,6 +26,7 @@ PROGRESS = struct.Struct("<qd")  # the input's number, and when it was begun; -1
 _ADDRESS_SPACE = 6 << 30  # beyond the present: guards the machine, not the bound
 _LOG_BYTES = 1 << 20
 _WARM_UPS = 200
+_TOLD_EVERY = 50
 _STOP_CODE = 70
 
 
@@ -55,6 +56,9 @@ class Worker:
             for index in range(order.get("start", 0), order.get("stop", 0)):
                 mutant = draw_mutant(self.target, self.seeds, self.name, self.seed, index)
                 self._run(mutant, index, outcomes)
+                if index % _TOLD_EVERY == 0:  # what comes later may end the process
+                    self._answer({"outcomes": outcomes})
+                    outcomes.clear()
             self._say_where(-1)
             self._answer({"done": True, "outcomes": outcomes, "peak_mb": _peak_kb() // 1024})
 

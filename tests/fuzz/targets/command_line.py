@@ -235,4 +235,4 @@ def _stream(errors: str) -> Any:
     return io.TextIOWrapper(io.BytesIO(), "utf-8", errors, write_through=True)
 
 
-TARGET = Target(make_seeds, mutate, check, cpu_s=10.0, wall_s=60.0, memory_mb=512)
+TARGET = Target(make_seeds, mutate, check, cpu_s=10.0, wall_s=20.0, memory_mb=512)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,25 +12,42 @@ from typing import Any
 from fuzz.json_text import draw_value, mutate_json
 from fuzz.mutate import MAX_BYTES, mutate_bytes
 from fuzz.target import Input, Target
-from restora.runs import Manifest, decide, stamp_of
+from restora.runs import Manifest, Wanted, decide, stamp_of
+from restora.runs.manifest import read_results
 
 _NAMES = ("a.png", "b.jpg", "sub/c.tif")
+_STAMP = (7, 9)
 _RECIPE = "0123456789abcdef0123456789abcdef"
 
 
 def make_seeds() -> dict[str, Input]:
     """What runs leave behind: all done, some failed, killed on the way, killed thrice."""
     begun = [_begin(name) for name in _NAMES]
-    done = [_end(name, "restored", output=f"out/{name}", sha256="0" * 64, ms=12) for name in _NAMES]
+    done = [
+        _end(
+            name,
+            "restored",
+            output=f"out/{name}",
+            sha256="0" * 64,
+            source_sha256="1" * 64,
+            made=[8, 5],
+            asked=["compare"],
+            extras={f"{name}_compare.jpg": "2" * 64},
+            ms=12,
+        )
+        for name in _NAMES
+    ]
     failed = _end(
         _NAMES[1], "failed", error_type="TruncatedImageError", reason="it is cut", exit_code=4
     )
+    plain = [{key: row[key] for key in ("event", "input", "status", "output")} for row in done]
     rows = {
         "done": [*begun, *done],
         "failed": [*begun, done[0], failed, done[2]],
         "interrupted": [*begun, _end(_NAMES[0], "interrupted"), *begun[:1], done[0]],
         "killed": [*begun, {"event": "killed"}, *begun],
         "killed-thrice": [begun[0], {"event": "killed"}] * 3,
+        "older": [*begun, *plain],
         "empty": [],
     }
     return {
@@ -69,15 +86,13 @@ def check(path: Path) -> str:
         target.write_bytes(b"a result")
     actions = []
     for _ in range(2):
+        list(read_results(path))
         with contextlib.closing(Manifest(path)) as manifest:
             for name in _NAMES:
                 past = manifest.past(name)
-                actions += [
-                    decide(past, place, recipe=_RECIPE, stamp=(7, 9)).action
-                    for place in (target, folder / "absent.png")
-                ]
-                decide(past, target, recipe="another", stamp=stamp_of(target), retry_failed=True)
-            manifest.begin("new.png", recipe=_RECIPE, stamp=(1, 2))
+                actions += [decide(past, wanted).action for wanted in _wanted(folder, target)]
+                decide(past, next(_wanted(folder, target)), retry_failed=True)
+            manifest.begin("new.png", recipe=_RECIPE, stamp=(1, 2), source="/in/new.png")
             manifest.end("new.png", "failed", error_type="ImageError", reason="x", exit_code=4)
             begun: Any = manifest.past("new.png")
             assert begun is not None, "what was written is known"
@@ -85,8 +100,17 @@ def check(path: Path) -> str:
     return ",".join(sorted(set(actions)))
 
 
+def _wanted(folder: Path, target: Path) -> Iterator[Wanted]:
+    for place in (target, folder / "absent.png", folder / "a.png", folder / "sub" / "c.tif"):
+        yield Wanted(place, _RECIPE, _STAMP, source="/in/a.png")
+        yield Wanted(
+            place, "another", stamp_of(target), asked=frozenset({"compare"}), extras=[target]
+        )
+
+
 def _begin(name: str) -> dict[str, Any]:
-    return {"event": "begin", "input": name, "recipe": _RECIPE, "stamp": [7, 9]}
+    row = {"event": "begin", "input": name, "recipe": _RECIPE, "stamp": list(_STAMP)}
+    return {**row, "source": f"/in/{name}", "found": None}
 
 
 def _end(name: str, status: str, **facts: Any) -> dict[str, Any]:
