@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import socket
 import struct
 import zipfile
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 
 from recipe import DATA, fill_network, make_state, network_from_constructor, state_sha256
 from restora.errors import CheckpointError, ChecksumError, MissingModelError, OptionError
+from restora_export import safetensors_file
 from restora_export.architecture import Hints, RRDBSpec, SRVGGSpec, detect_architecture
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.face_architecture import GFPGANSpec, ParseNetSpec, RetinaFaceSpec
@@ -505,6 +507,24 @@ def test_a_safetensors_header_of_gigabytes_is_refused_unread(tmp_path: Path) -> 
         load_checkpoint(path)
 
 
+def test_a_safetensors_file_that_is_replaced_meanwhile_is_refused(
+    tiny_state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its digest would be of another file than its weights."""
+    path, other = tmp_path / "net.safetensors", tmp_path / "other.safetensors"
+    save_file(tiny_state, path)
+    save_file({key: value + 1 for key, value in tiny_state.items()}, other)
+    opened = safetensors_file.safe_open
+
+    def replace_and_open(name: Path, framework: str) -> Any:
+        other.replace(name)
+        return opened(name, framework=framework)
+
+    monkeypatch.setattr(safetensors_file, "safe_open", replace_and_open)
+    with pytest.raises(CheckpointError, match="another file has taken its place"):
+        load_checkpoint(path)
+
+
 def test_a_list_of_parts_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     directory = 64 << 20
@@ -532,6 +552,14 @@ def test_only_regular_files_of_a_bounded_size_are_opened(suffix: str, tmp_path: 
             load_checkpoint(path)
     with pytest.raises(CheckpointError, match="the limit is 2147483648"):
         load_checkpoint(large)
+
+
+def test_a_socket_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # addresses of sockets are short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("net.pth")
+        with pytest.raises(CheckpointError, match=r"net\.pth cannot be opened: it is a socket"):
+            load_checkpoint("net.pth")
 
 
 @pytest.mark.parametrize("name", ["a\0.pth", f"{'a' * 5000}.pth"])

@@ -47,7 +47,9 @@ def open_model_file(
     except (FileNotFoundError, NotADirectoryError) as missing:
         raise MissingModelError(f"there is no {what} at {shown(path)}") from missing
     except (OSError, ValueError) as failure:  # ValueError: a NUL byte in the path
-        raise error(f"{shown(path)} cannot be opened: {_reason(failure)}") from failure
+        kind = kind_of(path)  # a socket cannot be opened at all
+        reason = _reason(failure) if kind in (None, "a file") else f"it is {kind}"
+        raise error(f"{shown(path)} cannot be opened: {reason}") from failure
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
