@@ -25,26 +25,42 @@ def run(
         Path, typer.Option("--output", "-o", help="The JSON file; a .html report lies beside it.")
     ] = Path("bench.json"),
     models: Annotated[
-        str, typer.Option("--models", "-m", help="Names or .onnx files, commas between them.")
+        str, typer.Option("--models", "-m", help="Names or .onnx files, separated by commas.")
     ] = "restora-lite-x2",
-    suites: Annotated[str, typer.Option(help="Of tiles, photo, size, stages.")] = ",".join(SUITES),
+    suites: Annotated[str, typer.Option(help="Which of tiles, photo, size and stages.")] = ",".join(
+        SUITES
+    ),
     ways: Annotated[
         str,
-        typer.Option(help="Of the tiles: all, ours, or names such as 'restora cpu/fp32'."),
+        typer.Option(
+            help="Backends to measure on tiles: all, ours, or names such as 'restora cpu/fp32'."
+        ),
     ] = "all",
-    tiles: Annotated[str, typer.Option(help="Sides of tiles.")] = "128,256",
-    batches: Annotated[str, typer.Option(help="Tiles per call.")] = "1,4",
-    megapixels: Annotated[float, typer.Option(help="Of the photo.")] = 2.0,
-    sizes: Annotated[str, typer.Option(help="MP of results.")] = "0.25,1,4,12,24,50",
-    repeats: Annotated[int, typer.Option(min=1, help="Of tiles.")] = 5,
-    photo_repeats: Annotated[int, typer.Option(min=1, help="Of photos.")] = 3,
-    threads: Annotated[str, typer.Option(help="Numbers of them; 0: all allowed cores.")] = "0",
+    tiles: Annotated[
+        str, typer.Option(help="Sides of tiles in pixels, separated by commas.")
+    ] = "128,256",
+    batches: Annotated[
+        str, typer.Option(help="Tiles per call, numbers separated by commas.")
+    ] = "1,4",
+    megapixels: Annotated[float, typer.Option(help="Size of the photo.")] = 2.0,
+    sizes: Annotated[
+        str, typer.Option(help="Sizes of results in megapixels.")
+    ] = "0.25,1,4,12,24,50",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each tile.")] = 5,
+    photo_repeats: Annotated[int, typer.Option(min=1, help="Runs of each photo.")] = 3,
+    threads: Annotated[
+        str, typer.Option(help="CPU threads, separated by commas; 0: all allowed cores.")
+    ] = "0",
     probes: Annotated[
-        bool, typer.Option("--probes/--no-probes", help="Start-up and memory of each way.")
+        bool,
+        typer.Option("--probes/--no-probes", help="Measure start-up and memory of each backend."),
     ] = True,
     peers_in_photos: Annotated[
         bool,
-        typer.Option("--published/--no-published", help="The published way on whole photos."),
+        typer.Option(
+            "--published/--no-published",
+            help="Measure upstream inference_realesrgan.py on whole photos too.",
+        ),
     ] = True,
 ) -> None:
     """Measure this machine: JSON, a table, and one HTML file with plots.

@@ -32,10 +32,16 @@ def build(
         str, typer.Argument(help="A name of `restora models`, or an .onnx artefact's path.")
     ],
     precision: Annotated[
-        Literal["fp16", "mixed", "fp32", "int8"], typer.Option(help="Of the arithmetic.")
+        Literal["fp16", "mixed", "fp32", "int8"], typer.Option(help="Compute precision.")
     ] = "fp16",
-    tile: Annotated[int, typer.Option(min=8, help="Side of the tiles that most work is in.")] = 256,
-    batch: Annotated[str, typer.Option(help="Tiles per call, one plan for each number.")] = "1,4",
+    tile: Annotated[int, typer.Option(min=8, help="Side of most tiles, in pixels.")] = 256,
+    batch: Annotated[
+        str,
+        typer.Option(
+            help="Tiles per call, numbers with commas between them: one plan is built for each. "
+            "(In restore it is one number.)"
+        ),
+    ] = "1,4",
     max_tile: Annotated[int, typer.Option(min=8, help="Largest side of any tile.")] = 1024,
     workspace: Annotated[str, typer.Option(help="Most scratch memory of one layer.")] = "4G",
     level: Annotated[

@@ -32,13 +32,19 @@ def calibrate(
         typer.Option(help="What is done to the photos first; none: they are old and damaged."),
     ] = "mild",
     tile: Annotated[int, typer.Option(min=16, help="Side of tiles in pixels.")] = 96,
-    tiles: Annotated[int, typer.Option(min=4, help="Tiles to find ranges on.")] = 40,
-    judging: Annotated[int, typer.Option(min=2, help="Other tiles, that PSNR is over.")] = 24,
+    tiles: Annotated[int, typer.Option(min=4, help="Number of tiles to find ranges on.")] = 40,
+    judging: Annotated[
+        int, typer.Option(min=2, help="Number of other tiles, for measuring PSNR.")
+    ] = 24,
     min_psnr: Annotated[
-        float, typer.Option(help="The gate: mean PSNR against FP32 in dB; 40 or more.")
+        float, typer.Option(help="Accuracy threshold: mean PSNR to FP32 in dB; 40 or more.")
     ] = 40.0,
     ranges: Annotated[
-        str, typer.Option(help="Of max, percentile, entropy, mse; the closest one is taken.")
+        str,
+        typer.Option(
+            help="Methods of finding the range of activations to try, of max, percentile, entropy "
+            "and mse; the most exact one is taken."
+        ),
     ] = "max,percentile,entropy,mse",
     only: Annotated[
         str | None, typer.Option(help="Regular expression: layers that may become 8 bits.")
@@ -47,16 +53,19 @@ def calibrate(
         bool,
         typer.Option("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of degradations and of the choice of tiles.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of degradations and of the choice of tiles.")] = 0,
     timed: Annotated[
-        bool, typer.Option("--timed/--no-timed", help="Time the mixes that pass on this machine.")
+        bool,
+        typer.Option(
+            "--timed/--no-timed", help="Measure the speed of mixes that pass on this machine."
+        ),
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
 ) -> None:
     """Find the fastest mix of 8-bit and FP32 layers that passes the gate.
 
     Beside MODEL.int8.onnx lie a report (.json) and its plot (.svg). If no mix passes, no artefact
-    is written, and the exit code is 5. A run that was interrupted goes on where it was.
+    is written, and the exit code is 5. An interrupted run continues where it stopped.
     """
     try:
         from restora_benchmarks.graph_speed import median_seconds

@@ -31,21 +31,24 @@ def evaluate(
     ranges: Annotated[
         Literal["faces", "mild"],
         typer.Option(
-            help="Of the degradation that is made: faces is blur 0.2-10, shrinking 1-8, noise "
+            help="How clean photos are degraded: faces is blur 0.2-10, shrinking 1-8, noise "
             "0-15, JPEG 60-100; mild is blur 0.2-2, shrinking 2, noise 0-10, JPEG 60-100."
         ),
     ] = "faces",
-    share: Annotated[float, typer.Option(help="Of the photos, a seeded sample: 0.01 is 1 %.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the sample and of the degradation.")] = 0,
+    share: Annotated[
+        float, typer.Option(help="Share of the photos to use, a seeded sample: 0.01 is 1 %.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the sample and of the degradation.")] = 0,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="Photos are aligned faces, as of FFHQ or CelebA.")
     ] = False,
     pipelines: Annotated[
-        str, typer.Option(help="Of none, faces, upsampler, faces+upsampler; commas between.")
+        str,
+        typer.Option(help="Which of none, faces, upsampler, faces+upsampler, separated by commas."),
     ] = "none,faces,faces+upsampler",
     model: Annotated[str, typer.Option("--model", "-n", help="The upsampler.")] = DEFAULT_MODEL,
     face_model: Annotated[str | None, typer.Option(help="Default: the first one here.")] = None,
-    metrics: Annotated[str, typer.Option(help=f"Of {', '.join(METRICS)}.")] = "psnr,ssim",
+    metrics: Annotated[str, typer.Option(help=f"Which of {', '.join(METRICS)}.")] = "psnr,ssim",
     weights: Annotated[
         Path | None, typer.Option(help="Folder of the backbones of LPIPS and FID.")
     ] = None,

@@ -1,4 +1,4 @@
-"""The options of `restora restore` that concern faces, and what becomes of them."""
+"""Options about faces, and whether faces are restored at all."""
 
 from typing import Annotated, Literal
 
@@ -21,32 +21,40 @@ FaceModel = Annotated[
     str | None,
     typer.Option(
         envvar="RESTORA_FACE_MODEL",
-        help="A face model of `restora models`, or the path of its artefact or checkpoint. "
-        "Default: the first that is here.",
+        help="A face model of `restora models`, or the path of its artifact or checkpoint. "
+        "Default: the first that is on this machine.",
     ),
 ]
 FaceDetector = Annotated[
     Literal["auto", "retinaface", "yunet", "centerface"],
-    typer.Option(help="What finds faces; auto: the first of these that is here."),
+    typer.Option(help="Face detector. auto: the first of these that is on this machine."),
 ]
 FaceStrength = Annotated[
-    float, typer.Option(min=0, max=1, help="0 leaves faces as they came, 1 is the network's face.")
+    float, typer.Option(min=0, max=1, help="Blend weight: 0 original face, 1 restored face.")
 ]
-FaceBatch = Annotated[int, typer.Option(min=1, help="Most faces in one call of the network.")]
+FaceBatch = Annotated[int, typer.Option(min=1, help="Faces per call of the face network, at most.")]
 Parse = Annotated[
     bool,
     typer.Option(
-        "--parse", help="Paste what the face parser (parsing_parsenet) calls face, not whole crops."
+        "--parse",
+        help="Paste only what the face parser (parsing_parsenet) labels as face, not whole crops.",
     ),
 ]
 EyeDistance = Annotated[
-    float, typer.Option(min=0, help="Faces whose eyes are closer, in pixels, are left alone.")
+    float,
+    typer.Option(
+        min=0, help="Faces whose eyes are closer, in pixels of the input, are not restored."
+    ),
 ]
 OnlyCentre = Annotated[
-    bool, typer.Option("--only-center-face", help="Restore only the face nearest to the centre.")
+    bool, typer.Option("--only-center-face", help="Restore only the face nearest to the center.")
 ]
 Aligned = Annotated[
-    bool, typer.Option("--aligned", help="Inputs are aligned faces; only they are restored.")
+    bool,
+    typer.Option(
+        "--aligned",
+        help="Inputs are aligned faces: each is restored as one face, without an upscaler.",
+    ),
 ]
 SaveFaces = Annotated[
     bool,

@@ -1,4 +1,4 @@
-"""The options that say what networks run on."""
+"""Options of several commands: what networks run on, and with how much memory."""
 
 from typing import Annotated
 
@@ -14,20 +14,27 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         envvar="RESTORA_BACKEND",
-        help="What networks run on; auto takes the first that starts here and says why nothing "
-        "faster, any other never falls back.",
+        help="Inference backend. auto takes the fastest that starts here (-v logs why nothing "
+        "faster); any other fails if it is not available.",
     ),
 ]
 Precision = Annotated[
     PrecisionChoice,
     typer.Option(
-        "--precision", help="Of the arithmetic; auto: fp16 on a GPU where it is proven, else fp32."
+        "--precision",
+        help="Compute precision. auto: fp16 on a GPU if there is an artifact for it, bf16 with "
+        "OpenVINO if the CPU has it and it is accurate enough, else fp32.",
     ),
 ]
 Fp32 = Annotated[bool, typer.Option("--fp32", help="The same as --precision fp32.")]
 GpuId = Annotated[
     int | None,
-    typer.Option("--gpu-id", "-g", min=0, help="Which GPU; the CPU is then ruled out."),
+    typer.Option(
+        "--gpu-id",
+        "-g",
+        min=0,
+        help="Number of the GPU to use. The run then fails rather than use the CPU.",
+    ),
 ]
 
 Memory = Annotated[
@@ -35,8 +42,9 @@ Memory = Annotated[
     typer.Option(
         "--memory",
         envvar="RESTORA_MEMORY",
-        help="Most main memory of the whole process, such as 2G: fewer photos are under way at "
-        "once, and what would not fit alone fails. Default: half of what is free, for photos.",
+        help="Limit of main memory for the whole process, such as 2G: fewer photos are in flight "
+        "at once, and a photo that would not fit alone fails. Default: half of what is free, for "
+        "photos.",
     ),
 ]
 
