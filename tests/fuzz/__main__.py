@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 import sys
 import tempfile
 import threading
@@ -70,11 +71,16 @@ class Run:
         for thread in threads:
             thread.start()
         said = started
-        while any(thread.is_alive() for thread in threads):
-            threads[0].join(0.2) if threads[0].is_alive() else time.sleep(0.05)
-            if time.monotonic() - said > _SAY_EVERY_S:
-                said = time.monotonic()
-                self._say(f"after {said - started:.0f} s")
+        try:
+            while any(thread.is_alive() for thread in threads):
+                time.sleep(0.05)
+                if time.monotonic() - said > _SAY_EVERY_S:
+                    said = time.monotonic()
+                    self._say(f"after {said - started:.0f} s")
+        finally:
+            self._end = 0.0  # whoever is interrupted ends its slice
+            for thread in threads:
+                thread.join()
         self._say(f"seed {self.seed}, {time.monotonic() - started:.0f} s")
         write_summary(self.out / "summary.json", seed=self.seed, tallies=self.tallies)
         if self._failed:
@@ -168,4 +174,5 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is ended and removed
     sys.exit(main())
