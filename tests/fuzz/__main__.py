@@ -19,7 +19,17 @@ from fuzz.report import Tally, keep_fault, write_summary
 from fuzz.target import draw_mutant, find_target, load_seeds, save_seeds
 from fuzz.watcher import Watcher
 
-TARGETS = ("read", "header", "isolated", "onnx", "checkpoint", "manifest", "video", "command_line")
+TARGETS = (
+    "read",
+    "header",
+    "isolated",
+    "onnx",
+    "checkpoint",
+    "manifest",
+    "video",
+    "segments",
+    "command_line",
+)
 _SLICE_S = 5.0
 _FIRST_SLICE = 20
 _SAY_EVERY_S = 30.0
