@@ -13,7 +13,7 @@ State: TypeAlias = dict[str, Tensor]
 
 MAX_KEYS = 10_000
 MAX_CHANNELS = 4096
-_MAX_NUMBERED = 1000  # blocks or layers; the largest published network has 69
+_MAX_NUMBERED = 256  # blocks or layers; the published networks have up to 69
 
 
 def shape_of(
@@ -34,9 +34,10 @@ def shape_of(
 def count_numbered(keys: Collection[str], pattern: str) -> int:
     """One more than the largest number that the pattern's group matches; 0 if there is none.
 
-    Raises CheckpointError for a number that no network reaches.
+    Raises CheckpointError for a number that no network reaches, or if more than every other one
+    below it is missing: layers without weights stand between others at most.
     """
-    count = 0
+    numbers = set()
     for key in keys:
         if match := re.match(pattern, key):
             digits = match[1]
@@ -45,5 +46,10 @@ def count_numbered(keys: Collection[str], pattern: str) -> int:
                     f"{shown(key)[:60]} must be numbered below {_MAX_NUMBERED}; no network has as "
                     "many layers"
                 )
-            count = max(count, 1 + int(digits))
+            numbers.add(int(digits))
+    count = 1 + max(numbers, default=-1)
+    if count > 2 * len(numbers):
+        raise CheckpointError(
+            f"of the {count} layers that its keys count, {len(numbers)} are there"
+        )
     return count
