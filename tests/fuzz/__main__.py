@@ -111,6 +111,7 @@ class Run:
                 watcher.close()
 
     def _run_slice(self, watcher: Watcher, name: str, start: int, stop: int) -> None:
+        watcher.start()
         started = time.monotonic()
         part = watcher.run_slice(start, stop)
         with self._lock:

@@ -71,7 +71,17 @@ MISSING = (
 )
 # made in the folder that commands run in
 PRESENT = (
-    *("photo.png", "photos", "words.txt", "empty", "pipe", "nowhere.png", "itself", "words.onnx"),
+    *(
+        "photo.png",
+        "clip.mp4",
+        "photos",
+        "words.txt",
+        "empty",
+        "pipe",
+        "nowhere.png",
+        "itself",
+        "words.onnx",
+    ),
     *("words.pth", "words.safetensors", "words.mp4", "words.parquet", "words.json"),
     *("/dev/null", "/dev/zero", "/dev/full", "/dev/stdin", "/proc/self/mem", "/dev/tty", "/", "."),
 )

@@ -24,6 +24,7 @@ from fuzz.target import Input, Target
 from fuzz.words import CHOICES, NUMBERS, TEXTS, draw_word
 from restora.cli import app as command_line
 from restora.cli.exits import ExitCode
+from video_clips import Clip, make_clip
 
 _DOCUMENTED = {int(code) for code in ExitCode}
 # what comes before the drawn words, and behind them; the kind of free arguments
@@ -224,6 +225,7 @@ def _prepare(folder: Path) -> None:
     (folder / "empty").write_bytes(b"")
     for ending in ("txt", "onnx", "pth", "safetensors", "mp4", "parquet", "json"):
         (folder / f"words.{ending}").write_text("words, and nothing else\n")
+    make_clip(folder / "clip.mp4", Clip(frames=2, size=(16, 16), audio=False))
     os.mkfifo(folder / "pipe")
     (folder / "nowhere.png").symlink_to("absent")
     (folder / "itself").symlink_to("itself")
@@ -235,4 +237,4 @@ def _stream(errors: str) -> Any:
     return io.TextIOWrapper(io.BytesIO(), "utf-8", errors, write_through=True)
 
 
-TARGET = Target(make_seeds, mutate, check, cpu_s=10.0, wall_s=20.0, memory_mb=512)
+TARGET = Target(make_seeds, mutate, check, cpu_s=10.0, wall_s=20.0, memory_mb=1024)
