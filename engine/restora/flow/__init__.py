@@ -1,6 +1,7 @@
 """Many files through the networks at once, bounded in number and memory, none lost."""
 
-from restora.flow.memory import PhotoMemory, parse_size
+from restora.byte_size import parse_size
+from restora.flow.memory import PhotoMemory
 from restora.flow.outcome import Outcome
 from restora.flow.photos import PhotoFlow, PhotoJob, Stages
 from restora.flow.run import Bounds, run_flow

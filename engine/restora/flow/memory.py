@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,6 @@ from restora.image.decoder import FILE_COPIES, decode_bytes
 from restora.image.isolated import probe_isolated
 from restora.pipeline import Restorer
 
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _LEAST_BYTES = 1 << 24
 _TENSORS = 4  # of its largest that a network holds at once, scratch memory counted in; measured: 3
 _ELEMENTS = 64  # a pixel of the largest tensor, where the artefact does not say
@@ -34,14 +31,6 @@ _USED = (
     Path("/sys/fs/cgroup/memory.current"),
     Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "2G", "1.5GiB", "512M" or plain digits. Raises OptionError."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise OptionError(f"a size of memory is written like 512M or 2G, got {text!r}")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def count_free_bytes() -> int:

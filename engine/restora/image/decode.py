@@ -104,6 +104,8 @@ def _check_depth(image: ImageFile.ImageFile, data: bytes, name: str) -> None:
         raise UnsupportedImageError(
             f"{name} must have unsigned channels of at most 16 bits, it has floating-point ones"
         )
+    if image.mode.startswith("I"):  # deep pictures are decoded elsewhere: its headers disagree
+        raise TruncatedImageError(f"{name} is damaged: its headers disagree about its depth")
     if image.format == "AVIF" and (bits := bits_of_avif(data)) > 8:
         logger.warning("%s has %d bits per channel; 8 of them are used", name, bits)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import ImageFile
 
-from restora.errors import ImageError, UnknownFormatError
+from restora.errors import ImageError, TruncatedImageError, UnknownFormatError
 from restora.image.file import open_file, read_up_to
 from restora.image.guard import file_errors
 from restora.image.header import find_format, is_tiff, open_header
@@ -97,7 +97,12 @@ def sniff_file(path: Path | str, *, limits: PhotoLimits | None = None) -> str:
 
 
 def bits_of_png(data: bytes) -> int:
-    """Bits per channel as stored: what Pillow shows as 8 may be 16."""
+    """Bits per channel as stored: what Pillow shows as 8 may be 16.
+
+    Raises TruncatedImageError unless the first chunk is the header.
+    """
+    if data[12:16] != b"IHDR":
+        raise TruncatedImageError(f"a PNG file must begin with IHDR, it has {data[12:16]!r}")
     return data[24]
 
 

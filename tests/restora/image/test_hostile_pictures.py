@@ -71,6 +71,15 @@ HOSTILE = {
     "palette PNG without PLTE": png(8, 3, chunk(b"IDAT", zlib.compress(bytes(6)))),
     "BigTIFF with an ICC profile of 2**62 bytes": big_tiff(34675, 7, 2**62),
     "BigTIFF with an ICC profile of 2**64 - 1 bytes": big_tiff(34675, 7, 2**64 - 1),
+    "PNG whose second header has another depth": png(
+        8,
+        0,
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 0, 0, 0, 0)),
+        chunk(b"IDAT", zlib.compress(bytes(10))),
+    ),
+    "PNG that begins with another chunk": png(
+        16, 0, chunk(b"IDAT", zlib.compress(bytes(10)))
+    ).replace(b"\r\n\x1a\n", b"\r\n\x1a\n" + chunk(b"tEXt", b"a\0b")),
     "TIFF without a size": build([(262, SHORT, [1])], {}),
     "TIFF of no size": tiff((256, LONG, [0])),
     "TIFF whose directory is its own next page": tiff()[:-20],
