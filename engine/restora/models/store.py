@@ -95,12 +95,14 @@ def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
     Raises UnknownModelError, MissingModelError saying how to get the file, OptionError for a
     checkpoint or a model of another kind, and ArtifactError for a path that is no regular file.
     """
+    if _is_checkpoint(model):
+        artifact = Path(model).with_suffix(".onnx")
+        raise OptionError(
+            f"{shown(model)} is a checkpoint, which is not run as it is: make an artifact of it "
+            f"with `restora export {shown(model)} -o {shown(artifact)}` and name that"
+        )
     if isinstance(model, Path) or model.lower().endswith(".onnx"):
         return _find_beside(Path(model), io)
-    if Path(model).suffix.lower() in _CHECKPOINT_SUFFIXES and "/" in model:
-        raise OptionError(
-            f"{shown(model)} is a checkpoint: export it with `restora export {shown(model)}`"
-        )
     entry = _find_entry(model)
     if entry.kind != kind:
         raise OptionError(f"{entry.name} is a model of kind {entry.kind}, {kind} is needed")
@@ -153,6 +155,13 @@ def _find_entry(name: str) -> ModelEntry:
         raise UnknownModelError(
             f"{shown(name)} is no published model; name the file by its path: {shown(own)}"
         ) from error
+
+
+def _is_checkpoint(model: str | Path) -> bool:
+    """By its name; NAME.pth of the table is a model, unless such a file is in this folder."""
+    if Path(model).suffix.lower() not in _CHECKPOINT_SUFFIXES:
+        return False
+    return isinstance(model, Path) or "/" in model or is_regular_file(model)
 
 
 def _find_beside(path: Path, io: Io) -> Path:
