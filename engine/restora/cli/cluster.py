@@ -29,6 +29,7 @@ from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.runs import Manifest, recipe_hash, writing_settings
 from restora.runs.manifest import require_own_folder
+from restora.upsample import check_outscale
 
 if TYPE_CHECKING:
     from restora.cluster.run import ClusterPlan
@@ -98,6 +99,8 @@ def cluster(
     options = RestoreOptions(
         backend=backend, precision=runtime_flags.choose_precision(precision, fp32=fp32)
     )
+    if outscale is not None:
+        check_outscale(outscale)
     face_options = face_flags.face_options_or_none(faces, FaceOptions())
     jobs, root = _plan(input_, output, ext=ext, recursive=recursive)
     prepare_folder(output / "any", None)

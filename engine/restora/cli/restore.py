@@ -21,6 +21,7 @@ from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
 from restora.pipeline import Restorer
+from restora.upsample import check_outscale
 
 
 @reports_errors
@@ -171,8 +172,8 @@ def restore(
         gpu=gpu_id,
         max_output_pixels=max_output_pixels,
     )
-    if outscale is not None and not outscale > 0:
-        raise OptionError(f"--outscale must be greater than 0, got {outscale:g}")
+    if outscale is not None:
+        check_outscale(outscale)
     face_options = FaceOptions(
         model=face_model,
         detector=face_detector,

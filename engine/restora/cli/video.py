@@ -19,6 +19,7 @@ from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
+from restora.upsample import check_outscale
 
 
 @reports_errors
@@ -88,6 +89,8 @@ def video(
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         gpu=gpu_id,
     )
+    if outscale is not None:
+        check_outscale(outscale)
     with (
         Restorer(
             None if model == "none" else model,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +92,28 @@ def test_an_extra_to_install_is_shown_whole(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     assert "pip install 'restora[bench-peers]'" in run(capsys, "bench", "run", "--help")[1]
+
+
+@pytest.mark.parametrize("command", ["restore", "video", "cluster"])
+@pytest.mark.parametrize("outscale", ["inf", "1e200", "nan", "0", "-1"])
+def test_an_enlargement_that_cannot_be_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, outscale: str
+) -> None:
+    pytest.importorskip("ray" if command == "cluster" else "av")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    source = tmp_path / "in" if command != "video" else tmp_path / "in" / "a.png"
+    words = ["-i", str(source), "-o", str(tmp_path / "out"), f"--outscale={outscale}"]
+    code, said = run(capsys, command, *words)
+    assert code == 2
+    assert "outscale must be a number above 0" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["9" * 400, "99999999999T", "nan", "-1"])
+def test_a_memory_that_cannot_be_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, size: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    place = ["-i", str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png")]
+    assert run(capsys, "restore", *place, f"--memory={size}")[0] == 2
