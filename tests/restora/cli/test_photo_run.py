@@ -23,6 +23,7 @@ from restora.errors import DeviceMemoryError, DiskFullError, OptionError, Output
 from restora.flow import Outcome, WriteOptions
 from restora.image import Photo, PhotoLimits, write_photo
 from restora.runs import Manifest, output_lock
+from restora.runs.lock import OutputLocks
 from restora.sessions.base import Batch
 
 
@@ -168,11 +169,30 @@ def test_a_result_is_locked_while_its_photo_is_worked_on(
     assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
 
 
+def test_locks_are_released_as_photos_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes a file descriptor, and a folder may hold any number of photos."""
+    for index in range(40):
+        photo(tmp_path / "in" / f"{index}.png")
+    held: list[int] = []
+    acquire = OutputLocks.acquire
+
+    def count(locks: OutputLocks, target: Path) -> None:
+        acquire(locks, target)
+        held.append(len(locks._held))
+
+    monkeypatch.setattr(OutputLocks, "acquire", count)
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+    assert len(held) == 40
+    assert max(held) < 40
+
+
 def test_a_file_that_appears_during_the_run_is_not_replaced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo(tmp_path / "in" / "a.png")
-    run = planned(tmp_path)
+    run = replace(planned(tmp_path), manifest=None)
     theirs = photo(tmp_path / "out" / "a.png", (3, 3)).read_bytes()
     assert run.run(lambda: restorer_of(NearestSession())) != ExitCode.OK
     row = rows_of(capsys.readouterr().out)["a.png"]
