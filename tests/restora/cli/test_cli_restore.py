@@ -123,7 +123,7 @@ def test_underscore_spellings_and_published_flags_are_taken(model: Path, tmp_pat
         (["-i", "nowhere"], 2, "nowhere does not exist"),
         (["-i", "a.png", "-o", "a.png"], 2, "overwritten by its own result"),
         (["-i", "a.png", "--tile", "big"], 2, "--tile must be auto, 0 or a number"),
-        (["-i", "a.png", "--outscale", "0"], 2, "greater than 0"),
+        (["-i", "a.png", "--outscale", "0"], 2, "outscale must be a number above 0"),
         (["-i", "a.png", "--ext", "gif"], 2, "--ext"),
         (["-i", "a.png", "-n", "RealESRGAN_x4pluss"], 5, "did you mean RealESRGAN_x4plus"),
         (["-i", "a.png", "-n", "RealESRGAN_x4plus"], 5, "restora models fetch RealESRGAN_x4plus"),
