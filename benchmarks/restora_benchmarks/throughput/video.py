@@ -47,7 +47,9 @@ def measure_video(folder: Path, setting: Setting, *, frames: int, repeats: int) 
 
         def ours() -> None:
             encoder = EncoderOptions(_CODEC, _QUALITY)
-            result = restore_video(source, folder / "ours.mp4", restorer, encoder=encoder)
+            result = restore_video(
+                source, folder / "ours.mp4", restorer, encoder=encoder, overwrite=True
+            )
             assert result is not None
             assert result.frames == frames
             stages = (result.stages.decode, result.stages.restore, result.stages.encode)

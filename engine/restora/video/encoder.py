@@ -15,15 +15,15 @@ from restora.errors import MissingBackendError, OptionError
 from restora.video.source import VideoFacts, reason_of
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-# the option that means constant quality
-_QUALITY = {
-    "libx264": "crf",
-    "libx265": "crf",
-    "libsvtav1": "crf",
-    "libvpx-vp9": "crf",
-    "h264_nvenc": "cq",
-    "hevc_nvenc": "cq",
-    "av1_nvenc": "cq",
+# the codec of each encoder, and its option that means constant quality
+_ENCODERS = {
+    "libx264": ("h264", "crf"),
+    "libx265": ("hevc", "crf"),
+    "libsvtav1": ("av1", "crf"),
+    "libvpx-vp9": ("vp9", "crf"),
+    "h264_nvenc": ("h264", "cq"),
+    "hevc_nvenc": ("hevc", "cq"),
+    "av1_nvenc": ("av1", "cq"),
 }
 
 
@@ -46,14 +46,14 @@ class EncoderOptions:
             codec = "libx264" if facts.bits == 8 else "libx265"
             if target.suffix.lower() == ".webm":
                 codec = "libvpx-vp9"
-        if codec not in _QUALITY:
-            raise OptionError(f"--encoder must be one of {', '.join(_QUALITY)}, got {codec}")
+        if codec not in _ENCODERS:
+            raise OptionError(f"--encoder must be one of {', '.join(_ENCODERS)}, got {codec}")
         if codec not in av.codecs_available:
             raise OptionError(f"this build of FFmpeg has no encoder {codec}")
         return EncoderOptions(codec, self.quality, self.preset)
 
     def settings(self) -> dict[str, str]:
-        found = {_QUALITY[self.codec]: str(self.quality)}
+        found = {_ENCODERS[self.codec][1]: str(self.quality)}
         if self.codec == "libvpx-vp9":
             found["b"] = "0"
         if self.preset is not None:
@@ -81,7 +81,7 @@ def require_encoder(
     """
     format_ = require_container(target)
     with av.open(io.BytesIO(), "w", format=format_) as nothing:
-        if av.Codec(options.codec, "w").canonical_name not in nothing.supported_codecs:
+        if _ENCODERS[options.codec][0] not in nothing.supported_codecs:
             raise OptionError(
                 f"{target.suffix} does not hold what {options.codec} makes: choose another "
                 "--encoder or another ending of the output"

@@ -21,8 +21,8 @@ from restora.errors import MissingBackendError, VideoError
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,nut"
 PROTOCOLS = "file"
 MAX_PIXELS = 200_000_000  # of a frame
-# for opening, and for each packet: a file of 30 GB without one whole packet is not read to its end
-TIMEOUT_S = 60.0
+# for opening, and for each packet: 30 GB that hold no packet are not read to their end
+TIMEOUT_S = 10.0
 _HD_LINES = 720
 _BT709, _BT601 = 1, 5  # matrix coefficients, ITU-T H.273
 _FULL_RANGE = 2
@@ -162,6 +162,8 @@ def path_of(container: InputContainer) -> str:
 
 def reason_of(error: BaseException) -> str:
     """FFmpeg's words, without the file's name; the type's name where there are none."""
+    if isinstance(error, av.error.ExitError):
+        return f"no packet was found within {TIMEOUT_S:.0f} s"
     if isinstance(error, av.FFmpegError) and error.strerror:
         return str(error.strerror)
     return str(error) or type(error).__name__

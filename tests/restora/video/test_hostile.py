@@ -371,6 +371,18 @@ def make_lossless(path: Path, shown: tuple[int, ...]) -> Path:
     return path
 
 
+def test_a_gap_of_many_gigabytes_is_not_read_to_its_end(
+    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_vp8(tmp_path / "in.mkv", [(64, 48)] * 5)
+    os.truncate(source, 1 << 40)  # a hole, which takes no room on the disk
+    monkeypatch.setattr("restora.video.source.TIMEOUT_S", 0.2)
+    result = restore_video(source, tmp_path / "out.mp4", restorer)
+    assert result is not None
+    assert (result.frames, result.complete) == (5, False)
+    assert "no packet was found within" in result.faults[0]
+
+
 def test_the_decoder_itself_refuses_frames_past_the_limit(tmp_path: Path) -> None:
     source = join_clips(
         tmp_path / "in.ts",

@@ -322,6 +322,29 @@ def test_a_disk_that_fills_up_while_the_result_is_joined_leaves_no_partial_resul
     assert look(target).times[-1] > 0
 
 
+@pytest.mark.parametrize("late", [0, 2])
+def test_an_interruption_while_the_result_is_written_ends_the_run(
+    late: int, source: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(FullDisk):
+        def write(self, data: memoryview) -> int:
+            self._room -= 1
+            if self._room < 0:
+                raise KeyboardInterrupt
+            return int(self._stream.write(data))
+
+    opened: Callable[..., Any] = os.fdopen
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            target_module.os,
+            "fdopen",
+            lambda *words, **options: Interrupted(opened(*words, **options), late),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            restore_video(source, tmp_path / "out.mp4", restorer)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.mp4.segments", "in.mp4"]
+
+
 def test_a_disk_that_fills_up_while_a_segment_is_written_leaves_those_before(
     source: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
