@@ -11,21 +11,24 @@ import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 from unittest import mock
 
 from PIL import Image
-from typer.main import get_command
 
 from fuzz.target import Input, Target
 from fuzz.words import CHOICES, NUMBERS, TEXTS, draw_word
 from restora.cli import app as command_line
+from restora.cli import main
 from restora.cli.exits import ExitCode
 from video_clips import Clip, make_clip
 
+_make_commands = command_line.make_command
 _DOCUMENTED = {int(code) for code in ExitCode}
 # what comes before the drawn words, and behind them; the kind of free arguments
 _COMMANDS: dict[str, tuple[list[str], list[str], list[str]]] = {
@@ -59,8 +62,7 @@ _ENVIRONMENT = {
 
 def make_seeds() -> dict[str, Input]:
     """One for each command, with all that may be said to it."""
-    _register()
-    root = get_command(command_line.app)
+    root = _make_command()
     seeds = {}
     for name, (words, end, free) in _COMMANDS.items():
         options, environment = _describe(_find(root, words), words)
@@ -135,9 +137,12 @@ def check(path: Path) -> str:
 
 
 def _run(words: list[str]) -> int:
-    _forget_commands()
     try:
-        command_line.run(words)
+        with (
+            mock.patch.object(command_line, "make_command", _make_command),
+            mock.patch.object(sys, "argv", ["restora", *words]),
+        ):
+            main()
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     except _LeftError as error:
@@ -154,16 +159,10 @@ def _leave(code: int) -> NoReturn:
     raise _LeftError(code)
 
 
-def _forget_commands() -> None:
-    """They are registered again by each run, which a process does once."""
-    command_line.app.registered_commands.clear()
-    command_line.app.registered_groups.clear()
-
-
-def _register() -> None:
-    _forget_commands()
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-        command_line.run(["--help"])
+@cache
+def _make_command() -> Any:
+    """Made once: a process makes them for one command line."""
+    return _make_commands()
 
 
 def _find(root: Any, words: list[str]) -> Any:
