@@ -58,7 +58,7 @@ def keep_fault(
         return f"not seen again: {fault.kind} of {path}"
     fault = again[0]
     tally.faults[signature] += 1
-    if fault.kind == "exception":
+    if fault.kind == "exception" and watcher.target.shrinks:
         path.write_bytes(minimize(found, fault, watcher, path).data)
     command = f"PYTHONPATH=tests python -m fuzz --targets {watcher.name} --input {path}"
     (folder / f"{name}.report").write_text(f"{command}\n{fault.kind}: {signature}\n{fault.text}\n")

@@ -31,6 +31,7 @@ class Target:
     memory_mb   most that the process, with its children, may grow beyond what it takes after all
                 seeds have gone through
     weight      share of the time of a run
+    shrinks     whether parts may be left out of an input without doing harm
     """
 
     make_seeds: Callable[[], dict[str, Input]]
@@ -40,6 +41,7 @@ class Target:
     wall_s: float = 30.0
     memory_mb: int = 256
     weight: float = 1.0
+    shrinks: bool = True
 
 
 def find_target(name: str) -> Target:
