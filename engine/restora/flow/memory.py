@@ -42,13 +42,17 @@ def count_free_bytes() -> int:
     return max(0, free)
 
 
-def bytes_of_photo(header: PhotoHeader, *, scale: int, outscale: float | None) -> int:
+def bytes_of_photo(
+    header: PhotoHeader, *, scale: int, outscale: float | None, pre_pad: int = 0
+) -> int:
     """Most memory that a photo takes from its first byte read to its last one written, the
     network's own left out.
 
     What is held at once, added up, and a quarter for what is not counted. Peaks of six kinds of
-    photos (JPEG and PNG, grey, with alpha, enlarged and shrunk; 8 bits, on the CPU) were between
-    0.55 and 0.95 of it.
+    photos (JPEG and PNG, gray, with alpha, larger and smaller results; 8 bits, on the CPU) were
+    between 0.55 and 0.95 of it.
+
+    pre_pad  pixels that are mirrored onto two sides before the network
     """
     deep = header.bits > 8
     shown = header.channels * (2 if deep else 1)  # bytes of a pixel as it is kept
@@ -58,7 +62,10 @@ def bytes_of_photo(header: PhotoHeader, *, scale: int, outscale: float | None) -
     made = scale**2 * (tiled + (shown if deep or header.channels != 3 else 0))
     resized = 0.0 if final == scale else final**2 * shown
     encoded = final**2 * shown
-    return int(header.width * header.height * (decoded + made + resized + encoded) * _SLACK)
+    pixels = header.width * header.height
+    padded = (header.width + pre_pad) * (header.height + pre_pad)
+    made += tiled if pre_pad else 0
+    return int((pixels * (decoded + resized + encoded) + padded * made) * _SLACK)
 
 
 def bytes_of_network(info: ArtifactInfo, side: int, batch: int) -> int:
@@ -118,7 +125,12 @@ class PhotoMemory:
             return of_file
         if header.width * header.height > limits.max_pixels:
             return of_file
-        restored = bytes_of_photo(header, scale=self.restorer.scale, outscale=outscale)
+        restored = bytes_of_photo(
+            header,
+            scale=self.restorer.scale,
+            outscale=outscale,
+            pre_pad=self.restorer.options.pre_pad,
+        )
         return max(restored + header.file_bytes, decode_bytes(header))
 
     def check(self, path: Path | str, needed: int) -> None:

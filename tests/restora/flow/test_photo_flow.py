@@ -226,26 +226,31 @@ def test_alpha_depth_and_enlargement_count(grey: bool) -> None:
     assert bytes_of_photo(plain, scale=4, outscale=None) > 2 * base
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize(("scale", "pre_pad"), [(2, 0), (4, 0), (2, 256)])
 @pytest.mark.parametrize("outscale", [None, 1.5])
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [((700, 900, 3), np.uint8), ((700, 900), np.uint8), ((500, 600, 3), np.uint16)],
 )
 def test_a_photo_takes_no_more_than_is_estimated(
-    shape: tuple[int, ...], dtype: type, scale: int, outscale: float | None, tmp_path: Path
+    shape: tuple[int, ...],
+    dtype: type,
+    scale: int,
+    pre_pad: int,
+    outscale: float | None,
+    tmp_path: Path,
 ) -> None:
     io = "uint8" if dtype is np.uint8 else "float32"
     (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=scale, io="uint8").onnx)
     (tmp_path / "tiny.float32.onnx").write_bytes(tiny_artifact(scale=scale, io="float32").onnx)
-    options = RestoreOptions(tile=64, overlap=8, backend="cpu")
+    options = RestoreOptions(tile=64, overlap=8, backend="cpu", pre_pad=pre_pad)
     pixels = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
     channels = 3 if len(shape) == 3 else 1
     header = PhotoHeader(shape[1], shape[0], "PNG", channels, 8 * np.dtype(dtype).itemsize)
-    estimated = bytes_of_photo(header, scale=scale, outscale=outscale)
+    estimated = bytes_of_photo(header, scale=scale, outscale=outscale, pre_pad=pre_pad)
     with Restorer(tmp_path / "tiny.onnx", options=options) as restorer:
         # the first photo of a kind opens its network
-        restorer.restore(Photo(pixels[:32, :32].copy()), outscale=outscale)
+        restorer.restore(Photo(pixels[:300, :300].copy()), outscale=outscale)
         tracemalloc.start()
         photo = Photo(pixels.copy())
         result = restorer.restore(photo, outscale=outscale)
