@@ -311,33 +311,61 @@ def test_an_old_style_layer_of_no_network_is_refused(layer: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "state",
+    ("shapes", "message"),
     [
-        {"body.0.weight": torch.ones(8, 3, 3, 3), "body.2.weight": torch.ones(4000, 8, 1, 1)},
-        {"body.0.weight": torch.ones(5000, 3, 1, 1), "body.2.weight": torch.ones(12, 8, 1, 1)},
-        {"body.0.rdb1.conv1.weight": torch.ones(4)},
-        {"body.0.rdb1.conv1.weight": torch.ones(4, 8, 3, 3), "conv_first.weight": torch.ones(8)},
-        {
-            "stylegan_decoder.constant_input.weight": torch.ones(1),
-            "final_linear.weight": torch.ones(1),
-        },
-        {
-            "stylegan_decoder.constant_input.weight": torch.ones(1, 1, 4, 4),
-            "final_linear.weight": torch.ones(1, 1),
-            "stylegan_decoder.to_rgbs.30.bias": torch.ones(1),
-            "stylegan_decoder.style_conv1.modulated_conv.modulation.weight": torch.ones(1, 1),
-            "condition_scale.0.2.weight": torch.ones(1, 1, 3, 3),
-        },
-        {"out_mask_conv.conv2d.weight": torch.ones(1), "encoder.0.conv2d.weight": torch.ones(1)},
-        {
-            "out_mask_conv.conv2d.weight": torch.ones(1, 1, 3, 3),
-            "encoder.0.conv2d.weight": torch.ones(1, 3, 3, 3),
-            "encoder.40.conv1.conv2d.weight": torch.ones(1, 1, 3, 3),
-        },
+        ({"body.0.weight": (8, 3, 3, 3), "body.2.weight": (4000, 8, 1, 1)}, "scale of 1 to 16"),
+        ({"body.0.weight": (8, 3, 3, 3), "body.1.weight": (8,)}, "end, at an even number"),
+        (
+            {"body.0.weight": (5000, 3, 1, 1), "body.2.weight": (12, 8, 1, 1)},
+            "4 sides of 1 to 4096",
+        ),
+        ({"body.0.rdb1.conv1.weight": (4,)}, "lacks conv_first.weight"),
+        (
+            {"body.0.rdb1.conv1.weight": (4, 8, 3, 3), "conv_first.weight": (8,)},
+            "conv_first.weight must have 4 sides",
+        ),
+        (
+            {
+                "body.0.rdb1.conv1.weight": (4, 8, 3, 3),
+                "conv_first.weight": (8, 3, 3, 3),
+                "conv_last.weight": (3, 8, 3, 3),
+                **{f"conv_up{number}.weight": (1,) for number in range(5)},
+            },
+            "enlarges 16 times at most",
+        ),
+        (
+            {"stylegan_decoder.constant_input.weight": (1,), "final_linear.weight": (1,)},
+            "must have 4 sides",
+        ),
+        (
+            {
+                "stylegan_decoder.constant_input.weight": (1, 1, 4, 4),
+                "final_linear.weight": (1, 1),
+                "stylegan_decoder.style_conv1.modulated_conv.modulation.weight": (1, 1),
+                "condition_scale.0.2.weight": (1, 1, 3, 3),
+                **{f"stylegan_decoder.to_rgbs.{number}.bias": (1,) for number in range(9)},
+            },
+            "must have 1 to 8 levels",
+        ),
+        (
+            {"out_mask_conv.conv2d.weight": (1,), "encoder.0.conv2d.weight": (1,)},
+            "a ParseNet must have blocks",
+        ),
+        (
+            {
+                "out_mask_conv.conv2d.weight": (1, 1, 3, 3),
+                "encoder.0.conv2d.weight": (1, 3, 3, 3),
+                **{f"encoder.{number}.conv1.conv2d.weight": (1, 1, 3, 3) for number in range(12)},
+            },
+            "halves 11 times",
+        ),
     ],
 )
-def test_sizes_of_no_network_are_refused(state: State, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError):
+def test_sizes_of_no_network_are_refused(
+    shapes: dict[str, tuple[int, ...]], message: str, tmp_path: Path
+) -> None:
+    state = {key: torch.ones(shape) for key, shape in shapes.items()}
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(save(tmp_path / "net.pth", state))
 
 
@@ -353,6 +381,31 @@ def test_compressed_parts_are_refused_unread(tiny_state: State, tmp_path: Path) 
         load_checkpoint(tmp_path / "small.pth")
 
 
+def test_encrypted_overlapping_and_endless_parts_are_refused(tmp_path: Path) -> None:
+    path = zip_file(tmp_path / "net.pth", one_tensor(), {"0": bytes(1000), "1": bytes(32)})
+    data = path.read_bytes()
+    first, second = (data.rindex(name) - 46 for name in (b"net/data/0", b"net/data/1"))
+    encrypted, overlapping = bytearray(data), bytearray(data)
+    encrypted[first + 8] |= 1
+    overlapping[second + 20 : second + 28] = overlapping[first + 20 : first + 28]
+    for changed, message in ((encrypted, "is encrypted"), (overlapping, "its parts overlap")):
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError, match=message):
+            load_checkpoint(path)
+    endless = zip_file(tmp_path / "endless.pth", bytes((16 << 20) + 1))
+    with pytest.raises(CheckpointError, match="its pickle has 16777217 bytes, more than"):
+        load_checkpoint(endless)
+
+
+def test_more_tensors_than_any_network_has_are_refused(tmp_path: Path) -> None:
+    one = torch.ones(1)
+    path = save(tmp_path / "net.pth", {f"conv{number}": one for number in range(10_001)})
+    with pytest.raises(CheckpointError, match="holds 10001 tensors, no network has over 10000"):
+        load_checkpoint(path)
+
+
+# the tuple that names storage "x", without its count
+NAMED = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0xX\3\0\0\0cpu"
 PAIR = b"K\x01K\x02\x86"
 
 
@@ -374,6 +427,12 @@ PAIR = b"K\x01K\x02\x86"
         (b"\x80\x02I9\n.", "holds INT, which PyTorch does not write"),
         (b"\x80\x04].", "protocol 2"),
         (b"\x80\x02(K\x01.", "damaged"),
+        (b"\x80\x02(\x85.", "damaged"),  # a tuple of a mark
+        (b"\x80\x02" + NAMED + b"K\x08K\x01tQ.", "of a PyTorch before 0.4"),
+        (
+            b"\x80\x02(" + NAMED + b"K\x08tQ" + NAMED + b"K\x09tQt.",
+            "gives storage x two sizes or types",
+        ),
         (b"\x80\x02Q.", "damaged"),
         (b"\x80\x02", "damaged"),
     ],
@@ -446,6 +505,11 @@ def test_a_storage_that_an_old_file_does_not_list_is_refused(tmp_path: Path) -> 
     path.write_bytes(lying)
     with pytest.raises(CheckpointError, match="must have 8 numbers, it has 9"):
         load_checkpoint(path)
+    for keys in (["1"], ["0", "0"], "0", [0]):
+        good = struct.pack("<q", 8) + bytes(32)
+        path.write_bytes(head + pickle.dumps(keys, 2) + 2 * good)
+        with pytest.raises(CheckpointError, match="list of storages is damaged"):
+            load_checkpoint(path)
 
 
 def test_big_endian_files_are_refused(tmp_path: Path) -> None:
