@@ -135,12 +135,7 @@ def cluster(
             else:
                 take(untried(found))
         if left:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                ignore_reinit_error=True,
-                logging_level=logging.ERROR,
-            )
+            _connect(address)
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             recipe = BatchRecipe(
                 model=chosen,
@@ -200,12 +195,7 @@ def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[lis
             raise OptionError(f"--input must be a folder or a Parquet file, got {input_}")
         known = known_results(output / FILE, input_, output)
         return plan_jobs(input_, output, Naming(ext), recursive=recursive, known=known), input_
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(input_)
-    if "path" not in table.column_names:
-        raise OptionError(f"{input_} needs a column `path`, it has {table.column_names}")
-    files = [Path(path).absolute() for path in table["path"].to_pylist()]
+    files = [Path(path).absolute() for path in _read_paths(input_)]
     if not files:
         raise OptionError(f"{input_} holds no rows")
     once = list(dict.fromkeys(files))
@@ -214,6 +204,39 @@ def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[lis
     files = once
     root = Path(os.path.commonpath([file.parent for file in files]))
     return plan_files(files, root, output, Naming(ext)), root
+
+
+def _read_paths(table: Path) -> list[str]:
+    import pyarrow as pa
+    from pyarrow.parquet import read_table
+
+    try:
+        paths: list[str] = read_table(table, columns=["path"])["path"].to_pylist()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise OptionError(
+            f"--input must be a Parquet file with a column `path`, {table} is not: {error}"
+        ) from error
+    wrong = next((path for path in paths if not isinstance(path, str)), None)
+    if not all(isinstance(path, str) for path in paths):
+        raise OptionError(f"the column `path` of {table} must hold text, it holds {wrong!r}")
+    return paths
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            ignore_reinit_error=True,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError, mostly
+        where = "on this machine" if address is None else f"at {address}"
+        raise MissingBackendError(
+            f"no Ray cluster can be used {where}: start one with `ray start --head` ({error})"
+        ) from error
 
 
 def _spread(plan: ClusterPlan, gpus: float | None, photos: int) -> ClusterPlan:

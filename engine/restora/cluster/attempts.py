@@ -1,5 +1,5 @@
-"""What workers began and ended, one file for each process, so that a row is not lost with its
-worker."""
+"""What workers began and ended, one file for each process, so that no row is lost when a worker
+dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from restora.runs import stamp_of
-from restora.runs.manifest import Stamp
+from restora.runs.manifest import Stamp, require_own_folder
 
 _BROKEN = "broken.txt"
 Row = dict[str, Any]
@@ -26,7 +26,7 @@ class AttemptLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        require_own_folder(folder)
         self._stream = (folder / f"{uuid.uuid4().hex}.jsonl").open("ab")
 
     def begin(self, source: str) -> None:
@@ -100,7 +100,7 @@ def read_attempts(folder: Path) -> Attempts:
             elif line["event"] == "died":
                 found.blame(begun)
                 begun = set()
-            else:
+            elif line["event"] == "end":
                 found.rows[line["input"]] = {k: v for k, v in line.items() if k != "event"}
                 begun.discard(line["input"])
         found.blame(begun)
@@ -108,6 +108,26 @@ def read_attempts(folder: Path) -> Attempts:
 
 
 def _iter_lines(path: Path) -> Iterator[Row]:
+    """Lines that are whole: one may be torn by a kill, or not ours."""
     for line in path.read_bytes().splitlines():
-        with contextlib.suppress(ValueError):  # torn by a kill
-            yield json.loads(line)
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and _is_row(row):
+                yield row
+
+
+def _is_row(row: Row) -> bool:
+    if row.get("event") == "died":
+        return True
+    if not isinstance(row.get("input"), str):
+        return False
+    if row.get("event") == "begin":
+        stamp = row.get("stamp")
+        return isinstance(stamp, list) and [type(value) for value in stamp] == [int, int]
+    if row.get("event") != "end" or row.get("status") not in ("restored", "failed"):
+        return False
+    numbers = ("width", "height", "ms") if row["status"] == "restored" else ()
+    texts = ("output", "error_type", "reason", "sha256")
+    return all(isinstance(row.get(name), int) for name in numbers) and all(
+        isinstance(row.get(name), str | None) for name in texts
+    )

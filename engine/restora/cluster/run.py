@@ -19,6 +19,7 @@ from restora.cluster.attempts import Row, count_logs, read_attempts, read_broken
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.cluster.guard import GuardedBatch, failed_row
 from restora.errors import SessionError
+from restora.runs.manifest import require_own_folder
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,9 @@ def run_cluster(
     Workers that die are replaced, so many times; a photo is begun three times at most alone,
     whoever begins it. Raises SessionError when workers go on dying, or cannot open the networks.
     """
+    require_own_folder(logs)
     shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
+    require_own_folder(logs)
     spread = replace(
         recipe,
         options=replace(recipe.options, threads=plan.cpus),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -15,9 +16,10 @@ import pytest
 
 from fakes import tiny_artifact
 from processes import run
-from restora.cluster.attempts import AttemptLog, Row
+from restora.cli.cluster import cluster
+from restora.cluster.attempts import AttemptLog, Row, read_attempts
 from restora.cluster.batch import BatchRecipe, RestoreBatch
-from restora.errors import SessionError
+from restora.errors import MissingBackendError, SessionError
 from restora.image import Photo, read_photo, write_photo
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
@@ -202,3 +204,72 @@ def test_a_parquet_file_names_the_photos(recipe: BatchRecipe, tmp_path: Path) ->
         "link.png",
     ]
     assert "1 rows of photos.parquet name a photo again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-i", "in", "-o", "/proc/foo"], 6, "/proc/foo cannot be made"),
+        (["-i", "in", "-o", "in/a.png/out"], 6, "cannot be made"),
+        (["-i", "in", "-o", "planted"], 6, "it is a link"),
+        (["-i", "bad.parquet", "-o", "out"], 2, "bad.parquet is not"),
+        (["-i", "gone.parquet", "-o", "out"], 2, "gone.parquet is not"),
+        (["-i", "numbers.parquet", "-o", "out"], 2, "must hold text, it holds 5"),
+        (["-i", "other.parquet", "-o", "out"], 2, "with a column `path`"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_its_exit_code(
+    words: list[str], code: int, message: str, recipe: BatchRecipe, tmp_path: Path
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    make_photos(tmp_path / "in", ["a.png"])
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 not one")
+    parquet.write_table(pyarrow.table({"path": [5]}), tmp_path / "numbers.parquet")
+    parquet.write_table(pyarrow.table({"name": ["a"]}), tmp_path / "other.parquet")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "planted" / ".restora").mkdir(parents=True)
+    (tmp_path / "planted" / ".restora" / "attempts").symlink_to(tmp_path / "elsewhere")
+    done = run(tmp_path, "cluster", *words, "-n", recipe.model, "--backend", "cpu")
+    assert done.returncode == code, done.stderr
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_cluster_that_is_not_there_is_the_machines_fault(
+    recipe: BatchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance")
+
+    monkeypatch.setattr("ray.init", fail)
+    make_photos(tmp_path / "in", ["a.png"])
+    with pytest.raises(MissingBackendError, match="no Ray cluster can be used at auto"):
+        inspect.unwrap(cluster)(
+            input_=tmp_path / "in",
+            output=tmp_path / "out",
+            model=str(recipe.model),
+            address="auto",
+            backend="cpu",
+        )
+
+
+def test_damaged_lines_of_a_worker_are_left_out(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path)
+    log.begin("a.png")
+    log.close()
+    (path,) = tmp_path.glob("*.jsonl")
+    lines = [
+        "[" * 100_000, "[]", "5", "{}", '{"event": "end"}', '{"event": "begin", "input": 5}',
+        '{"event": "begin", "input": "b.png", "stamp": []}',
+        '{"event": "begin", "input": "b.png", "stamp": [1e999, 1]}',
+        '{"event": "end", "input": "b.png", "status": "restored", "width": "x"}',
+        '{"event": "end", "input": "b.png", "status": "eaten"}', "torn",
+    ]  # fmt: skip
+    with path.open("a") as stream:
+        stream.write("\n".join(lines))
+    found = read_attempts(tmp_path)
+    assert set(found.stamps) == {"a.png"}
+    assert not found.rows
+    assert found.kills == {"a.png": 1}
