@@ -19,7 +19,7 @@ PACKAGES = {
     "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
 }
 # each room may import the rooms before it; stages do not import each other
-BASE = ("version", "errors", "checks", "byte_size", "cache_folder", "malloc")
+BASE = ("version", "errors", "atomic", "checks", "byte_size", "cache_folder", "malloc")
 PARTS = (*BASE, "image", "tiling", "models", "artifact", "sessions")
 STAGES = ("upsample", "faces")
 WHOLE = ("joint", "options", "networks", "settings", "photo_input", "restoration", "pipeline")

@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 from restora.artifact import Accuracy, ArtifactInfo, Io, Precision, artifact_from_bytes
+from restora.atomic import write_atomically
 from restora.errors import ArtifactError, ChecksumError, MissingModelError, ModelError
-from restora.image import write_atomically
 from restora.models import find_model_folder
 from restora.models.regular_file import (
     is_regular_file,

@@ -10,8 +10,8 @@ from typing import Any
 
 import jsonschema
 
+from restora.atomic import write_atomically
 from restora.errors import ModelError, OptionError
-from restora.image import write_atomically
 from restora.models.regular_file import open_model_file, shown
 
 VERSION = 1

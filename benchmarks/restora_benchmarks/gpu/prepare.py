@@ -19,7 +19,7 @@ def prepare(
     report: Callable[[str], None],
 ) -> None:
     """Export what is not there yet. Each file passes the exporter's own gate."""
-    from restora.image import write_atomically
+    from restora.atomic import write_atomically
     from restora_export.export import export_network
 
     for subject in subjects:
@@ -51,8 +51,8 @@ def prepare(
 def _quantise(places: Places, subject: Subject, report: Callable[[str], None]) -> None:
     """All inner layers of an upsampler in 8 bits; recipe weights say nothing about accuracy."""
     from restora.artifact import check_accuracy, read_artifact
+    from restora.atomic import write_atomically
     from restora.errors import AccuracyGateError
-    from restora.image import write_atomically
     from restora_calibration.calibration_set import photo_tile_set
     from restora_calibration.int8.plain import quantise_whole
 

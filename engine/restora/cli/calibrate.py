@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from restora.artifact import read_artifact
+from restora.atomic import write_atomically
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
 from restora.cli.files import make_folder
 from restora.errors import AccuracyGateError, MissingBackendError, OptionError
-from restora.image.atomic import write_atomically
 
 Degrade = Literal["mild", "faces", "none"]
 

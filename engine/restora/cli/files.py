@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from restora.atomic import write_atomically
 from restora.errors import OutputError
-from restora.image import write_atomically
 
 
 def write_file(path: Path, data: bytes | str) -> None:

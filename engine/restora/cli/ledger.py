@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from restora.atomic import remove_partial
 from restora.cli.exits import ExitCode, code_of_type
 from restora.cli.jobs import Failure, Job, is_folder
 from restora.errors import OptionError, SessionError
 from restora.flow import Outcome
-from restora.image import remove_partial
 from restora.runs import Extras, Manifest, Wanted, decide, stamp_of
 from restora.runs.manifest import FOLDER, Stamp, read_results
 from restora.runs.names import FaceFiles

@@ -1,6 +1,5 @@
 """Guarded picture files: one decoder, one encoder, nothing half-read and nothing half-written."""
 
-from restora.image.atomic import remove_partial, write_atomically
 from restora.image.decode import decode_photo, read_photo
 from restora.image.encode import encode_photo, write_photo
 from restora.image.limits import PhotoLimits
@@ -21,8 +20,6 @@ __all__ = [
     "probe_file",
     "probe_photo",
     "read_photo",
-    "remove_partial",
     "sniff_file",
-    "write_atomically",
     "write_photo",
 ]

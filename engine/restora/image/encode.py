@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
+from restora.atomic import write_atomically
 from restora.errors import OptionError
-from restora.image.atomic import write_atomically
 from restora.image.metadata import EXIF_PREFIX
 from restora.image.photo import Metadata, Photo
 from restora.image.png import encode_png, iter_png

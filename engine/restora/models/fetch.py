@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from restora.atomic import write_atomically
 from restora.errors import (
     ChecksumError,
     DiskFullError,
@@ -18,7 +19,6 @@ from restora.errors import (
     RestoraError,
     UnsafePathError,
 )
-from restora.image import write_atomically
 from restora.models.download import Answer, FetchProgress, open_answer
 from restora.models.regular_file import open_model_file, shown
 from restora.models.store import checkpoint_path, sha256_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from restora.atomic import MOST_NAME_BYTES, shorten
 from restora.errors import OptionError, OutputError, UnsafePathError
-from restora.image.atomic import MOST_NAME_BYTES, shorten
 
 _ENDING = ".lock"
 _WAIT_S = 0.5  # another run may be about to release it

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from restora.atomic import MOST_NAME_BYTES, shorten
 from restora.errors import OptionError
-from restora.image.atomic import MOST_NAME_BYTES, shorten
 
 FACE_FOLDERS = ("cropped_faces", "restored_faces", "cmp")
 _DIGITS = (0, 8, 32)  # of the digest that makes a name longer

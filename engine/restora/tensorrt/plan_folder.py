@@ -11,9 +11,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from restora.atomic import write_atomically
 from restora.cache_folder import check_own_folder
 from restora.errors import OutputError, PlanError
-from restora.image import write_atomically
 from restora.tensorrt.cache_files import (
     MOST_PLAN_BYTES,
     Signer,

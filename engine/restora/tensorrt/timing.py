@@ -13,8 +13,8 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from restora.atomic import write_atomically
 from restora.errors import OutputError
-from restora.image import write_atomically
 from restora.tensorrt.device import DeviceFacts
 
 logger = logging.getLogger(__name__)

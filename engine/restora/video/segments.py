@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.atomic import write_atomically
 from restora.errors import OutputError, UnsafePathError
-from restora.image import write_atomically
 from restora.video.target import write_error
 
 logger = logging.getLogger(__name__)

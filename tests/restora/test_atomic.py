@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from restora.atomic import MOST_NAME_BYTES, remove_partial, shorten, write_atomically
 from restora.errors import OutputError
-from restora.image import remove_partial, write_atomically
-from restora.image.atomic import MOST_NAME_BYTES, shorten
 
 
 def leave_partial(target: Path, monkeypatch: pytest.MonkeyPatch) -> str:
