@@ -7,9 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
+from typing import TYPE_CHECKING, Any
 
 from restora.atomic import write_atomically
 from restora.cache_folder import check_own_folder
@@ -21,6 +19,9 @@ from restora.tensorrt.cache_files import (
     read_facts,
     read_regular,
 )
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 logger = logging.getLogger(__name__)
 
@@ -105,21 +106,35 @@ class PlanFolder:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
-        """Held by one process at a time; False if there is none: the folder cannot be written."""
-        lock = None
-        if self.path is not None:
-            try:
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                lock = FileLock(self._file(key, LOCK))
-                lock.acquire()
-            except (OSError, NotImplementedError) as error:  # a file system may have no locks
-                lock = None
-                logger.debug("no lock in %s: %s", self.path, error)
+        """Held by one process at a time; False if there is none: the folder cannot be written, or
+        filelock is not installed, which is logged."""
+        lock = self._acquire(key)
         try:
             yield lock is not None
         finally:
             if lock is not None:
                 lock.release()
+
+    def _acquire(self, key: str) -> FileLock | None:
+        if self.path is None:
+            return None
+        try:
+            # machines that only check TensorRT lack it
+            from filelock import FileLock
+        except ImportError:
+            logger.warning(
+                "filelock is not installed: processes that build the same plan do not wait for "
+                "each other"
+            )
+            return None
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(self._file(key, LOCK))
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:  # a file system may have no locks
+            logger.debug("no lock in %s: %s", self.path, error)
+            return None
+        return lock
 
     def _file(self, key: str, suffix: str) -> Path:
         if not (key.isascii() and key.isalnum()):

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -179,7 +180,7 @@ def refuse_writes(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> No
     if call == "open":
         monkeypatch.setattr("os.open", fail_to_open)
     elif call == "lock":
-        monkeypatch.setattr("restora.tensorrt.plan_folder.FileLock.acquire", _raising(no_locks))
+        monkeypatch.setattr("filelock.FileLock.acquire", _raising(no_locks))
     else:
         monkeypatch.setattr(f"os.{call}", fail)
 
@@ -379,6 +380,18 @@ def build_for_ever(folder: Path, started: Path) -> None:
         return MADE
 
     PlanCache(folder).get_or_build(KEY, build)
+
+
+def test_without_filelock_plans_are_built_kept_and_warned_of(
+    cache: PlanCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    assert cache.get_or_build(KEY, lambda: MADE)[1]
+    assert "filelock is not installed" in caplog.text
+    found, built = cache.get_or_build(KEY, lambda: MADE)
+    assert not built
+    assert isinstance(found, CachedPlan)
+    assert found.plan == MADE.plan
 
 
 def test_a_killed_build_leaves_the_way_free(tmp_path: Path) -> None:
