@@ -36,6 +36,7 @@ class Clip:
     still: bool = False
     shown: tuple[int, ...] = ()  # which picture each frame shows; as many as there are frames
     title: str = "a clip"
+    aspect: Fraction = Fraction(1)  # of a pixel
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -64,6 +65,7 @@ def make_clip(path: Path, clip: Clip) -> Path:
         matrix, color_range, transfer, primaries = clip.tags
         context.colorspace, context.color_range = matrix, color_range
         context.color_trc, context.color_primaries = transfer, primaries
+        context.sample_aspect_ratio = clip.aspect
         if clip.rotation:
             video.set_display_rotation(clip.rotation)
         audio: Any = output.add_stream("aac", rate=44100) if clip.audio else None

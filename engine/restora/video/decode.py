@@ -18,7 +18,9 @@ from restora.video.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_TICKS, _LONGEST_S = 2**31 - 1, 86_400  # that a frame is shown; MP4 counts in 32 bits
+LONGEST_S = 86_400  # from one packet of a stream to the next
+_LONGEST_TICKS = 2**31 - 1  # that a frame is shown; MP4 counts in 32 bits
+_MOST_DELAYED = 256  # packets that a decoder has not given the frames of
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +55,7 @@ class FrameReader:
         """Raises VideoError if there is no frame at all."""
         last: int | None = None
         unit = self._container.streams.video[0].time_base
-        longest = min(_LONGEST_TICKS, int(_LONGEST_S / unit)) if unit else _LONGEST_TICKS
+        longest = min(_LONGEST_TICKS, int(LONGEST_S / unit)) if unit else _LONGEST_TICKS
         for decoded in self._decode():
             frame = decoded.frame
             if last is not None and frame.pts is not None and frame.pts - last > longest:
@@ -82,6 +84,7 @@ class FrameReader:
     def _decode(self) -> Iterator[Decoded]:
         stream = self._container.streams.video[0]
         context = stream.codec_context
+        shapes: dict[int | None, Fraction | None] = {}
         for packet in self._packets():
             try:
                 frames = context.decode(packet)
@@ -90,8 +93,12 @@ class FrameReader:
                     logger.warning("%s is damaged: %s", self._name, reason_of(error))
                 self.damaged += 1
                 continue
+            # a decoder gives a frame some packets later, when it may have read of another shape
+            if len(shapes) >= _MOST_DELAYED:
+                shapes.clear()
+            shapes[packet.pts] = context.sample_aspect_ratio
             for frame in frames:
-                yield Decoded(frame, context.sample_aspect_ratio)
+                yield Decoded(frame, shapes.pop(frame.pts, context.sample_aspect_ratio))
 
     def _packets(self) -> Iterator[Packet[Any]]:
         stream = self._container.streams.video[0]

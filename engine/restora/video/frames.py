@@ -33,6 +33,7 @@ _EXACT: Any = 0x4 | 0x40000 | 0x2000 | 0x4000
 # transfer functions, ITU-T H.273; all others are ways to write SDR
 _LIGHT = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 _UNSPECIFIED = (0, 2)
+_ALIKE = Fraction(1, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,10 @@ class FrameConverter:
         )
         pixels: Pixels = np.ascontiguousarray(turned.to_ndarray(), self._dtype)
         facts = self.facts
-        if (look.width, look.height, look.rotation) == (facts.width, facts.height, facts.rotation):
+        first = facts.aspect or Fraction(1)
+        shape = decoded.aspect or first
+        same_size = (look.width, look.height) == (facts.width, facts.height)
+        if same_size and look.rotation == facts.rotation and _are_alike(shape, first):
             return pixels
         self.fitted += 1
         turns = (look.rotation - facts.rotation) / 90
@@ -111,13 +115,10 @@ class FrameConverter:
                 f"a frame is turned by {look.rotation} degrees, the first one by {facts.rotation}: "
                 "the difference must be a quarter turn"
             )
-        shape = decoded.aspect or facts.aspect or Fraction(1)
         if int(turns) % 2:
             shape = 1 / shape
         return fit_pixels(
-            np.rot90(pixels, int(turns)),
-            (facts.width, facts.height),
-            shape=float(shape / (facts.aspect or 1)),
+            np.rot90(pixels, int(turns)), (facts.width, facts.height), shape=float(shape / first)
         )
 
     def _check(self, decoded: Decoded) -> Look:
@@ -187,6 +188,11 @@ def _look_of_frame(frame: VideoFrame, rotation: int) -> Look:
         is_full_range(int(frame.color_range), pixels),
         _light_of(int(frame.color_trc)),
     )
+
+
+def _are_alike(one: Fraction, other: Fraction) -> bool:
+    """Whether the shapes of two pixels differ by less than can be seen."""
+    return abs(one / other - 1) < _ALIKE
 
 
 def _light_of(transfer: int) -> str | None:

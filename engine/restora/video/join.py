@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from restora.errors import RestoraError, VideoError
+from restora.video.decode import LONGEST_S
 from restora.video.encoder import EncoderOptions, add_video, require_container
 from restora.video.segments import NO_TIME, Encoded
 from restora.video.source import VideoFacts, open_video, reason_of
@@ -25,6 +26,7 @@ from restora.video.timeline import Timeline
 logger = logging.getLogger(__name__)
 
 _COPIED = ("audio", "subtitle")
+_STRICT = ("mp4", "mov")
 _CHAPTERS = "bin_data"  # how MP4 holds them
 _BUFFER_BYTES = 1 << 20
 
@@ -124,7 +126,8 @@ class Joiner:
         with self._open_output(sink) as output:
             video, copies = self._begin(container, output, result, copying=copying)
             restored = _video_packets(packets, video, self.facts)
-            others = _other_packets(container, copies, result.faults)
+            strict = output.format.name in _STRICT
+            others = _other_packets(container, copies, result.faults, strict=strict)
             refused: set[int] = set()
             for packet in _by_time(restored, others):
                 stream = packet.stream
@@ -257,12 +260,16 @@ def _video_packets(
 
 
 def _other_packets(
-    container: InputContainer, copies: dict[int, Stream], faults: list[str]
+    container: InputContainer, copies: dict[int, Stream], faults: list[str], *, strict: bool
 ) -> Iterator[Packet[Any]]:
-    """Those of streams that are copied, each stream's decoding times growing, as formats ask."""
+    """Those of streams that are copied; no stream's decoding times go back.
+
+    strict  no two packets of sound may have the same time
+    """
     if not copies:
         return
     last: dict[int, int] = {}
+    lost: set[int] = set()
     packets = Timeline(container).demux([container.streams[index] for index in copies])
     while True:
         try:
@@ -276,9 +283,17 @@ def _other_packets(
             continue  # the empty packet that ends a stream
         index = packet.stream.index
         least = last.get(index)
+        if least is not None and strict and packet.stream.type == "audio":
+            least += 1
         time = packet.dts if packet.dts is not None else packet.pts
+        if least is not None and time is not None and time - least > LONGEST_S / packet.time_base:
+            if index not in lost:
+                faults.append(f"the {packet.stream.type} has packets whose time is damaged")
+            lost.add(index)
+            time = None
         if time is None or (least is not None and time < least):
             time = least or 0
+            packet.pts = None
         packet.dts, packet.pts = time, max(time, time if packet.pts is None else packet.pts)
         last[index] = time
         packet.stream = copies[index]

@@ -83,6 +83,21 @@ def test_a_frame_of_another_shape_keeps_it_between_black_bars(
     assert psnr(expected[6:-6, middle], last[6:-6, middle]) > 25
 
 
+def test_frames_whose_pixels_change_their_shape_keep_it_from_the_first_one_on(
+    restorer: Restorer, tmp_path: Path
+) -> None:
+    wide = Clip(frames=6, audio=False, aspect=Fraction(4, 3))
+    narrow = Clip(frames=6, audio=False, aspect=Fraction(1))
+    source = join_clips(tmp_path / "in.ts", [wide, narrow, wide])
+    seen = restored(restorer, source, fitted=6)
+    for index, found in enumerate(seen.pictures):
+        bars = max(found[:, :12].max(), found[:, -12:].max()) < 20
+        assert bars == (6 <= index < 12)
+        whole = picture(index % 6, (64, 48))
+        expected = enlarged(fit_pixels(whole, (64, 48), shape=0.75) if bars else whole)
+        assert psnr(expected[6:-6, 20:-20], found[6:-6, 20:-20]) > 25
+
+
 def test_frames_that_begin_to_be_turned_are_turned_to_the_first(
     restorer: Restorer, tmp_path: Path
 ) -> None:

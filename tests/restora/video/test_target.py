@@ -266,7 +266,45 @@ def test_sound_that_cannot_be_read_or_written_to_its_end_ends_there_and_is_said(
     assert result is not None
     assert not result.complete
     assert len(result.faults) == 1
-    assert look(target).times == look(source).times
+    seen, whole = look(target), look(source)
+    assert seen.times == whole.times
+    sound, all_sound = seen.copied["audio"], whole.copied["audio"]
+    assert sound[:3] == all_sound[:3]
+    if late:
+        assert "whose time is damaged" in result.faults[0]
+        assert [data for _, data in sound] == [data for _, data in all_sound]
+        assert sound[4:] == all_sound[4:]
+    else:
+        assert len(sound) == 3
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+@pytest.mark.parametrize("back", [1024, 3000])
+def test_sound_whose_times_go_back_is_copied_all_the_same(
+    back: int,
+    ending: str,
+    source: Path,
+    restorer: Restorer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    demux = join_module.Timeline.demux
+
+    def demux_back(self: Any, streams: Any) -> Iterator[Any]:
+        for count, packet in enumerate(demux(self, streams)):
+            if packet.stream.type == "audio" and count == 5:
+                packet.dts -= back
+                packet.pts -= back
+            yield packet
+
+    monkeypatch.setattr(join_module.Timeline, "demux", demux_back)
+    target = tmp_path / f"out{ending}"
+    result = restore_video(source, target, restorer)
+    assert result is not None
+    assert result.complete
+    sound, whole = (look(path).copied["audio"] for path in (target, source))
+    assert [data for _, data in sound] == [data for _, data in whole]
+    assert [time for time, _ in sound] == sorted(time for time, _ in sound)
 
 
 class FullDisk:
