@@ -175,12 +175,12 @@ def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = Non
     suffix = file.suffix.lower()
     kind, pixels, skip = None, 0, None
     try:
-        kind = sniff_file(file, limits=limits)
         header = probe_file(file, limits=limits)
-        pixels = header.width * header.height
+        kind, pixels = header.format, header.width * header.height
     except NotAFileError:
         pass
     except Exception:  # noqa: BLE001
+        kind = _sniff(file, limits)
         skip = "not a picture" if kind is None and suffix not in _KNOWN_SUFFIXES else None
     failure = None
     if suffix in RAW_SUFFIXES and kind in (None, "TIFF"):
@@ -192,6 +192,13 @@ def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = Non
     # the user's spelling is kept: .jpeg stays .jpeg
     ending = suffix if RESULT_FORMATS.get(suffix) == format_ else f".{format_}"
     return _Looked(file, folder, ending, skip, failure, pixels)
+
+
+def _sniff(file: Path, limits: PhotoLimits | None) -> str | None:
+    try:
+        return sniff_file(file, limits=limits)
+    except Exception:  # noqa: BLE001
+        return None
 
 
 def _name(

@@ -75,7 +75,7 @@ def summarise(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> No
     """How many files ended how, and which failed: above they may have scrolled away."""
     if len(outcomes) < 2 or json_lines:
         return
-    failures = [outcome.input for outcome in outcomes if outcome.status == "failed"]
+    failures = sorted(outcome.input for outcome in outcomes if outcome.status == "failed")
     if failures:
         print_note("failed:")
     for name in failures[:_MOST_NAMED]:

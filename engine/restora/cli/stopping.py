@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM while many files are worked on: the first one lets what is begun finish, the
-second one ends at once."""
+"""Ctrl-C and SIGTERM while many files are worked on: the first one lets started work finish, the
+second one ends the run at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def finishing_first() -> Iterator[Stopping]:
             before[number](number, frame)
             return
         stopping.signal = number
-        print_note("finishing what is begun; once more to end at once")
+        print_note("finishing the current photos; press Ctrl-C again to stop at once")
 
     for number in map(int, (signal.SIGINT, signal.SIGTERM)):
         before[number] = signal.signal(number, ask)

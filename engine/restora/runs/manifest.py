@@ -163,8 +163,8 @@ class Manifest:
 
     path  of the JSON lines
 
-    Raises OptionError if another process has it, UnsafePathError if a link lies in its place,
-    DiskFullError or OutputError if it cannot be written.
+    Raises OptionError if another process has it or it holds something else, UnsafePathError if a
+    link lies in its place, DiskFullError or OutputError if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,7 +180,7 @@ class Manifest:
             self._descriptor = _open(path)
             stack.callback(os.close, self._descriptor)
             with os.fdopen(os.dup(self._descriptor), "rb") as stream:
-                stream.seek(0)
+                _require_rows(stream, path)
                 torn = _take_all(self._history, stream, path)
             if torn:
                 self._append(b"\n")
@@ -294,6 +294,16 @@ def _open(path: Path) -> int:
         os.close(descriptor)
         raise UnsafePathError(f"{path} must be a plain file: remove what is there")
     return descriptor
+
+
+def _require_rows(stream: BinaryIO, path: Path) -> None:
+    """Leave the stream at its beginning. Raise OptionError if it holds something else than rows."""
+    stream.seek(0)
+    beginning = stream.read(1)
+    stream.seek(0)
+    if beginning not in (b"", b"{") and not any(map(read_row, iter_lines(stream))):
+        raise OptionError(f"{path} is no manifest: give another file")
+    stream.seek(0)
 
 
 def _take_all(history: _History, stream: BinaryIO, path: Path, *, warn: bool = True) -> bool:

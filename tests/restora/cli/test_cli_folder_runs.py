@@ -185,7 +185,7 @@ def test_the_first_signal_lets_the_photo_in_hand_finish(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "once more to end at once" in err
+    assert "press Ctrl-C again to stop at once" in err
     rows = manifest_rows(tmp_path)
     begun = {row["input"] for row in rows if row["event"] == "begin"}
     ended = {row["input"] for row in rows if row["event"] == "end"}

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
@@ -173,6 +173,7 @@ def test_rows_can_be_read_by_anything_that_reads_json(manifest: Manifest) -> Non
     assert rows[0]["input"] == "ordner/ü \n.png"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["begin", "restored", "failed", "interrupted", "kill"]), max_size=12)
 )
@@ -424,15 +425,24 @@ def test_a_row_that_was_edited_by_hand_is_ignored_with_one_warning(
     ]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
-def test_whatever_a_manifest_holds_it_can_be_opened(
+def test_whatever_a_manifest_holds_besides_rows_it_can_be_opened(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("runs") / "m"
-    path.write_bytes(data)
+    path.write_bytes(json.dumps(GOOD).encode() + b"\n" + data)
     manifest = opened(path)
     begin(manifest)
     assert reopen(manifest).past("a.png") is not None
+
+
+def test_a_file_that_is_no_manifest_is_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"\xff\xd8a photo\nof two lines")
+    with pytest.raises(OptionError, match="is no manifest"):
+        Manifest(path)
+    assert path.read_bytes() == b"\xff\xd8a photo\nof two lines"
 
 
 def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
