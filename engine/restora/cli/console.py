@@ -35,7 +35,7 @@ def print_json(row: dict[str, Any]) -> None:
     """One JSON object on one line, at once, so that a pipe can follow."""
     line = json.dumps(row, ensure_ascii=False)
     try:
-        line.encode(sys.stdout.encoding or "utf-8")
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # the name of a file need not be text
         line = json.dumps(row)
     sys.stdout.write(line + "\n")

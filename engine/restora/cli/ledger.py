@@ -14,7 +14,7 @@ from restora.cli.jobs import Failure, Job, is_folder
 from restora.errors import OptionError, SessionError
 from restora.flow import Outcome
 from restora.runs import Extras, Manifest, Wanted, decide, stamp_of
-from restora.runs.manifest import FOLDER, Stamp, read_results
+from restora.runs.manifest import FOLDER, Stamp, change_time_of, read_results
 from restora.runs.names import FaceFiles
 from restora.runs.resume import Asked, digest_of_file, extra_name
 
@@ -76,6 +76,7 @@ class Ledger:
             recipe=self.recipe_of(job.target),
             stamp=stamp_of(job.source),
             source=path_of_input(job.source),
+            changed_ns=change_time_of(job.source),
             found=found,
         )
 
@@ -147,6 +148,7 @@ class Ledger:
             asked,
             job.extras.existing(saved),
             missing,
+            change_time_of(job.source),
         )
 
 

@@ -53,7 +53,8 @@ class Past:
     """What the manifest knows of one input, under the recipe and stamp of its last row.
 
     recipe    that it was worked on with
-    stamp     size and modification time of the input; source: its absolute path
+    stamp     size and modification time of the input; source: its absolute path; changed_ns: when
+              the system says that it was changed, which no program can set
     found     stamp of what lay in the result's place when it was begun; known: whether that was
               written down; open: whether a result may have been written since
     status    "restored", "failed", or None: it was begun and not ended
@@ -70,6 +71,7 @@ class Past:
     kills: int = 0
     suspect: bool = False
     source: str | None = None
+    changed_ns: int | None = None
     found: Stamp | None = None
     known: bool = False
     open: bool = False
@@ -120,6 +122,7 @@ class _History:
             status=None,
             attempts=past.attempts + 1,
             source=source,
+            changed_ns=row.get("changed_ns"),
             found=None if row.get("found") is None else _stamp(row["found"]),
             known="found" in row,
             open=True,
@@ -198,7 +201,7 @@ class Manifest:
         return name in self._history.open
 
     def begin(self, name: str, *, recipe: str, stamp: Stamp, **facts: Any) -> None:
-        """facts  source and found, as Past has them"""
+        """facts  source, changed_ns and found, as Past has them"""
         row = {"event": "begin", "input": name, "recipe": recipe, "stamp": list(stamp)}
         self._write({**row, **facts})
 
@@ -280,6 +283,15 @@ def stamp_of(path: Path) -> Stamp:
     except (OSError, ValueError):
         return -1, 0
     return status.st_size, status.st_mtime_ns
+
+
+def change_time_of(path: Path) -> int | None:
+    """When a file was changed or put there, in nanoseconds, as the system says; None if nothing can
+    be seen of it."""
+    try:
+        return path.stat().st_ctime_ns
+    except (OSError, ValueError):
+        return None
 
 
 def _open(path: Path) -> int:

@@ -28,6 +28,7 @@ class Wanted:
     source  absolute path of the input; stamp: of the input as it is now
     asked   what is to be written beside it
     extras  where that goes, as far as something lies there; missing: whether something does not
+    changed_ns  when the input was changed, as the system says; None: not known
     """
 
     target: Path
@@ -37,6 +38,7 @@ class Wanted:
     asked: frozenset[Asked] = frozenset()
     extras: Sequence[Path] = ()
     missing: bool = False
+    changed_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def _decide_over_result(
             f"{wanted.target} was made from another input, {result.source}: give another output "
             "folder, or --overwrite to replace it",
         )
-    same_input = moved or past.stamp == wanted.stamp
+    same_input = moved or _is_same_input(past, result, wanted)
     if touched:
         why = f"{wanted.target} was changed since it was made; --overwrite replaces it"
         return Decision("leave" if same_input else "refuse", why)
@@ -138,6 +140,15 @@ def _is_same_work(past: Past, wanted: Wanted) -> bool:
     if (past.recipe, past.stamp) != (wanted.recipe, wanted.stamp):
         return False
     return None in (past.source, wanted.source) or past.source == wanted.source
+
+
+def _is_same_input(past: Past, result: Result, wanted: Wanted) -> bool:
+    """Programs can give another photo the size and the modification time of the one before."""
+    if past.stamp != wanted.stamp:
+        return False
+    if None in (past.changed_ns, wanted.changed_ns) or past.changed_ns == wanted.changed_ns:
+        return True
+    return _holds(wanted.source, result.source_sha256)
 
 
 def _was_finished(worked: Past, wanted: Wanted, result: Result | None) -> bool:

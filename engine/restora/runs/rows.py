@@ -1,6 +1,6 @@
 """The rows of a manifest: what one may hold, checked when it is read.
 
-begin   input, recipe, stamp; source and found since they exist
+begin   input, recipe, stamp; source, changed_ns and found, which old rows lack
 end     input, status; for "restored" what was written, for "failed" why
 killed  the process before ended without closing the manifest
 """
@@ -50,6 +50,7 @@ _NEEDED: Mapping[str, Mapping[str, Check]] = {
 }
 _ALLOWED: Mapping[str, Check] = {
     "source": _is_text,
+    "changed_ns": _or_none(_is_count),
     "found": _or_none(_is_stamp),
     "output": _or_none(_is_text),
     "sha256": _or_none(_is_text),

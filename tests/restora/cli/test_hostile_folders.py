@@ -219,6 +219,52 @@ def test_one_photo_is_never_already_done(words: list[object], tmp_path: Path) ->
     assert level_of(tmp_path / "new.png") == 200
 
 
+def test_another_photo_in_the_place_of_an_input_is_restored(
+    words: list[object], tmp_path: Path
+) -> None:
+    """Whatever its size and its modification time are."""
+    source = photo(tmp_path / "in" / "a.png", 10)
+    for path, level in ((source, 10), (tmp_path / "b.png", 200)):
+        photo(path, level)
+        path.write_bytes(path.read_bytes().ljust(500, b"\0"))
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    assert run(tmp_path, *words, "-i", "in", "-o", "out").returncode == 0
+    (tmp_path / "b.png").replace(source)
+    done = run(tmp_path, *words, "-i", "in", "-o", "out")
+    assert rows_of(done)["a.png"]["status"] == "restored"
+    assert level_of(tmp_path / "out" / "a.png") == 200
+
+
+def test_one_photo_with_a_manifest_is_done_once(words: list[object], tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 10)
+    more = ["-i", "a.png", "-o", "new.png", "--manifest", "m.jsonl"]
+    statuses = [rows_of(run(tmp_path, *words, *more))["a.png"]["status"] for _ in range(2)]
+    assert statuses == ["restored", "skipped"]
+    photo(tmp_path / "b.png", 200)
+    done = run(tmp_path, *words, "-i", "b.png", "-o", "new.png", "--manifest", "m.jsonl")
+    assert done.returncode == 2
+    assert level_of(tmp_path / "new.png") == 10
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [(">/dev/full", 6), (">&-", 6), ("2>/dev/full", 0), ("2>&-", 0)]
+)
+def test_results_are_kept_whatever_the_streams_are(
+    redirection: str, code: int, words: list[object], tmp_path: Path
+) -> None:
+    photo(tmp_path / "in" / "a.png")
+    line = " ".join(map(str, [sys.executable, "-m", "restora", *words, "-i", "in", "-o", "out"]))
+    done = subprocess.run(
+        ["sh", "-c", f"{line} {redirection}"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert level_of(tmp_path / "out" / "a.png") == 100
+    again = run(tmp_path, *words, "-i", "in", "-o", "out")
+    assert rows_of(again)["a.png"]["status"] == "skipped"
+
+
 @pytest.mark.parametrize("output", ["/proc/foo", "in/a.png/out", "x" * 300, "in/a.png/b/c.png"])
 @pytest.mark.parametrize("source", ["in", "in/a.png"])
 def test_an_output_that_cannot_be_made_is_the_machines_fault(

@@ -289,6 +289,20 @@ def test_a_photo_of_another_folder_is_never_already_done(tmp_path: Path) -> None
     assert decided(past, target, source=str(other)).action == "leave"
 
 
+def test_another_photo_with_the_size_and_the_time_of_the_one_before_is_made(tmp_path: Path) -> None:
+    target, result = target_with(tmp_path, b"made")
+    source = tmp_path / "in.png"
+    source.write_bytes(b"the photo")
+    result = replace(result, source=str(source), source_sha256=digest_of_file(source))
+    past = Past("r", STAMP, "restored", 1, source=str(source), changed_ns=7, result=result)
+    wanted = Wanted(target, "r", STAMP, str(source), changed_ns=7)
+    assert decide(past, wanted).action == "leave"
+    touched = replace(wanted, changed_ns=8)  # renamed there and back, or made readable
+    assert decide(past, touched).action == "leave"
+    source.write_bytes(b"another!!")
+    assert decide(past, touched).action == "redo"
+
+
 def test_a_result_that_was_written_as_the_process_was_killed_counts(tmp_path: Path) -> None:
     target, result = target_with(tmp_path, b"new")
     first = Past("r", STAMP, None, 1, kills=1, known=True, open=True)
