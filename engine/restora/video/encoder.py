@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import OutputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from restora.errors import MissingBackendError, OptionError
+from restora.errors import MissingBackendError, OptionError, VideoError
+from restora.video.segments import NO_TIME, Encoded
 from restora.video.source import VideoFacts, reason_of
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -122,3 +126,48 @@ def add_video(
     if facts.rotation:
         stream.set_display_rotation(facts.rotation)
     return stream
+
+
+def encode_frames(
+    frames: Iterable[VideoFrame],
+    facts: VideoFacts,
+    options: EncoderOptions,
+    *,
+    size: tuple[int, int],
+    pixels: str,
+    container: str,
+) -> list[Encoded]:
+    """Frames to packets that can be decoded without any others.
+
+    container  that they will lie in: it decides where encoders put their headers
+    """
+    with av.open(io.BytesIO(), "w", format=container) as nothing:
+        stream = add_video(nothing, facts, options, size=size, pixels=pixels)
+        packets: list[Any] = []
+        for frame in frames:
+            packets += _encode(stream, frame)
+        packets += _encode(stream, None)
+    return [
+        Encoded(
+            bytes(packet),
+            _rescale(packet.pts, packet.time_base, facts.time_base),
+            _rescale(packet.dts, packet.time_base, facts.time_base),
+            _rescale(packet.duration or 0, packet.time_base, facts.time_base),
+            packet.is_keyframe,
+        )
+        for packet in packets
+    ]
+
+
+def _encode(stream: Any, frame: VideoFrame | None) -> list[Any]:
+    try:
+        return list(stream.encode(frame))
+    except Exception as error:  # FFmpeg's, and PyAV's on odd values
+        at = "the last frames" if frame is None else f"the frame at time {frame.pts}"
+        raise VideoError(f"{at} cannot be encoded: {reason_of(error)}") from error
+
+
+def _rescale(value: int | None, unit: Fraction | None, to: Fraction) -> int:
+    if value is None:
+        return NO_TIME
+    return value if unit is None or unit == to else round(value * unit / to)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -19,6 +19,7 @@ from restora.errors import RestoraError, VideoError
 from restora.video.decode import LONGEST_S
 from restora.video.encoder import EncoderOptions, add_video, require_container
 from restora.video.segments import NO_TIME, Encoded
+from restora.video.sink import Sink
 from restora.video.source import VideoFacts, open_video, reason_of
 from restora.video.target import whole_file, write_error
 from restora.video.timeline import Timeline
@@ -103,7 +104,7 @@ class Joiner:
     def _join(self, packets: Iterator[Encoded], *, copying: bool) -> JoinResult:
         result = JoinResult()
         with open_video(self.source) as container, whole_file(self.target) as stream:
-            sink = _Sink(stream)
+            sink = Sink(stream)
             try:
                 self._write(container, packets, sink, result, copying=copying)
             except RestoraError:
@@ -118,7 +119,7 @@ class Joiner:
         self,
         container: InputContainer,
         packets: Iterator[Encoded],
-        sink: _Sink,
+        sink: Sink,
         result: JoinResult,
         *,
         copying: bool,
@@ -179,46 +180,6 @@ class _UnwritableError(Exception):
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
         self.cause = cause
-
-
-class _Sink:
-    """A file for FFmpeg to write to that keeps the first error instead of raising it.
-
-    FFmpeg goes on writing for a while, and PyAV prints the errors that follow; what is no
-    Exception, such as an interruption, it would lose.
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._error: BaseException | None = None
-
-    def write(self, data: bytes) -> int:
-        if self._error is None:
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[self._stream.write(view) :]
-            except BaseException as error:  # noqa: BLE001  # raised by check
-                self._error = error
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if self._error is None:
-            try:
-                return self._stream.seek(offset, whence)
-            except BaseException as error:  # noqa: BLE001  # raised by check
-                self._error = error
-        return offset
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def check(self, target: Path) -> None:
-        """Raise what went wrong: DiskFullError or OutputError, or an interruption as it is."""
-        if isinstance(self._error, Exception):
-            raise write_error(target, self._error) from self._error
-        if self._error is not None:
-            raise self._error
 
 
 def _add_copies(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,11 +21,16 @@ from restora.pipeline import Restorer
 from restora.runs import recipe_hash, stamp_of
 from restora.runs.lock import output_lock
 from restora.video.decode import FrameReader
-from restora.video.encoder import EncoderOptions, add_video, require_container, require_encoder
+from restora.video.encoder import (
+    EncoderOptions,
+    encode_frames,
+    require_container,
+    require_encoder,
+)
 from restora.video.frame_flow import FrameFlow, bytes_of_frame, read_frames
 from restora.video.frames import FrameConverter, result_pixels
 from restora.video.join import Joiner
-from restora.video.segments import NO_TIME, Encoded, SegmentStore
+from restora.video.segments import SegmentStore
 from restora.video.source import (
     MAX_PIXELS,
     VideoFacts,
@@ -267,45 +270,6 @@ class _Counted:
                 self._progress(self._before + self.frames, self._expected)
 
 
-def encode_frames(
-    frames: Iterable[VideoFrame],
-    facts: VideoFacts,
-    options: EncoderOptions,
-    *,
-    size: tuple[int, int],
-    pixels: str,
-    container: str,
-) -> list[Encoded]:
-    """Frames to packets that can be decoded without any others.
-
-    container  that they will lie in: it decides where encoders put their headers
-    """
-    with av.open(io.BytesIO(), "w", format=container) as nothing:
-        stream = add_video(nothing, facts, options, size=size, pixels=pixels)
-        packets: list[Any] = []
-        for frame in frames:
-            packets += _encode(stream, frame)
-        packets += _encode(stream, None)
-    return [
-        Encoded(
-            bytes(packet),
-            _rescale(packet.pts, packet.time_base, facts.time_base),
-            _rescale(packet.dts, packet.time_base, facts.time_base),
-            _rescale(packet.duration or 0, packet.time_base, facts.time_base),
-            packet.is_keyframe,
-        )
-        for packet in packets
-    ]
-
-
-def _encode(stream: Any, frame: VideoFrame | None) -> list[Any]:
-    try:
-        return list(stream.encode(frame))
-    except Exception as error:  # FFmpeg's, and PyAV's on odd values
-        at = "the last frames" if frame is None else f"the frame at time {frame.pts}"
-        raise VideoError(f"{at} cannot be encoded: {reason_of(error)}") from error
-
-
 def _digest_of_ends(path: Path) -> str:
     """Of the first and last megabyte: two files may share size and time of change."""
     try:
@@ -316,9 +280,3 @@ def _digest_of_ends(path: Path) -> str:
     except OSError as error:
         raise VideoError(f"{path} cannot be read: {reason_of(error)}") from error
     return digest.hexdigest()
-
-
-def _rescale(value: int | None, unit: Fraction | None, to: Fraction) -> int:
-    if value is None:
-        return NO_TIME
-    return value if unit is None or unit == to else round(value * unit / to)
