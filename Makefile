@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 CPU := $(VENV)/.installed-cpu
 DEV := $(VENV)/.installed-dev
 FUZZ_MINUTES ?= 20
-CODE := engine export calibration benchmarks tests
+CODE := engine export calibration benchmarks tools tests
 
-.PHONY: demo test check format bench int8 choices bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test check format bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,13 +44,10 @@ int8: $(DEV)  ## make the bundled INT8 artefact anew and measure it (about 15 mi
 	cp build/int8/restora-lite-x2.int8.onnx engine/restora/data/
 	cp build/int8/restora-lite-x2.int8.json benchmarks/results/int8-lite.json
 	cp build/int8/restora-lite-x2.int8.svg docs/pictures/int8-lite.svg
-	$(BIN)/python -m restora_benchmarks.int8
-
-choices: $(DEV)  ## measure what was tried to be faster on the CPU, one by one
-	$(BIN)/python -m restora_benchmarks.choices
+	$(BIN)/python -m restora_tools.int8
 
 bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 to 1,000 files (20 minutes)
-	$(BIN)/python -m restora_benchmarks.throughput.run
+	$(BIN)/python -m restora_tools.throughput.run
 
 endurance: $(DEV)  ## 1,000 photos, 40 broken, killed and resumed; a hundred kills (20 minutes)
 	$(BIN)/python -m restora_benchmarks.endurance.run
@@ -59,16 +56,16 @@ fuzz: $(DEV)  ## broken input without end, FUZZ_MINUTES=20 of it; faults go to b
 	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(FUZZ_MINUTES) --out build/fuzz
 
 bench-faces: $(DEV)  ## measure the face network beside eager PyTorch
-	$(BIN)/python -m restora_benchmarks.faces
+	$(BIN)/python -m restora_tools.faces
 
 exports: $(DEV)  ## measure how exact FP32 and FP16 artefacts of the published shapes are
-	$(BIN)/python -m restora_benchmarks.exports
+	$(BIN)/python -m restora_tools.exports
 
 seams: $(DEV)  ## measure the error of seams against the overlap of tiles
-	$(BIN)/python -m restora_benchmarks.seams
+	$(BIN)/python -m restora_tools.seams
 
 gpu-check: $(DEV)  ## all that a machine with an NVIDIA GPU must prove; writes build/gpu-check
-	$(BIN)/python -m restora_benchmarks.gpu_check --half --out build/gpu-check
+	$(BIN)/python -m restora_tools.gpu_check --half --out build/gpu-check
 	$(BIN)/python -m pytest -m gpu
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
@@ -80,7 +77,7 @@ lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
 readme-tables: pages  ## the same as pages
 
 pages: $(DEV)  ## make the tables and the picture of README and docs from benchmarks/results
-	$(BIN)/python -m restora_benchmarks.pages
+	$(BIN)/python -m restora_tools.pages
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

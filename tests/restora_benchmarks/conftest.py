@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from restora_benchmarks.bench import timing
+from restora_calibration import timing
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,9 +26,9 @@ from restora_benchmarks.bench.plots import make_plots
 from restora_benchmarks.bench.report import make_report
 from restora_benchmarks.bench.run import Plan, run_plan
 from restora_benchmarks.bench.schema import check_result, read_result, write_result
-from restora_benchmarks.bench.timing import time_in_turns, times_from
 from restora_benchmarks.bench.ways import OURS, PEERS, find_way, key_of
 from restora_benchmarks.flops import count_flops
+from restora_calibration.timing import time_in_turns, times_from
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("bench-*.json"))
@@ -161,23 +161,25 @@ def test_the_same_result_gives_the_same_report(result: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
-def test_committed_results_are_sound_and_so_are_their_reports(path: Path) -> None:
-    page = path.with_suffix(".html").read_text()
-    assert page == make_report(read_result(path)), "run `restora bench report`"
+def test_a_committed_result_is_sound(path: Path) -> None:
+    models = {row["model"] for row in read_result(path)["rows"]}
+    page = make_report(read_result(path))
+    assert all(model in page for model in models)
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium")
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
 def test_a_browser_shows_the_report(path: Path, tmp_path: Path) -> None:
-    """Headless and without a network; coloured lines of the plots are in the picture."""
-    picture = tmp_path / "report.png"
+    """Of each committed result; headless and without a network; the picture shows the colored
+    lines of the plots."""
+    page, picture = tmp_path / "report.html", tmp_path / "report.png"
+    page.write_text(make_report(read_result(path)))
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,1600"]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--screenshot={picture}"]
-    page = path.with_suffix(".html").as_uri()
-    subprocess.run([*command, page], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, page.as_uri()], check=True, capture_output=True, timeout=120)
     pixels = cv2.imread(str(picture)).astype(int)
-    colourful = np.ptp(pixels, axis=2) > 60
-    assert colourful.mean() > 0.0005
+    colorful = np.ptp(pixels, axis=2) > 60
+    assert colorful.mean() > 0.0005
 
 
 def test_the_command_measures_compares_and_reports(tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_the_command_measures_compares_and_reports(tmp_path: Path) -> None:
 def test_ways_are_found_by_their_names() -> None:
     for way in (*OURS, *PEERS):
         assert find_way(key_of(way)) is way
-    with pytest.raises(SystemExit, match="unknown way"):
+    with pytest.raises(OptionError, match="unknown way"):
         find_way("abacus/fp32")
-    with pytest.raises(SystemExit, match="unknown model"):
+    with pytest.raises(OptionError, match="unknown model"):
         find_model("nothing", Path(), lambda _words: None)

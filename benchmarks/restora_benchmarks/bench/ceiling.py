@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from restora_benchmarks.bench.timing import time_in_turns
+from restora_calibration.timing import time_in_turns
 
 # OpenVINO leaves the last operation of a graph in FP32, so that there are a few in a row
 _STEPS = 4

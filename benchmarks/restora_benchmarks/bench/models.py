@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,27 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restora.artifact import Artifact, read_artifact
+from restora.errors import OptionError
 from restora.models import DEFAULT_MODEL, find_artifact
-from restora_benchmarks.gpu.places import Places
-from restora_benchmarks.gpu.prepare import prepare
-from restora_benchmarks.gpu.subjects import SUBJECTS, TINY, Subject, make_network
+from restora_benchmarks.networks import NETWORKS, TINY, Network
 
 if TYPE_CHECKING:
     from torch import nn
 
-logger = logging.getLogger(__name__)
-KNOWN: dict[str, Subject] = {subject.name: subject for subject in (*SUBJECTS, *TINY)}
+KNOWN = {network.name: network for network in (*NETWORKS, TINY)}
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model. subject: of a known one, whose PyTorch network peers can run; None: no peers
-    that need it. folder: for what peers make of it. Known full-size models have recipe weights:
-    speed does not depend on them."""
+    """One model. network: of a known one, whose PyTorch form peers can run; None: no peers that
+    need it. folder: for what peers make of it."""
 
     name: str
     path: Path
-    subject: Subject | None = None
+    network: Network | None = None
     folder: Path = Path("build/bench")
 
     @cached_property
@@ -42,27 +38,28 @@ class Model:
         return self.artifact.info.kind == "face"
 
     def make_network(self) -> nn.Module:
-        if self.subject is None:
-            raise LookupError("an artefact alone has no PyTorch network")
-        return make_network(self.subject)
+        """Raises LookupError if there is none here."""
+        if self.network is None:
+            raise LookupError("an artifact alone has no PyTorch network")
+        return self.network.make()
 
 
 def find_model(name: str, folder: Path, report: Callable[[str], None]) -> Model:
     """A model of KNOWN, exported into `folder` if it is not there yet, or an .onnx file.
 
-    Raises SystemExit for an unknown name.
+    Raises OptionError for an unknown name.
     """
     path = Path(name)
     if path.suffix == ".onnx" and path.is_file():
         return Model(read_artifact(path).info.model, path, folder=folder)
     if name not in KNOWN:
-        raise SystemExit(f"unknown model {name}; known: {', '.join(KNOWN)}, or an .onnx file")
-    subject = KNOWN[name]
+        raise OptionError(f"unknown model {name!r}; known: {', '.join(KNOWN)}, or an .onnx file")
+    network = KNOWN[name]
     if name == DEFAULT_MODEL:
         # with those of other precisions beside it
-        return Model(name, find_artifact(name, "uint8"), subject, folder)
-    places = Places(folder)
-    if not places.artifact(subject).exists():
+        return Model(name, find_artifact(name, "uint8"), network, folder)
+    path = folder / "artifacts" / f"{name}.onnx"
+    if not path.exists():
         report(f"exporting {name}, once")
-        prepare(places, [subject], ["fp32"], report)
-    return Model(name, places.artifact(subject), subject, folder)
+        network.export(path)
+    return Model(name, path, network, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from restora import Photo, Restorer, read_photo, write_photo
 from restora.errors import RestoraError
 from restora.options import RestoreOptions
+from restora.sessions import choose_session
 from restora.sessions.options import BackendChoice, PrecisionChoice
 from restora_benchmarks.bench.models import Model
-from restora_benchmarks.bench.timing import Times, time_in_turns, times_from
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.published import upsample_published
+from restora_calibration.timing import Times, time_in_turns, times_from
 
 Row = dict[str, Any]
 PUBLISHED_TILE, PUBLISHED_PAD = 256, 10
@@ -50,7 +52,14 @@ def photo_of(megapixels: float) -> NDArray[np.uint8]:
 
 
 def measure_photo(
-    model: Model, setting: Setting, *, megapixels: float, threads: int, repeats: int, peers: bool
+    model: Model,
+    setting: Setting,
+    *,
+    megapixels: float,
+    threads: int,
+    repeats: int,
+    peers: bool,
+    report: Callable[[str], None],
 ) -> list[Row]:
     """Raw session on the very tiles of the photo, Upsampler, command, and the published way."""
     with tempfile.TemporaryDirectory() as name:
@@ -62,22 +71,25 @@ def measure_photo(
             backend=setting.backend, precision=setting.precision, threads=threads
         )
         command = Command(source, target, model.path, threads, more=setting.words)
-        with Restorer(model.path, options=options) as restorer:
-            upsampler = restorer._upsampler("uint8")
-            shapes = _tile_shapes(upsampler.session.limits.multiple, pixels, upsampler.tiling)
+        session = choose_session(model.path, options=options.session_options()).session
+        with closing(session), Restorer(model.path, options=options) as restorer:
+            shapes = _tile_shapes(session.limits.multiple, pixels, options.tiling_for(session))
             tiles = [np.ascontiguousarray(pixels[:h, :w])[None] for h, w in shapes]
 
             def raw() -> None:
                 for tile in tiles:
-                    upsampler.session.run(tile)
+                    session.run(tile)
 
             ways: dict[str, Callable[[], object]] = {
                 "session": raw,
                 "Upsampler": lambda: restorer.restore(photo),
                 "command": lambda: run_command(command),
             }
-            if peers and model.subject is not None:
-                ways["published"] = _published(model, pixels, target, threads)
+            if peers:
+                try:
+                    ways["published"] = _published(model, pixels, target, threads)
+                except (ImportError, LookupError) as error:
+                    report(f"{model.name}: left out the published way: {error}")
             times = time_in_turns(ways, repeats=repeats, warm_up=0)
         peak = run_command(command).peak_bytes
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6

@@ -42,7 +42,7 @@ def probe(
 def main() -> None:
     from restora_benchmarks.bench.models import find_model
     from restora_benchmarks.bench.ways import find_way
-    from restora_benchmarks.gpu.verify import make_pictures
+    from restora_benchmarks.pictures import make_pictures
 
     name, key, side, batch, threads, folder, answer = sys.argv[1:]
     model = find_model(name, Path(folder), lambda _words: None)

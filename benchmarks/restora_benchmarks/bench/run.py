@@ -81,6 +81,7 @@ def run_plan(plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:
                     threads=threads,
                     repeats=plan.photo_repeats,
                     peers=plan.peers_in_photos,
+                    report=report,
                 )
             if "size" in plan.suites:
                 report(f"{name}: results of {plan.output_mps} MP, {setting}")

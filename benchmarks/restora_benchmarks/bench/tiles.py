@@ -13,10 +13,10 @@ from restora.artifact import measure_psnr
 from restora.errors import RestoraError
 from restora_benchmarks.bench.models import Model
 from restora_benchmarks.bench.probe import probe
-from restora_benchmarks.bench.timing import time_in_turns
 from restora_benchmarks.bench.ways import Runner, Way, key_of
 from restora_benchmarks.flops import count_flops
-from restora_benchmarks.gpu.verify import make_pictures
+from restora_benchmarks.pictures import make_pictures
+from restora_calibration.timing import time_in_turns
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -50,7 +50,7 @@ def measure_tiles(
     if grid.probes:
         for way in runners:
             probes[way] = probe(
-                model.name if model.subject else str(model.path),
+                model.name if model.network else str(model.path),
                 key_of(way),
                 side=sides[0],
                 batch=1,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from restora.errors import RestoraError
+from restora.errors import OptionError, RestoraError
 from restora.sessions import CpuOptions, Session, SessionOptions, choose_session
 from restora.sessions.base import Batch
 from restora.sessions.options import BackendChoice, PrecisionChoice
@@ -84,8 +84,8 @@ def key_of(way: Way) -> str:
 
 
 def find_way(key: str) -> Way:
-    """Raises SystemExit for an unknown one."""
+    """Raises OptionError for an unknown one."""
     for way in (*OURS, *PEERS):
         if key_of(way) == key:
             return way
-    raise SystemExit(f"unknown way {key!r}; known: {', '.join(map(key_of, (*OURS, *PEERS)))}")
+    raise OptionError(f"unknown way {key!r}; known: {', '.join(map(key_of, (*OURS, *PEERS)))}")

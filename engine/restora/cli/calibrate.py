@@ -68,7 +68,6 @@ def calibrate(
     is written, and the exit code is 5. An interrupted run continues where it stopped.
     """
     try:
-        from restora_benchmarks.graph_speed import median_seconds
         from restora_calibration.calibration_set import (
             SetPlan,
             bundled_sources,
@@ -80,6 +79,7 @@ def calibrate(
         from restora_calibration.int8 import run
         from restora_calibration.int8.plot import plot_calibration
         from restora_calibration.int8.ranges import METHODS
+        from restora_calibration.int8.speed import median_seconds
         from restora_calibration.int8.trial import TrialLog
     except ImportError as error:
         raise MissingBackendError(

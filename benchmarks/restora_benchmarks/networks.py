@@ -1,0 +1,78 @@
+"""Networks of known shape, which can be measured without a published checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from restora.artifact import Kind, Precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# in the source tree, not in the wheel
+LITE_WEIGHTS = Path("calibration/weights/restora-lite-x2.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network. Its weights are drawn by recipe, except those of the bundled model: speed does
+    not depend on them."""
+
+    name: str
+    kind: Kind
+    scale: int
+
+    def make(self) -> nn.Module:
+        """The PyTorch reference, in eval mode. Needs the extra `export`.
+
+        Raises LookupError for the bundled model outside of the source tree.
+        """
+        from restora_benchmarks.recipe import fill_network
+        from restora_export.reference import GFPGANv1Clean, RRDBNet, SRVGGNetCompact
+
+        if self.name == "restora-lite-x2":
+            return _load_lite()
+        if self.kind == "face":
+            return fill_network(GFPGANv1Clean(channel_multiplier=2), 0, "gfpgan_clean")
+        if self.name == "realesr-general-x4v3":
+            return fill_network(SRVGGNetCompact(4, 64, 32), 0, "srvgg")
+        if self.name == "tiny":
+            return fill_network(SRVGGNetCompact(2, 8, 2), 0, "srvgg")
+        return fill_network(RRDBNet(self.scale), 0, "rrdb")
+
+    def export(self, path: Path, precision: Precision = "fp32") -> None:
+        """Write the artifact, which passes the exporter's own gate. Needs the extra `export`."""
+        from restora.atomic import write_atomically
+        from restora_export.export import export_network
+
+        exported = export_network(
+            self.make(),
+            model=self.name,
+            architecture=self.name,
+            weights_sha256="0" * 64,
+            precision=precision,
+            report=lambda _step: None,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, exported.artifact.onnx)
+
+
+NETWORKS = (
+    Network("restora-lite-x2", "upsampler", 2),
+    Network("realesr-general-x4v3", "upsampler", 4),
+    Network("RealESRGAN_x2plus", "upsampler", 2),
+    Network("RealESRGAN_x4plus", "upsampler", 4),
+    Network("GFPGANv1.4", "face", 1),
+)
+# for tests, and for trying commands out
+TINY = Network("tiny", "upsampler", 2)
+
+
+def _load_lite() -> nn.Module:
+    from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
+
+    if not LITE_WEIGHTS.is_file():
+        raise LookupError(f"the weights of restora-lite-x2 are not here: {LITE_WEIGHTS}")
+    return network_from_checkpoint(load_checkpoint(LITE_WEIGHTS))

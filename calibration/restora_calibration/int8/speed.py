@@ -1,0 +1,68 @@
+"""How fast artefacts are on each runtime of this machine's CPU, in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from restora.artifact import Artifact
+from restora.errors import RestoraError
+from restora.sessions import CpuOptions
+from restora.sessions.base import Batch, Session
+from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
+from restora_calibration.timing import Times, time_in_turns
+
+Opener = Callable[[Artifact, CpuOptions], Session]
+_SIDE = 128
+
+
+def measure_artifacts(
+    artifacts: Mapping[str, Artifact],
+    *,
+    side: int = _SIDE,
+    threads: int = 0,
+    repeats: int = 5,
+    report: Callable[[str], None] = lambda _words: None,
+) -> dict[tuple[str, str], Times]:
+    """Times of one tile by (artefact's name, runtime).
+
+    side  of the tile, unless an artefact has one of its own
+
+    Runtimes that are not installed, or that cannot run an artefact, are said and left out.
+    """
+    options = CpuOptions(threads=threads)
+    runs: dict[str, Callable[[], object]] = {}
+    keys: dict[str, tuple[str, str]] = {}
+    for name, artifact in artifacts.items():
+        length = artifact.info.side or side
+        # speed does not depend on the pixels
+        picture: Batch = np.random.default_rng(0).integers(0, 256, (1, length, length, 3), np.uint8)
+        if artifact.info.io == "float32":
+            picture = picture.astype(np.float32) / np.float32(255)
+        for runtime, open_ in _openers().items():
+            try:
+                session = open_(artifact, options)
+                session.run(picture)
+            except RestoraError as error:
+                report(f"{name} is not timed on {runtime}: {error}")
+                continue
+            key = f"{name} on {runtime}"
+            runs[key], keys[key] = partial(session.run, picture), (name, runtime)
+    return {keys[key]: found for key, found in time_in_turns(runs, repeats=repeats).items()}
+
+
+def median_seconds(artifacts: Mapping[str, Artifact]) -> dict[tuple[str, str], float]:
+    return {key: found.median for key, found in measure_artifacts(artifacts).items()}
+
+
+def _openers() -> dict[str, Opener]:
+    openers: dict[str, Opener] = {"ONNX Runtime": OnnxRuntimeCpuSession}
+    try:
+        from restora.sessions.openvino_cpu import OpenVinoSession
+    except ImportError:
+        return openers
+    openers["OpenVINO"] = OpenVinoSession
+    openers["OpenVINO, bf16 between"] = partial(OpenVinoSession, arithmetic="bf16")
+    return openers

@@ -1,0 +1,1 @@
+"""Tools of this repository: checks of machines, measurements, and the tables of its pages."""

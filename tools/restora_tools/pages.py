@@ -1,0 +1,176 @@
+"""Make the picture and tables of README and docs: `python -m restora_tools.pages`.
+
+Between `<!-- NAME -->` and `<!-- end -->` the README holds what this writes and nothing else.
+"""
+
+import argparse
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from restora import Restorer, write_photo
+from restora.image import decode_photo
+from restora.image.compare import make_comparison
+from restora.options import RestoreOptions
+from restora_tools.page_tables import choices_table, int8_table, row_of
+from restora_tools.speed_tables import speed_summary, speed_table
+from restora_tools.throughput.tables import (
+    endurance_table,
+    photos_table,
+    scale_table,
+    video_table,
+)
+
+PAGES = (
+    Path("README.md"),
+    Path("docs/restora-lite.md"),
+    Path("docs/faces.md"),
+    Path("docs/gpu.md"),
+    Path("docs/benchmarks.md"),
+    Path("docs/int8.md"),
+    Path("docs/throughput.md"),
+)
+BENCHES = ("lite", "full", "photo")
+PICTURE = Path("docs/pictures/before_after.jpg")
+RESULTS = Path("benchmarks/results")
+
+
+def fill_page(text: str, results: Path = RESULTS) -> str:
+    """A page's text with its generated parts made anew from the JSON files in `results`."""
+    lite = json.loads((results / "lite.json").read_text())
+    benches = [_read(results / f"bench-{part}.json") for part in BENCHES]
+    throughput = _read(results / "throughput.json")
+    parts = {
+        "speed": speed_summary(benches, throughput),
+        "bench": speed_table(benches),
+        "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
+        "lite": accuracy_table(lite, photos=True),
+        "exports": exports_table(json.loads((results / "exports.json").read_text())),
+        "faces": faces_table(json.loads((results / "faces.json").read_text())),
+        "gpu": gpu_table(results / "gpu.json"),
+        "int8": int8_table(_read(results / "int8.json")),
+        "choices": choices_table(_read(results / "choices.json")),
+        "photos": photos_table(throughput),
+        "video": video_table(throughput),
+        "scale": scale_table(throughput),
+        "endurance": endurance_table(_read(results / "endurance.json")),
+    }
+
+    def fill(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
+
+    return re.sub(
+        rf"<!-- ({'|'.join(parts)}) -->\n.*?<!-- end -->",
+        fill,
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
+    """Bicubic beside restored; with `photos`, a column says which held-out photo."""
+    heads = ["input", *(["photo"] if photos else [])]
+    heads += [f"{measure} {way}" for measure in ("PSNR", "SSIM") for way in ("bicubic", "restored")]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in rows:
+        cells = [row["input"], *([row["photo"]] if photos else [])]
+        cells += [f"{row['bicubic_psnr']:.2f} dB", f"**{row['restored_psnr']:.2f} dB**"]
+        cells += [f"{row['bicubic_ssim']:.4f}", f"**{row['restored_ssim']:.4f}**"]
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def exports_table(result: dict[str, Any]) -> str:
+    """The exporter's verification figures, one row a file."""
+    heads = ["artefact", "precision", "MB", "max error", "PSNR mean", "PSNR min"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in result["rows"]:
+        figures = [f"{row['psnr_mean']:.1f} dB", f"{row['psnr_min']:.1f} dB"]
+        levels = f"{row['max_error'] * 255:.0f} of 255"
+        size = f"{row['size_mb']:.1f}"
+        lines.append(row_of([row["model"], row["precision"], size, levels, *figures]))
+    return "\n".join(lines)
+
+
+def faces_table(result: dict[str, Any]) -> str:
+    """ms per face of each way, and the joint command below."""
+    heads = ["way", "batch", "ms per face", "GFLOP/s", "of eager PyTorch", "PSNR to PyTorch FP32"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for line in result["lines"]:
+        speed = [f"{line['ms_per_face']:.0f}", f"{line['gflops']:.0f}"]
+        shares = [f"{line['against_eager']:.2f}", f"{line['psnr']:.1f} dB"]
+        lines.append(row_of([line["way"], str(line["batch"]), *speed, *shares]))
+    joint = result["joint"]
+    whole = (
+        f"{result['lines'][0]['model']}. The whole command, restora-lite-x2 and that face network "
+        f"on a photo of {joint['photo_mp']:.1f} MP with {joint['faces']} faces: "
+        f"{joint['command_s']:.1f} s, of which detection {joint['share_of_detection']:.1%}; "
+        f"peak memory {joint['peak_memory_gb']:.1f} GB."
+    )
+    return "\n".join([*lines, "", whole, "", _machine_sentence(result)])
+
+
+def gpu_table(path: Path) -> str:
+    """ms, throughput, MFU and accuracy on one line, peers below; or that there is nothing yet."""
+    if not path.exists():
+        return (
+            "**Outstanding:** no machine with a GPU has run `make gpu-check` yet, so that there is "
+            "no figure to show."
+        )
+    result = json.loads(path.read_text())
+    heads = ["model", "way", "ms", "batch", "TFLOP/s", "MFU", "end to end", "PSNR"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for line in result["lines"]:
+        if "error" in line:
+            lines.append(row_of([line["model"], f"TensorRT {line['precision']}", *["failed"] * 6]))
+            continue
+        mfu = f"{line['mfu']:.0%}" if "mfu" in line else ""
+        cells = [f"{line['device_ms']:.2f}", str(line["batch"]), f"{line['tflops']:.1f}", mfu]
+        accuracy = [f"{line['end_to_end_share']:.2f}", f"{line['psnr_mean']:.1f} dB"]
+        lines.append(row_of([line["model"], f"TensorRT {line['precision']}", *cells, *accuracy]))
+    for peer in result["peers"]:
+        if "ms" in peer:
+            cells = [f"{peer['ms']:.2f}", str(peer["batch"]), "", "", ""]
+            cells.append(f"{peer['psnr_mean']:.1f} dB")
+            lines.append(row_of([peer["model"], peer["way"], *cells]))
+    gpu = result["gpu"]
+    sentence = f"{gpu['name']}, TensorRT {gpu['tensorrt']}, driver {gpu['driver']}."
+    return "\n".join([*lines, "", sentence])
+
+
+def _machine_sentence(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    return (
+        f"{machine['cpu']}, {result['threads']} threads, {machine['memory_gib']:.0f} GiB; "
+        f"ONNX Runtime {machine['onnxruntime']}, PyTorch {machine['torch']}; medians of "
+        f"{result['repeats']} interleaved runs."
+    )
+
+
+def make_picture(path: Path) -> None:
+    """Before | after of the bundled sample photo with the bundled model."""
+    before = decode_photo((files("restora") / "data" / "sample.jpg").read_bytes())
+    with Restorer(options=RestoreOptions(backend="cpu")) as restorer:
+        after = restorer.restore(before).photo
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_photo(make_comparison(before, after), path, quality=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.parse_args()
+    make_picture(PICTURE)
+    for page in PAGES:
+        page.write_text(fill_page(page.read_text()))
+    print(f"wrote {PICTURE} and {', '.join(map(str, PAGES))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Seam error against overlap: the figures and the plot behind the default overlap.
+
+`python -m restora_tools.seams` writes benchmarks/results/seams.json and
+docs/pictures/seams.png.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from restora.artifact import read_artifact
+from restora.models import find_artifact
+from restora.sessions import SessionOptions, open_session
+from restora.tiling import Blend
+from restora_export.seams import SEAM_GATE_DB, SEAM_TARGET_DB, make_seam_photo, measure_seams
+
+OVERLAPS = (0, 4, 8, 12, 16, 20, 24, 32, 40, 48)
+BLENDS: tuple[Blend, ...] = ("crop", "linear", "cosine")
+
+
+def measure(artifact: Path) -> list[dict[str, object]]:
+    """One row per blend and overlap, for the float32 artefact at `artifact`."""
+    loaded = read_artifact(artifact)
+    session = open_session(loaded, options=SessionOptions(backend="cpu"))
+    photo = make_seam_photo()
+    rows: list[dict[str, object]] = []
+    for blend in BLENDS:
+        for overlap in OVERLAPS:
+            error = measure_seams(session, photo, overlap_px=overlap, blend=blend)
+            rows.append(
+                {
+                    "model": loaded.info.model,
+                    "blend": blend,
+                    "overlap_px": overlap,
+                    "seam_psnr_db": round(error.psnr, 2),
+                    "max_error_levels": round(error.max_error * 255, 3),
+                }
+            )
+    session.close()
+    return rows
+
+
+def plot(rows: list[dict[str, object]], path: Path) -> None:
+    models = list(dict.fromkeys(str(row["model"]) for row in rows))
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(5.2 * len(models), 3.8), squeeze=False, sharey=True
+    )
+    for axis, model in zip(axes[0], models, strict=True):
+        for blend in BLENDS:
+            line = [row for row in rows if row["model"] == model and row["blend"] == blend]
+            axis.plot(
+                [row["overlap_px"] for row in line],
+                [row["seam_psnr_db"] for row in line],
+                marker="o",
+                markersize=3,
+                label=blend,
+            )
+        axis.axhline(SEAM_GATE_DB, color="grey", linewidth=0.8)
+        axis.text(47, SEAM_GATE_DB + 1, "gate", ha="right", color="grey", fontsize=8)
+        axis.axhline(SEAM_TARGET_DB, color="grey", linewidth=0.8, linestyle=":")
+        axis.text(47, SEAM_TARGET_DB + 1, "chosen for", ha="right", color="grey", fontsize=8)
+        axis.set_title(model, fontsize=10)
+        axis.set_xlabel("overlap of tiles, input pixels")
+        axis.legend(frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("tiled against whole near seams, dB")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("artifacts", nargs="*", type=Path, help="float32 artefacts")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/seams.json"))
+    parser.add_argument("--plot", type=Path, default=Path("docs/pictures/seams.png"))
+    arguments = parser.parse_args()
+    artifacts = arguments.artifacts or [find_artifact("restora-lite-x2", "float32")]
+    rows = [row for artifact in artifacts for row in measure(artifact)]
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    plot(rows, arguments.plot)
+    print(f"wrote {arguments.json} and {arguments.plot}")
+
+
+if __name__ == "__main__":
+    main()
