@@ -294,6 +294,17 @@ def test_a_frame_at_an_absurd_time_gets_the_next_one_and_is_said(
     assert look(tmp_path / "out.mp4").times[-1] < 1
 
 
+def test_a_clock_that_counts_in_too_large_units_is_refused(
+    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_vp8(tmp_path / "in.mkv", [(64, 48)] * 3)  # counts in milliseconds
+    monkeypatch.setattr("restora.video.source._LONGEST_TICK_S", Fraction(1, 1000))
+    assert restore_video(source, tmp_path / "out.mp4", restorer) is not None
+    monkeypatch.setattr("restora.video.source._LONGEST_TICK_S", Fraction(1, 1001))
+    with pytest.raises(VideoError, match=r"its clock counts in units of 0\.001 s"):
+        restore_video(source, tmp_path / "other.mp4", restorer)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_tags_that_are_not_unicode_are_kept(
     suffix: str, restorer: Restorer, tmp_path: Path
