@@ -30,13 +30,14 @@ format: $(DEV)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(DEV)  ## measure runtimes, peers and whole photos on this machine (about 25 minutes)
-	$(BIN)/restora bench run -o benchmarks/results/bench-lite.json --tiles 128,256 \
+bench: $(DEV)  ## measure runtimes, peers and whole photos (25 minutes); reports go to build/bench
+	$(BIN)/restora bench run -o build/bench/bench-lite.json --tiles 128,256 \
 		--batches 1,4 --threads 1,2 --megapixels 12 --photo-repeats 2 --no-published
-	$(BIN)/restora bench run -o benchmarks/results/bench-full.json --tiles 128 --batches 1 \
+	$(BIN)/restora bench run -o build/bench/bench-full.json --tiles 128 --batches 1 \
 		-m realesr-general-x4v3,RealESRGAN_x2plus,RealESRGAN_x4plus --suites tiles --no-probes
-	$(BIN)/restora bench run -o benchmarks/results/bench-photo.json -m RealESRGAN_x2plus \
+	$(BIN)/restora bench run -o build/bench/bench-photo.json -m RealESRGAN_x2plus \
 		--suites photo --megapixels 0.5 --photo-repeats 1
+	cp build/bench/bench-*.json benchmarks/results/
 
 int8: $(DEV)  ## make the bundled INT8 artefact anew and measure it (about 15 minutes)
 	$(BIN)/restora calibrate engine/restora/data/restora-lite-x2.onnx --overwrite \
