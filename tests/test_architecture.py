@@ -12,11 +12,13 @@ import pytest
 import restora
 
 ROOT = Path(__file__).parents[1]
+# each package may import the packages before it
 PACKAGES = {
     "restora": ROOT / "engine" / "restora",
     "restora_export": ROOT / "export" / "restora_export",
     "restora_calibration": ROOT / "calibration" / "restora_calibration",
     "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
+    "restora_tools": ROOT / "tools" / "restora_tools",
 }
 # each room may import the rooms before it; stages do not import each other
 BASE = ("version", "errors", "atomic", "checks", "byte_size", "cache_folder", "malloc")
@@ -94,11 +96,94 @@ def test_a_runtime_is_imported_by_its_own_session_file_alone() -> None:
             assert len(runtimes) == 1, path
 
 
-def test_benchmarks_are_imported_by_nobody_but_the_cli() -> None:
-    for package in ("restora_export", "restora_calibration"):
-        for path in files_of(package):
-            tops = {name.split(".")[0] for name in imports_of(path)}
-            assert "restora_benchmarks" not in tops, path
+def packages_used_by(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(path)} & set(PACKAGES)
+
+
+@pytest.mark.parametrize("package", list(PACKAGES)[1:])
+def test_each_package_imports_only_packages_before_it(package: str) -> None:
+    order = list(PACKAGES)
+    allowed = set(order[: order.index(package) + 1])
+    for path in files_of(package):
+        assert packages_used_by(path) <= allowed, path
+
+
+def test_benchmarks_are_imported_by_their_own_commands_and_tools_by_no_command() -> None:
+    files = [path for path in files_of("restora") if "cli" in path.parts]
+    users = {path.stem for path in files if "restora_benchmarks" in packages_used_by(path)}
+    assert users == {"bench", "evaluate"}
+    assert not [path for path in files if "restora_tools" in packages_used_by(path)]
+
+
+def test_the_wheel_holds_every_package_but_the_tools() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read TOML")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    shipped = [path for name, path in PACKAGES.items() if name != "restora_tools"]
+    assert {ROOT / name for name in packed} == set(shipped)
+
+
+# names with an underscore that their packages document, or offer under no other name
+DOCUMENTED = {"os._exit", "torch.utils._python_dispatch", "torch.utils._pytree"}
+
+
+def is_private(name: str) -> bool:
+    return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+
+
+def defined_in(tree: ast.AST) -> set[str]:
+    """All names that a file gives a meaning to, attributes of self included."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+    return names
+
+
+def private_names_of_others(code: str) -> list[str]:
+    """Imports and attributes with an underscore that the file does not define itself."""
+    tree = ast.parse(code)
+    own, found = defined_in(tree), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if is_private(alias.name)]
+        elif isinstance(node, ast.ImportFrom):
+            module = str(node.module)
+            names = [module] if is_private(module) else []
+            names += [f"{module}.{a.name}" for a in node.names if is_private(a.name)]
+            found += names
+        elif isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own:
+            owner = ast.unparse(node.value)
+            if owner not in ("self", "cls"):
+                found.append(f"{owner}.{node.attr}")
+    return [name for name in found if name not in DOCUMENTED]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_package_uses_a_private_name_of_another_file(package: str) -> None:
+    used = {path: private_names_of_others(path.read_text()) for path in files_of(package)}
+    assert {path: names for path, names in used.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("restorer._upsampler('uint8')", ["restorer._upsampler"]),
+        ("from restora.upsample import _scaled_size", ["restora.upsample._scaled_size"]),
+        ("import restora._hidden", ["restora._hidden"]),
+        ("from restora._hidden import seen", ["restora._hidden"]),
+        ("import os\nos._exit(1)", []),
+        ("from __future__ import annotations\nx.__class__", []),
+        ("class A:\n    def same(self, other): return self._b == other._c", ["other._c"]),
+        ("class A:\n    _b = 1\n    def same(self, other): return other._b", []),
+    ],
+)
+def test_a_private_name_of_another_file_is_found(code: str, found: list[str]) -> None:
+    assert private_names_of_others(code) == found
 
 
 def loaded_by(code: str) -> set[str]:
