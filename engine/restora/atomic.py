@@ -29,6 +29,7 @@ def write_atomically(
     remove_partial removes.
     """
     path = Path(path)
+    _require_name(path)
     partial = path.with_name(f"{_beginning_of(path)}{secrets.token_hex(_TOKEN_BYTES)}{_ENDING}")
     try:
         _check_path(path, inside)
@@ -82,6 +83,16 @@ def shorten(name: str, most_bytes: int = MOST_NAME_BYTES) -> str:
 def _beginning_of(path: Path) -> str:
     room = MOST_NAME_BYTES - len("..") - 2 * _TOKEN_BYTES - len(_ENDING)
     return f".{shorten(path.name, room)}."
+
+
+def _require_name(path: Path) -> None:
+    """Raise OutputError for what no file can be called."""
+    try:
+        whole = path.name and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        whole = False
+    if not whole:
+        raise OutputError(f"{str(path)!r} is no name that a file can have")
 
 
 def _check_path(path: Path, inside: Path | None) -> None:

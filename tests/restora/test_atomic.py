@@ -64,3 +64,9 @@ def test_short_names_are_cut_between_characters_and_differ() -> None:
     for name in short:
         assert len(name.encode()) <= MOST_NAME_BYTES  # strict: no half characters
     assert shorten("a" * MOST_NAME_BYTES) == "a" * MOST_NAME_BYTES
+
+
+@pytest.mark.parametrize("name", [".", "", "/", "a\0b", "\ud800.png"])
+def test_what_is_no_name_is_an_output_error(name: str) -> None:
+    with pytest.raises(OutputError, match="no name"):
+        write_atomically(Path(name), b"data")

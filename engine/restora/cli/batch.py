@@ -8,12 +8,16 @@ from restora.cli.exits import ExitCode, code_of_type
 from restora.cli.jobs import Job
 from restora.cli.ledger import Ledger
 from restora.cli.stopping import Stopping
-from restora.errors import DeviceLostError, DiskFullError, OutputError
+from restora.errors import DecoderProcessError, DeviceLostError, DiskFullError, OutputError
 from restora.flow import Outcome, PhotoFlow
 from restora.runs.lock import OutputLocks
 
-# errors after which nothing else can be done, and what is said of the files that were not tried
-_ENDING = {DiskFullError.__name__: "the disk is full", DeviceLostError.__name__: "the GPU is lost"}
+# errors after which nothing else can be done, and the reason that files left over get
+_ENDING = {
+    DiskFullError.__name__: "the disk is full",
+    DeviceLostError.__name__: "the GPU is lost",
+    DecoderProcessError.__name__: "no process that decodes can be started",
+}
 
 
 class RunProgress(Protocol):

@@ -17,12 +17,13 @@ from restora.cli import face_flags, runtime_flags
 from restora.cli.batch import exit_code_of_run, untried
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import RESULT_FORMATS, Ext, Job, Naming, plan_files, plan_jobs
+from restora.cli.jobs import RESULT_FORMATS, Ext, Job, Naming, is_folder, plan_files, plan_jobs
 from restora.cli.ledger import FILE, Ledger, known_results, require_an_outcome_each
 from restora.cli.report import report_outcome, summarise
 from restora.errors import MissingBackendError, OptionError
 from restora.flow import Outcome, parse_size
 from restora.flow.write import prepare_folder
+from restora.image import PhotoLimits
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
@@ -58,7 +59,7 @@ def cluster(
     gpus_per_worker: Annotated[
         float | None, typer.Option(min=0, help="Default: 1 where the cluster has GPUs.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Photos that a worker takes at once.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="Photos per task.")] = 16,
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster. Default: Ray on this machine.")
     ] = None,
@@ -77,6 +78,9 @@ def cluster(
         bool, typer.Option("--json", help="One JSON object per file on stdout.")
     ] = False,
     memory: runtime_flags.Memory = None,
+    max_pixels: runtime_flags.MaxPixels = runtime_flags.MAX_PIXELS,
+    max_file_size: runtime_flags.MaxFileSize = runtime_flags.MAX_FILE_SIZE,
+    decode_timeout: runtime_flags.DecodeTimeout = runtime_flags.DECODE_TIMEOUT,
     backend: runtime_flags.Backend = "auto",
     precision: runtime_flags.Precision = "auto",
     fp32: runtime_flags.Fp32 = False,
@@ -101,8 +105,11 @@ def cluster(
     )
     if outscale is not None:
         check_outscale(outscale)
+    limits = runtime_flags.photo_limits(max_pixels, max_file_size, decode_timeout)
+    if outscale is not None:
+        check_outscale(outscale)
     face_options = face_flags.face_options_or_none(faces, FaceOptions())
-    jobs, root = _plan(input_, output, ext=ext, recursive=recursive)
+    jobs, root = _plan(input_, output, ext=ext, recursive=recursive, limits=limits)
     prepare_folder(output / "any", None)
     started = time.perf_counter()
     outcomes: list[Outcome] = []
@@ -143,6 +150,7 @@ def cluster(
                 faces=face_options,
                 outscale=outscale,
                 quality=quality,
+                limits=limits,
                 root=str(output.resolve()),
                 memory=None if memory is None else parse_size(memory),
             )
@@ -188,13 +196,17 @@ def _adopt(logs: Path, ledger: Ledger, jobs: list[Job], name: str) -> None:
     shutil.rmtree(logs, ignore_errors=True)
 
 
-def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[list[Job], Path]:
+def _plan(
+    input_: Path, output: Path, *, ext: Ext, recursive: bool, limits: PhotoLimits
+) -> tuple[list[Job], Path]:
     """Jobs, and the folder that inputs are named from."""
     if input_.suffix.lower() != ".parquet":
-        if not input_.is_dir():
+        if not is_folder(input_):
             raise OptionError(f"--input must be a folder or a Parquet file, got {input_}")
         known = known_results(output / FILE, input_, output)
-        return plan_jobs(input_, output, Naming(ext), recursive=recursive, known=known), input_
+        return plan_jobs(
+            input_, output, Naming(ext), recursive=recursive, limits=limits, known=known
+        ), input_
     files = [Path(path).absolute() for path in _read_paths(input_)]
     if not files:
         raise OptionError(f"{input_} holds no rows")
@@ -203,7 +215,7 @@ def _plan(input_: Path, output: Path, *, ext: Ext, recursive: bool) -> tuple[lis
         print_note(f"{len(files) - len(once)} rows of {input_} name a photo again")
     files = once
     root = Path(os.path.commonpath([file.parent for file in files]))
-    return plan_files(files, root, output, Naming(ext)), root
+    return plan_files(files, root, output, Naming(ext), limits=limits), root
 
 
 def _read_paths(table: Path) -> list[str]:

@@ -139,9 +139,16 @@ def plan_jobs(
     return _name(looked, output, naming)
 
 
-def plan_files(files: Sequence[Path], root: Path, output: Path, naming: Naming) -> list[Job]:
+def plan_files(
+    files: Sequence[Path],
+    root: Path,
+    output: Path,
+    naming: Naming,
+    *,
+    limits: PhotoLimits | None = None,
+) -> list[Job]:
     """One job for each of these files, named from `root`; see plan_jobs."""
-    looked = [look_at(file, file.parent.relative_to(root), naming.ext) for file in files]
+    looked = [look_at(file, file.parent.relative_to(root), naming.ext, limits) for file in files]
     return _name(looked, output, naming)
 
 

@@ -25,6 +25,8 @@ from restora.cli.stopping import finishing_first
 from restora.errors import OptionError
 from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
 from restora.image import PhotoLimits
+from restora.image.isolated import start_decoder
+from restora.malloc import return_freed_memory
 from restora.pipeline import Restorer
 from restora.runs import Manifest, recipe_hash, stamp_of, writing_settings
 from restora.runs.lock import OutputLocks
@@ -54,6 +56,9 @@ class PhotoRun:
         started = time.perf_counter()
         try:
             if any(job.is_left for job in self.jobs):
+                start_decoder()
+                if self.memory is not None:
+                    return_freed_memory()
                 with contextlib.ExitStack() as stack:
                     restorer = stack.enter_context(open_restorer())
                     self._restore(restorer, self._open_ledger(restorer, stack))

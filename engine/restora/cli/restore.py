@@ -16,7 +16,6 @@ from restora.errors import OptionError
 from restora.faces.choose import EYE_DISTANCE_PX
 from restora.flow import WriteOptions, parse_size
 from restora.flow.write import prepare_folder
-from restora.image import PhotoLimits
 from restora.joint import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
@@ -128,9 +127,9 @@ def restore(
         typer.Option(min=0, envvar="RESTORA_THREADS", help="CPU threads; 0: all allowed cores."),
     ] = 0,
     memory: runtime_flags.Memory = None,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Larger inputs are refused before they are decoded.")
-    ] = PhotoLimits().max_pixels,
+    max_pixels: runtime_flags.MaxPixels = runtime_flags.MAX_PIXELS,
+    max_file_size: runtime_flags.MaxFileSize = runtime_flags.MAX_FILE_SIZE,
+    decode_timeout: runtime_flags.DecodeTimeout = runtime_flags.DECODE_TIMEOUT,
     max_output_pixels: Annotated[
         int, typer.Option(min=1, help="Larger results are refused before any work is done.")
     ] = DEFAULT_MAX_OUTPUT_PIXELS,
@@ -188,7 +187,7 @@ def restore(
     root = output.parent if writes_file else output
     keeps_manifest = is_folder(input_) or manifest is not None
     rows = (manifest or root / FILE) if keeps_manifest else None
-    limits = PhotoLimits(max_pixels=max_pixels)
+    limits = runtime_flags.photo_limits(max_pixels, max_file_size, decode_timeout)
     jobs = plan_jobs(
         input_,
         output,

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from restora.byte_size import parse_size
 from restora.errors import MissingBackendError, OptionError
+from restora.image.limits import PhotoLimits
 from restora.options import RestoreOptions
 from restora.sessions.options import BackendChoice, PrecisionChoice
 from restora.tensorrt.cuda import require_driver_library
@@ -47,6 +49,24 @@ Memory = Annotated[
         "photos.",
     ),
 ]
+
+MaxPixels = Annotated[
+    int, typer.Option(min=1, help="Larger inputs are refused before they are decoded.")
+]
+MaxFileSize = Annotated[
+    str, typer.Option(help="Larger files, such as 4G, are refused before they are read.")
+]
+DecodeTimeout = Annotated[
+    float, typer.Option(help="Seconds after which the decoding of a photo is ended.")
+]
+MAX_PIXELS = PhotoLimits().max_pixels
+MAX_FILE_SIZE = "2G"
+DECODE_TIMEOUT = PhotoLimits().max_decode_s
+
+
+def photo_limits(max_pixels: int, max_file_size: str, decode_timeout: float) -> PhotoLimits:
+    """Raises OptionError for a value that cannot work."""
+    return PhotoLimits(max_pixels, parse_size(max_file_size), decode_timeout)
 
 
 def choose_precision(precision: PrecisionChoice, *, fp32: bool) -> PrecisionChoice:

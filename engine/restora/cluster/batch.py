@@ -12,14 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from restora.errors import DeviceLostError
+from restora.errors import DecoderProcessError, DeviceLostError, RestoraError
 from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
-from restora.image import PixelLimits
+from restora.image import PhotoLimits
 from restora.joint import FaceOptions
+from restora.malloc import return_freed_memory
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 
+_BROKEN: Mapping[str, type[RestoraError]] = {
+    kind.__name__: kind for kind in (DeviceLostError, DecoderProcessError)
+}
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
 COLUMNS = (
@@ -33,6 +37,7 @@ class BatchRecipe:
 
     model      a name of the model table or the path of an artefact; None: faces only
     root       a folder that results must lie in; None: anywhere
+    limits     of inputs
     memory     most bytes of the whole process; None: its share of half of what is free
     processes  on one machine that share what is free
     """
@@ -43,7 +48,7 @@ class BatchRecipe:
     outscale: float | None = None
     quality: int = 95
     strip_metadata: bool = False
-    max_pixels: int = PixelLimits().max_pixels
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
     root: str | None = None
     memory: int | None = None
     processes: int = 1
@@ -63,7 +68,7 @@ class RestoreBatch:
     The networks are opened at the first call, once in each process. Photos are decoded and encoded
     while the networks run on others of the batch, and share batches of tiles and faces. One that
     cannot be read, restored or written becomes a row with status "failed", the error's type and
-    its words. What is no photo's fault is raised: a model that cannot be opened, a lost GPU.
+    its message. What is no photo's fault is raised: a model that cannot be opened, a lost GPU.
     """
 
     def __init__(self, recipe: BatchRecipe) -> None:
@@ -87,7 +92,7 @@ class RestoreBatch:
             WriteOptions(root, recipe.quality, recipe.strip_metadata),
             PhotoMemory(restorer, recipe.memory, recipe.processes),
             outscale=recipe.outscale,
-            limits=PixelLimits(max_pixels=recipe.max_pixels),
+            limits=recipe.limits,
             begin=lambda photo: self.begin(str(photo.source)),
         )
         photos = [
@@ -96,12 +101,13 @@ class RestoreBatch:
         ]
         with contextlib.closing(flow.iter_outcomes(photos)) as outcomes:
             for photo, outcome in outcomes:
-                if outcome.error_type == DeviceLostError.__name__:
-                    raise DeviceLostError(outcome.reason)
+                broken = _BROKEN.get(outcome.error_type or "")
+                if broken is not None:
+                    raise broken(outcome.reason)
                 yield photo.index, _row(*pairs[photo.index], outcome)
 
     def begin(self, source: str) -> None:
-        """Called before a photo's file is read, from several threads; for those who keep books."""
+        """Called before a photo's file is read, from several threads; for subclasses."""
 
     def close(self) -> None:
         """Free the networks of this process; the next call opens them again."""
@@ -120,6 +126,8 @@ def _open(recipe: BatchRecipe) -> Restorer:
     key = pickle.dumps(recipe)
     with _opening:
         if key not in _open_restorers:
+            if recipe.memory is not None:
+                return_freed_memory()
             _open_restorers[key] = Restorer(
                 recipe.model, options=recipe.options, faces=recipe.faces
             )

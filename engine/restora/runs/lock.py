@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from restora.atomic import MOST_NAME_BYTES, shorten
 from restora.errors import OptionError, OutputError, UnsafePathError
 
 _ENDING = ".lock"
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WAIT_S = 0.5  # another run may be about to release it
 _POLL_S = 0.02
 
@@ -30,19 +32,21 @@ def output_lock(target: Path) -> Iterator[None]:
     """
     # the name itself, so that the file system's own rules say which names are the same
     name = shorten(target.name, MOST_NAME_BYTES - len(_ENDING) - 1)
-    path = target.with_name(f".{name}{_ENDING}")
-    lock = FileLock(path, timeout=_WAIT_S, thread_local=False)
     try:
+        path = target.with_name(f".{name}{_ENDING}")
+        lock = FileLock(path, timeout=_WAIT_S, thread_local=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         require_own_file(path)
+        # filelock waits for some errors to go away, and then takes them for another run's lock
+        os.close(os.open(path, _FLAGS, 0o666))
         lock.acquire(poll_interval=_POLL_S)
     except Timeout as error:
         raise OptionError(f"another run is writing {target}") from error
     except OutputError:
         raise
-    except (OSError, NotImplementedError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:  # ValueError: NUL, or no name
         words = (error.strerror if isinstance(error, OSError) else None) or error
-        raise OutputError(f"{target} cannot be written: its lock {path} fails: {words}") from error
+        raise OutputError(f"{target} cannot be locked for writing: {words}") from error
     try:
         yield
     finally:

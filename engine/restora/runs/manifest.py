@@ -270,6 +270,8 @@ def require_own_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OutputError:
         raise
+    except ValueError as error:  # a NUL byte
+        raise OutputError(f"{folder} cannot be made: {error}") from error
     except OSError as error:
         kind = DiskFullError if error.errno in _NO_SPACE else OutputError
         raise kind(f"{folder} cannot be made: {error.strerror or error}") from error

@@ -128,7 +128,7 @@ def test_underscore_spellings_and_published_flags_are_taken(model: Path, tmp_pat
         (["-i", "a.png", "-n", "RealESRGAN_x4pluss"], 5, "did you mean RealESRGAN_x4plus"),
         (["-i", "a.png", "-n", "RealESRGAN_x4plus"], 5, "restora models fetch RealESRGAN_x4plus"),
         (["-i", "a.png", "-n", "GFPGANv1.4"], 2, "model of kind face, upsampler is needed"),
-        (["-i", "a.png", "-n", "missing.onnx"], 5, "no artefact at missing.onnx"),
+        (["-i", "a.png", "-n", "missing.onnx"], 5, "missing.onnx"),
         (["-i", "a.png", "-dn", "0.5"], 2, "realesr-general-x4v3 only"),
         (["-i", "a.png", "--face-enhance"], 5, "restora models fetch GFPGANv1.4"),
         (["-i", "a.png", "-g", "0"], 6, "tensorrt, cuda: no NVIDIA driver"),

@@ -19,7 +19,13 @@ from restora.cli.exits import ExitCode, code_of_type
 from restora.cli.jobs import Job, Naming, plan_jobs
 from restora.cli.ledger import FILE, Ledger
 from restora.cli.photo_run import PhotoRun
-from restora.errors import DeviceMemoryError, DiskFullError, OptionError, OutputError
+from restora.errors import (
+    DecoderProcessError,
+    DeviceMemoryError,
+    DiskFullError,
+    OptionError,
+    OutputError,
+)
 from restora.flow import Outcome, WriteOptions
 from restora.image import Photo, PhotoLimits, write_photo
 from restora.runs import Manifest, output_lock
@@ -98,6 +104,25 @@ def test_what_is_no_fault_of_the_photo_is_tried_again(
         assert (past.status, past.open) == (None, False)
         (again,) = ledger.settle([job], overwrite=False, retry_failed=False)
         assert again.is_left
+
+
+def test_without_decoders_the_run_ends_and_no_photo_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> Photo:
+        raise DecoderProcessError("no process can be started")
+
+    for index in range(20):
+        photo(tmp_path / "in" / f"{index}.png")
+    monkeypatch.setattr("restora.flow.photos.read_isolated", fail)
+    run = planned(tmp_path)
+    assert run.run(lambda: restorer_of(NearestSession())) == ExitCode.ENVIRONMENT
+    rows = rows_of(capsys.readouterr().out)
+    assert len(rows) == 20
+    assert {row["error_type"] for row in rows.values()} == {"DecoderProcessError"}
+    assert any(row["reason"].startswith("not tried") for row in rows.values())
+    monkeypatch.undo()
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
 
 
 def test_what_is_a_fault_of_the_photo_stays_failed(tmp_path: Path) -> None:

@@ -165,6 +165,12 @@ def test_a_manifest_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Manifest(tmp_path / "file" / "manifest.jsonl")
 
 
+@pytest.mark.parametrize("path", ["/proc/m.jsonl", "a\0b/m", "a\0b", "."])
+def test_a_manifest_that_has_no_place_is_an_output_error(path: str) -> None:
+    with pytest.raises(OutputError):
+        Manifest(Path(path))
+
+
 def test_rows_can_be_read_by_anything_that_reads_json(manifest: Manifest) -> None:
     begin(manifest, "ordner/ü \n.png")
     manifest.end("ordner/ü \n.png", "failed", reason='"quoted"\n', error_type="E", exit_code=4)

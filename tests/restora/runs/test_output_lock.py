@@ -137,7 +137,13 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_an_output_error(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(OutputError, match="cannot be written"),
+        pytest.raises(OutputError, match="cannot be locked"),
         output_lock(tmp_path / folder / "a.png"),
     ):
+        pass
+
+
+@pytest.mark.parametrize("target", ["/proc/a.mp4", ".", "a\0b"])
+def test_a_file_that_cannot_be_made_is_not_called_another_run(target: str) -> None:
+    with pytest.raises(OutputError, match="cannot be locked"), output_lock(Path(target)):
         pass
