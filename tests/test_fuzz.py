@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fuzz import planted
-from fuzz.__main__ import main
-from fuzz.target import draw_mutant
+from fuzz.__main__ import TARGETS, main
+from fuzz.target import Input, Target, draw_mutant, find_target
+from restora.errors import RestoraError
 
 KINDS = {
     "EXCEPTION": "KeyError: 'planted'",
@@ -56,3 +57,24 @@ def test_an_input_is_a_function_of_seed_target_and_number() -> None:
     assert drawn == [draw_mutant(planted.CLEAN, seeds, "clean", 7, index) for index in range(30)]
     assert len(set(drawn)) > 20
     assert drawn != [draw_mutant(planted.CLEAN, seeds, "clean", 8, index) for index in range(30)]
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if name != "command_line"])
+def test_every_target_takes_its_seeds_and_some_mutants(name: str, tmp_path: Path) -> None:
+    target = find_target(name)
+    named = target.make_seeds()
+    seeds = list(named.values())
+    mutants = [draw_mutant(target, seeds, name, 1, index) for index in range(20)]
+    outcomes = [run_input(target, one, tmp_path) for one in (*seeds, *mutants)]
+    good = [outcome for outcome in outcomes[: len(seeds)] if outcome is not None]
+    assert len(good) > len(seeds) / 2  # the others are of kinds that are refused
+
+
+def run_input(target: Target, one: Input, folder: Path) -> str | None:
+    """None if it is refused. What is no RestoraError is a fault."""
+    path = folder / f"input{one.ending}"
+    path.write_bytes(one.data)
+    try:
+        return target.check(path)
+    except RestoraError:
+        return None

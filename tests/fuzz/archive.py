@@ -7,6 +7,7 @@ import itertools
 import pickletools
 import re
 import struct
+import warnings
 import zipfile
 from random import Random
 
@@ -48,7 +49,8 @@ def mutate_zip(data: bytes, rng: Random) -> bytes:
     else:
         members[place] = (name, mutate_bytes(body, rng))
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", compression) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w", compression) as archive:
+        warnings.simplefilter("ignore")  # of names that come twice
         for name, body in members:
             archive.writestr(zipfile.ZipInfo(name), body, compression)
     return stream.getvalue()

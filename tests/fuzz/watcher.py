@@ -19,6 +19,7 @@ from typing import Any
 from fuzz.target import Target, find_target
 from fuzz.worker import PROGRESS
 
+_CODE = ("engine", "export", "calibration", "benchmarks", "tests")
 _LOOK_EVERY_S = 0.1
 _START_S = 180.0
 _MB = 1 << 20
@@ -186,7 +187,7 @@ class Watcher:
 def _environment(folder: Path) -> dict[str, str]:
     """Of a user of whom nothing lies on this machine."""
     root = Path(__file__).parents[2]
-    path = ":".join(str(root / name) for name in ("engine", "export", "tests"))
+    path = ":".join(str(root / name) for name in _CODE)
     home = folder / "home"
     home.mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RESTORA_")}
