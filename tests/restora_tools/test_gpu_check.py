@@ -148,18 +148,23 @@ def test_without_a_gpu_the_stages_say_what_is_missing(
     assert "build: left out: TensorRT is not here" in capsys.readouterr().out
 
 
-def test_the_tensorrt_stages_need_no_torch_and_no_downloader() -> None:
-    """They run where only TensorRT's own Python is."""
-    code = (
-        "import sys\n"
-        "for name in ('torch', 'pooch', 'requests', 'skimage', 'safetensors', 'scipy'):\n"
-        "    sys.modules[name] = None\n"
-        "import restora_tools.gpu_check\n"
-        "from restora_tools.gpu import build, verify, speed, report, sessions\n"
+def test_the_tensorrt_stages_run_with_numpy_opencv_onnx_tensorrt_and_pycuda_alone(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """In a checkout where nothing is installed; any other import fails."""
+    (tmp_path / "artifacts").symlink_to(prepared / "artifacts")
+    path = ":".join(str(ROOT / name) for name in ("engine", "benchmarks", "tools", "tests"))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "bare_machine.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": path, "PATH": "", "HOME": str(tmp_path)},
     )
-    path = ":".join(str(ROOT / name) for name in ("engine", "benchmarks", "export"))
-    environment = {"PYTHONPATH": path, "PATH": ""}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "tiny, fp32: 6 checks, all hold" in done.stdout
+    result = json.loads((tmp_path / "gpu.json").read_text())
+    assert [line["precision"] for line in result["lines"]] == ["fp32"]
+    assert "error" not in result["lines"][0]
 
 
 def test_subjects_are_chosen_by_name() -> None:
