@@ -67,6 +67,15 @@ def remove_partial(path: Path) -> None:
             path.with_name(name).unlink(missing_ok=True)
 
 
+def name_of_partial(name: str) -> str | None:
+    """The name that a partial file was to get, as far as it is held in its own; None if `name` is
+    not one of a partial file."""
+    found = re.fullmatch(
+        rf"\.(.+)\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}{re.escape(_ENDING)}", name, re.DOTALL
+    )
+    return found and found[1]
+
+
 def shorten(name: str, most_bytes: int = MOST_NAME_BYTES) -> str:
     """The name if it has at most so many bytes, else its beginning and a digest of all of it."""
     raw = os.fsencode(name)

@@ -51,6 +51,7 @@ class Ledger:
             past = self.manifest.past(name)
             if past is not None and past.status is None:
                 remove_partial(job.target)
+                job.extras.remove_partial()
             decision = decide(
                 past, self._wanted(job, saved), overwrite=overwrite, retry_failed=retry_failed
             )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from restora.atomic import remove_partial
 from restora.cli.batch import exit_code_of_run, run_jobs, untried
 from restora.cli.exits import ExitCode
 from restora.cli.jobs import RESULT_FORMATS, Job
@@ -89,6 +90,9 @@ class PhotoRun:
                 self._require_as_planned(job)
                 if ledger is not None:
                     ledger.begin(job)
+                else:  # a ledger knows which of many photos a killed run was working on
+                    remove_partial(job.target)
+                    job.extras.remove_partial()
 
             flow: PhotoFlow[Job] = PhotoFlow(
                 restorer,

@@ -1,4 +1,4 @@
-"""So much of something may be held at once: bytes, places of a stage, items under way."""
+"""A first-in, first-out weighted semaphore: for bytes, places of a stage, items in flight."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """First come, first served. What asks for more than there is gets it when nothing else is held.
+    """First come, first served. A request larger than the capacity is granted when nothing else is
+    held.
 
     capacity  in whatever unit is asked for
     """

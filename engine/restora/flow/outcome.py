@@ -1,4 +1,4 @@
-"""What became of one file."""
+"""How one file ended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Status = Literal["restored", "skipped", "failed", "planned"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file. Sizes in pixels, (width, height).
+    """How one file ended. Sizes in pixels, (width, height).
 
     error_type  name of the error's type, if it failed
-    seconds     from the first byte read to the last one written, waiting for a place left out
+    seconds     from the first byte read to the last one written, without waiting for a place
     sha256      of the result's file
     """
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from restora.atomic import MOST_NAME_BYTES, shorten
+from restora.atomic import MOST_NAME_BYTES, name_of_partial, remove_partial, shorten
 from restora.errors import OptionError
 
 FACE_FOLDERS = ("cropped_faces", "restored_faces", "cmp")
@@ -95,6 +95,21 @@ class Extras:
         if self.comparison is not None and os.path.lexists(self.comparison):
             found.append(self.comparison)
         return found
+
+    def remove_partial(self) -> None:
+        """Remove what killed processes left of their attempts to write these. Nobody may be
+        writing them."""
+        if self.comparison is not None:
+            remove_partial(self.comparison)
+        if self.faces is None:
+            return
+        for name, ending in zip(FACE_FOLDERS, self.faces.endings, strict=True):
+            folder = self.faces.root / name / self.faces.folder
+            with contextlib.suppress(OSError):  # no folder, so nothing in it
+                for path in list(folder.iterdir()):
+                    inner = name_of_partial(path.name)
+                    if inner and _stem_of(inner, ending) == _fold(self.faces.stem):
+                        remove_partial(folder / inner)
 
     def written(self, faces: int) -> list[Path]:
         """Files that were written of a photo with so many faces."""

@@ -28,7 +28,7 @@ from restora.errors import (
 )
 from restora.flow import Outcome, WriteOptions
 from restora.image import Photo, PhotoLimits, write_photo
-from restora.runs import Manifest, output_lock
+from restora.runs import Extras, FaceNames, Manifest, output_lock
 from restora.runs.lock import OutputLocks
 from restora.sessions.base import Batch
 
@@ -225,20 +225,32 @@ def test_a_file_that_appears_during_the_run_is_not_replaced(
     assert (tmp_path / "out" / "a.png").read_bytes() == theirs
 
 
-def test_partial_files_of_a_killed_run_are_removed_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keeps_manifest", [True, False])
+def test_partial_files_of_a_killed_run_are_removed_by_the_next(
+    keeps_manifest: bool, tmp_path: Path
+) -> None:
     source = photo(tmp_path / "in" / "a.png")
     run = planned(tmp_path)
-    manifest = Manifest(tmp_path / "out" / FILE)
-    Ledger(manifest, lambda _: "r", tmp_path / "in").begin(Job(source, tmp_path / "out" / "a.png"))
-    manifest._held.close()  # as a killed process leaves it
-    (tmp_path / "out" / ".a.png.0123abcd.part").write_bytes(b"half")
-    (tmp_path / "out" / ".b.png.0123abcd.part").write_bytes(b"of another run")
+    extras = Extras(tmp_path / "out" / "c.jpg", FaceNames(tmp_path / "out", Path(), "a"))
+    run = replace(run, jobs=[replace(job, extras=extras) for job in run.jobs])
+    if keeps_manifest:
+        manifest = Manifest(tmp_path / "out" / FILE)
+        job = Job(source, tmp_path / "out" / "a.png")
+        Ledger(manifest, lambda _: "r", tmp_path / "in").begin(job)
+        manifest._held.close()  # as a killed process leaves it
+    else:
+        run = replace(run, manifest=None)
+    (tmp_path / "out" / "cmp").mkdir()
+    for name in (".a.png", ".c.jpg", "cmp/.a_07.png"):
+        (tmp_path / "out" / f"{name}.0123abcd.part").write_bytes(b"half")
+    others = {".b.png.0123abcd.part", "cmp/.a_1_00.png.0123abcd.part", "cmp/.aa_00.png.part"}
+    for other in others:
+        (tmp_path / "out" / other).write_bytes(b"of another run")
     assert run.run(lambda: restorer_of(NearestSession())) == ExitCode.OK
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        ".b.png.0123abcd.part",
-        ".restora",
-        "a.png",
-    ]
+    left = {
+        path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.rglob("out/**/.*.part")
+    }
+    assert left == others
 
 
 def test_a_touched_result_is_not_called_done(
