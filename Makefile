@@ -3,14 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CPU := $(VENV)/.installed-cpu
+DOCS := $(VENV)/.installed-docs
 DEV := $(VENV)/.installed-dev
 FUZZ_MINUTES ?= 20
 CODE := engine export calibration benchmarks tools tests
 
-.PHONY: demo test check format bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test check format docs release-check release-notes bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(CPU)  ## restore the bundled sample photo and write a before | after picture into demo/
 	@mkdir -p demo
@@ -29,6 +30,15 @@ check: $(DEV)  ## ruff, ruff format, mypy strict
 format: $(DEV)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+docs: $(DOCS)  ## build the documentation as a site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+release-check:  ## build, check the metadata, try the wheel on each of PYTHONS
+	PYTHONS="$(PYTHONS)" .ci/release-check
+
+release-notes:  ## print the changes of VERSION (the one at hand) from CHANGELOG.md
+	@.ci/release-notes $(VERSION)
 
 bench: $(DEV)  ## measure runtimes, peers and whole photos (25 minutes); reports go to build/bench
 	$(BIN)/restora bench run -o build/bench/bench-lite.json --tiles 128,256 \
@@ -70,10 +80,10 @@ gpu-check: $(DEV)  ## all that a machine with an NVIDIA GPU must prove; writes b
 	$(BIN)/python -m pytest -m gpu
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
-	$(BIN)/python -m restora_calibration.train_lite
+	$(BIN)/python -m restora_tools.lite.train
 
 lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
-	$(BIN)/python -m restora_calibration.evaluate_lite
+	$(BIN)/python -m restora_tools.lite.accuracy
 
 readme-tables: pages  ## the same as pages
 
@@ -90,7 +100,11 @@ $(CPU): pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu]'
 	@touch $@
 
+$(DOCS): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 $(DEV): pyproject.toml requirements/ci.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/ci.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/ci.txt --editable '.[dev]'
-	@touch $@ $(CPU)
+	@touch $@ $(CPU) $(DOCS)
