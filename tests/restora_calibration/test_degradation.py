@@ -1,14 +1,7 @@
-"""Facts about the blind degradation and the training of the bundled model."""
-
-from pathlib import Path
+"""Facts about the blind degradation."""
 
 import numpy as np
-import pytest
-import torch
-from skimage.metrics import structural_similarity
-from torch.nn import functional as F
 
-from restora.image import read_photo
 from restora_calibration.degrade import (
     CLEAN_X2,
     FACES,
@@ -17,22 +10,8 @@ from restora_calibration.degrade import (
     degrade_photo,
     draw_degradation,
 )
-from restora_calibration.evaluate_lite import enlarge_bicubic, evaluate, format_table
-from restora_calibration.make_sample import make_sample
-from restora_calibration.patches import cut_pair, jitter_colour
 from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
-from restora_calibration.train_lite import (
-    LITE_X2,
-    Plan,
-    measure_ssim,
-    rate_at,
-    start_bilinear,
-    train,
-)
-from restora_export.checkpoint import load_checkpoint
-from restora_export.reference import RRDBNet
 
-ROOT = Path(__file__).parents[2]
 GREY = np.full((64, 48, 3), 128, np.uint8)
 
 
@@ -78,87 +57,3 @@ def test_held_out_photos_are_never_trained_on() -> None:
         assert photo.licence
         height, width = read_free_photo(photo).shape[:2]
         assert height % 2 == width % 2 == 0
-
-
-def test_a_training_pair_shows_the_same_place_twice() -> None:
-    rng = np.random.default_rng(0)
-    photos = [read_free_photo(TRAINING[0])]
-    for _ in range(20):
-        pair = cut_pair(photos, 40, rng, clean_share=0.5)
-        degraded, clean = pair.degraded, pair.clean
-        assert degraded.shape == (40, 40, 3)
-        assert clean.shape == (80, 80, 3)
-        shrunk = clean.reshape(40, 2, 40, 2, 3).mean(axis=(1, 3))
-        assert np.abs(shrunk - degraded).mean() < 25  # blur and noise, but not another place
-
-
-def test_colour_jitter_keeps_shape_and_range() -> None:
-    out = jitter_colour(GREY, np.random.default_rng(0))
-    assert out.shape == GREY.shape
-    assert out.dtype == np.uint8
-
-
-def test_the_untrained_network_is_nearly_bilinear_enlargement() -> None:
-    torch.manual_seed(0)
-    network = RRDBNet(**LITE_X2).eval()
-    start_bilinear(network)
-    x = torch.rand(1, 3, 16, 16)
-    with torch.inference_mode():
-        difference = network(x) - F.interpolate(x, scale_factor=2, mode="bilinear")
-    assert difference[..., 4:-4, 4:-4].abs().mean() < 0.15
-
-
-def test_the_trained_ssim_is_the_evaluated_one() -> None:
-    rng = np.random.default_rng(0)
-    a = rng.random((40, 31, 3), np.float32)
-    b = np.clip(a + rng.normal(0, 0.1, a.shape), 0, 1).astype(np.float32)
-    expected = structural_similarity(
-        a, b, channel_axis=2, data_range=1, use_sample_covariance=False
-    )
-    tensors = [torch.from_numpy(x).permute(2, 0, 1)[None] for x in (a, b)]
-    assert measure_ssim(*tensors).item() == pytest.approx(expected, abs=1e-4)  # border pixels
-
-
-def test_the_learning_rate_rises_and_falls() -> None:
-    plan = Plan(steps=1000, warmup=100)
-    rates = [rate_at(step, plan) for step in range(1000)]
-    assert max(rates) == pytest.approx(plan.peak_rate)
-    assert rates.index(max(rates)) in (99, 100)
-    assert rates[-1] < plan.peak_rate / 20
-
-
-def test_training_goes_on_from_its_last_state(tmp_path: Path) -> None:
-    output, state = tmp_path / "lite.safetensors", tmp_path / "state.pt"
-    train(Plan(steps=2, batch=1, patch=16), output, state)
-    first = output.read_bytes()
-    train(Plan(steps=3, batch=1, patch=16), output, state)
-    assert output.read_bytes() != first
-    assert load_checkpoint(output).architecture.scale == 2
-
-
-def test_the_evaluation_finds_bicubic_equal_to_itself() -> None:
-    rows = evaluate(enlarge_bicubic)
-    assert all(row.bicubic_psnr == row.restored_psnr for row in rows)
-    assert format_table(rows).count("\n") == len(rows) + 1
-
-
-def test_the_bundled_sample_is_what_its_script_makes() -> None:
-    bundled = read_photo(ROOT / "engine" / "restora" / "data" / "sample.jpg").pixels
-    (ROOT / "engine" / "restora" / "data" / "sample.jpg").stat()
-    from restora.image import decode_photo
-
-    made = decode_photo(make_sample()).pixels
-    # another libjpeg may round otherwise
-    assert np.abs(made.astype(int) - bundled.astype(int)).mean() < 1
-
-
-def test_the_committed_weights_are_those_of_the_bundled_artefact() -> None:
-    from restora.artifact import read_artifact
-    from restora.models import find_artifact
-
-    path = ROOT / "calibration" / "weights" / "restora-lite-x2.safetensors"
-    checkpoint = load_checkpoint(path)
-    for io in ("uint8", "float32"):
-        assert read_artifact(find_artifact("restora-lite-x2", io)).info.weights_sha256 == (
-            checkpoint.sha256
-        )

@@ -28,9 +28,9 @@ from restora_calibration.calibration_set import (
     make_calibration_set,
     photo_tile_set,
 )
-from restora_calibration.evaluate_lite import Photo, evaluate
 from restora_calibration.int8.plain import quantise_whole
 from restora_calibration.int8.speed import measure_artifacts
+from restora_tools.lite.accuracy import Photo, evaluate
 
 RESULTS = Path("benchmarks/results/int8.json")
 SHAPE, FACE = "RealESRGAN_x4plus", "GFPGANv1.4"

@@ -1,4 +1,4 @@
-"""Train restora-lite-x2, the bundled default model: `python -m restora_calibration.train_lite`.
+"""Train restora-lite-x2, the bundled default model: `python -m restora_tools.lite.train`.
 
 A small RRDBNet learns to undo the mild blind degradation on free photos. The run is seeded; about
 40 minutes on two CPU cores with AVX-512 bfloat16. It can be stopped at any time and goes on from
@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from restora_calibration.patches import iter_batches
 from restora_export.reference import RRDBNet
+from restora_tools.lite.patches import iter_batches
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Make the bundled sample photo: `python -m restora_calibration.make_sample`.
+"""Make the bundled sample photo: `python -m restora_tools.make_sample`.
 
 grace_hopper.jpg (U.S. Navy, public domain; never trained on), degraded with the mild blind model:
 sigma 0.8, half size, noise 6, JPEG quality 75.
