@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from restora_benchmarks.bench.run import Plan, run_plan
 from restora_benchmarks.bench.schema import check_result, read_result, write_result
 from restora_benchmarks.bench.ways import OURS, PEERS, find_way, key_of
 from restora_benchmarks.flops import count_flops
-from restora_calibration.timing import time_in_turns, times_from
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("bench-*.json"))
@@ -53,25 +51,6 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     settings = (Setting("cpu", "fp32"),)
     plan = Plan(ways=tuple(ways), settings=settings, folder=folder, **SMALL)  # type: ignore[arg-type]
     return run_plan(plan, lambda _words: None)
-
-
-def test_ways_take_turns_and_the_first_turn_is_not_counted() -> None:
-    calls: list[str] = []
-    ways = {name: lambda name=name: calls.append(name) for name in "ab"}  # type: ignore[misc]
-    times = time_in_turns(ways, repeats=3, pause_s=0)
-    assert calls == ["a", "b"] * 4
-    assert times["a"].count == 3
-
-
-def test_between_ways_the_cores_come_to_rest() -> None:
-    started = time.perf_counter()
-    time_in_turns({"a": lambda: None, "b": lambda: None}, repeats=1, pause_s=0.02)
-    assert time.perf_counter() - started >= 0.08
-
-
-def test_times_are_summed_up() -> None:
-    times = times_from([1.0, 2.0, 3.0])
-    assert (times.median, times.fastest, times.slowest, times.spread) == (2, 1, 3, 3)
 
 
 def test_ceilings_count_what_the_graphs_do() -> None:

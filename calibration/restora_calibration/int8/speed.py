@@ -1,4 +1,4 @@
-"""How fast artefacts are on each runtime of this machine's CPU, in turns."""
+"""How fast artifacts are on each runtime of this machine's CPU, in turns."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def measure_artifacts(
     repeats: int = 5,
     report: Callable[[str], None] = lambda _words: None,
 ) -> dict[tuple[str, str], Times]:
-    """Times of one tile by (artefact's name, runtime).
+    """Times of one tile by (artifact's name, runtime).
 
-    side  of the tile, unless an artefact has one of its own
+    side  of the tile, unless an artifact has one of its own
 
-    Runtimes that are not installed, or that cannot run an artefact, are said and left out.
+    A runtime that is not installed, or that cannot run an artifact, is reported and left out.
     """
     options = CpuOptions(threads=threads)
+    openers = _openers(report)
     runs: dict[str, Callable[[], object]] = {}
     keys: dict[str, tuple[str, str]] = {}
     for name, artifact in artifacts.items():
@@ -41,7 +42,7 @@ def measure_artifacts(
         picture: Batch = np.random.default_rng(0).integers(0, 256, (1, length, length, 3), np.uint8)
         if artifact.info.io == "float32":
             picture = picture.astype(np.float32) / np.float32(255)
-        for runtime, open_ in _openers().items():
+        for runtime, open_ in openers.items():
             try:
                 session = open_(artifact, options)
                 session.run(picture)
@@ -57,11 +58,12 @@ def median_seconds(artifacts: Mapping[str, Artifact]) -> dict[tuple[str, str], f
     return {key: found.median for key, found in measure_artifacts(artifacts).items()}
 
 
-def _openers() -> dict[str, Opener]:
+def _openers(report: Callable[[str], None]) -> dict[str, Opener]:
     openers: dict[str, Opener] = {"ONNX Runtime": OnnxRuntimeCpuSession}
     try:
         from restora.sessions.openvino_cpu import OpenVinoSession
-    except ImportError:
+    except ImportError as error:
+        report(f"nothing is timed on OpenVINO: {error}")
         return openers
     openers["OpenVINO"] = OpenVinoSession
     openers["OpenVINO, bf16 between"] = partial(OpenVinoSession, arithmetic="bf16")
