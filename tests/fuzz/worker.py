@@ -11,6 +11,7 @@ import faulthandler
 import json
 import mmap
 import os
+import re
 import resource
 import struct
 import sys
@@ -27,6 +28,7 @@ _ADDRESS_SPACE = 6 << 30  # beyond the present: guards the machine, not the boun
 _LOG_BYTES = 1 << 20
 _WARM_UPS = 200
 _TOLD_EVERY = 50
+_WORDS = 8
 _STOP_CODE = 70
 
 
@@ -127,7 +129,9 @@ def _signature(error: BaseException) -> str:
         for frame in frames
         if "/restora" in frame.filename and "site-packages" not in frame.filename
     ]
-    return " ".join((type(error).__name__, *ours[-1:], *places[-1:]))
+    said = str(error) if isinstance(error, AssertionError) else ""
+    words = re.findall(r"[a-zA-Z]+", said)[:_WORDS]  # of a check: other words, another fault
+    return " ".join((type(error).__name__, *words, *ours[-1:], *places[-1:]))
 
 
 def _cpu_s() -> float:
