@@ -189,9 +189,7 @@ def test_workflows_and_ci_call_only_targets_that_exist() -> None:
     made = {p.name: _made("\n".join(_commands_of(p))) for p in WORKFLOWS}
     made["run"] = _made((ROOT / ".ci" / "run").read_text())
     assert all(made.values()), "each of them calls make"
-    assert {name: targets - _targets() for name, targets in made.items()} == dict.fromkeys(
-        made, set()
-    )
+    assert set().union(*made.values()) <= _targets()
     assert made["ci.yml"] == made["run"]
 
 
