@@ -32,7 +32,7 @@ format: $(DEV)  ## let ruff mend what it can
 	$(BIN)/ruff format $(CODE)
 
 docs: $(DOCS)  ## build the documentation as a site into build/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 release-check:  ## build, check the metadata, try the wheel on each of PYTHONS
 	PYTHONS="$(PYTHONS)" .ci/release-check
