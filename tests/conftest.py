@@ -1,4 +1,4 @@
-"""Shared by all tests: tiny artefacts, made once a run."""
+"""Shared by all tests: tiny artifacts, made once a run."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def tiny_x2_float() -> Artifact:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out, with a word, what needs a GPU where there is none."""
+    from restora.backends.tensorrt.cuda import require_driver_library
     from restora.errors import MissingBackendError
-    from restora.tensorrt.cuda import require_driver_library
 
     try:
         require_driver_library()

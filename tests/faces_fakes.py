@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakes import make_info
+from restora.backends.base import Batch, limits_of
 from restora.errors import NonFiniteOutputError
 from restora.faces import Face, FaceRestorer
-from restora.joint import FaceOptions, FaceStage
-from restora.sessions.base import Batch, limits_of
+from restora.faces.options import FaceOptions
+from restora.faces.pipeline import FaceStage
 
 ASTRONAUT = np.array(
     [[202.5, 101.3], [246.2, 103.2], [225.0, 127.5], [204.0, 140.6], [244.0, 141.6]]

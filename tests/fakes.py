@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from restora.artifact import Accuracy, Artifact, ArtifactInfo, SelfCheck, artifact_from_bytes
 from restora.artifact.info import METADATA_KEY
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
+from restora.backends import Opened, SessionOptions, open_session
+from restora.backends.base import Batch, Session, SizeLimits
 from restora.pipeline import Restorer
-from restora.sessions import Opened, SessionOptions, open_session
-from restora.sessions.base import Batch, Session, SizeLimits
 
 if TYPE_CHECKING:
     from restora.artifact import Io
@@ -53,7 +53,7 @@ def make_info(**changes: object) -> ArtifactInfo:
 def tiny_artifact(
     *, scale: int = 2, io: Io = "uint8", gain: float = 1.0, **changes: object
 ) -> Artifact:
-    """Nearest-neighbour enlargement after one 3x3 blur, written by hand: no torch needed.
+    """Nearest-neighbor enlargement after one 3x3 blur, written by hand: no torch needed.
 
     gain  multiplies the picture; float("nan") makes a network that puts out NaN
     """

@@ -74,13 +74,13 @@ class FakeTensorRT:
             if member.startswith("_") or member not in members:
                 raise AttributeError(f"{name} of tensorrt {module.__version__} has no {member}")
             module.used.add(f"{name}.{member}")
-            behaviour = BEHAVIOURS.get((name, member))
+            behavior = BEHAVIORS.get((name, member))
             if members[member]["kind"] == "method":
-                _, call = members[member], behaviour or (lambda *_a, **_k: None)
+                _, call = members[member], behavior or (lambda *_a, **_k: None)
                 return _checked(module, this, name, member, members[member].get("sig"), call)
             if member in this._set:
                 return this._set[member]
-            return behaviour(module, this) if behaviour else None
+            return behavior(module, this) if behavior else None
 
         def _setattr(this: Any, member: str, value: Any) -> None:
             if member.startswith("_"):
@@ -361,7 +361,7 @@ def _fact(name: str) -> Callable[..., Any]:
     return lambda _trt, error: error._facts[name]
 
 
-BEHAVIOURS: dict[tuple[str, str], Callable[..., Any]] = {
+BEHAVIORS: dict[tuple[str, str], Callable[..., Any]] = {
     ("Builder", "create_network"): _create_network,
     ("Builder", "create_builder_config"): lambda trt, _b: trt.IBuilderConfig(),
     ("Builder", "create_optimization_profile"): lambda trt, _b: trt.IOptimizationProfile(),

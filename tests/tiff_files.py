@@ -27,7 +27,7 @@ def build(
 
 
 def tiff(*extra: tuple[int, int, list[int]], side: int = 4, strip: bytes | None = None) -> bytes:
-    """A grey picture of side x side, with further entries; they replace those of the same tag."""
+    """A gray picture of side x side, with further entries; they replace those of the same tag."""
     strip = bytes(side * side) if strip is None else strip
     rows = {
         row[0]: row

@@ -41,7 +41,7 @@ class Clip:
 
 
 def picture(index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A gradient with a bar that moves, of plain colours that 4:2:0 keeps."""
+    """A gradient with a bar that moves, of plain colors that 4:2:0 keeps."""
     width, height = size
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[..., 0] = np.linspace(40, 210, width)

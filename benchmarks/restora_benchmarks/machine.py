@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from restora.sessions.cores import count_allowed_cores
+from restora.backends.cores import count_allowed_cores
 from restora.version import __version__
 
 _PACKAGES = (

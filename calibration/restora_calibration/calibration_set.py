@@ -126,7 +126,7 @@ def make_calibration_set(sources: list[Source], plan: SetPlan, *, report: Report
 
     A quarter of the photos is for judging; of a single photo, every other tile.
 
-    Raises OptionError if the photos give too few tiles, or tiles of one colour only.
+    Raises OptionError if the photos give too few tiles, or tiles of one color only.
     """
     uses = _share_out([source.name for source in sources], plan.seed)
     found: dict[Use, list[_Candidate]] = {"calibrate": [], "judge": []}
@@ -261,4 +261,4 @@ def _require_enough(chosen: dict[Use, list[_Candidate]], plan: SetPlan, photos: 
             )
     every = [tile for tiles in chosen.values() for tile in tiles]
     if all(tile.pixels.min() == tile.pixels.max() for tile in every):
-        raise OptionError("every tile is of one colour: nothing can be calibrated on them")
+        raise OptionError("every tile is of one color: nothing can be calibrated on them")

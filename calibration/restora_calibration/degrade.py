@@ -23,7 +23,7 @@ class DegradationRange:
 
     sigma    standard deviation of the Gaussian blur, in pixels of the clean photo
     shrink   downsampling factor r
-    noise    standard deviation of the Gaussian noise, in grey levels of 255
+    noise    standard deviation of the Gaussian noise, in gray levels of 255
     quality  JPEG quality, 1..100
     """
 

@@ -43,8 +43,8 @@ def read_pixels(path: Path) -> Pixels:
     pixels = photo.pixels
     if pixels.dtype != np.uint8:
         raise ImageError(f"{path}: 8-bit photos are needed here, this one has 16 bits")
-    colour = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
-    return np.ascontiguousarray(colour, np.uint8)
+    color = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
+    return np.ascontiguousarray(color, np.uint8)
 
 
 def digest_of(seed: int, name: str) -> bytes:

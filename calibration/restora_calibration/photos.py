@@ -21,11 +21,11 @@ class FreePhoto:
     name: str
     package: str
     path: str
-    licence: str
+    license: str
 
 
-def _skimage(name: str, file: str, licence: str) -> FreePhoto:
-    return FreePhoto(name, "skimage", f"data/{file}", licence)
+def _skimage(name: str, file: str, terms: str) -> FreePhoto:
+    return FreePhoto(name, "skimage", f"data/{file}", terms)
 
 
 TRAINING = (

@@ -23,22 +23,22 @@ def kind_of(tile: NDArray[np.uint8]) -> TileKind:
 
     "skin" stands for faces: tiles are smaller than faces are.
     """
-    grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    if float(grey.std()) < _FLAT_LEVELS:
+    gray = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    if float(gray.std()) < _FLAT_LEVELS:
         return "flat"
-    if _near_ends(grey) > _NEAR_ENDS and _coherence(grey) < 2 * _COHERENT:
+    if _near_ends(gray) > _NEAR_ENDS and _coherence(gray) < 2 * _COHERENT:
         return "text"
     if _skin_share(tile) > _SKIN_SHARE:
         return "skin"
-    return "edges" if _coherence(grey) > _COHERENT else "texture"
+    return "edges" if _coherence(gray) > _COHERENT else "texture"
 
 
-def _near_ends(grey: NDArray[np.float32]) -> float:
+def _near_ends(gray: NDArray[np.float32]) -> float:
     """Share of pixels within a fifth of the darkest or lightest, where both are far apart."""
-    dark, light = np.percentile(grey, (2, 98))
+    dark, light = np.percentile(gray, (2, 98))
     if light - dark < 80:
         return 0.0
-    near = np.minimum(np.abs(grey - dark), np.abs(grey - light)) < 0.2 * (light - dark)
+    near = np.minimum(np.abs(gray - dark), np.abs(gray - light)) < 0.2 * (light - dark)
     return float(near.mean())
 
 
@@ -48,10 +48,10 @@ def _skin_share(tile: NDArray[np.uint8]) -> float:
     return float(inside.mean())
 
 
-def _coherence(grey: NDArray[np.float32]) -> float:
+def _coherence(gray: NDArray[np.float32]) -> float:
     """0..1: how much of the change runs in one direction, where there is change (structure tensor
     of the whole tile, weighted by its own strength)."""
-    x, y = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    x, y = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     xx, yy, xy = (cv2.blur(product, (9, 9)) for product in (x * x, y * y, x * y))
     strength = xx + yy
     directed = np.sqrt((xx - yy) ** 2 + 4 * xy**2)

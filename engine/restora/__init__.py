@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from restora.version import __version__
 
 if TYPE_CHECKING:
+    from restora.backends import Session, SessionOptions, open_session
     from restora.errors import RestoraError
+    from restora.faces.options import FaceOptions
     from restora.image import (
         Metadata,
         Photo,
@@ -24,11 +26,9 @@ if TYPE_CHECKING:
         read_photo,
         write_photo,
     )
-    from restora.joint import FaceOptions
     from restora.options import RestoreOptions
     from restora.pipeline import Restorer
     from restora.restoration import Restoration
-    from restora.sessions import Session, SessionOptions, open_session
     from restora.upsample import Upsampler
 
 __all__ = [
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FaceOptions": "restora.joint",
+    "FaceOptions": "restora.faces.options",
     "Metadata": "restora.image",
     "Photo": "restora.image",
     "PhotoLimits": "restora.image",
@@ -60,12 +60,12 @@ _HOMES = {
     "Restoration": "restora.restoration",
     "RestoreOptions": "restora.options",
     "Restorer": "restora.pipeline",
-    "Session": "restora.sessions",
-    "SessionOptions": "restora.sessions",
+    "Session": "restora.backends",
+    "SessionOptions": "restora.backends",
     "Upsampler": "restora.upsample",
     "decode_photo": "restora.image",
     "encode_photo": "restora.image",
-    "open_session": "restora.sessions",
+    "open_session": "restora.backends",
     "read_photo": "restora.image",
     "write_photo": "restora.image",
     "PixelLimits": "restora.image",  # the former name of PhotoLimits

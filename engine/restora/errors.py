@@ -30,7 +30,7 @@ RestoraError
     DecoderProcessError        no process that decodes pictures can be started
     MissingBackendError        a package that this needs is not installed
     BuildError                 TensorRT cannot build a plan
-        BuildCancelledError
+        BuildCanceledError
     PlanError                  a plan cannot be used
     SessionError               the runtime failed on an input
         NonFiniteOutputError
@@ -114,8 +114,8 @@ class BuildError(RestoraError, RuntimeError):
         self.final = final
 
 
-class BuildCancelledError(BuildError):
-    """A build was cancelled."""
+class BuildCanceledError(BuildError):
+    """A build was canceled."""
 
 
 class PlanError(RestoraError, RuntimeError):
@@ -159,11 +159,11 @@ class CheckpointError(ModelError, ValueError):
 
 
 class ArtifactError(ModelError, ValueError):
-    """An ONNX file is not an artefact that this runtime can use."""
+    """An ONNX file is not an artifact that this runtime can use."""
 
 
 class AccuracyGateError(ArtifactError):
-    """An artefact is further from its PyTorch reference than its gate allows."""
+    """An artifact is further from its PyTorch reference than its gate allows."""
 
 
 class RefusedPlanError(AccuracyGateError):

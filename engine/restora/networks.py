@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from restora.artifact import Io, Kind
+from restora.backends import Opened, Session, SharedSession
+from restora.backends.options import BackendChoice, SessionOptions
 from restora.errors import MissingModelError, SessionError
 from restora.options import RestoreOptions
-from restora.sessions import Opened, Session, SharedSession
-from restora.sessions.options import BackendChoice, SessionOptions
 
 _SMALL: dict[BackendChoice, BackendChoice] = {
     "auto": "auto",

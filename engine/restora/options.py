@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from restora.artifact import ArtifactInfo
+from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions
+from restora.backends.options import BackendChoice, PrecisionChoice
 from restora.checks import check_choice, check_flag, check_whole, set_checked
 from restora.errors import OptionError
-from restora.sessions import CpuOptions, PlanOptions, Session, SessionOptions
-from restora.sessions.options import BackendChoice, PrecisionChoice
 from restora.tiling import Blend, Tiling
 from restora.upsample import MAX_PRE_PAD, AlphaMethod, ResizeMethod
 

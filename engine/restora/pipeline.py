@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from restora.artifact import ArtifactInfo, Io
+from restora.backends import Session, SessionStats, choose_session
 from restora.errors import (
     DeviceLostError,
     FaceError,
@@ -21,17 +22,18 @@ from restora.errors import (
     OptionError,
     SessionError,
 )
+from restora.faces.open import open_faces
+from restora.faces.options import FaceOptions
+from restora.faces.pipeline import FaceStage
 from restora.image import Photo
-from restora.joint import FaceOptions, FaceStage, open_faces
 from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
 from restora.networks import ChooseSession, Networks
 from restora.options import AUTO_TILES, RestoreOptions
 from restora.photo_input import PhotoLike, photo_from
 from restora.restoration import Restoration
-from restora.sessions import Session, SessionUse, choose_session
 from restora.settings import settings_of_faces, settings_of_upsampler
 from restora.tiling import Progress
-from restora.upsample import Upsampler, check_outscale, enlarge_plainly
+from restora.upsample import Upsampler, check_outscale, resize_lanczos
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Restorer:
     """Restore photos with one model, and their faces with another. Safe to call from several
     threads: tiles and faces of photos that are restored at the same time share batches.
 
-    model    a name of the model table, or the path of an .onnx artefact; None: photos are
+    model    a name of the model table, or the path of an .onnx artifact; None: photos are
              enlarged by interpolation (Lanczos, twice unless told), for faces only
     options  RestoreOptions; None for the defaults
     faces    FaceOptions to restore faces too; None: they are enlarged like all else
@@ -56,7 +58,7 @@ class Restorer:
     `model` and `scale` stay.
 
     Raises UnknownModelError or MissingModelError if there is no such model, AccuracyGateError if
-    its artefact failed its gate, MissingBackendError if no runtime is installed.
+    its artifact failed its gate, MissingBackendError if no runtime is installed.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class Restorer:
         """The network's own enlargement."""
         return self._upsamplers["uint8"].scale if self._upsamplers else PLAIN_SCALE
 
-    def describe_networks(self) -> list[ArtifactInfo]:
+    def networks(self) -> list[ArtifactInfo]:
         """Facts about every network that was opened."""
         return [opened.session.info for opened in self._networks.opened]
 
@@ -151,7 +153,7 @@ class Restorer:
             tile = self.options.tiling_for(session).size or AUTO_TILES[1]
             yield session.info, session.info.side or tile, session.batch
 
-    def session_use(self) -> list[tuple[ArtifactInfo, SessionUse]]:
+    def session_stats(self) -> list[tuple[ArtifactInfo, SessionStats]]:
         """What each network that makes pictures has done so far."""
         return [(session.info, session.use) for session in self._networks.shared]
 
@@ -168,7 +170,7 @@ class Restorer:
     ) -> Restoration:
         """Restore and enlarge one photo.
 
-        photo     a Photo; its pixels, uint8 or uint16, RGB (height, width, 3) or grey; the path
+        photo     a Photo; its pixels, uint8 or uint16, RGB (height, width, 3) or gray; the path
                   of a picture file; or the bytes of one
         outscale  final enlargement; None: the network's own
         progress  called with (output pixels done, output pixels in all)
@@ -216,7 +218,7 @@ class Restorer:
 
     def _enlarge(self, photo: Photo, scale: float, progress: Progress | None) -> Photo:
         if self._model is None:
-            return enlarge_plainly(photo, scale)
+            return resize_lanczos(photo, scale)
         io: Io = "float32" if photo.pixels.dtype == np.uint16 else "uint8"
         return self._upsampler(io).upsample(photo, outscale=scale, progress=progress)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from restora.faces.pipeline import FaceOutcome
 from restora.image import Photo
-from restora.joint import FaceOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ import math
 from pathlib import Path
 
 from restora.artifact import ArtifactInfo, Kind
+from restora.backends import Opened
 from restora.errors import ModelError, OptionError
-from restora.joint import FaceOptions, FaceStage
+from restora.faces.options import FaceOptions
+from restora.faces.pipeline import FaceStage
 from restora.models import find_artifact
 from restora.models.store import sha256_of
 from restora.networks import Networks
 from restora.options import RestoreOptions
-from restora.sessions import Opened
 from restora.tiling import Tiling
 
 Settings = dict[str, object]

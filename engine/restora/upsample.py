@@ -1,4 +1,4 @@
-"""Enlarge a photo: colour, grey and transparency, 8 and 16 bits, any size."""
+"""Enlarge a photo: color, gray and transparency, 8 and 16 bits, any size."""
 
 import logging
 import threading
@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.backends.base import Batch, Session, SizeLimits, TilingSession
 from restora.checks import check_choice, check_whole
 from restora.errors import DeviceMemoryError, OptionError, ShapeError
 from restora.image.photo import Photo, Pixels
-from restora.sessions.base import Batch, Session, SizeLimits, TilingSession
 from restora.tiling import Progress, Tiling, run_tiles
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ AlphaMethod = Literal["network", "bilinear"]
 ResizeMethod = Literal["area-lanczos", "lanczos4"]
 
 # Rec. 601 luma, as OpenCV's RGB2GRAY
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 MAX_PRE_PAD = 256  # more is context that no network of the table sees
 MAX_OUTSCALE = 1e6  # a photo of one pixel would fill any limit
 _SMALLEST_TILE = 32  # of those that a full memory leads to
@@ -31,7 +31,7 @@ _SMALLEST_TILE = 32  # of those that a full memory leads to
 class Upsampler:
     """A photo in, a larger photo out, through one session.
 
-    session   of an upsampler artefact; with io "uint8" it takes 8-bit photos only
+    session   of an upsampler artifact; with io "uint8" it takes 8-bit photos only
     tiling    how the photo is cut; it is cut smaller, and stays so, when a GPU's memory is full
     alpha     how transparency is enlarged: through the network, or bilinear
     resize    how an `outscale` other than the network's is reached. "area-lanczos": area to
@@ -69,7 +69,7 @@ class Upsampler:
 
         progress  called with (output pixels done, output pixels in all), before any resize
 
-        Returns a photo of int(outscale * side), same depth, grey if grey, with alpha if it had
+        Returns a photo of int(outscale * side), same depth, gray if gray, with alpha if it had
         one, metadata carried over. An alpha that is the same everywhere stays exactly as it is.
         Raises ShapeError for a 16-bit photo in an 8-bit session, and what the session raises.
         """
@@ -97,23 +97,23 @@ class Upsampler:
     def _check_depth(self, photo: Photo) -> None:
         if photo.pixels.dtype == np.uint16 and self.session.info.io == "uint8":
             raise ShapeError(
-                f"{self.session.info.model} is loaded as an 8-bit artefact and the photo has 16 "
-                "bits: use the float32 artefact (`restora export --io float32`)"
+                f"{self.session.info.model} is loaded as an 8-bit artifact and the photo has 16 "
+                "bits: use the float32 artifact (`restora export --io float32`)"
             )
 
     def _enlarge(self, pixels: Pixels, progress: Progress | None) -> Pixels:
         """One pass of the network over (h, w) or (h, w, 3), same dtype out."""
-        grey = pixels.ndim == 2
-        image = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if grey else pixels
+        gray = pixels.ndim == 2
+        image = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if gray else pixels
         if self.session.info.io == "float32":
             image = image.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
         restored = self._run(np.asarray(image), progress)
         if self.session.info.io == "float32":
             white = np.float32(np.iinfo(pixels.dtype).max)
-            level = np.asarray(restored @ GREY_WEIGHTS if grey else restored, np.float32)
+            level = np.asarray(restored @ GRAY_WEIGHTS if gray else restored, np.float32)
             return _to_integers(level, white, pixels.dtype)
-        colour = np.asarray(restored, np.uint8)
-        return np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), np.uint8) if grey else colour
+        color = np.asarray(restored, np.uint8)
+        return np.asarray(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), np.uint8) if gray else color
 
     def _run(self, image: Batch, progress: Progress | None) -> Batch:
         limits = self.session.limits
@@ -159,7 +159,7 @@ class Upsampler:
         return np.asarray(cv2.resize(pixels, size, interpolation=method), pixels.dtype)
 
 
-def enlarge_plainly(photo: Photo, outscale: float) -> Photo:
+def resize_lanczos(photo: Photo, outscale: float) -> Photo:
     """Resize by Lanczos interpolation, without a network; as it is if outscale is 1."""
     size = _scaled_size(photo, check_outscale(outscale))
 

@@ -1,1 +1,1 @@
-"""Build time: checkpoint -> PyTorch reference -> ONNX artefact, checked against PyTorch."""
+"""Build time: checkpoint -> PyTorch reference -> ONNX artifact, checked against PyTorch."""

@@ -88,7 +88,7 @@ class Hints:
     """What leaves no trace in the keys and shapes of a checkpoint.
 
     activation  of an SRVGGNetCompact without slopes: relu or leakyrelu
-    resampling  of a GFP-GAN with equalised learning rates: fir (GFPGANv1, the published one) or
+    resampling  of a GFP-GAN with equalized learning rates: fir (GFPGANv1, the published one) or
                 bilinear (GFPGANBilinear)
     """
 

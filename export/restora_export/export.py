@@ -15,8 +15,8 @@ from restora.artifact import (
     artifact_from_bytes,
     check_accuracy,
 )
+from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.errors import OptionError
-from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.version import __version__
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
@@ -31,7 +31,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished artefact and, of an upsampler, how its seams came out."""
+    """A finished artifact and, of an upsampler, how its seams came out."""
 
     artifact: Artifact
     seams: SeamError | None
@@ -48,16 +48,16 @@ def export_network(
     noise: float = 1.0,
     report: Report = logger.info,
 ) -> Export:
-    """Turn a reference network into a checked artefact.
+    """Turn a reference network into a checked artifact.
 
     network         one of restora_export.reference, in eval mode
-    model           the name that the artefact carries
+    model           the name that the artifact carries
     weights_sha256  of the checkpoint file
     precision       fp32, fp16 or mixed
     noise           of a face network: factor on its stored noise, 0..1
     report          told about each step
 
-    Raises AccuracyGateError, with the figures, if the artefact is further from the network than
+    Raises AccuracyGateError, with the figures, if the artifact is further from the network than
     its gate allows, and ModelError if the network cannot be exported.
     """
     facts = facts_of(network)

@@ -1,10 +1,11 @@
-"""From checkpoint file to artefact file, and back for verification."""
+"""From checkpoint file to artifact file, and back for verification."""
 
 import logging
 from pathlib import Path
 
 from restora.artifact import Accuracy, ArtifactInfo, Io, Precision, artifact_from_bytes
 from restora.atomic import write_atomically
+from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.errors import ArtifactError, ChecksumError, MissingModelError, ModelError
 from restora.models import find_model_folder
 from restora.models.regular_file import (
@@ -13,7 +14,6 @@ from restora.models.regular_file import (
     sha256_of_stream,
     shown,
 )
-from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora_export.architecture import Hints
 from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
 from restora_export.export import Export, Report, export_network
@@ -38,9 +38,9 @@ def export_file(
     hints: Hints = _NO_HINTS,
     report: Report = logger.info,
 ) -> Export:
-    """Export a checkpoint file to an artefact file; written only if it passes its gate.
+    """Export a checkpoint file to an artifact file; written only if it passes its gate.
 
-    name        that the artefact carries; default: the file's own
+    name        that the artifact carries; default: the file's own
     precision   fp32, fp16 or mixed
     noise       of a face network: factor on its stored noise, 0..1
     blend       another checkpoint and its share in 0..1
@@ -76,14 +76,14 @@ def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, hints: Hints)
 def verify_file(
     artifact: Path, checkpoint: Path | None, blend: tuple[Path, float] | None = None
 ) -> tuple[ArtifactInfo, Accuracy]:
-    """Measure an artefact against the checkpoint that it was made from.
+    """Measure an artifact against the checkpoint that it was made from.
 
-    checkpoint  None: looked for, by SHA-256, beside the artefact and in the model folder
+    checkpoint  None: looked for, by SHA-256, beside the artifact and in the model folder
     blend       the other checkpoint and its share, if it was made from two
 
-    Raises ChecksumError if the artefact was made from another checkpoint. The gate is not judged.
+    Raises ChecksumError if the artifact was made from another checkpoint. The gate is not judged.
     """
-    with open_model_file(artifact, what="artefact", error=ArtifactError) as stream:
+    with open_model_file(artifact, what="artifact", error=ArtifactError) as stream:
         data = stream.read()
     loaded = artifact_from_bytes(data, name=str(artifact))
     expected = loaded.info.weights_sha256

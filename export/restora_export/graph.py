@@ -65,7 +65,7 @@ class PictureGraph(nn.Module):
 class DetectorGraph(nn.Module):
     """RetinaFace on NHWC RGB uint8: rows of 16 for each anchor, (batch, anchors, 16), float32.
 
-    A row: 4 box offsets, the probabilities of "nothing" and "face", 10 landmark offsets. Colour
+    A row: 4 box offsets, the probabilities of "nothing" and "face", 10 landmark offsets. Color
     order and the means (R 123, G 117, B 104) are inside. Second output: the rows' means.
     """
 

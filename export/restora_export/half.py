@@ -1,4 +1,4 @@
-"""FP16 as a GPU computes it, on a CPU: what an FP16 artefact is judged by.
+"""FP16 as a GPU computes it, on a CPU: what an FP16 artifact is judged by.
 
 CPU runtimes compute FP16 graphs in FP32 and so hide what overflows; PyTorch's own FP16
 convolutions on a CPU are a hundred times slower than FP32. Here weights and all intermediate

@@ -1,7 +1,7 @@
 """StyleGAN2's modulated layers with constant weights: any batch size, and safe in FP16.
 
 The published form builds weights for each sample and runs one group of a grouped convolution for
-each: it fixes the batch, cannot be quantised, and overflows in FP16, where a style of 1000 makes
+each: it fixes the batch, cannot be quantized, and overflows in FP16, where a style of 1000 makes
 the sum under demodulation's root infinite and the face flat, without a single NaN. The same
 function, exactly:
 
@@ -104,8 +104,8 @@ class ConstantToRGB(nn.Module):
         self.fir = layer.fir
 
     def forward(self, x: Tensor, style: Tensor, before: Tensor | None) -> Tensor:
-        colours, factor = self.conv(x, style)
-        picture: Tensor = colours.float() * factor + self.bias
+        colors, factor = self.conv(x, style)
+        picture: Tensor = colors.float() * factor + self.bias
         if before is None:
             return picture
         return picture + (double_fir(before) if self.fir else double_bilinear(before))

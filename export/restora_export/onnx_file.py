@@ -68,7 +68,7 @@ def onnx_from_network(
 def onnx_bytes(
     model: onnx.ModelProto, info: ArtifactInfo, selfcheck: SelfCheck | None = None
 ) -> bytes:
-    """Serialise `model` with `info` and `selfcheck` as its metadata, after a full check."""
+    """Serialize `model` with `info` and `selfcheck` as its metadata, after a full check."""
     properties = {METADATA_KEY: info.to_json()}
     if selfcheck is not None:
         properties[SELFCHECK_KEY] = selfcheck.to_json()

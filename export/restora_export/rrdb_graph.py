@@ -16,7 +16,7 @@ class FoldedRRDBNet(nn.Module):
     Pixel-unshuffle and first convolution become one strided convolution (an unshuffled pixel is a
     strided one): kernel 3r, stride r, padding r, without the reshapes whose dynamic channel count
     older TensorRT versions cannot read. The residual scale of a dense block goes into its last
-    convolution; the outer one becomes a batch normalisation that does nothing else, which ONNX
+    convolution; the outer one becomes a batch normalization that does nothing else, which ONNX
     Runtime keeps in its blocked layout, unlike a product with a number: 7 % faster.
     """
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from restora.sessions import Batch, Session
+from restora.backends import Batch, Session
 from restora.tiling import Blend, Tiling, run_tiles
 from restora_export.photo_tiles import load_photo_tiles
 from restora_export.verify import psnr_from_difference

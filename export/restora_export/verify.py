@@ -1,4 +1,4 @@
-"""Measure an artefact against its PyTorch reference, on photo tiles and on random input."""
+"""Measure an artifact against its PyTorch reference, on photo tiles and on random input."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +13,9 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from restora.artifact import Accuracy, Io, Kind, Precision, SelfCheck
+from restora.backends import Session
+from restora.backends.base import Batch
 from restora.errors import NonFiniteOutputError
-from restora.sessions import Session
-from restora.sessions.base import Batch
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.graph import make_graph
 from restora_export.half import tensor_core_arithmetic
@@ -74,7 +74,7 @@ def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0
 
     Errors are shares of the value range; PSNR and SSIM are taken over photo tiles only. A batch
     on which the session puts out NaN or Inf counts all its values as such. The figures of an FP16
-    or mixed artefact are the worse ones of the session's, which may compute in FP32 inside, and
+    or mixed artifact are the worse ones of the session's, which may compute in FP32 inside, and
     of FP16 arithmetic as a GPU does it.
     """
     info = session.info
@@ -84,7 +84,7 @@ def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0
         runs.append(_half_run(network, info.io, info.precision, noise))
     tally = _Tally(white=255.0 if info.io == "uint8" else 1.0, kind=facts.kind)
     for case in iter_cases(facts):
-        batch: Batch = _quantise(case.batch) if info.io == "uint8" else case.batch
+        batch: Batch = _quantize(case.batch) if info.io == "uint8" else case.batch
         expected = run_reference(network, batch, noise=noise)
         tally.cases += 1
         for run in runs:
@@ -108,7 +108,7 @@ def measure_against(
 
 
 def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfCheck | None:
-    """A small photo and the reference's answer, to travel with the artefact; None if the network
+    """A small photo and the reference's answer, to travel with the artifact; None if the network
     makes no pictures."""
     facts = facts_of(network)
     if facts.kind not in ("upsampler", "face"):
@@ -120,7 +120,7 @@ def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfChe
         side = _SELFCHECK_SIDE // facts.size_multiple * facts.size_multiple
         tiles = load_photo_tiles()[:2, 24 : 24 + side, 24 : 24 + side]
         picture = tiles.astype(np.float32) / np.float32(255)
-    image: Batch = _quantise(picture) if io == "uint8" else picture
+    image: Batch = _quantize(picture) if io == "uint8" else picture
     return SelfCheck(image, run_reference(network, image, noise=noise))
 
 
@@ -169,7 +169,7 @@ class _Tally:
 
 
 def run_reference(network: nn.Module, batch: Batch, *, noise: float = 1.0) -> Batch:
-    """The reference's answer in the artefact's own layout and dtype; pictures clipped, rounded.
+    """The reference's answer in the artifact's own layout and dtype; pictures clipped, rounded.
 
     batch  (batch, height, width, 3), uint8 or float32 in 0..1
     """
@@ -215,7 +215,7 @@ def psnr_from_difference(difference: NDArray[np.float64]) -> float:
     return PSNR_CAP if error == 0 else min(PSNR_CAP, -10 * math.log10(error))
 
 
-def _quantise(batch: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _quantize(batch: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint(batch * 255).astype(np.uint8)
 
 

@@ -33,7 +33,7 @@ Named = Iterator[tuple[str, bytes]]
 def _jpegs() -> Named:
     yield "jpeg-baseline", _save("JPEG")
     yield "jpeg-progressive", _save("JPEG", progressive=True)
-    yield "jpeg-grey", _save("JPEG", "L")
+    yield "jpeg-gray", _save("JPEG", "L")
     yield "jpeg-cmyk", _save("JPEG", "CMYK")
     yield "jpeg-cmyk-icc", _save("JPEG", "CMYK", icc_profile=_profile())
     yield "jpeg-420-restart", _encode_cv(".jpg", [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])
@@ -56,8 +56,8 @@ def _pngs() -> Named:
             yield f"png-{color}-{depth}", make_png(color, depth)
     for color, depth in ((0, 1), (2, 8), (3, 4), (6, 16)):
         yield f"png-{color}-{depth}-interlaced", make_png(color, depth, interlaced=True)
-    yield "png-grey-trns", make_png(0, 8, before=((b"tRNS", b"\0\7"),))
-    yield "png-grey-16-trns", make_png(0, 16, before=((b"tRNS", b"\x13\x8b"),))
+    yield "png-gray-trns", make_png(0, 8, before=((b"tRNS", b"\0\7"),))
+    yield "png-gray-16-trns", make_png(0, 16, before=((b"tRNS", b"\x13\x8b"),))
     yield "png-rgb-trns", make_png(2, 8, before=((b"tRNS", b"\0\1\0\2\0\3"),))
     yield "png-palette-trns", make_png(3, 8, before=((b"tRNS", b"\0\x80"),))
     profile = b"sRGB\0\0" + zlib.compress(_profile())
@@ -103,20 +103,20 @@ def _tiffs() -> Named:
     yield "tiff-8-tiled", _tiff(_array(np.uint8), tile=(16, 16), compression="zlib")
     yield "tiff-8-tiled-jpeg", _tiff(_array(np.uint8), tile=(16, 16), compression="jpeg")
     yield "tiff-8-strips", _tiff(_array(np.uint8), rowsperstrip=3)
-    yield "tiff-grey-16", _tiff(deep[..., 0])
-    yield "tiff-grey-16-white-is-zero", _tiff(deep[..., 0], photometric="miniswhite")
-    yield "tiff-grey-8-white-is-zero", _tiff(_array(np.uint8)[..., 0], photometric="miniswhite")
-    yield "tiff-grey-12", _tiff_12(1)
+    yield "tiff-gray-16", _tiff(deep[..., 0])
+    yield "tiff-gray-16-white-is-zero", _tiff(deep[..., 0], photometric="miniswhite")
+    yield "tiff-gray-8-white-is-zero", _tiff(_array(np.uint8)[..., 0], photometric="miniswhite")
+    yield "tiff-gray-12", _tiff_12(1)
     yield "tiff-rgb-12", _tiff_12(3)
     yield "tiff-cmyk-16", _tiff(_array(np.uint16, 4), photometric="separated")
     palette = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256) * 80
-    grey = _array(np.uint8)[..., 0]
-    yield "tiff-palette", _tiff(grey, photometric="palette", colormap=palette)
+    gray = _array(np.uint8)[..., 0]
+    yield "tiff-palette", _tiff(gray, photometric="palette", colormap=palette)
     yield "tiff-float", _tiff(_array(np.float32))
     yield "tiff-signed", _tiff(_array(np.int16))
     yield "tiff-32", _tiff(_array(np.uint32)[..., 0])
-    yield "tiff-bilevel", _tiff(grey > 100, photometric="minisblack")
-    yield "tiff-grey-16-turned", _tiff(deep[..., 0], extratags=[(274, 3, 1, 6, True)])
+    yield "tiff-bilevel", _tiff(gray > 100, photometric="minisblack")
+    yield "tiff-gray-16-turned", _tiff(deep[..., 0], extratags=[(274, 3, 1, 6, True)])
     profile = (34675, 7, len(_profile()), _profile(), True)
     yield "tiff-16-blocks", _tiff(deep, extratags=[profile, (700, 1, len(_XMP), _XMP, True)])
     yield "tiff-zstd", _tiff(deep, compression="zstd")
@@ -195,8 +195,8 @@ def _tiff(
     array: NDArray[Any], *, byteorder: str = "<", bigtiff: bool = False, **options: Any
 ) -> bytes:
     stream = io.BytesIO()
-    is_grey = array.ndim == 2
-    options.setdefault("photometric", "minisblack" if is_grey else "rgb")
+    is_gray = array.ndim == 2
+    options.setdefault("photometric", "minisblack" if is_gray else "rgb")
     with tifffile.TiffWriter(stream, byteorder=byteorder, bigtiff=bigtiff) as writer:  # type: ignore[arg-type]
         writer.write(array, metadata=None, **options)
     return stream.getvalue()

@@ -71,7 +71,7 @@ def test_a_folder_of_code_is_the_users_own(tmp_path: Path, monkeypatch: pytest.M
     folder.mkdir(mode=0o700)
     check_own_folder(folder, purpose="the plan cache")
     folder.chmod(0o770)
-    with pytest.raises(UnsafePathError, match="others may write into the plan cache .* chmod 700"):
+    with pytest.raises(UnsafePathError, match=r"others may write into the plan cache .* chmod 700"):
         check_own_folder(folder, purpose="the plan cache")
     folder.chmod(0o700)
     (tmp_path / "link").symlink_to(folder)

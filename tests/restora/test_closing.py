@@ -14,13 +14,13 @@ import pytest
 
 from fakes import NearestSession, tiny_artifact
 from restora.artifact import Io, Kind
+from restora.backends import Opened, SessionOptions
+from restora.backends.base import Batch
 from restora.errors import MissingModelError, SessionError, ShapeError
+from restora.faces.options import FaceOptions
 from restora.image import Photo
-from restora.joint import FaceOptions
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.sessions import Opened, SessionOptions
-from restora.sessions.base import Batch
 
 PHOTO = Photo(np.zeros((8, 8, 3), np.uint8))
 DEEP = Photo(np.zeros((8, 8, 3), np.uint16))
@@ -93,9 +93,9 @@ def test_facts_of_a_closed_restorer_stay_and_open_nothing() -> None:
             restorer.scale,
             restorer.places,
             restorer.places_of(100, 100),
-            restorer.describe_networks(),
+            restorer.networks(),
             restorer.describe_sessions(),
-            restorer.session_use(),
+            restorer.session_stats(),
             list(restorer.iter_batches()),
             restorer.output_settings(),
         ]
@@ -191,7 +191,7 @@ def test_an_artifact_of_another_type_is_closed_each_time_it_is_refused() -> None
         with pytest.raises(MissingModelError, match="an artifact for float32 pictures is needed"):
             restorer.restore(DEEP)
     assert [session.closed for session in world.opened] == [0, 1, 1, 1]
-    assert len(restorer.describe_networks()) == 1
+    assert len(restorer.networks()) == 1
 
 
 def test_what_was_opened_is_closed_when_the_rest_cannot_be() -> None:
@@ -211,7 +211,7 @@ def test_a_face_stage_opens_nothing_after_its_restorer_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
-    from restora.joint import open as joint_open
+    from restora.faces import open as joint_open
 
     monkeypatch.setattr(joint_open, "_open_detector", lambda *_: FixedDetector([ASTRONAUT]))
     opened = []

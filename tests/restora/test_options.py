@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fakes import NearestSession
+from restora.backends import CpuOptions, PlanOptions, SessionOptions
 from restora.errors import OptionError
-from restora.joint import FaceOptions
+from restora.faces.options import FaceOptions
 from restora.options import RestoreOptions
-from restora.sessions import CpuOptions, PlanOptions, SessionOptions
 from restora.tiling import Tiling
 from restora.upsample import Upsampler
 

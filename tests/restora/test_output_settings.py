@@ -15,12 +15,12 @@ import pytest
 from faces_fakes import FaceSession, FixedDetector, LabelSession
 from fakes import NearestSession, tiny_artifact
 from restora.artifact import Io, Kind
+from restora.backends import Opened, SessionOptions
+from restora.faces import open as joint_open
+from restora.faces.options import FaceOptions
 from restora.image import Photo
-from restora.joint import FaceOptions
-from restora.joint import open as joint_open
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.sessions import Opened, SessionOptions
 from restora.tiling import Tiling
 
 CPU = RestoreOptions(backend="cpu")

@@ -15,9 +15,9 @@ import pytest
 from fakes import PASSED, make_info
 from recipe import DATA, fill_network, network_from_constructor, state_sha256
 from restora.artifact import Artifact, Io
+from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.errors import OptionError
 from restora.image import Photo
-from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.tiling import Tiling
 from restora.upsample import Upsampler
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
@@ -57,7 +57,7 @@ def photo_from_published(array: np.ndarray) -> Photo:
 
 
 def published_from_photo(photo: Photo) -> np.ndarray:
-    if photo.is_grey:
+    if photo.is_gray:
         return photo.pixels
     channels = [photo.pixels[..., 2], photo.pixels[..., 1], photo.pixels[..., 0]]
     return np.dstack(channels if photo.alpha is None else [*channels, photo.alpha])
@@ -95,7 +95,7 @@ def test_the_published_picture_comes_out(case: dict[str, Any]) -> None:
         assert difference.max() <= (16 if resized else 8)
 
 
-def test_the_8_bit_artefact_is_within_one_level_of_the_published_picture() -> None:
+def test_the_8_bit_artifact_is_within_one_level_of_the_published_picture() -> None:
     for name in ("x4_bgr", "x2_odd", "x4_tile32", "srvgg_bgr", "x4_gray"):
         case = next(case for case in CASES["cases"] if case["name"] == name)
         photo = photo_from_published(ARRAYS[f"{name}__in"])

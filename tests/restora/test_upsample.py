@@ -27,21 +27,21 @@ def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
     width=st.integers(1, 40),
     tile=st.sampled_from([0, 20, 24]),
     multiple=st.sampled_from([1, 2, 4]),
-    grey=st.booleans(),
+    gray=st.booleans(),
     depth=st.sampled_from([np.uint8, np.uint16]),
     has_alpha=st.booleans(),
 )
 def test_any_size_comes_out_exactly_scaled(
-    height: int, width: int, tile: int, multiple: int, grey: bool, depth: type, has_alpha: bool
+    height: int, width: int, tile: int, multiple: int, gray: bool, depth: type, has_alpha: bool
 ) -> None:
     session = NearestSession(multiple=multiple, io="uint8" if depth is np.uint8 else "float32")
-    shape = (height, width) if grey else (height, width, 3)
+    shape = (height, width) if gray else (height, width, 3)
     alpha = noise(height, width, dtype=depth, seed=1) if has_alpha else None
     photo = Photo(noise(*shape, dtype=depth), alpha)
     result = Upsampler(session, tiling=Tiling(tile, 8)).upsample(photo)
     expected = photo.pixels.repeat(2, axis=0).repeat(2, axis=1)
     assert result.pixels.dtype == depth
-    assert np.abs(result.pixels.astype(int) - expected.astype(int)).max() <= 1  # grey: rounding
+    assert np.abs(result.pixels.astype(int) - expected.astype(int)).max() <= 1  # gray: rounding
     if alpha is not None:
         assert result.alpha is not None
         assert result.alpha.shape == expected.shape[:2]
@@ -150,8 +150,8 @@ def test_a_flat_picture_shrunk_by_area_stays_flat() -> None:
     assert (result.pixels == 77).all()
 
 
-def test_sixteen_bits_need_the_float_artefact() -> None:
-    with pytest.raises(ShapeError, match="use the float32 artefact"):
+def test_sixteen_bits_need_the_float_artifact() -> None:
+    with pytest.raises(ShapeError, match="use the float32 artifact"):
         Upsampler(NearestSession()).upsample(Photo(noise(4, 4, 3, dtype=np.uint16)))
 
 
@@ -174,7 +174,7 @@ def test_padding_before_the_network_is_cut_off_again() -> None:
     assert np.array_equal(result.pixels, photo.pixels.repeat(2, axis=0).repeat(2, axis=1))
 
 
-def test_only_an_upsampler_artefact_is_taken() -> None:
+def test_only_an_upsampler_artifact_is_taken() -> None:
     session = NearestSession()
     session.info = make_info(kind="face")
     with pytest.raises(OptionError, match="tiny is a face, not an upsampler"):

@@ -106,7 +106,7 @@ def test_a_photo_that_fails_is_named_and_not_counted() -> None:
         evaluate(pairs[1:], restore, [psnr()], pipeline="none")
 
 
-class MeanColours(nn.Module):
+class MeanColors(nn.Module):
     """Features that are known: the means of the channels of the four quarters."""
 
     num_features = 12
@@ -117,8 +117,8 @@ class MeanColours(nn.Module):
 
 def test_the_frechet_distance_is_zero_for_equal_sets_and_grows() -> None:
     pytest.importorskip("torchmetrics")
-    same = FrechetDistance(None, MeanColours())
-    apart = FrechetDistance(None, MeanColours())
+    same = FrechetDistance(None, MeanColors())
+    apart = FrechetDistance(None, MeanColors())
     for seed in range(24):
         clean = np.clip(picture(seed % 5, 32).astype(int) + seed, 0, 255).astype(np.uint8)
         same.add(clean, clean)
@@ -144,7 +144,7 @@ def test_backbones_that_are_not_here_are_named(
 
 
 def arcface(path: Path, side: int = SIDE) -> Path:
-    """An "embedding" that is known: the mean colour of each quarter."""
+    """An "embedding" that is known: the mean color of each quarter."""
     nodes = [
         helper.make_node("AveragePool", ["x"], ["p"], kernel_shape=[56, 56], strides=[56, 56]),
         helper.make_node("Flatten", ["p"], ["y"]),

@@ -20,11 +20,11 @@ from restora.artifact import (
     artifact_from_bytes,
     check_accuracy,
     read_artifact,
-    read_family,
+    read_precision_variants,
 )
+from restora.backends import SessionOptions, open_session
+from restora.backends.choose import choose_session
 from restora.errors import AccuracyGateError, MissingModelError, OptionError
-from restora.sessions import SessionOptions, open_session
-from restora.sessions.open import choose_session
 from restora_benchmarks.recipe import fill_network
 from restora_calibration.calibration_set import (
     CalibrationSet,
@@ -75,7 +75,7 @@ def quiet(_words: str) -> None:
     pass
 
 
-def test_the_result_is_an_artefact_that_says_what_was_done(
+def test_the_result_is_an_artifact_that_says_what_was_done(
     artifact: Artifact, tiles: CalibrationSet, log: TrialLog
 ) -> None:
     result = calibrate(artifact, tiles, Plan(), log=log, speed=even, report=quiet)
@@ -88,7 +88,7 @@ def test_the_result_is_an_artefact_that_says_what_was_done(
     assert made.info.accuracy.psnr_mean >= MIXED_GATE
     assert made.info.accuracy.psnr_mean == pytest.approx(result.best.distance.mean, abs=0.01)
     assert artifact.sha256[:12] in made.info.accuracy.reference
-    found = made.info.quantisation
+    found = made.info.quantization
     assert found is not None
     assert found.tiles_sha256 == tiles.sha256
     assert {"conv_first", "conv_last"} <= set(found.kept)
@@ -111,7 +111,7 @@ def test_the_fastest_of_the_mixes_that_pass_is_taken(
     def fewest_are_fastest(found: Mapping[str, Artifact]) -> dict[tuple[str, str], float]:
         seconds = {}
         for name, made in found.items():
-            layers = made.info.quantisation.layers if made.info.quantisation else 99
+            layers = made.info.quantization.layers if made.info.quantization else 99
             seconds[name, "ONNX Runtime"] = float(layers)
             seconds[name, "OpenVINO"] = layers / 2
         return seconds
@@ -124,7 +124,7 @@ def test_the_fastest_of_the_mixes_that_pass_is_taken(
     )
 
 
-def test_a_gate_that_no_mix_meets_leaves_the_closest_mix_and_no_artefact(
+def test_a_gate_that_no_mix_meets_leaves_the_closest_mix_and_no_artifact(
     artifact: Artifact, tiles: CalibrationSet, log: TrialLog
 ) -> None:
     result = calibrate(artifact, tiles, Plan(min_psnr=160), log=log, speed=even, report=quiet)
@@ -224,9 +224,9 @@ def test_the_runtime_refuses_an_int8_file_whose_gate_failed(
     made = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet).artifact
     assert made is not None
     assert made.info.accuracy is not None
-    assert made.info.quantisation is not None
+    assert made.info.quantization is not None
     poor = replace(made.info, accuracy=replace(made.info.accuracy, psnr_mean=39.9))
-    strict = replace(made.info, quantisation=replace(made.info.quantisation, min_psnr=90.0))
+    strict = replace(made.info, quantization=replace(made.info.quantization, min_psnr=90.0))
     for info in (poor, strict):
         path = tmp_path / "bad.int8.onnx"
         path.write_bytes(onnx_bytes(_proto(made), info))
@@ -245,7 +245,10 @@ def test_int8_is_found_beside_fp32_and_run_only_when_asked_for(
     made = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet).artifact
     assert made is not None
     (tmp_path / "tiny.int8.onnx").write_bytes(made.onnx)
-    assert [found.info.precision for found in read_family(artifact, path)] == ["fp32", "int8"]
+    assert [found.info.precision for found in read_precision_variants(artifact, path)] == [
+        "fp32",
+        "int8",
+    ]
     assert choose_session(path).precision != "int8"
     asked = choose_session(path, options=SessionOptions(precision="int8"))
     assert asked.precision == "int8"
@@ -287,7 +290,7 @@ def test_the_command_goes_on_after_it_was_killed(artifact: Artifact, tmp_path: P
     assert "--overwrite" in refused.stderr
 
 
-def test_the_command_writes_no_artefact_below_the_gate(artifact: Artifact, tmp_path: Path) -> None:
+def test_the_command_writes_no_artifact_below_the_gate(artifact: Artifact, tmp_path: Path) -> None:
     model = tmp_path / "tiny.onnx"
     model.write_bytes(artifact.onnx)
     words = ["calibrate", model, "--min-psnr", "160", "--no-timed", "--ranges", "max"]

@@ -101,8 +101,8 @@ def test_kinds_are_what_they_are_called() -> None:
     assert kind_of(page) == "text"
     skin = np.clip(rng.normal((205, 150, 125), 12, (64, 64, 3)), 0, 255).astype(np.uint8)
     assert kind_of(skin) == "skin"
-    grey = rng.integers(60, 200, (64, 64, 1), np.uint8).repeat(3, 2)
-    assert kind_of(grey) == "texture"
+    gray = rng.integers(60, 200, (64, 64, 1), np.uint8).repeat(3, 2)
+    assert kind_of(gray) == "texture"
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:] = (128 + 60 * np.sin(np.arange(64) / 3))[None, :, None]
     assert kind_of(stripes) == "edges"
@@ -135,7 +135,7 @@ def test_photos_smaller_than_a_tile_are_said_and_refused_if_there_is_nothing_els
     assert any("small.png" in said and "smaller than a tile" in said for said in words)
 
 
-def test_pictures_of_one_colour_are_refused() -> None:
-    grey = [make_source(f"{n}.png", np.full((99, 99, 3), 128, np.uint8)) for n in range(3)]
-    with pytest.raises(OptionError, match="one colour"):
-        make(grey, SetPlan(32, 12, 6, None))
+def test_pictures_of_one_color_are_refused() -> None:
+    gray = [make_source(f"{n}.png", np.full((99, 99, 3), 128, np.uint8)) for n in range(3)]
+    with pytest.raises(OptionError, match="one color"):
+        make(gray, SetPlan(32, 12, 6, None))

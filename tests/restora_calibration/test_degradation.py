@@ -12,7 +12,7 @@ from restora_calibration.degrade import (
 )
 from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
 
-GREY = np.full((64, 48, 3), 128, np.uint8)
+GRAY = np.full((64, 48, 3), 128, np.uint8)
 
 
 def test_parameters_are_drawn_within_their_ranges() -> None:
@@ -33,14 +33,14 @@ def test_one_seed_gives_one_degradation() -> None:
 
 
 def test_noise_has_the_stated_strength_and_no_bias() -> None:
-    noisy = degrade_photo(GREY, Degradation(0, 1, 8, None), np.random.default_rng(0))
+    noisy = degrade_photo(GRAY, Degradation(0, 1, 8, None), np.random.default_rng(0))
     difference = noisy.astype(float) - 128
     assert abs(difference.std() - 8) < 0.3
     assert abs(difference.mean()) < 0.3
 
 
 def test_blur_and_shrinking_keep_a_flat_picture_flat() -> None:
-    out = degrade_photo(GREY, Degradation(2, 3, 0, None), np.random.default_rng(0))
+    out = degrade_photo(GRAY, Degradation(2, 3, 0, None), np.random.default_rng(0))
     assert out.shape == (21, 16, 3)
     assert (out == 128).all()
 
@@ -54,6 +54,6 @@ def test_clean_shrinking_adds_nothing() -> None:
 def test_held_out_photos_are_never_trained_on() -> None:
     assert not {photo.path for photo in HELD_OUT} & {photo.path for photo in TRAINING}
     for photo in (*HELD_OUT, *TRAINING):
-        assert photo.licence
+        assert photo.license
         height, width = read_free_photo(photo).shape[:2]
         assert height % 2 == width % 2 == 0

@@ -22,7 +22,7 @@ from restora_calibration.int8.layers import (
     inner_layers,
     require_float,
 )
-from restora_calibration.int8.qdq import LARGEST, Recipe, quantise_graph, quantise_weight
+from restora_calibration.int8.qdq import LARGEST, Recipe, quantize_graph, quantize_weight
 from restora_calibration.int8.ranges import METHODS, choose_ranges, find_threshold
 from restora_calibration.int8.statistics import BINS, Statistics, gather_statistics, open_graph
 from restora_calibration.int8.trial import run_graph
@@ -102,7 +102,7 @@ def test_tensors_that_meet_in_a_concat_share_their_range(model: onnx.ModelProto)
 def test_everything_is_symmetric_and_at_the_inputs_of_convolutions(
     model: onnx.ModelProto, statistics: dict[str, Statistics]
 ) -> None:
-    graph = quantise_graph(model, find_layers(model), recipe_for(model, statistics))
+    graph = quantize_graph(model, find_layers(model), recipe_for(model, statistics))
     onnx.checker.check_model(graph, full_check=True)
     assert graph.opset_import[0].version == 17
     constants = {t.name: numpy_helper.to_array(t) for t in graph.graph.initializer}
@@ -127,7 +127,7 @@ def test_everything_is_symmetric_and_at_the_inputs_of_convolutions(
 def test_concats_and_enlargements_carry_8_bits(
     model: onnx.ModelProto, statistics: dict[str, Statistics]
 ) -> None:
-    graph = quantise_graph(model, find_layers(model), recipe_for(model, statistics))
+    graph = quantize_graph(model, find_layers(model), recipe_for(model, statistics))
     constants = {t.name: numpy_helper.to_array(t) for t in graph.graph.initializer}
     makers = {name: node for node in graph.graph.node for name in node.output}
     users = {name: node for node in graph.graph.node for name in node.input}
@@ -148,7 +148,7 @@ def test_the_graph_computes_what_rounding_by_hand_computes(
     tiles: Tiles,
 ) -> None:
     recipe = recipe_for(model, statistics, "conv_up1")
-    got = run_all(quantise_graph(model, find_layers(model), recipe), tiles)
+    got = run_all(quantize_graph(model, find_layers(model), recipe), tiles)
     layers = {layer.name: layer for layer in find_layers(model)}
     step = recipe.ranges[layers["conv_up1"].sources[0]] / LARGEST
 
@@ -157,7 +157,7 @@ def test_the_graph_computes_what_rounding_by_hand_computes(
 
     conv = network.get_submodule("conv_up1")
     exact_weight = conv.weight.data.clone()  # type: ignore[union-attr, operator]
-    values, scale = quantise_weight(exact_weight.numpy())
+    values, scale = quantize_weight(exact_weight.numpy())
     hook = conv.register_forward_pre_hook(round_input)
     try:
         conv.weight.data = torch.from_numpy(values * scale.reshape(-1, 1, 1, 1))
@@ -176,7 +176,7 @@ def test_layers_that_were_not_chosen_stay_exact(
     model: onnx.ModelProto, statistics: dict[str, Statistics], tiles: Tiles
 ) -> None:
     nothing = replace(recipe_for(model, statistics), layers=frozenset())
-    untouched = quantise_graph(model, find_layers(model), nothing)
+    untouched = quantize_graph(model, find_layers(model), nothing)
     assert not [node for node in untouched.graph.node if "Quantize" in node.op_type]
     assert np.array_equal(run_all(untouched, tiles), run_all(model, tiles))
 
@@ -185,13 +185,13 @@ def test_runtimes_agree_on_it(
     model: onnx.ModelProto, statistics: dict[str, Statistics], tiles: Tiles
 ) -> None:
     openvino = pytest.importorskip("openvino")
-    from restora.sessions.openvino_rounding import join_rounding
+    from restora.backends.openvino_rounding import join_rounding
 
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     for names in (("body.0.blocks.0.conv2",), ("conv_up1",), ()):
         recipe = recipe_for(model, statistics, *names)
-        graph = quantise_graph(model, find_layers(model), recipe)
+        graph = quantize_graph(model, find_layers(model), recipe)
         read = core.read_model(graph.SerializeToString())
         pairs = [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
         assert join_rounding(read) == len(pairs)
@@ -203,8 +203,8 @@ def test_8_bit_skips_touch_the_sums_of_dense_blocks_alone(
     model: onnx.ModelProto, statistics: dict[str, Statistics]
 ) -> None:
     recipe = recipe_for(model, statistics)
-    plain = quantise_graph(model, find_layers(model), recipe)
-    skips = quantise_graph(model, find_layers(model), replace(recipe, residuals=True))
+    plain = quantize_graph(model, find_layers(model), recipe)
+    skips = quantize_graph(model, find_layers(model), replace(recipe, residuals=True))
     changed = [
         node.output[0]
         for one, node in zip(plain.graph.node, skips.graph.node, strict=True)
@@ -213,14 +213,14 @@ def test_8_bit_skips_touch_the_sums_of_dense_blocks_alone(
     assert len(changed) == 3
 
 
-def test_a_compact_network_is_quantised_too(tiles: Tiles) -> None:
+def test_a_compact_network_is_quantized_too(tiles: Tiles) -> None:
     network = fill_network(SRVGGNetCompact(2, 8, 3), 0, "srvgg")
     model = onnx_from_network(network, io="uint8")
     layers = find_layers(model)
     groups = group_sources(inner_layers(layers))
     ranges = choose_ranges(gather_statistics(model, groups, tiles), groups, "max")
     recipe = Recipe(frozenset(layer.name for layer in inner_layers(layers)), ranges)
-    graph = quantise_graph(model, layers, recipe)
+    graph = quantize_graph(model, layers, recipe)
     onnx.checker.check_model(graph, full_check=True)
     assert psnr(run_all(graph, tiles), run_all(model, tiles)) > 25
 
@@ -245,8 +245,8 @@ def test_corrected_biases_take_the_mean_error_away(
         return np.asarray(values[..., 2:-2, 2:-2].mean((0, 2, 3)), np.float64)
 
     exact = output_means(coarse)
-    plain = output_means(quantise_graph(model, layers, recipe))
-    mended = output_means(quantise_graph(model, layers, replace(recipe, biases=biases)))
+    plain = output_means(quantize_graph(model, layers, recipe))
+    mended = output_means(quantize_graph(model, layers, replace(recipe, biases=biases)))
     assert np.abs(mended - exact).mean() < np.abs(plain - exact).mean()
 
 
@@ -262,12 +262,12 @@ def test_a_value_that_is_no_number_is_named(model: onnx.ModelProto, tiles: Tiles
         gather_statistics(broken, groups, tiles)
 
 
-def test_what_is_quantised_or_in_half_precision_already_is_refused(
+def test_what_is_quantized_or_in_half_precision_already_is_refused(
     network: RRDBNet, model: onnx.ModelProto, statistics: dict[str, Statistics]
 ) -> None:
     require_float(model)
-    graph = quantise_graph(model, find_layers(model), recipe_for(model, statistics))
-    with pytest.raises(ModelError, match="quantised already"):
+    graph = quantize_graph(model, find_layers(model), recipe_for(model, statistics))
+    with pytest.raises(ModelError, match="quantized already"):
         require_float(graph)
     with pytest.raises(ModelError, match="FP16"):
         require_float(onnx_from_network(network, io="uint8", precision="fp16"))
@@ -309,7 +309,7 @@ def test_a_threshold_lies_within_what_was_seen(
 def test_weights_are_off_by_half_a_step_at_most(channels: int, seed: int) -> None:
     weight = np.random.default_rng(seed).normal(size=(channels, 3, 3, 3)).astype(np.float32)
     weight[0] = 0  # a channel without weights has a scale all the same
-    values, scale = quantise_weight(weight)
+    values, scale = quantize_weight(weight)
     error = np.abs(values * scale.reshape(-1, 1, 1, 1) - weight)
     assert (error <= 0.5001 * scale.reshape(-1, 1, 1, 1)).all()
     assert (scale > 0).all()

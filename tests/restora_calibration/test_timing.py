@@ -46,7 +46,7 @@ def test_artifacts_are_timed_on_each_runtime_that_is_here(monkeypatch: pytest.Mo
     assert ("fp32", "ONNX Runtime") in found
     assert all(times.count == 2 for times in found.values())
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "restora.sessions.openvino_cpu", raising=False)
+    monkeypatch.delitem(sys.modules, "restora.backends.openvino_cpu", raising=False)
     words: list[str] = []
     found = measure_artifacts(artifacts, side=16, repeats=1, report=words.append)
     assert {runtime for _, runtime in found} == {"ONNX Runtime"}

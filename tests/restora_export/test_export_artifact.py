@@ -1,4 +1,4 @@
-"""Facts about making an artefact and proving it equal to its reference."""
+"""Facts about making an artifact and proving it equal to its reference."""
 
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def test_the_metadata_carries_what_was_measured(exported: Path, checkpoint: Path
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 2), (3, 10, 6), (2, 64, 34)])
-def test_the_artefact_runs_in_any_size_and_batch(exported: Path, shape: tuple[int, ...]) -> None:
+def test_the_artifact_runs_in_any_size_and_batch(exported: Path, shape: tuple[int, ...]) -> None:
     batch = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     got = open_on_cpu(exported).run(batch)
     expected = run_reference(tiny_rrdb(), batch)
@@ -106,7 +106,7 @@ def test_float_pictures_are_exact_to_a_hundred_thousandth(checkpoint: Path, tmp_
     assert restored.max() <= 1
 
 
-def test_a_mixed_artefact_has_fp16_in_its_convolutions_alone(
+def test_a_mixed_artifact_has_fp16_in_its_convolutions_alone(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     result = export_file(checkpoint, tmp_path / "small.mixed.onnx", precision="mixed")
@@ -163,7 +163,7 @@ def test_a_blend_is_verified_against_both_parts(checkpoint: Path, tmp_path: Path
     assert info.model == "small_x2+other:0.3"
 
 
-def test_an_artefact_of_other_weights_fails_its_gate(exported: Path) -> None:
+def test_an_artifact_of_other_weights_fails_its_gate(exported: Path) -> None:
     session = open_on_cpu(exported)
     other = fill_network(RRDBNet(2, 8, 4, 1), 4, "rrdb")
     accuracy = measure_accuracy(session, other)
@@ -266,7 +266,7 @@ def test_the_largest_tensor_is_known(exported: Path) -> None:
 
 
 @pytest.mark.parametrize("io", ["uint8", "float32"])
-def test_a_picture_and_its_answer_travel_with_the_artefact(
+def test_a_picture_and_its_answer_travel_with_the_artifact(
     checkpoint: Path, tmp_path: Path, io: str
 ) -> None:
     export_file(checkpoint, tmp_path / "a.onnx", io=io)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Facts about the commands that make, check and find artefacts, run as users run them."""
+"""Facts about the commands that make, check and find artifacts, run as users run them."""
 
 import hashlib
 import json
@@ -19,7 +19,6 @@ from processes import environment, run
 from recipe import fill_network
 from restora.artifact import read_artifact
 from restora.cli.export import check_target
-from restora.cli.sources import artifact_finder, find_or_export
 from restora.errors import (
     CheckpointError,
     ChecksumError,
@@ -29,6 +28,7 @@ from restora.errors import (
     UnsafePathError,
 )
 from restora.image import Photo, read_photo, write_photo
+from restora.models.resolve import artifact_finder, find_or_export
 from restora_export import checkpoint
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.files import find_checkpoint
@@ -45,7 +45,7 @@ def save_rrdb(path: Path, seed: int = 3) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint, its artefact as `restora export` made it, and a photo."""
+    """A checkpoint, its artifact as `restora export` made it, and a photo."""
     folder = tmp_path_factory.mktemp("work")
     save_rrdb(folder / "net.pth")
     pixels = np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
@@ -74,7 +74,7 @@ def test_verify_prints_measured_beside_the_gate(folder: Path) -> None:
     assert "passed" in verified.stdout
 
 
-def test_verify_fails_an_artefact_that_computes_something_else(folder: Path) -> None:
+def test_verify_fails_an_artifact_that_computes_something_else(folder: Path) -> None:
     other = tiny_artifact(weights_sha256=read_artifact(folder / "net.onnx").info.weights_sha256)
     (folder / "other.onnx").write_bytes(other.onnx)
     verified = run(folder, "verify", "other.onnx", "-c", "net.pth")
@@ -267,7 +267,7 @@ def test_a_checkpoint_that_is_no_regular_file_is_not_waited_for(
         find_or_export("RealESRGAN_x4plus", "uint8", "upsampler")
 
 
-def test_exported_artefacts_go_into_a_plain_folder_under_short_names(
+def test_exported_artifacts_go_into_a_plain_folder_under_short_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))

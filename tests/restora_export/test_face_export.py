@@ -145,7 +145,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_face_artefact_takes_any_batch_of_one_side(checkpoint: Path, precision: str) -> None:
+def test_a_face_artifact_takes_any_batch_of_one_side(checkpoint: Path, precision: str) -> None:
     path = checkpoint.with_name(f"{precision}.onnx")
     export_file(checkpoint, path, precision=precision, noise=0.5)  # type: ignore[arg-type]
     session = open_on_cpu(path)
@@ -204,7 +204,7 @@ def test_a_parser_is_told_by_its_keys(tmp_path: Path) -> None:
         assert torch.equal(loaded(x)[0], network(x)[0])
 
 
-def test_a_parser_artefact_labels_as_its_reference() -> None:
+def test_a_parser_artifact_labels_as_its_reference() -> None:
     network = fill_network(ParseNet(64, 64, 16, 8, 19, 2, (4, 16)), 3, "parsenet")
     exported = export_network(network, model="p", architecture="", weights_sha256="")
     session = open_on_cpu(exported.artifact)
@@ -214,7 +214,7 @@ def test_a_parser_artefact_labels_as_its_reference() -> None:
     assert (labels != run_reference(network, faces)).mean() < 0.002
 
 
-def test_a_detector_artefact_finds_what_the_published_detector_finds() -> None:
+def test_a_detector_artifact_finds_what_the_published_detector_finds() -> None:
     name = "retinaface_r50_odd"
     vector = json.loads((DATA / "vectors" / "index.json").read_text())[name]
     network = fill_network(RetinaFace(), vector["seed"], "retinaface")

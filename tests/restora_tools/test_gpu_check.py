@@ -13,8 +13,8 @@ import pytest
 
 from cuda_bindings_double import FakeDriver, FakeNvrtc
 from pycuda_double import FakeCuda
+from restora.backends import SessionOptions, open_session
 from restora.errors import MissingBackendError
-from restora.sessions import SessionOptions, open_session
 from restora_tools import gpu_check
 from restora_tools.gpu.machine import Modules, read_state
 from restora_tools.gpu.places import Places
@@ -45,7 +45,7 @@ def modules_for(prepared: Path, version: str) -> Modules:
 def machine(
     request: pytest.FixtureRequest, prepared: Path, tmp_path: Path, monkeypatch: Any
 ) -> tuple[Modules, Path]:
-    """A GPU made of doubles, and a folder of its own with the prepared artefacts."""
+    """A GPU made of doubles, and a folder of its own with the prepared artifacts."""
     modules = modules_for(prepared, request.param)
     monkeypatch.setattr(gpu_check, "import_modules", lambda: modules)
     (tmp_path / "artifacts").symlink_to(prepared / "artifacts")
@@ -83,7 +83,7 @@ def test_all_stages_together_prove_a_machine(
     assert json.loads((folder / "gpu.json").read_text())["gpu"] == result["gpu"]
 
 
-def test_int8_is_built_where_there_is_an_artefact_of_it(machine: tuple[Modules, Path]) -> None:
+def test_int8_is_built_where_there_is_an_artifact_of_it(machine: tuple[Modules, Path]) -> None:
     _, folder = machine
     words = ("--precisions", "fp32,int8")
     assert run_stage(folder, *words, "--stage", "prepare") == 0

@@ -1,4 +1,4 @@
-"""Facts about finding the layer at which two artefacts part."""
+"""Facts about finding the layer at which two artifacts part."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.console import Console
 
 from fakes import tiny_artifact, with_selfcheck
 from restora.artifact import SelfCheck
+from restora.backends import SessionOptions, open_session
 from restora.errors import ArtifactError
-from restora.sessions import SessionOptions, open_session
 from restora_tools.layers import compare_layers, make_table, picture_for, run_all_layers
 
 
@@ -42,7 +42,7 @@ def test_nan_departs_whatever_the_threshold() -> None:
     assert "NO" in output.getvalue()
 
 
-def test_the_picture_is_the_artefacts_own(tmp_path: Path) -> None:
+def test_the_picture_is_the_artifacts_own(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="carries no picture"):
         picture_for(tiny_artifact())
     image = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)

@@ -14,7 +14,7 @@ from restora_calibration.photos import TRAINING, read_free_photo
 from restora_export.checkpoint import load_checkpoint
 from restora_export.reference import RRDBNet
 from restora_tools.lite.accuracy import enlarge_bicubic, evaluate, format_table
-from restora_tools.lite.patches import cut_pair, jitter_colour
+from restora_tools.lite.patches import cut_pair, jitter_color
 from restora_tools.lite.train import (
     LITE_X2,
     Plan,
@@ -25,7 +25,7 @@ from restora_tools.lite.train import (
 )
 
 ROOT = Path(__file__).parents[2]
-GREY = np.full((64, 48, 3), 128, np.uint8)
+GRAY = np.full((64, 48, 3), 128, np.uint8)
 
 
 def test_a_training_pair_shows_the_same_place_twice() -> None:
@@ -40,9 +40,9 @@ def test_a_training_pair_shows_the_same_place_twice() -> None:
         assert np.abs(shrunk - degraded).mean() < 25  # blur and noise, but not another place
 
 
-def test_colour_jitter_keeps_shape_and_range() -> None:
-    out = jitter_colour(GREY, np.random.default_rng(0))
-    assert out.shape == GREY.shape
+def test_color_jitter_keeps_shape_and_range() -> None:
+    out = jitter_color(GRAY, np.random.default_rng(0))
+    assert out.shape == GRAY.shape
     assert out.dtype == np.uint8
 
 
@@ -90,7 +90,7 @@ def test_the_evaluation_finds_bicubic_equal_to_itself() -> None:
     assert format_table(rows).count("\n") == len(rows) + 1
 
 
-def test_the_committed_weights_are_those_of_the_bundled_artefact() -> None:
+def test_the_committed_weights_are_those_of_the_bundled_artifact() -> None:
     path = ROOT / "calibration" / "weights" / "restora-lite-x2.safetensors"
     checkpoint = load_checkpoint(path)
     for io in ("uint8", "float32"):

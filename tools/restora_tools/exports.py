@@ -1,4 +1,4 @@
-"""How exact exported artefacts are, and how large: `python -m restora_tools.exports`.
+"""How exact exported artifacts are, and how large: `python -m restora_tools.exports`.
 
 The exporter's own verification figures for networks of the published shapes with recipe weights,
 FP32 and FP16. Ten minutes on two cores.

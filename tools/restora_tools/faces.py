@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from restora import Photo, Restorer, write_photo
-from restora.joint import FaceOptions
-from restora.sessions import Batch, CpuOptions, SessionOptions, open_session
-from restora.sessions.cores import count_allowed_cores
+from restora.backends import Batch, CpuOptions, SessionOptions, open_session
+from restora.backends.cores import count_allowed_cores
+from restora.faces.options import FaceOptions
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.flops import count_flops
 from restora_benchmarks.recipe import fill_network

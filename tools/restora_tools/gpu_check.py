@@ -2,7 +2,7 @@
 
 Stages, each of which can be run alone and again:
 
-prepare  export the artefacts, with PyTorch's answers (needs PyTorch; no GPU)
+prepare  export the artifacts, with PyTorch's answers (needs PyTorch; no GPU)
 build    TensorRT plans, each checked (needs TensorRT and PyCUDA)
 verify   what doubles cannot prove: tiles on the device, graphs, threads, leaks (the same)
 speed    device-only and end to end, with accuracy (the same)

@@ -1,6 +1,6 @@
 """What 8 bits cost and gain: `python -m restora_tools.int8`.
 
-The bundled INT8 artefact: accuracy against FP32 and against clean held-out photos, speed on each
+The bundled INT8 artifact: accuracy against FP32 and against clean held-out photos, speed on each
 runtime. The x4plus shape and a face network's encoder with recipe weights: speed; accuracy on
 random weights says nothing. Ten minutes on two cores.
 """
@@ -16,9 +16,9 @@ from rich.console import Console
 
 from restora import Restorer
 from restora.artifact import Artifact, read_artifact
+from restora.backends.options import PrecisionChoice
 from restora.models import DEFAULT_MODEL, find_artifact
 from restora.options import RestoreOptions
-from restora.sessions.options import PrecisionChoice
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.results import write_results
 from restora_calibration.calibration_set import (
@@ -28,7 +28,7 @@ from restora_calibration.calibration_set import (
     make_calibration_set,
     photo_tile_set,
 )
-from restora_calibration.int8.plain import quantise_whole
+from restora_calibration.int8.plain import quantize_whole
 from restora_calibration.int8.speed import measure_artifacts
 from restora_tools.lite.accuracy import Photo, evaluate
 
@@ -38,10 +38,10 @@ Row = dict[str, Any]
 
 
 def measure_lite(repeats: int) -> Row:
-    """The artefact that ships."""
+    """The artifact that ships."""
     path = find_artifact(DEFAULT_MODEL, "uint8")
-    exact, quantised = read_artifact(path), read_artifact(path.with_suffix(".int8.onnx"))
-    row = _row(exact, quantised, repeats)
+    exact, quantized = read_artifact(path), read_artifact(path.with_suffix(".int8.onnx"))
+    row = _row(exact, quantized, repeats)
     figures = {precision: _held_out(path, precision) for precision in ("fp32", "int8")}
     lost = {kind: figures["fp32"][kind] - figures["int8"][kind] for kind in figures["fp32"]}
     row["held_out_psnr"] = {
@@ -54,7 +54,7 @@ def measure_lite(repeats: int) -> Row:
 def measure_whole(name: str, tiles: CalibrationSet, folder: Path, repeats: int) -> Row:
     """A network with recipe weights, all layers that may be in 8 bits."""
     exact = find_model(name, folder, lambda _words: None).artifact
-    return {**_row(exact, quantise_whole(exact, tiles), repeats), "recipe_weights": True}
+    return {**_row(exact, quantize_whole(exact, tiles), repeats), "recipe_weights": True}
 
 
 def face_set() -> CalibrationSet:
@@ -63,12 +63,12 @@ def face_set() -> CalibrationSet:
     return make_calibration_set(bundled_sources(), plan, report=lambda _words: None)
 
 
-def _row(exact: Artifact, quantised: Artifact, repeats: int) -> Row:
-    found = quantised.info.quantisation
-    figures = quantised.info.accuracy
+def _row(exact: Artifact, quantized: Artifact, repeats: int) -> Row:
+    found = quantized.info.quantization
+    figures = quantized.info.accuracy
     assert found is not None
     assert figures is not None
-    times = measure_artifacts({"fp32": exact, "int8": quantised}, repeats=repeats)
+    times = measure_artifacts({"fp32": exact, "int8": quantized}, repeats=repeats)
     base = times["fp32", "ONNX Runtime"].median
     return {
         "model": exact.info.model,
@@ -80,7 +80,7 @@ def _row(exact: Artifact, quantised: Artifact, repeats: int) -> Row:
         "tiles": figures.tiles,
         "size_mb": {
             "fp32": round(len(exact.onnx) / 1e6, 2),
-            "int8": round(len(quantised.onnx) / 1e6, 2),
+            "int8": round(len(quantized.onnx) / 1e6, 2),
         },
         "speed": [
             {

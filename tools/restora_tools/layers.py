@@ -1,6 +1,6 @@
-"""Find the layer at which an artefact departs from another, or its TensorRT engine from it.
+"""Find the layer at which an artifact departs from another, or its TensorRT engine from it.
 
-`python -m restora_tools.layers MODEL.onnx OTHER.onnx` compares two artefacts of one network
+`python -m restora_tools.layers MODEL.onnx OTHER.onnx` compares two artifacts of one network
 on the CPU; `--tensorrt` in the place of OTHER.onnx builds an engine with every layer as an output.
 For plans that fail their gate, whose figures say that something is wrong: this says where.
 """
@@ -97,13 +97,13 @@ def run_all_layers_on_tensorrt(data: bytes, image: NDArray[Any]) -> Values:
 
 
 def _tensorrt() -> Any:
-    from restora.tensorrt.module import import_tensorrt
+    from restora.backends.tensorrt.module import import_tensorrt
 
     return import_tensorrt()
 
 
 def picture_for(artifact: Artifact) -> NDArray[Any]:
-    """The picture that travels with an artefact. Raises ArtifactError if none does."""
+    """The picture that travels with an artifact. Raises ArtifactError if none does."""
     selfcheck = artifact.read_selfcheck()
     if selfcheck is None:
         raise ArtifactError(f"{artifact.info.model} carries no picture: export it again")
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20)
     arguments = parser.parse_args()
     if (arguments.other is None) != arguments.tensorrt:
-        parser.error("name a second artefact, or give --tensorrt")
+        parser.error("name a second artifact, or give --tensorrt")
     G_LOGGER.module_severity = G_LOGGER.ERROR
     artifact = read_artifact(arguments.reference)
     image = picture_for(artifact)

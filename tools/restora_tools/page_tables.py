@@ -9,7 +9,7 @@ _BF16 = "OpenVINO, bf16 between"
 
 
 def int8_table(result: dict[str, Any]) -> str:
-    """Layers, accuracy and speed of each runtime, of the bundled artefact and of two networks with
+    """Layers, accuracy and speed of each runtime, of the bundled artifact and of two networks with
     recipe weights."""
     heads = ["model", "convolutions in 8 bits", "PSNR to FP32, mean", "worst tile"]
     heads += ["INT8, OpenVINO", "INT8, OpenVINO with bf16 between", "INT8, ONNX Runtime"]

@@ -89,7 +89,7 @@ def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
 
 def exports_table(result: dict[str, Any]) -> str:
     """The exporter's verification figures, one row a file."""
-    heads = ["artefact", "precision", "MB", "max error", "PSNR mean", "PSNR min"]
+    heads = ["artifact", "precision", "MB", "max error", "PSNR mean", "PSNR min"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in result["rows"]:
         figures = [f"{row['psnr_mean']:.1f} dB", f"{row['psnr_min']:.1f} dB"]

@@ -14,8 +14,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from restora.artifact import read_artifact
+from restora.backends import SessionOptions, open_session
 from restora.models import find_artifact
-from restora.sessions import SessionOptions, open_session
 from restora.tiling import Blend
 from restora_export.seams import SEAM_GATE_DB, SEAM_TARGET_DB, make_seam_photo, measure_seams
 
@@ -24,7 +24,7 @@ BLENDS: tuple[Blend, ...] = ("crop", "linear", "cosine")
 
 
 def measure(artifact: Path) -> list[dict[str, object]]:
-    """One row per blend and overlap, for the float32 artefact at `artifact`."""
+    """One row per blend and overlap, for the float32 artifact at `artifact`."""
     loaded = read_artifact(artifact)
     session = open_session(loaded, options=SessionOptions(backend="cpu"))
     photo = make_seam_photo()
@@ -60,10 +60,10 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
                 markersize=3,
                 label=blend,
             )
-        axis.axhline(SEAM_GATE_DB, color="grey", linewidth=0.8)
-        axis.text(47, SEAM_GATE_DB + 1, "gate", ha="right", color="grey", fontsize=8)
-        axis.axhline(SEAM_TARGET_DB, color="grey", linewidth=0.8, linestyle=":")
-        axis.text(47, SEAM_TARGET_DB + 1, "chosen for", ha="right", color="grey", fontsize=8)
+        axis.axhline(SEAM_GATE_DB, color="gray", linewidth=0.8)
+        axis.text(47, SEAM_GATE_DB + 1, "gate", ha="right", color="gray", fontsize=8)
+        axis.axhline(SEAM_TARGET_DB, color="gray", linewidth=0.8, linestyle=":")
+        axis.text(47, SEAM_TARGET_DB + 1, "chosen for", ha="right", color="gray", fontsize=8)
         axis.set_title(model, fontsize=10)
         axis.set_xlabel("overlap of tiles, input pixels")
         axis.legend(frameon=False)
@@ -76,7 +76,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("artifacts", nargs="*", type=Path, help="float32 artefacts")
+    parser.add_argument("artifacts", nargs="*", type=Path, help="float32 artifacts")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/seams.json"))
     parser.add_argument("--plot", type=Path, default=Path("docs/pictures/seams.png"))
     arguments = parser.parse_args()

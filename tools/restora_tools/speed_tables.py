@@ -89,7 +89,7 @@ def speed_table(benches: list[Row]) -> str:
 
 def _with_shares(bench: Row) -> list[tuple[Row, float]]:
     """Rows of one tile at a time, and their speed against the fastest peer that computes in FP32
-    (the artefact's own gate, 70 dB, tells that it does)."""
+    (the artifact's own gate, 70 dB, tells that it does)."""
     found = []
     tiles = [
         row

@@ -1,4 +1,4 @@
-"""What is measured: models of known shape, or any artefact."""
+"""What is measured: models of known shape, or any artifact."""
 
 from __future__ import annotations
 

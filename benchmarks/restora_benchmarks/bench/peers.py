@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from restora.sessions.base import Batch
+from restora.backends.base import Batch
 from restora_benchmarks.bench.models import Model
 from restora_benchmarks.bench.ways import Runner, WayNotHereError
 
@@ -89,7 +89,7 @@ class NcnnPeer:
         return self._nets[shape]
 
     def _convert(self, shape: tuple[int, ...]) -> Path:
-        """Converted once, which takes pnnx minutes, and kept beside the artefact."""
+        """Converted once, which takes pnnx minutes, and kept beside the artifact."""
         stem = self._folder / f"{self._name}-{shape[0]}x{shape[1]}"
         if not stem.with_name(f"{stem.name}.ncnn.bin").exists():
             import torch
@@ -127,7 +127,7 @@ def _without_output() -> Iterator[None]:
 
 
 class OpenVinoPeer:
-    """OpenVINO on the artefact with no setting but the threads: it chooses its own precision."""
+    """OpenVINO on the artifact with no setting but the threads: it chooses its own precision."""
 
     def __init__(self, model: Model, threads: int) -> None:
         import openvino
@@ -146,7 +146,7 @@ class OpenVinoPeer:
 
 
 class OnnxRuntimePeer:
-    """ONNX Runtime on the artefact with no setting but the threads."""
+    """ONNX Runtime on the artifact with no setting but the threads."""
 
     def __init__(self, model: Model, threads: int) -> None:
         import onnxruntime

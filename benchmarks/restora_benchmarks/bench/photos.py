@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora import Photo, Restorer, read_photo, write_photo
+from restora.backends import choose_session
+from restora.backends.options import BackendChoice, PrecisionChoice
 from restora.errors import RestoraError
 from restora.options import RestoreOptions
-from restora.sessions import choose_session
-from restora.sessions.options import BackendChoice, PrecisionChoice
 from restora_benchmarks.bench.models import Model
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.published import upsample_published

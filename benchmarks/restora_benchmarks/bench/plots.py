@@ -119,8 +119,8 @@ def _accuracy(axes: Axes, rows: list[Row]) -> None:
             s=60,
             label=f"{way}{' (the reference)' if exact else ''}",
         )
-    axes.axhline(50, color="grey", lw=1, ls="--")
-    axes.text(axes.get_xlim()[0], 50.4, "gate, 50 dB", fontsize=7, color="grey")
+    axes.axhline(50, color="gray", lw=1, ls="--")
+    axes.text(axes.get_xlim()[0], 50.4, "gate, 50 dB", fontsize=7, color="gray")
     axes.set(xlabel="MP/s of input, best tile and batch", ylabel="PSNR against FP32, dB")
     axes.set_xlim(left=0)
     axes.legend(fontsize=7)
@@ -129,10 +129,10 @@ def _accuracy(axes: Axes, rows: list[Row]) -> None:
 def _photo(axes: Axes, rows: list[Row]) -> None:
     labels = [f"{row['way']}, {row['precision']}" for row in rows]
     seconds = [row["seconds"]["median"] for row in rows]
-    colours = ["tab:green" if row["ours"] else "tab:grey" for row in rows]
+    colors = ["tab:green" if row["ours"] else "tab:gray" for row in rows]
     # the published way was measured once for each setting: bars of one name would lie on another
     places = range(len(rows))
-    axes.barh(places, seconds, color=colours)
+    axes.barh(places, seconds, color=colors)
     axes.set_yticks(places, labels, fontsize=7)
     axes.invert_yaxis()
     axes.set(xlabel=f"s, one photo of {rows[0]['input_mp']:.2f} MP")
@@ -146,7 +146,7 @@ def _sizes(axes: Axes, rows: list[Row]) -> None:
         seconds = [row["seconds"]["median"] for row in mine]
         axes.plot(sizes, seconds, marker="o", label=f"{mine[0]['model']}, {way}: time")
         without = [row["peak_without_result_mb"] for row in mine]
-        memory.plot(sizes, without, marker="s", ls=":", color="grey", label="memory")
+        memory.plot(sizes, without, marker="s", ls=":", color="gray", label="memory")
     axes.set(xlabel="MP of the result", ylabel="s, whole command")
     axes.set_ylim(bottom=0)
     memory.set_ylabel("peak memory beyond the result, MB (dotted)")

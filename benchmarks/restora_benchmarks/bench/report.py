@@ -10,7 +10,7 @@ from restora_benchmarks.bench.plots import make_plots
 Row = dict[str, Any]
 _NOTE = (
     "Ways of one model took turns in one run; medians. PSNR is against the first FP32 way of the "
-    "same run. Peers are grey and dashed. The share of the peak is against the better one of "
+    "same run. Peers are gray and dashed. The share of the peak is against the better one of "
     "large matrix products and 3x3 convolutions, measured in the same run, bf16 against bf16."
 )
 _STYLE = """

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from restora.sessions.cores import count_allowed_cores
+from restora.backends.cores import count_allowed_cores
 from restora_benchmarks.bench.ceiling import measure_ceilings
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.bench.photos import (

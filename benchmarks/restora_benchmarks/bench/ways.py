@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from restora.backends import CpuOptions, Session, SessionOptions, choose_session
+from restora.backends.base import Batch
+from restora.backends.options import BackendChoice, PrecisionChoice
 from restora.errors import OptionError, RestoraError
-from restora.sessions import CpuOptions, Session, SessionOptions, choose_session
-from restora.sessions.base import Batch
-from restora.sessions.options import BackendChoice, PrecisionChoice
 from restora_benchmarks.bench.models import Model
 
 

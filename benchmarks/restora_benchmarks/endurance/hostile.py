@@ -181,7 +181,7 @@ def _bombs() -> Iterator[PictureFile]:
         ("bomb-16", (16_000, 16_000), 16, 6),
         ("bomb-wide", (2_000_000_000, 1), 8, 2),
         ("bomb-tall", (1, 2_000_000_000), 8, 0),
-        ("bomb-grey-alpha", (60_000, 60_000), 8, 4),
+        ("bomb-gray-alpha", (60_000, 60_000), 8, 4),
     ):
         yield _broken(f"{name}.png", _png(*size, depth, color, (b"IDAT", _zeros(1 << 20))), _MANY)
     yield _broken(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from restora import Photo, Restorer
 from restora.errors import OptionError, RestoraError
-from restora.joint import FaceOptions
+from restora.faces.options import FaceOptions
 from restora.models import FindArtifact
 from restora.options import RestoreOptions
 from restora_benchmarks.evaluate.metrics import Metric

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from restora_calibration.int8.layers import Layer, find_makers, read_weight
-from restora_calibration.int8.qdq import Array, quantise_weight
+from restora_calibration.int8.qdq import Array, quantize_weight
 
 Means = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def correct_biases(
         if len(node.input) < 3:
             continue
         weight = read_weight(model, layer.weight)
-        values, scale = quantise_weight(weight)
+        values, scale = quantize_weight(weight)
         error = values * scale.reshape(-1, 1, 1, 1) - weight
         shift = error.sum((2, 3), dtype=np.float64) @ _means_of(layer.input, makers, means)
         biases[layer.name] = (read_weight(model, node.input[2]) - shift).astype(np.float32)

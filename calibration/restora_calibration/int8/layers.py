@@ -68,7 +68,7 @@ def find_makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def inner_layers(layers: list[Layer]) -> list[Layer]:
-    """Those that may be quantised: the first one sees the picture, the last one makes it."""
+    """Those that may be quantized: the first one sees the picture, the last one makes it."""
     return layers[1:-1]
 
 
@@ -91,12 +91,12 @@ def require_float(model: onnx.ModelProto) -> None:
     """Raise ModelError if the graph holds 8-bit or FP16 arithmetic already."""
     kinds = {node.op_type for node in model.graph.node}
     if kinds & {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}:
-        raise ModelError("the artefact is quantised already: calibrate its FP32 artefact")
+        raise ModelError("the artifact is quantized already: calibrate its FP32 artifact")
     half = onnx.TensorProto.FLOAT16
     if any(tensor.data_type == half for tensor in model.graph.initializer):
-        raise ModelError("the artefact is in FP16: calibrate its FP32 artefact")
+        raise ModelError("the artifact is in FP16: calibrate its FP32 artifact")
     if "Conv" not in kinds:
-        raise ModelError("the artefact has no convolutions that could be quantised")
+        raise ModelError("the artifact has no convolutions that could be quantized")
 
 
 def read_weight(model: onnx.ModelProto, name: str) -> NDArray[np.float32]:

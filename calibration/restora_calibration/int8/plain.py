@@ -16,8 +16,8 @@ from restora_calibration.int8.statistics import gather_statistics
 from restora_calibration.int8.trial import TrialLog, Trials
 
 
-def quantise_whole(artifact: Artifact, tiles: CalibrationSet) -> Artifact:
-    """FP32 artefact to one with ranges by the largest value and corrected biases. Its accuracy is
+def quantize_whole(artifact: Artifact, tiles: CalibrationSet) -> Artifact:
+    """FP32 artifact to one with ranges by the largest value and corrected biases. Its accuracy is
     measured and not judged: loading it may be refused."""
     model = onnx.load_from_string(artifact.onnx)
     require_float(model)

@@ -27,7 +27,7 @@ def _draw_curve(axes: Any, report: dict[str, Any]) -> None:
     shares = [100 * point["products"] for point in points]
     axes.plot(shares, [point["psnr_mean"] for point in points], marker="o", label="mean")
     least = [point["psnr_min"] for point in points]
-    axes.plot(shares, least, marker=".", ls=":", color="tab:grey", label="worst tile")
+    axes.plot(shares, least, marker=".", ls=":", color="tab:gray", label="worst tile")
     axes.axhline(report["min_psnr"], color="tab:red", lw=1, ls="--", label="gate")
     best = report["best"]
     axes.plot(

@@ -37,7 +37,7 @@ class Recipe:
     residuals: bool = False
 
 
-def quantise_graph(model: onnx.ModelProto, layers: list[Layer], recipe: Recipe) -> onnx.ModelProto:
+def quantize_graph(model: onnx.ModelProto, layers: list[Layer], recipe: Recipe) -> onnx.ModelProto:
     """Returns a copy of `model`, without its metadata, in which `recipe` is carried out.
 
     layers  all of the graph, as find_layers gives them
@@ -46,7 +46,7 @@ def quantise_graph(model: onnx.ModelProto, layers: list[Layer], recipe: Recipe) 
     return _Writer(model, chosen, recipe).write()
 
 
-def quantise_weight(weight: Array) -> tuple[NDArray[np.int8], Array]:
+def quantize_weight(weight: Array) -> tuple[NDArray[np.int8], Array]:
     """Per output channel: 8-bit values and (out,) scales, weight ~ values * scale."""
     largest = np.abs(weight).reshape(len(weight), -1).max(1)
     scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
@@ -72,7 +72,7 @@ class _Writer:
         for index, node in enumerate(list(graph.node)):
             layer = self.by_node.get(index)
             if layer is not None:
-                self._quantise(node, layer)
+                self._quantize(node, layer)
             elif node.output[0] in skips:
                 position = skips[node.output[0]]
                 source = node.input[position]
@@ -87,7 +87,7 @@ class _Writer:
         graph.initializer.extend(t for name, t in self.tensors.items() if name in used)
         return self.model
 
-    def _quantise(self, node: onnx.NodeProto, layer: Layer) -> None:
+    def _quantize(self, node: onnx.NodeProto, layer: Layer) -> None:
         magnitude = max(self.recipe.ranges[source] for source in layer.sources)
         node.input[0] = self._carry(layer.input, magnitude)
         node.input[1] = self._weight(layer)
@@ -120,7 +120,7 @@ class _Writer:
         return self.rounded[key]
 
     def _pair(self, source: str, name: str, magnitude: float) -> str:
-        """Quantise and dequantise; the name of the result."""
+        """Quantize and dequantize; the name of the result."""
         stem = f"{name}_int8"
         if f"{stem}_scale" in self.tensors:
             stem = f"{stem}_{len(self.rounded)}"
@@ -133,7 +133,7 @@ class _Writer:
         return f"{stem}_dq"
 
     def _weight(self, layer: Layer) -> str:
-        values, scale = quantise_weight(numpy_helper.to_array(self.tensors[layer.weight]))
+        values, scale = quantize_weight(numpy_helper.to_array(self.tensors[layer.weight]))
         stem = f"{layer.name}.weight_int8"
         inputs = [
             self._constant(stem, values),

@@ -59,12 +59,12 @@ def find_threshold(histogram: Histogram, limit: float, method: Method) -> float:
 def _squared_error(histogram: Histogram, stop: int) -> float:
     """Sum of squared errors, in bins, if the first `stop` bins are kept: of rounding to 127 steps
     inside, of cutting off outside."""
-    centres = np.arange(len(histogram)) + 0.5
+    centers = np.arange(len(histogram)) + 0.5
     step = stop / LARGEST
-    rounded = np.minimum(np.rint(centres / step), LARGEST) * step
+    rounded = np.minimum(np.rint(centers / step), LARGEST) * step
     # what is narrower than a bin is spread evenly over a step
-    inside = np.where(centres < stop, np.maximum((centres - rounded) ** 2, step**2 / 12), 0)
-    outside = np.where(centres >= stop, (centres - stop) ** 2, 0)
+    inside = np.where(centers < stop, np.maximum((centers - rounded) ** 2, step**2 / 12), 0)
+    outside = np.where(centers >= stop, (centers - stop) ** 2, 0)
     return float((histogram * (inside + outside)).sum())
 
 

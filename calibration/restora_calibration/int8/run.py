@@ -1,4 +1,4 @@
-"""From an FP32 artefact and tiles to an INT8 artefact that passes its gate, or to the best mix
+"""From an FP32 artifact and tiles to an INT8 artifact that passes its gate, or to the best mix
 that was found."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from restora.artifact import Artifact, ArtifactInfo, Quantisation
+from restora.artifact import Artifact, ArtifactInfo, Quantization
 from restora.errors import OptionError
 from restora.version import __version__
 from restora_calibration.calibration_set import CalibrationSet
@@ -24,7 +24,7 @@ from restora_calibration.int8.layers import (
     inner_layers,
     require_float,
 )
-from restora_calibration.int8.qdq import Recipe, quantise_graph
+from restora_calibration.int8.qdq import Recipe, quantize_graph
 from restora_calibration.int8.ranges import METHODS, Method, choose_ranges
 from restora_calibration.int8.search import (
     Candidate,
@@ -40,7 +40,7 @@ from restora_export.onnx_file import onnx_bytes
 from restora_export.verify import measure_against
 
 Report = Callable[[str], None]
-# artefacts by name to seconds a tile by (name of the artefact, runtime)
+# artifacts by name to seconds a tile by (name of the artifact, runtime)
 SpeedMeter = Callable[[Mapping[str, Artifact]], Mapping[tuple[str, str], float]]
 FP32 = "fp32"
 LOWEST_GATE = 40.0  # dB; the runtime refuses what is below
@@ -220,7 +220,7 @@ def _check_artifact(info: ArtifactInfo) -> None:
         raise OptionError(f"{info.model} is a {info.kind}; INT8 is for networks that make pictures")
     if info.precision != "fp32":
         raise OptionError(
-            f"{info.model} is an artefact in {info.precision}: calibrate the FP32 one it was made "
+            f"{info.model} is an artifact in {info.precision}: calibrate the FP32 one it was made "
             "beside"
         )
 
@@ -238,7 +238,7 @@ def choose_layers(layers: list[Layer], info: ArtifactInfo, plan: Plan) -> list[L
 
 
 def as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
-    """In the artefact's own dtype, at its own size if it has only one."""
+    """In the artifact's own dtype, at its own size if it has only one."""
     if info.side is not None and tiles.shape[1] != info.side:
         raise OptionError(f"{info.model} takes tiles of {info.side}: use --tile {info.side}")
     if tiles.shape[1] % info.size_multiple:
@@ -252,9 +252,9 @@ def as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
 def build_artifact(
     artifact: Artifact, trials: Trials, recipe: Recipe, plan: Plan, tiles: CalibrationSet
 ) -> Artifact:
-    """The INT8 artefact, its accuracy measured on the judging tiles."""
-    graph = quantise_graph(trials.model, trials.layers, recipe)
-    quantisation = Quantisation(
+    """The INT8 artifact, its accuracy measured on the judging tiles."""
+    graph = quantize_graph(trials.model, trials.layers, recipe)
+    quantization = Quantization(
         layers=len(recipe.layers),
         kept=_kept(trials.layers, recipe),
         min_psnr=plan.min_psnr,
@@ -266,9 +266,9 @@ def build_artifact(
         trials.cases(),
         io=artifact.info.io,
         kind=artifact.info.kind,
-        reference=f"the FP32 artefact {artifact.sha256[:12]}",
+        reference=f"the FP32 artifact {artifact.sha256[:12]}",
     )
-    info = replace(artifact.info, precision="int8", accuracy=accuracy, quantisation=quantisation)
+    info = replace(artifact.info, precision="int8", accuracy=accuracy, quantization=quantization)
     return Artifact(info, onnx_bytes(graph, info, artifact.read_selfcheck()))
 
 

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 from restora.artifact import Artifact
+from restora.backends import CpuOptions
+from restora.backends.base import Batch, Session
+from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.errors import RestoraError
-from restora.sessions import CpuOptions
-from restora.sessions.base import Batch, Session
-from restora.sessions.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora_calibration.timing import Times, time_in_turns
 
 Opener = Callable[[Artifact, CpuOptions], Session]
@@ -61,7 +61,7 @@ def median_seconds(artifacts: Mapping[str, Artifact]) -> dict[tuple[str, str], f
 def _openers(report: Callable[[str], None]) -> dict[str, Opener]:
     openers: dict[str, Opener] = {"ONNX Runtime": OnnxRuntimeCpuSession}
     try:
-        from restora.sessions.openvino_cpu import OpenVinoSession
+        from restora.backends.openvino_cpu import OpenVinoSession
     except ImportError as error:
         report(f"nothing is timed on OpenVINO: {error}")
         return openers

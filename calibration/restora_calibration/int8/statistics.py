@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from restora.backends.cores import count_allowed_cores
 from restora.errors import NonFiniteOutputError
-from restora.sessions.cores import count_allowed_cores
 
 BINS = 2048
 _AT_ONCE = 48  # tensors that are held at the same time

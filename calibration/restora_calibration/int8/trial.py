@@ -17,7 +17,7 @@ import onnxruntime
 from restora.artifact import measure_psnr
 from restora.errors import OutputError
 from restora_calibration.int8.layers import Layer
-from restora_calibration.int8.qdq import Recipe, quantise_graph
+from restora_calibration.int8.qdq import Recipe, quantize_graph
 from restora_calibration.int8.statistics import Tiles, open_graph
 
 OUTPUT = "restored"
@@ -101,7 +101,7 @@ class Trials:
         tiles = "few" if few else "all"
         key = f"{tiles} {key_of(recipe)}"
         if key not in self.log.found:
-            graph = quantise_graph(self.model, self.layers, recipe)
+            graph = quantize_graph(self.model, self.layers, recipe)
             got = self._run(graph, self._tiles[tiles])
             mean, least = measure_psnr(got, self._exact[tiles])
             self.log.add(key, Distance(mean, least))

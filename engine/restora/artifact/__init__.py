@@ -1,8 +1,13 @@
-"""The artefact: one self-contained ONNX file whose metadata is all that the runtime needs."""
+"""The artifact: one self-contained ONNX file whose metadata is all that the runtime needs."""
 
 from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
-from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision, Quantisation
-from restora.artifact.load import Artifact, artifact_from_bytes, read_artifact, read_family
+from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision, Quantization
+from restora.artifact.load import (
+    Artifact,
+    artifact_from_bytes,
+    read_artifact,
+    read_precision_variants,
+)
 from restora.artifact.selfcheck import SelfCheck, measure_psnr
 
 __all__ = [
@@ -14,12 +19,12 @@ __all__ = [
     "Io",
     "Kind",
     "Precision",
-    "Quantisation",
+    "Quantization",
     "SelfCheck",
     "artifact_from_bytes",
     "check_accuracy",
     "find_gate",
     "measure_psnr",
     "read_artifact",
-    "read_family",
+    "read_precision_variants",
 ]

@@ -1,4 +1,4 @@
-"""How far an artefact may be from its PyTorch reference. A gate is a number."""
+"""How far an artifact may be from its PyTorch reference. A gate is a number."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ class AccuracyGate:
 
 
 ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
-    # one grey level: rounding may fall on either side of .5
+    # one gray level: rounding may fall on either side of .5
     ("fp32", "uint8"): AccuracyGate(max_error=1.001 / 255),
     ("fp32", "float32"): AccuracyGate(max_error=1e-5),
     ("fp16", "uint8"): AccuracyGate(psnr_mean=50, psnr_min=45),
@@ -43,9 +43,9 @@ def find_gate(info: ArtifactInfo) -> AccuracyGate:
 
 
 def check_accuracy(info: ArtifactInfo, accuracy: Accuracy | None = None) -> None:
-    """Raise AccuracyGateError, with the numbers, unless the artefact passes its gate.
+    """Raise AccuracyGateError, with the numbers, unless the artifact passes its gate.
 
-    accuracy  figures to check; default: those that the artefact carries
+    accuracy  figures to check; default: those that the artifact carries
     """
     accuracy = info.accuracy if accuracy is None else accuracy
     name = f"{info.model} ({info.precision}, {info.io})"
@@ -55,9 +55,9 @@ def check_accuracy(info: ArtifactInfo, accuracy: Accuracy | None = None) -> None
             "`restora verify`"
         )
     gate = find_gate(info)
-    if info.quantisation is not None:
+    if info.quantization is not None:
         # its maker may have asked for more, and not for less
-        asked = max(gate.psnr_mean or 0.0, info.quantisation.min_psnr)
+        asked = max(gate.psnr_mean or 0.0, info.quantization.min_psnr)
         gate = replace(gate, psnr_mean=asked)
     failed = []
     if accuracy.nonfinite:

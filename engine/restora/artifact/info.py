@@ -1,4 +1,4 @@
-"""What an artefact says about itself, as one JSON object in the ONNX file's metadata."""
+"""What an artifact says about itself, as one JSON object in the ONNX file's metadata."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +31,7 @@ _MOST_CHARACTERS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Distance from the PyTorch FP32 reference, measured when the artefact was made.
+    """Distance from the PyTorch FP32 reference, measured when the artifact was made.
 
     max_error    largest absolute difference, as a share of the value range (1/255 = one level);
                  of a parser, the largest share of a picture's pixels with another label
@@ -53,8 +53,8 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantisation:
-    """How an INT8 artefact was made.
+class Quantization:
+    """How an INT8 artifact was made.
 
     layers          convolutions that compute in 8 bits
     kept            names of those that do not
@@ -72,7 +72,7 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactInfo:
-    """Facts about one artefact. Pictures go in as NHWC RGB.
+    """Facts about one artifact. Pictures go in as NHWC RGB.
 
     model           name in the model table, or the checkpoint's own name
     kind            what stage it serves. "upsampler" and "face" put out pictures, NHWC RGB;
@@ -91,8 +91,8 @@ class ArtifactInfo:
     overlap_px      overlap of tiles, in input pixels, at which seams pass the 50 dB gate
     weights_sha256  of the checkpoint file it was made from
     exporter        "restora 0.1.0, torch 2.13.0"
-    accuracy        None only while the artefact is being made
-    quantisation    of INT8 artefacts
+    accuracy        None only while the artifact is being made
+    quantization    of INT8 artifacts
     """
 
     model: str
@@ -109,9 +109,9 @@ class ArtifactInfo:
     side: int | None = None
     noise: float = 1.0
     elements_per_pixel: float | None = None
-    quantisation: Quantisation | None = None
+    quantization: Quantization | None = None
     layout: Literal["NHWC"] = "NHWC"
-    colour: Literal["RGB"] = "RGB"
+    color: Literal["RGB"] = "RGB"
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -128,7 +128,7 @@ _RULES: dict[type, dict[str, Rule]] = {
         "tiles": whole(0, 1 << 31),
         "reference": text(1000),
     },
-    Quantisation: {
+    Quantization: {
         "layers": whole(0, 1 << 20),
         "kept": list_of(text(1000), most=1 << 16),
         "min_psnr": number(0, 1000),
@@ -152,9 +152,9 @@ _RULES[ArtifactInfo] = {
     "side": nullable(whole(1, 4096)),
     "noise": replace(number(0, 1), default=1.0),
     "elements_per_pixel": nullable(number(1, 1e6)),
-    "quantisation": nullable(nested(_RULES[Quantisation], Quantisation, name="quantisation")),
+    "quantization": nullable(nested(_RULES[Quantization], Quantization, name="quantization")),
     "layout": replace(choice("NHWC"), default="NHWC"),
-    "colour": replace(choice("RGB"), default="RGB"),
+    "color": replace(choice("RGB"), default="RGB"),
     "format": whole(FORMAT, FORMAT),
 }
 
@@ -166,7 +166,7 @@ def info_from_json(json_text: str) -> ArtifactInfo:
         values = parse_json(json_text, most=_MOST_CHARACTERS, what="the metadata")
         if isinstance(values, dict) and values.get("format") != FORMAT:
             raise ArtifactError(
-                f"this restora reads artefact format {FORMAT}, the file has "
+                f"this restora reads artifact format {FORMAT}, the file has "
                 f"{describe(values.get('format'))}: export the model again with this version"
             )
         info = ArtifactInfo(**read_fields(values, _RULES[ArtifactInfo], what="the metadata"))
@@ -177,5 +177,5 @@ def info_from_json(json_text: str) -> ArtifactInfo:
     except ArtifactError:
         raise
     except ValueError as error:
-        raise ArtifactError(f"the artefact's metadata cannot be used: {error}") from error
+        raise ArtifactError(f"the artifact's metadata cannot be used: {error}") from error
     return info

@@ -1,4 +1,4 @@
-"""Load an artefact from a file into memory and decide whether it may be run."""
+"""Load an artifact from a file into memory and decide whether it may be run."""
 
 import hashlib
 import logging
@@ -20,7 +20,7 @@ MAX_ONNX_BYTES = 2**31 - 1  # protobuf's own limit
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artefact in memory: its facts and the bytes of its ONNX file."""
+    """An artifact in memory: its facts and the bytes of its ONNX file."""
 
     info: ArtifactInfo
     onnx: bytes = field(repr=False)
@@ -38,8 +38,8 @@ class Artifact:
         return None if text is None else selfcheck_from_json(text, self.info)
 
 
-def artifact_from_bytes(data: bytes, *, name: str = "the artefact") -> Artifact:
-    """Check that `data` is one self-contained artefact; its accuracy is not judged here.
+def artifact_from_bytes(data: bytes, *, name: str = "the artifact") -> Artifact:
+    """Check that `data` is one self-contained artifact; its accuracy is not judged here.
 
     Raises ArtifactError if it is no ONNX file, was not made by restora, keeps tensors in other
     files or holds anything else that a network of restora does not.
@@ -57,7 +57,7 @@ def artifact_from_bytes(data: bytes, *, name: str = "the artefact") -> Artifact:
 
 
 def read_artifact(path: Path | str) -> Artifact:
-    """Load the artefact at `path` and hold it to its accuracy gate.
+    """Load the artifact at `path` and hold it to its accuracy gate.
 
     Raises MissingModelError, ArtifactError, or AccuracyGateError with the figures.
     """
@@ -65,14 +65,14 @@ def read_artifact(path: Path | str) -> Artifact:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ArtifactError(f"{path} must be a regular file that holds an artefact")
+            raise ArtifactError(f"{path} must be a regular file that holds an artifact")
         if status.st_size > MAX_ONNX_BYTES:
             raise ArtifactError(
                 f"{path} is larger than an ONNX file can be: {status.st_size} bytes"
             )
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise MissingModelError(f"there is no artefact at {path}") from error
+        raise MissingModelError(f"there is no artifact at {path}") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
     except MemoryError as error:
@@ -84,8 +84,8 @@ def read_artifact(path: Path | str) -> Artifact:
     return artifact
 
 
-def read_family(first: Artifact, path: Path) -> list[Artifact]:
-    """An artefact and those of the same model in other precisions beside its file: NAME.fp16.onnx,
+def read_precision_variants(first: Artifact, path: Path) -> list[Artifact]:
+    """An artifact and those of the same model in other precisions beside its file: NAME.fp16.onnx,
     NAME.mixed.onnx and NAME.int8.onnx beside NAME.onnx. Errors as read_artifact.
     """
     stem, ending = path.name.removesuffix(".onnx"), ".onnx"
@@ -104,6 +104,6 @@ def read_family(first: Artifact, path: Path) -> list[Artifact]:
 
 
 def _same_network(one: ArtifactInfo, other: ArtifactInfo) -> bool:
-    """Whether two artefacts differ in precision only."""
+    """Whether two artifacts differ in precision only."""
     facts = [(info.weights_sha256, info.io, info.noise) for info in (one, other)]
     return facts[0] == facts[1]

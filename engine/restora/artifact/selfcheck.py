@@ -1,4 +1,4 @@
-"""A picture and its right answer travel with every artefact, so that what is built from it on
+"""A picture and its right answer travel with every artifact, so that what is built from it on
 another machine can be checked there, without PyTorch.
 
 Kept as PNG in the ONNX file's metadata: 8 bits for uint8 pictures, 16 for float32.
@@ -35,7 +35,7 @@ _RULES = {name: nested(_BATCH, lambda **batch: batch, name=name) for name in ("i
 class SelfCheck:
     """A batch that the network takes, and PyTorch FP32's answer to it.
 
-    image   (batch, height, width, 3), in the artefact's io dtype
+    image   (batch, height, width, 3), in the artifact's io dtype
     answer  the same, `scale` times larger
     """
 
@@ -47,7 +47,7 @@ class SelfCheck:
 
 
 def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
-    """Raises ArtifactError if the text is damaged, claims too much or does not fit the artefact."""
+    """Raises ArtifactError if the text is damaged, claims too much or does not fit the artifact."""
     try:
         values = parse_json(json_text, most=2 * _MOST_PNG_CHARACTERS + 1000, what="it")
         fields = read_fields(values, _RULES, what="it")
@@ -55,18 +55,18 @@ def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
             _decode(name=name, info=info, **fields[name]) for name in ("image", "answer")
         )
     except (ValueError, cv2.error) as error:
-        raise ArtifactError(f"the artefact's self-check cannot be used: {error}") from error
+        raise ArtifactError(f"the artifact's self-check cannot be used: {error}") from error
     batch, height, width, _ = image.shape
     multiple, side = info.size_multiple, info.side
     taken = height % multiple == 0 == width % multiple and side in (None, height)
     if not taken or (side is not None and height != width):
         raise ArtifactError(
-            f"the artefact's self-check does not fit: pictures of {height} x {width} are not what "
+            f"the artifact's self-check does not fit: pictures of {height} x {width} are not what "
             f"{info.model} takes"
         )
     if answer.shape != (batch, height * info.scale, width * info.scale, 3):
         raise ArtifactError(
-            f"the artefact's self-check does not fit: {image.shape} gives {answer.shape}"
+            f"the artifact's self-check does not fit: {image.shape} gives {answer.shape}"
         )
     return SelfCheck(image, answer)
 

@@ -9,27 +9,28 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from restora.artifact import Artifact, read_artifact, read_family
+from restora.artifact import Artifact, read_artifact, read_precision_variants
+from restora.backends.tensorrt.build import BuildOptions, Compatibility
+from restora.backends.tensorrt.cache import PlanCache
+from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.module import features_of, import_tensorrt
+from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
+from restora.backends.tensorrt.profiles import plan_profiles
+from restora.backends.tensorrt.progress import BuildProgress
 from restora.byte_size import parse_size
 from restora.checks import check_whole
 from restora.cli.console import print_json, print_note, stderr_console
-from restora.cli.exits import ExitCode, reports_errors
-from restora.cli.sources import find_or_export
+from restora.cli.exits import reports_errors
 from restora.errors import OptionError
+from restora.exit_codes import ExitCode
 from restora.models import MODELS
-from restora.tensorrt.build import BuildOptions, Compatibility
-from restora.tensorrt.cache import PlanCache
-from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
-from restora.tensorrt.module import features_of, import_tensorrt
-from restora.tensorrt.prepare import plan_rungs, prepare_plans
-from restora.tensorrt.profiles import plan_profiles
-from restora.tensorrt.progress import BuildProgress
+from restora.models.resolve import find_or_export
 
 
 @reports_errors
 def build(
     model: Annotated[
-        str, typer.Argument(help="A name of `restora models`, or an .onnx artefact's path.")
+        str, typer.Argument(help="A name of `restora models`, or an .onnx artifact's path.")
     ],
     precision: Annotated[
         Literal["fp16", "mixed", "fp32", "int8"], typer.Option(help="Compute precision.")
@@ -45,7 +46,7 @@ def build(
     max_tile: Annotated[int, typer.Option(min=8, help="Largest side of any tile.")] = 1024,
     workspace: Annotated[str, typer.Option(help="Most scratch memory of one layer.")] = "4G",
     level: Annotated[
-        int, typer.Option(min=0, max=5, help="Optimisation: 0 builds fast, 5 runs fast.")
+        int, typer.Option(min=0, max=5, help="Optimization: 0 builds fast, 5 runs fast.")
     ] = 3,
     version_compatible: Annotated[
         bool, typer.Option("--version-compatible", help="Plans for later TensorRT versions too.")
@@ -63,7 +64,7 @@ def build(
 ) -> None:
     """Build TensorRT plans of a model for this machine's GPU.
 
-    Each plan is checked against the picture that travels with the artefact; one that fails its
+    Each plan is checked against the picture that travels with the artifact; one that fails its
     gate is refused with a message, and FP32 is built instead.
     """
     options = BuildOptions(
@@ -78,7 +79,7 @@ def build(
     require_driver_library()
     trt = import_tensorrt()
     device = Device(import_pycuda(), gpu_id)
-    rungs = plan_rungs(trt, options, find_artifacts(model))
+    rungs = plan_candidates(trt, options, find_artifacts(model))
     info = rungs[0].artifact.info
     profiles = plan_profiles(info, tile=tile, batches=batches, max_tile=max_tile)
     cache = PlanCache()
@@ -92,10 +93,10 @@ def build(
 
 
 def find_artifacts(model: str) -> list[Artifact]:
-    """The artefacts of a model in all precisions that are here, each past its gate."""
+    """The artifacts of a model in all precisions that are here, each past its gate."""
     kind = MODELS[model].kind if model in MODELS else "upsampler"
     path = find_or_export(model, "uint8", kind, half=True)
-    return read_family(read_artifact(path), path)
+    return read_precision_variants(read_artifact(path), path)
 
 
 def parse_batches(text: str) -> list[int]:
@@ -133,7 +134,7 @@ def _leaving_at_once(*, if_: bool) -> Iterator[None]:
         return
 
     def leave(_number: int, _frame: object) -> None:
-        print_note("cancelled; finished plans are kept")
+        print_note("canceled; finished plans are kept")
         os._exit(ExitCode.INTERRUPTED)
 
     before = signal.signal(signal.SIGINT, leave)

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from restora.backends.tensorrt.cache import PlanCache
 from restora.cli.console import print_json, print_note, stdout_console
-from restora.cli.exits import ExitCode, reports_errors
-from restora.tensorrt.cache import PlanCache
+from restora.cli.exits import reports_errors
+from restora.exit_codes import ExitCode
 
 cache_app = typer.Typer(
     help="List, verify or clear the TensorRT plans.", no_args_is_help=True, add_completion=False

@@ -1,4 +1,4 @@
-"""`restora calibrate`: an FP32 artefact becomes an INT8 one, if it stays close enough."""
+"""`restora calibrate`: an FP32 artifact becomes an INT8 one, if it stays close enough."""
 
 import json
 from pathlib import Path
@@ -18,10 +18,10 @@ Degrade = Literal["mild", "faces", "none"]
 
 @reports_errors
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="An FP32 artefact, MODEL.onnx.")],
+    model: Annotated[Path, typer.Argument(help="An FP32 artifact, MODEL.onnx.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: MODEL.int8.onnx beside the artefact."),
+        typer.Option("--output", "-o", help="Default: MODEL.int8.onnx beside the artifact."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -64,7 +64,7 @@ def calibrate(
 ) -> None:
     """Find the fastest mix of 8-bit and FP32 layers that passes the gate.
 
-    Beside MODEL.int8.onnx lie a report (.json) and its plot (.svg). If no mix passes, no artefact
+    Beside MODEL.int8.onnx lie a report (.json) and its plot (.svg). If no mix passes, no artifact
     is written, and the exit code is 5. An interrupted run continues where it stopped.
     """
     try:

@@ -13,27 +13,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from restora.byte_size import parse_size
 from restora.cli import face_flags, runtime_flags
-from restora.cli.batch import exit_code_of_run, untried
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import RESULT_FORMATS, Ext, Job, Naming, is_folder, plan_files, plan_jobs
-from restora.cli.ledger import FILE, Ledger, known_results, require_an_outcome_each
-from restora.cli.report import report_outcome, summarise
+from restora.cli.report import report_outcome, summarize
 from restora.errors import MissingBackendError, OptionError
-from restora.flow import Outcome, parse_size
-from restora.flow.write import prepare_folder
+from restora.faces.options import FaceOptions
 from restora.image import PhotoLimits
-from restora.joint import FaceOptions
+from restora.jobs.batch import exit_code_of_run, untried
+from restora.jobs.ledger import FILE, Ledger, known_results, require_an_outcome_each
+from restora.jobs.manifest import Manifest, require_own_folder
+from restora.jobs.outcome import Outcome
+from restora.jobs.output import prepare_folder
+from restora.jobs.plan import RESULT_FORMATS, Ext, Job, Naming, is_folder, plan_files, plan_jobs
+from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.runs import Manifest, recipe_hash, writing_settings
-from restora.runs.manifest import require_own_folder
 from restora.upsample import check_outscale
 
 if TYPE_CHECKING:
-    from restora.cluster.run import ClusterPlan
+    from restora.cluster.rounds import ClusterPlan
 
 _SAY_EVERY_S = 10.0
 
@@ -95,7 +96,7 @@ def cluster(
         import ray
 
         from restora.cluster.batch import BatchRecipe
-        from restora.cluster.run import ClusterPlan, Item, run_cluster
+        from restora.cluster.rounds import ClusterPlan, Item, run_cluster
     except ImportError as error:
         raise MissingBackendError(
             f"clusters need Ray: pip install 'restora[cluster]' ({error})"
@@ -169,7 +170,7 @@ def cluster(
                 ledger.end(job, outcome)
                 take(outcome)
             ray.shutdown()
-    summarise(outcomes, time.perf_counter() - started, json_lines)
+    summarize(outcomes, time.perf_counter() - started, json_lines)
     require_an_outcome_each(jobs, outcomes)
     raise typer.Exit(exit_code_of_run(outcomes))
 

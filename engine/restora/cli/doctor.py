@@ -13,17 +13,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from restora.artifact import read_artifact
+from restora.backends import CpuOptions, SessionOptions, open_session
+from restora.backends.cores import count_allowed_cores
+from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
+from restora.backends.tensorrt.cache import PlanCache
+from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.module import import_tensorrt
 from restora.cli.console import print_json, stdout_console
-from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.exits import reports_errors
 from restora.errors import MissingBackendError, RestoraError
-from restora.joint.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
+from restora.exit_codes import ExitCode
+from restora.faces.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
 from restora.models import DEFAULT_MODEL, find_artifact, find_model, find_model_folder
-from restora.sessions import CpuOptions, SessionOptions, open_session
-from restora.sessions.cores import count_allowed_cores
-from restora.tensorrt.bindings import import_driver, import_nvrtc
-from restora.tensorrt.cache import PlanCache
-from restora.tensorrt.cuda import Device, import_pycuda, require_driver_library
-from restora.tensorrt.module import import_tensorrt
 from restora.version import __version__
 
 State = Literal["ok", "missing", "failed"]
@@ -33,7 +34,7 @@ _BACKENDS = {
     "OpenVINO session": "openvino",
     "CPU session": "cpu",
 }
-_COLOURS = {"ok": "green", "missing": "yellow", "failed": "red"}
+_COLORS = {"ok": "green", "missing": "yellow", "failed": "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ def findings_table(findings: list[Finding]) -> Table:
     for column in ("part", "state", "found", "to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        colour = _COLOURS[finding.state]
+        color = _COLORS[finding.state]
         words = (escape(finding.detail), escape(finding.advice))
-        table.add_row(finding.what, f"[{colour}]{finding.state}[/]", *words)
+        table.add_row(finding.what, f"[{color}]{finding.state}[/]", *words)
     return table
 
 
@@ -145,7 +146,7 @@ def _examine_openvino() -> Finding:
     """Really run it, in bfloat16 if this CPU has it."""
     what = "OpenVINO session"
     try:
-        from restora.sessions.openvino_cpu import open_fastest
+        from restora.backends.openvino_cpu import open_fastest
 
         session = open_fastest(read_artifact(find_artifact(DEFAULT_MODEL, "uint8")), CpuOptions())
         session.close()
@@ -215,7 +216,7 @@ def _examine_face_model() -> Finding:
         return Finding("face model", "missing", "faces are upscaled like the rest", advice)
     files = find_model(name)
     if files.artifact is None and find_spec("torch") is None:
-        advice = "pip install 'restora[export]', or bring the artefact made elsewhere"
+        advice = "pip install 'restora[export]', or bring the artifact made elsewhere"
         return Finding("face model", "missing", f"{name} is here as a checkpoint only", advice)
     return Finding("face model", "ok", name)
 

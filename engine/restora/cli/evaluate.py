@@ -10,12 +10,13 @@ from rich.table import Table
 
 from restora.cli import runtime_flags
 from restora.cli.console import print_error, print_note, stdout_console
-from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.exits import reports_errors
 from restora.cli.files import write_file
-from restora.cli.sources import artifact_finder
 from restora.errors import MissingBackendError, OptionError
-from restora.joint import FaceOptions
+from restora.exit_codes import ExitCode
+from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
+from restora.models.resolve import artifact_finder
 from restora.options import RestoreOptions
 
 METRICS = ("psnr", "ssim", "lpips", "fid", "identity")

@@ -6,61 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from enum import IntEnum
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from restora import errors
 from restora.cli.console import print_error
 from restora.cli.streams import StdoutError
-from restora.errors import (
-    BuildError,
-    DecoderProcessError,
-    DeviceLostError,
-    DeviceMemoryError,
-    FaceError,
-    ImageError,
-    MissingBackendError,
-    ModelError,
-    OptionError,
-    OutputError,
-    PlanError,
-    RestoraError,
-    SessionError,
-    ShapeError,
-    VideoError,
-)
-
-
-class ExitCode(IntEnum):
-    OK = 0
-    USAGE = 2
-    SOME_FAILED = 3
-    ALL_FAILED = 4
-    MODEL = 5
-    ENVIRONMENT = 6
-    INTERRUPTED = 130
-    TERMINATED = 143
-
-
-_CODES: tuple[tuple[type[RestoraError], ExitCode], ...] = (
-    (OptionError, ExitCode.USAGE),
-    (MissingBackendError, ExitCode.ENVIRONMENT),
-    (ModelError, ExitCode.MODEL),
-    (DeviceLostError, ExitCode.ENVIRONMENT),
-    (DeviceMemoryError, ExitCode.ENVIRONMENT),
-    (SessionError, ExitCode.MODEL),
-    (BuildError, ExitCode.MODEL),
-    (PlanError, ExitCode.MODEL),
-    (FaceError, ExitCode.ALL_FAILED),
-    (VideoError, ExitCode.ALL_FAILED),
-    (ImageError, ExitCode.ALL_FAILED),
-    (ShapeError, ExitCode.ALL_FAILED),
-    (OutputError, ExitCode.ENVIRONMENT),
-    (DecoderProcessError, ExitCode.ENVIRONMENT),
-)
+from restora.errors import RestoraError
+from restora.exit_codes import ExitCode, exit_code_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,18 +22,6 @@ R = TypeVar("R")
 
 class Terminated(BaseException):
     """SIGTERM arrived; raised so that open files are cleaned up on the way out."""
-
-
-def exit_code_of(error: RestoraError) -> ExitCode:
-    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.ALL_FAILED)
-
-
-def code_of_type(name: str | None) -> ExitCode:
-    """Of an error by its type's name, as rows have it."""
-    kind = getattr(errors, name or "", None)
-    if isinstance(kind, type) and issubclass(kind, RestoraError):
-        return exit_code_of(kind(""))
-    return ExitCode.ALL_FAILED
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:

@@ -1,4 +1,4 @@
-"""`restora export`: a PyTorch checkpoint becomes a checked ONNX artefact."""
+"""`restora export`: a PyTorch checkpoint becomes a checked ONNX artifact."""
 
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +44,7 @@ def export_model(
     ] = 1.0,
     name: Annotated[
         str | None,
-        typer.Option(help="Name that the artefact carries. Default: the checkpoint's."),
+        typer.Option(help="Name that the artifact carries. Default: the checkpoint's."),
     ] = None,
     blend: Annotated[
         str | None,
@@ -59,7 +59,7 @@ def export_model(
     ] = "relu",
     resampling: Annotated[
         Literal["fir", "bilinear"],
-        typer.Option(help="Of a GFP-GAN with equalised learning rates: GFPGANv1 or Bilinear."),
+        typer.Option(help="Of a GFP-GAN with equalized learning rates: GFPGANv1 or Bilinear."),
     ] = "fir",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
 ) -> None:

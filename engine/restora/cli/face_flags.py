@@ -6,8 +6,8 @@ import typer
 
 from restora.cli.console import print_note
 from restora.errors import MissingModelError
-from restora.joint import FaceOptions
-from restora.joint.open import find_detector, find_face_model
+from restora.faces.open import find_detector, find_face_model
+from restora.faces.options import FaceOptions
 
 Faces = Annotated[
     bool | None,
@@ -46,7 +46,7 @@ EyeDistance = Annotated[
         min=0, help="Faces whose eyes are closer, in pixels of the input, are not restored."
     ),
 ]
-OnlyCentre = Annotated[
+OnlyCenter = Annotated[
     bool, typer.Option("--only-center-face", help="Restore only the face nearest to the center.")
 ]
 Aligned = Annotated[

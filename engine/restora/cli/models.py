@@ -92,7 +92,7 @@ def present_parts(files: ModelFiles) -> list[str]:
     """Which of a model's files are here, in words."""
     parts = []
     if files.artifact is not None or files.artifact_float32 is not None:
-        parts.append("bundled" if files.entry.bundled else "artefact")
+        parts.append("bundled" if files.entry.bundled else "artifact")
     if files.checkpoint is not None:
         parts.append("checkpoint")
     return parts

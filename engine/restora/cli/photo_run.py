@@ -11,26 +11,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from restora.atomic import remove_partial
-from restora.cli.batch import exit_code_of_run, run_jobs, untried
-from restora.cli.exits import ExitCode
-from restora.cli.jobs import RESULT_FORMATS, Job
-from restora.cli.ledger import Ledger, in_order, require_an_outcome_each
 from restora.cli.report import (
     progress_bar,
     report_beginning,
     report_outcome,
     report_speed,
-    summarise,
+    summarize,
 )
-from restora.cli.stopping import finishing_first
+from restora.cli.stopping import graceful_shutdown
 from restora.errors import OptionError
-from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
+from restora.exit_codes import ExitCode
 from restora.image import PhotoLimits
 from restora.image.isolated import start_decoder
+from restora.jobs.batch import exit_code_of_run, run_jobs, untried
+from restora.jobs.ledger import Ledger, in_order, require_an_outcome_each
+from restora.jobs.lock import OutputLocks
+from restora.jobs.manifest import Manifest, fingerprint
+from restora.jobs.memory import PhotoMemory
+from restora.jobs.outcome import Outcome
+from restora.jobs.output import WriteOptions
+from restora.jobs.photo_flow import PhotoFlow, Stages
+from restora.jobs.plan import RESULT_FORMATS, Job
+from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.malloc import return_freed_memory
 from restora.pipeline import Restorer
-from restora.runs import Manifest, recipe_hash, stamp_of, writing_settings
-from restora.runs.lock import OutputLocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class PhotoRun:
                 self._take_all([untried(job) for job in self.jobs])
         finally:
             # also of a run that ends early: what is done is done
-            summarise(self._outcomes, time.perf_counter() - started, self.json_lines)
+            summarize(self._outcomes, time.perf_counter() - started, self.json_lines)
         require_an_outcome_each(self.jobs, self._outcomes)
         return exit_code_of_run(self._outcomes)
 
@@ -81,7 +85,7 @@ class PhotoRun:
         started = time.perf_counter()
         to_do = [job for job in left if job.is_left]
         with contextlib.ExitStack() as stack:
-            stopping = stack.enter_context(finishing_first()) if len(to_do) > 1 else None
+            stopping = stack.enter_context(graceful_shutdown()) if len(to_do) > 1 else None
             progress = stack.enter_context(progress_bar(to_do))
             locks = stack.enter_context(contextlib.closing(OutputLocks()))
 
@@ -112,7 +116,7 @@ class PhotoRun:
                 progress=progress,
                 ledger=ledger,
                 locks=locks,
-                stopping=stopping,
+                stopping=lambda: bool(stopping),
             ):
                 self._take(outcome)
         if not self.json_lines:
@@ -130,7 +134,7 @@ class PhotoRun:
 
     def _require_as_planned(self, job: Job) -> None:
         """Raise OptionError if another program wrote the result since this run was planned."""
-        found = stamp_of(job.target) if os.path.lexists(job.target) else None
+        found = fingerprint(job.target) if os.path.lexists(job.target) else None
         if not self.overwrite and found != job.found:
             raise OptionError(
                 f"{job.target} was written by another program during this run: give --overwrite "

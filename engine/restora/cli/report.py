@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from restora.cli.batch import RunProgress
 from restora.cli.console import print_error, print_json, print_note, stderr_console
-from restora.cli.jobs import Job
-from restora.flow import Outcome, Stages
-from restora.flow.outcome import Status
+from restora.jobs.batch import RunProgress
+from restora.jobs.outcome import Outcome, Status
+from restora.jobs.photo_flow import Stages
+from restora.jobs.plan import Job
 from restora.pipeline import Restorer
 
 _LOG_EVERY_S = 10.0
@@ -71,7 +71,7 @@ def _describe_face_failures(outcome: Outcome) -> str:
     return f"{len(failed)} faces are left as the upsampler made them: {'; '.join(failed)}"
 
 
-def summarise(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> None:
+def summarize(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> None:
     """How many files ended how, and which failed: above they may have scrolled away."""
     if len(outcomes) < 2 or json_lines:
         return
@@ -100,7 +100,7 @@ def report_speed(
         for stage in (stages.decode, stages.restore, stages.encode)
     ]
     print_note(f"{count / elapsed_s:.2f} {things}/s; at work: {', '.join(shares)}")
-    for info, use in restorer.session_use():
+    for info, use in restorer.session_stats():
         if use.pictures > use.calls:
             noun = "faces" if info.kind == "face" else "tiles"
             print_note(f"{info.model}: {use.pictures / use.calls:.1f} {noun} a call")

@@ -5,19 +5,19 @@ from typing import Annotated, Literal
 
 import typer
 
+from restora.byte_size import parse_size
 from restora.cli import face_flags, runtime_flags
 from restora.cli.exits import reports_errors
-from restora.cli.jobs import Ext, Naming, is_file_name, is_folder, plan_jobs, require_free
-from restora.cli.ledger import FILE, known_results
 from restora.cli.photo_run import PhotoRun
 from restora.cli.report import report_plan
-from restora.cli.sources import artifact_finder
 from restora.errors import OptionError
 from restora.faces.choose import EYE_DISTANCE_PX
-from restora.flow import WriteOptions, parse_size
-from restora.flow.write import prepare_folder
-from restora.joint import FaceOptions
+from restora.faces.options import FaceOptions
+from restora.jobs.ledger import FILE, known_results
+from restora.jobs.output import WriteOptions, prepare_folder
+from restora.jobs.plan import Ext, Naming, is_file_name, is_folder, plan_jobs, require_free
 from restora.models import DEFAULT_MODEL
+from restora.models.resolve import artifact_finder
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
 from restora.pipeline import Restorer
 from restora.upsample import check_outscale
@@ -37,7 +37,7 @@ def restore(
             "--model-name",
             "-n",
             envvar="RESTORA_MODEL",
-            help="A name listed by `restora models`, or the path of an .onnx artefact or of a "
+            help="A name listed by `restora models`, or the path of an .onnx artifact or of a "
             ".pth or .safetensors checkpoint; none to enlarge by interpolation, for faces only.",
         ),
     ] = DEFAULT_MODEL,
@@ -57,7 +57,7 @@ def restore(
     tile_pad: Annotated[
         int | None,
         typer.Option(
-            help="Half of what neighbouring tiles share. Default: as measured for the model."
+            help="Half of what neighboring tiles share. Default: as measured for the model."
         ),
     ] = None,
     batch: Annotated[
@@ -144,7 +144,7 @@ def restore(
     face_batch: face_flags.FaceBatch = 8,
     parse: face_flags.Parse = False,
     eye_dist_threshold: face_flags.EyeDistance = EYE_DISTANCE_PX,
-    only_center_face: face_flags.OnlyCentre = False,
+    only_center_face: face_flags.OnlyCenter = False,
     aligned: face_flags.Aligned = False,
     save_faces: face_flags.SaveFaces = False,
     gpu_id: runtime_flags.GpuId = None,
@@ -218,7 +218,7 @@ def restore(
         stop_at_error=on_error == "stop",
         json_lines=json_lines,
     )
-    find = artifact_finder(model, denoise_strength, half=runtime_flags.wants_half(options))
+    find = artifact_finder(model, denoise_strength, half=runtime_flags.needs_fp16(options))
     raise typer.Exit(
         run.run(
             lambda: Restorer(

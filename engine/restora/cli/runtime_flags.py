@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
+from restora.backends.options import BackendChoice, PrecisionChoice
+from restora.backends.tensorrt.cuda import require_driver_library
 from restora.byte_size import parse_size
 from restora.errors import MissingBackendError, OptionError
 from restora.image.limits import PhotoLimits
 from restora.options import RestoreOptions
-from restora.sessions.options import BackendChoice, PrecisionChoice
-from restora.tensorrt.cuda import require_driver_library
 
 Backend = Annotated[
     BackendChoice,
@@ -76,8 +76,8 @@ def choose_precision(precision: PrecisionChoice, *, fp32: bool) -> PrecisionChoi
     return "fp32" if fp32 else precision
 
 
-def wants_half(options: RestoreOptions) -> bool:
-    """Whether FP16 artefacts are of use: a GPU may be used, and is there."""
+def needs_fp16(options: RestoreOptions) -> bool:
+    """Whether FP16 artifacts are of use: a GPU may be used, and is there."""
     if options.backend == "cpu" or options.precision not in ("auto", "fp16"):
         return False
     try:

@@ -13,7 +13,7 @@ from restora.cli.console import print_note
 from restora.cli.exits import Terminated
 
 
-class Stopping:
+class ShutdownRequest:
     """Whether the run was asked to stop."""
 
     def __init__(self) -> None:
@@ -31,9 +31,9 @@ class Stopping:
 
 
 @contextmanager
-def finishing_first() -> Iterator[Stopping]:
+def graceful_shutdown() -> Iterator[ShutdownRequest]:
     """Signals are put off until the caller looks; only in the main thread."""
-    stopping = Stopping()
+    stopping = ShutdownRequest()
     before: dict[int, Any] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""`restora verify`: hold an artefact against its PyTorch reference again."""
+"""`restora verify`: hold an artifact against its PyTorch reference again."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,9 +9,10 @@ from rich.table import Table
 
 from restora.artifact import check_accuracy, find_gate
 from restora.cli.console import print_json, stdout_console
-from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.exits import reports_errors
 from restora.cli.export import import_export, parse_blend
 from restora.errors import AccuracyGateError
+from restora.exit_codes import ExitCode
 
 
 @reports_errors
@@ -22,7 +23,7 @@ def verify(
         typer.Option(
             "--checkpoint",
             "-c",
-            help="What it was made from. Default: looked for beside the artefact and in the "
+            help="What it was made from. Default: looked for beside the artifact and in the "
             "model folder, by its SHA-256.",
         ),
     ] = None,
@@ -32,7 +33,7 @@ def verify(
     ] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Compare an artefact with PyTorch on photo tiles and random input, in several sizes.
+    """Compare an artifact with PyTorch on photo tiles and random input, in several sizes.
 
     Exit code 5 if it is further away than its gate allows.
     """

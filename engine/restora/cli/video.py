@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
+from restora.byte_size import parse_size
 from restora.cli import face_flags, runtime_flags
 from restora.cli.console import print_error, print_note
-from restora.cli.exits import ExitCode, reports_errors
+from restora.cli.exits import reports_errors
 from restora.cli.report import frame_progress, report_speed
-from restora.cli.sources import artifact_finder
-from restora.cli.stopping import finishing_first
+from restora.cli.stopping import graceful_shutdown
 from restora.errors import MissingBackendError
-from restora.flow import parse_size
-from restora.joint import FaceOptions
+from restora.exit_codes import ExitCode
+from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
+from restora.models.resolve import artifact_finder
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.upsample import check_outscale
@@ -96,9 +97,9 @@ def video(
             None if model == "none" else model,
             options=options,
             faces=face_flags.face_options_or_none(faces, FaceOptions()),
-            find=artifact_finder(model, None, half=runtime_flags.wants_half(options)),
+            find=artifact_finder(model, None, half=runtime_flags.needs_fp16(options)),
         ) as restorer,
-        finishing_first() as stopping,
+        graceful_shutdown() as stopping,
     ):
         for line in restorer.describe_sessions():
             print_note(line)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restora.runs import stamp_of
-from restora.runs.manifest import Stamp, require_own_folder
+from restora.jobs.manifest import Stamp, fingerprint, require_own_folder
 
 _BROKEN = "broken.txt"
 Row = dict[str, Any]
@@ -30,7 +29,7 @@ class AttemptLog:
         self._stream = (folder / f"{uuid.uuid4().hex}.jsonl").open("ab")
 
     def begin(self, source: str) -> None:
-        self._write({"event": "begin", "input": source, "stamp": stamp_of(Path(source))})
+        self._write({"event": "begin", "input": source, "stamp": fingerprint(Path(source))})
 
     def end(self, row: Row) -> None:
         self._write({"event": "end", **row})
@@ -71,12 +70,12 @@ class Attempts:
             self.kills[source] = self.kills.get(source, 0) + 1
 
 
-def tell_broken(folder: Path, words: str) -> None:
+def write_fatal_error(folder: Path, words: str) -> None:
     """Say what is no photo's fault, so that the driver ends the run with it."""
     (folder / _BROKEN).write_text(words)
 
 
-def read_broken(folder: Path) -> str | None:
+def read_fatal_error(folder: Path) -> str | None:
     """What a worker said so, if one did."""
     path = folder / _BROKEN
     return path.read_text() if path.exists() else None

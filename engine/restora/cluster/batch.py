@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from restora.errors import DecoderProcessError, DeviceLostError, RestoraError
-from restora.flow import Outcome, PhotoFlow, PhotoMemory, Stages, WriteOptions
+from restora.faces.options import FaceOptions
 from restora.image import PhotoLimits
-from restora.joint import FaceOptions
+from restora.jobs.memory import PhotoMemory
+from restora.jobs.outcome import Outcome
+from restora.jobs.output import WriteOptions
+from restora.jobs.photo_flow import PhotoFlow, Stages
 from restora.malloc import return_freed_memory
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
@@ -35,7 +38,7 @@ COLUMNS = (
 class BatchRecipe:
     """How photos are restored. Can be pickled and sent to any machine that has the model.
 
-    model      a name of the model table or the path of an artefact; None: faces only
+    model      a name of the model table or the path of an artifact; None: faces only
     root       a folder that results must lie in; None: anywhere
     limits     of inputs
     memory     most bytes of the whole process; None: its share of half of what is free

@@ -22,7 +22,7 @@ from restora.cluster.attempts import (
     Row,
     count_logs,
     read_attempts,
-    tell_broken,
+    write_fatal_error,
 )
 from restora.cluster.batch import COLUMNS, Columns, RestoreBatch
 from restora.errors import SessionError
@@ -30,7 +30,7 @@ from restora.errors import SessionError
 MOST_KILLS = 3
 
 
-class GuardedBatch:
+class IsolatedBatch:
     """RestoreBatch in a child process; called as it is.
 
     payload   a pickled RestoreBatch
@@ -56,7 +56,7 @@ class GuardedBatch:
         try:
             return self._restore(batch)
         except SessionError as error:
-            tell_broken(self._folder, str(error))
+            write_fatal_error(self._folder, str(error))
             raise
 
     def _restore(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:

@@ -1,7 +1,7 @@
 """Faces: find, align, restore, paste. Each stage is handed what it needs; none imports another."""
 
 from restora.faces.align import FaceCrop, align_face, fit_similarity
-from restora.faces.choose import find_centre_face, reject_small
+from restora.faces.choose import find_center_face, reject_small
 from restora.faces.face import Face, FaceDetector
 from restora.faces.parse import FaceParser
 from restora.faces.paste import paste_face
@@ -16,7 +16,7 @@ __all__ = [
     "FaceRestorer",
     "RetinaFaceDetector",
     "align_face",
-    "find_centre_face",
+    "find_center_face",
     "fit_similarity",
     "paste_face",
     "reject_small",

@@ -19,8 +19,8 @@ def reject_small(face: Face, threshold_px: float) -> str | None:
     return None
 
 
-def find_centre_face(faces: Sequence[Face], *, width: int, height: int) -> int:
-    """Index of the face whose box has its centre nearest to the photo's; the first of equals."""
+def find_center_face(faces: Sequence[Face], *, width: int, height: int) -> int:
+    """Index of the face whose box has its center nearest to the photo's; the first of equals."""
 
     def distance(face: Face) -> float:
         left, top, right, bottom = face.box

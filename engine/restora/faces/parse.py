@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.backends.base import Session
 from restora.errors import OptionError
 from restora.image.photo import Pixels
-from restora.sessions.base import Session
 
 Mask = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ _CLEARED_EDGE = 10
 
 
 class FaceParser:
-    """Labels restored faces with an artefact of kind "parser", one by one."""
+    """Labels restored faces with an artifact of kind "parser", one by one."""
 
     def __init__(self, session: Session) -> None:
         if session.info.kind != "parser":

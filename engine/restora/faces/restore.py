@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from restora.backends.base import Session
 from restora.errors import (
     DeviceLostError,
     NonFiniteOutputError,
@@ -15,13 +16,12 @@ from restora.errors import (
     ShapeError,
 )
 from restora.image.photo import Pixels
-from restora.sessions.base import Session
 
 
 class FaceRestorer:
     """Aligned faces in, restored faces out, through one session.
 
-    session   of a face artefact; with io "float32" it takes 16-bit faces
+    session   of a face artifact; with io "float32" it takes 16-bit faces
     batch     most faces in one call
     strength  0..1: 0 gives the face as it came, 1 the network's
     """
@@ -93,6 +93,6 @@ class FaceRestorer:
             raise ShapeError(f"an aligned face must have shape {shape}, got {crop.shape}")
         if crop.dtype == np.uint16 and self.session.info.io == "uint8":
             raise ShapeError(
-                f"{self.session.info.model} is loaded as an 8-bit artefact and the face has 16 "
-                "bits: use the float32 artefact (`restora export --io float32`)"
+                f"{self.session.info.model} is loaded as an 8-bit artifact and the face has 16 "
+                "bits: use the float32 artifact (`restora export --io float32`)"
             )

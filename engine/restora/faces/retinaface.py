@@ -9,18 +9,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.backends.base import Session
 from restora.errors import OptionError
 from restora.faces.face import DETECTOR_LONG_SIDE, Face, cap_long_side, faces_from_rows
-from restora.sessions.base import Session
 
 SCORE_THRESHOLD = 0.97
 IOU_THRESHOLD = 0.4
 _STEPS_AND_SIZES = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
-_CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
+_CENTER_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
 
 
 class RetinaFaceDetector:
-    """Detects with an artefact of kind "detector" on any session.
+    """Detects with an artifact of kind "detector" on any session.
 
     score_threshold  faces must score more
     long_side        larger photos are shrunk to this first; None: never, as published
@@ -54,7 +54,7 @@ class RetinaFaceDetector:
 
 @lru_cache(maxsize=8)
 def make_priors(height: int, width: int) -> NDArray[np.float32]:
-    """Anchors of a picture of this size: (anchors, 4), centre x, y, width, height in 0..1."""
+    """Anchors of a picture of this size: (anchors, 4), center x, y, width, height in 0..1."""
     levels = []
     for step, sizes in _STEPS_AND_SIZES:
         rows, columns = -(-height // step), -(-width // step)
@@ -91,11 +91,11 @@ def decode_rows(
     rows, priors = rows[likely], priors[likely]
     order = np.argsort(-rows[:, 5], kind="stable")
     rows, priors = rows[order], priors[order]
-    centre, size = priors[:, :2], priors[:, 2:]
-    box_centre = centre + _CENTRE_VARIANCE * rows[:, :2] * size
+    center, size = priors[:, :2], priors[:, 2:]
+    box_center = center + _CENTER_VARIANCE * rows[:, :2] * size
     box_size = size * np.exp(_SIZE_VARIANCE * rows[:, 2:4])
-    corners = np.concatenate((box_centre - box_size / 2, box_centre + box_size / 2), 1)
-    points = centre[:, None] + _CENTRE_VARIANCE * rows[:, 6:].reshape(-1, 5, 2) * size[:, None]
+    corners = np.concatenate((box_center - box_size / 2, box_center + box_size / 2), 1)
+    points = center[:, None] + _CENTER_VARIANCE * rows[:, 6:].reshape(-1, 5, 2) * size[:, None]
     whole = np.array([width, height], np.float32)
     corners = corners * np.tile(whole, 2)
     points = (points * whole).reshape(-1, 10)

@@ -20,7 +20,7 @@ def make_comparison(before: Photo, after: Photo) -> Photo:
     left = np.asarray(cv2.resize(left, size, interpolation=cv2.INTER_CUBIC))
     gap = np.full((right.shape[0], max(2, round(_GAP * size[0])), 3), 255, np.uint8)
     joined = np.concatenate((left, gap, right), axis=1)
-    metadata = Metadata(icc=None if after.is_grey else after.metadata.icc)
+    metadata = Metadata(icc=None if after.is_gray else after.metadata.icc)
     return replace(after, pixels=joined, alpha=None, metadata=metadata)
 
 

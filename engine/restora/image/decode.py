@@ -39,7 +39,7 @@ def decode_photo(data: bytes, *, limits: PhotoLimits | None = None, name: str = 
     """Decode one picture held in memory.
 
     Orientation is applied. CMYK becomes RGB through its ICC profile; palettes become RGB; one-bit
-    pictures become grey. PNG, TIFF and PNM keep up to 16 bits; 9 to 15 are spread over 16.
+    pictures become gray. PNG, TIFF and PNM keep up to 16 bits; 9 to 15 are spread over 16.
 
     The header is judged before a decoder runs. What a decoder itself takes of memory and time for a
     hostile file is bounded by PhotoReader, which decodes in a child process, and not here.
@@ -111,7 +111,7 @@ def _check_depth(image: ImageFile.ImageFile, data: bytes, name: str) -> None:
 
 
 def _decode_deep_png(data: bytes, name: str) -> Pixels:
-    import imagecodecs  # Pillow and OpenCV lose transparency of 16-bit grey
+    import imagecodecs  # Pillow and OpenCV lose transparency of 16-bit gray
 
     pixels = np.asarray(imagecodecs.png_decode(data))
     if pixels.dtype != np.uint16:
@@ -128,8 +128,8 @@ def _split_image(
         picture = _rgb_from_cmyk(picture, metadata.icc, name)
         metadata = replace(metadata, icc=None)
     elif picture.mode in WITH_ALPHA or picture.has_transparency_data:
-        is_grey = picture.mode in ("1", "L", "LA", "La")
-        picture = picture.convert("LA" if is_grey else "RGBA")
+        is_gray = picture.mode in ("1", "L", "LA", "La")
+        picture = picture.convert("LA" if is_gray else "RGBA")
     elif picture.mode in ("1", "L"):
         picture = picture.convert("L")
     else:  # RGB, RGBX, P, YCbCr, HSV
@@ -138,7 +138,7 @@ def _split_image(
 
 
 def _split(array: Pixels) -> tuple[Pixels, Pixels | None]:
-    """(h, w), or (h, w, c) of grey and alpha, RGB, or RGB and alpha -> colors, alpha."""
+    """(h, w), or (h, w, c) of gray and alpha, RGB, or RGB and alpha -> colors, alpha."""
     if array.ndim == 2 or array.shape[2] == 3:
         return array, None
     colors = array[..., 0] if array.shape[2] == 2 else array[..., :3]

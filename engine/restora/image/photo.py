@@ -30,7 +30,7 @@ class Metadata:
 class Photo:
     """One upright picture.
 
-    pixels  uint8 or uint16, RGB (height, width, 3) or grey (height, width)
+    pixels  uint8 or uint16, RGB (height, width, 3) or gray (height, width)
     alpha   same dtype, (height, width), 0 = transparent; None for an opaque picture
     format  name of the file format it came from, as Pillow names it; None if made in memory
     """
@@ -65,7 +65,7 @@ class Photo:
         return int(self.pixels.shape[1])
 
     @property
-    def is_grey(self) -> bool:
+    def is_gray(self) -> bool:
         return self.pixels.ndim == 2
 
     @property

@@ -1,6 +1,6 @@
-"""Write PNG files of 8 and 16 bits: grey, grey with alpha, RGB, RGBA, with their metadata.
+"""Write PNG files of 8 and 16 bits: gray, gray with alpha, RGB, RGBA, with their metadata.
 
-Pillow writes no 16-bit colour, OpenCV knows neither grey with alpha nor ICC and XMP, and both use
+Pillow writes no 16-bit color, OpenCV knows neither gray with alpha nor ICC and XMP, and both use
 one core, which takes a tenth of the time of restoring with a small network. Here bands of rows are
 compressed side by side. PNG specification, third edition, W3C 2025.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from restora.image.photo import Metadata, Photo
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> PNG colour type
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> PNG color type
 _FILTER_UP = 2
 _LEVEL = 1  # encoding must not cost more than restoring
 _WINDOW_BITS = 15
@@ -39,7 +39,7 @@ def iter_png(photo: Photo, metadata: Metadata) -> Iterator[bytes]:
     bits = 8 * photo.pixels.dtype.itemsize
     yield _SIGNATURE
     size = (photo.width, photo.height)
-    header = struct.pack(">IIBBBBB", *size, bits, _COLOUR_TYPES[count], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", *size, bits, _COLOR_TYPES[count], 0, 0, 0)
     yield _chunk(b"IHDR", header)
     if metadata.icc:
         yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
@@ -103,8 +103,8 @@ def _filter_rows(photo: Photo, start: int, stop: int) -> NDArray[np.uint8]:
     above = max(0, start - 1)
     part = photo.pixels[above:stop]
     if photo.alpha is not None:
-        colour = part if part.ndim == 3 else part[..., None]
-        part = np.concatenate((colour, photo.alpha[above:stop, :, None]), axis=2)
+        color = part if part.ndim == 3 else part[..., None]
+        part = np.concatenate((color, photo.alpha[above:stop, :, None]), axis=2)
     big_endian = np.ascontiguousarray(part, part.dtype.newbyteorder(">"))
     rows = big_endian.view(np.uint8).reshape(stop - above, -1)
     filtered = np.empty((stop - start, rows.shape[1] + 1), np.uint8)

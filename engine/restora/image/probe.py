@@ -19,7 +19,7 @@ from restora.image.pnm import read_pnm_header
 from restora.image.tiff_header import CMYK, PALETTE, read_tiff_facts
 
 WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
-_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
+_GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _PREFIX_BYTES = 1 << 20
 _SNIFFED_BYTES = 16
@@ -147,5 +147,5 @@ def _layout(image: ImageFile.ImageFile, data: bytes) -> tuple[int, int]:
         return header.channels, 16 if header.white > 255 else 8
     if image.format == "PNG" and bits_of_png(data) == 16:
         return _PNG_CHANNELS.get(data[25], 4) + _has_transparent_value(data), 16
-    channels = 1 if image.mode in _GREY else 3
+    channels = 1 if image.mode in _GRAY else 3
     return channels + (image.mode in WITH_ALPHA or image.has_transparency_data), 8

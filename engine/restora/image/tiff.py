@@ -1,4 +1,4 @@
-"""Write TIFF files of 8 and 16 bits with their metadata; Pillow cannot write 16-bit colour."""
+"""Write TIFF files of 8 and 16 bits with their metadata; Pillow cannot write 16-bit color."""
 
 import logging
 import zlib
@@ -15,15 +15,15 @@ from restora.image.photo import Metadata, Photo
 logger = logging.getLogger(__name__)
 
 _DEFLATE, _PREDICT_DIFFERENCE = 8, 2
-_GREY, _RGB = 1, 2
+_GRAY, _RGB = 1, 2
 
 
 def encode_tiff(photo: Photo, metadata: Metadata) -> bytes:
     """The TIFF file of a photo: one strip, deflated."""
     channels = photo.pixels if photo.pixels.ndim == 3 else photo.pixels[..., None]
     if photo.alpha is not None:
-        # few readers know 16-bit grey with alpha in TIFF
-        if photo.is_grey and photo.pixels.dtype == np.uint16:
+        # few readers know 16-bit gray with alpha in TIFF
+        if photo.is_gray and photo.pixels.dtype == np.uint16:
             channels = np.repeat(channels, 3, axis=2)
         channels = np.concatenate((channels, photo.alpha[..., None]), axis=2)
     height, width, count = channels.shape
@@ -34,13 +34,13 @@ def encode_tiff(photo: Photo, metadata: Metadata) -> bytes:
     directory[256], directory[257] = width, height
     directory[258] = (8 * channels.itemsize,) * count
     directory[259] = _DEFLATE
-    directory[262] = _GREY if count < 3 else _RGB
+    directory[262] = _GRAY if count < 3 else _RGB
     directory[273], directory[279] = 0, len(strip)  # Pillow makes the offset right when saving
     directory[277], directory[278] = count, height
     directory[284] = 1
     directory[317] = _PREDICT_DIFFERENCE
     if photo.alpha is not None:
-        directory[338] = 2  # alpha not multiplied into the colours
+        directory[338] = 2  # alpha not multiplied into the colors
     directory[339] = (1,) * count
     if metadata.xmp:
         directory[700] = metadata.xmp

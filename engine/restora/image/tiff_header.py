@@ -15,7 +15,7 @@ COMPRESSIONS = {
     8: "Deflate", 32773: "PackBits", 32946: "Deflate", 34925: "LZMA", 50000: "Zstandard",
 }  # fmt: skip
 _PHOTOMETRIC = {
-    WHITE_IS_ZERO: "grey", BLACK_IS_ZERO: "grey", RGB: "RGB", PALETTE: "palette", 4: "mask",
+    WHITE_IS_ZERO: "gray", BLACK_IS_ZERO: "gray", RGB: "RGB", PALETTE: "palette", 4: "mask",
     CMYK: "CMYK", YCBCR: "YCbCr", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32803: "raw sensor",
     32844: "LogL", 32845: "LogLuv", 34892: "linear raw",
 }  # fmt: skip

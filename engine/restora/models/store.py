@@ -65,7 +65,7 @@ def checkpoint_path(entry: ModelEntry) -> Path:
 
 
 def artifact_path(entry: ModelEntry, io: Io) -> Path:
-    """Where the artefact belongs, there or not: in the package if bundled."""
+    """Where the artifact belongs, there or not: in the package if bundled."""
     name = f"{entry.name}{_artifact_suffix(io)}"
     if entry.bundled:
         return Path(str(files("restora") / "data" / name))
@@ -86,9 +86,9 @@ def find_model(name: str) -> ModelFiles:
 
 
 def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
-    """The artefact of `model` that takes pictures of type `io`.
+    """The artifact of `model` that takes pictures of type `io`.
 
-    model  a name of the table, or the path of an .onnx file; for float32, its neighbour
+    model  a name of the table, or the path of an .onnx file; for float32, its neighbor
            NAME.float32.onnx is taken if the file itself is NAME.onnx
     kind   what a model of the table must be
 
@@ -114,7 +114,7 @@ def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
     export = f"`restora export {checkpoint} -o {path}{flag}`"
     if is_regular_file(checkpoint):
         raise MissingModelError(
-            f"{entry.name} is here as a checkpoint, but not as an artefact for {io} pictures: "
+            f"{entry.name} is here as a checkpoint, but not as an artifact for {io} pictures: "
             f"make it with {export}"
         )
     raise MissingModelError(
@@ -166,12 +166,12 @@ def _is_checkpoint(model: str | Path) -> bool:
 
 def _find_beside(path: Path, io: Io) -> Path:
     if io == "float32" and path.name:
-        neighbour = path.with_name(path.name.removesuffix(".onnx") + ".float32.onnx")
-        if is_regular_file(neighbour):
-            return neighbour
+        neighbor = path.with_name(path.name.removesuffix(".onnx") + ".float32.onnx")
+        if is_regular_file(neighbor):
+            return neighbor
     kind = kind_of(path)
     if kind is None:
-        raise MissingModelError(f"there is no artefact at {shown(path)}")
+        raise MissingModelError(f"there is no artifact at {shown(path)}")
     if not is_regular_file(path):
         raise ArtifactError(f"{shown(path)} must be an .onnx file, it is {kind}")
     return path

@@ -144,7 +144,7 @@ _ENTRIES = (
     ModelEntry(
         "GFPGANv1",
         "face",
-        "faces; the paper's model, colours grey photos",
+        "faces; the paper's model, colors gray photos",
         "GFPGANv1.pth",
         url=f"{_GFPGAN}/v0.1.0/GFPGANv1.pth",
     ),

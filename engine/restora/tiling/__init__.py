@@ -3,7 +3,7 @@
 from restora.tiling.blend import Blend, place_span
 from restora.tiling.grid import Span, split_axis, split_published
 from restora.tiling.plan import Tile, TilePlan, Tiling, plan_tiles
-from restora.tiling.run import Progress, run_tiles
+from restora.tiling.run_tiles import Progress, run_tiles
 
 __all__ = [
     "Blend",

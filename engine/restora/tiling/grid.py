@@ -24,14 +24,14 @@ class Span:
 def split_axis(
     length: int, *, size: int, overlap: int, multiple: int = 1, fixed: bool = False
 ) -> list[Span]:
-    """Cover 0..length with equal windows whose neighbours share at least `overlap` pixels.
+    """Cover 0..length with equal windows whose neighbors share at least `overlap` pixels.
 
     length    a multiple of `multiple`
     size      upper bound of a window; windows shrink to what an even split needs
     multiple  windows start at and measure multiples of this
     fixed     windows measure exactly `size` (engines with one shape), or `length` if shorter
 
-    As few windows as possible; seams lie in the middle of what neighbours share.
+    As few windows as possible; seams lie in the middle of what neighbors share.
     """
     if length < 1 or length % multiple:
         raise OptionError(f"length must be a positive multiple of {multiple}, got {length}")

@@ -19,9 +19,9 @@ class Tiling:
     """How a picture is cut.
 
     size     largest side of a tile in input pixels; 0 = the whole picture at once
-    overlap  input pixels that neighbours share
+    overlap  input pixels that neighbors share
     batch    tiles per call of the network
-    blend    how neighbours are joined; "crop" is the published hard cut
+    blend    how neighbors are joined; "crop" is the published hard cut
     fixed    tiles measure exactly `size`
     published_grid  the published script's grid: `size` is the core, overlap / 2 the padding
     """
@@ -88,7 +88,7 @@ class TilePlan:
     col_ramp: NDArray[np.float32]
 
     def iter_runs(self) -> Iterator[list[Tile]]:
-        """Tiles row by row, neighbours of one shape together."""
+        """Tiles row by row, neighbors of one shape together."""
         tiles = (Tile(row, col) for row in self.rows for col in self.cols)
         for _, same_shape in groupby(tiles, key=lambda tile: tile.shape):
             yield list(same_shape)

@@ -1,7 +1,7 @@
 """Videos: every frame restored, its time kept, everything else copied."""
 
 from restora.video.encoder import EncoderOptions
-from restora.video.run import VideoResult, restore_video
+from restora.video.restore import VideoResult, restore_video
 from restora.video.source import VideoFacts, open_video
 from restora.video.target import require_target
 

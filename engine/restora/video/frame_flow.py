@@ -10,9 +10,11 @@ from fractions import Fraction
 import numpy as np
 from av.video.frame import VideoFrame
 
-from restora.flow import Bounds, PhotoMemory, Stage, Stages, run_flow
-from restora.flow.memory import bytes_of_photo
 from restora.image import Photo, PhotoHeader
+from restora.jobs.memory import PhotoMemory, bytes_of_photo
+from restora.jobs.photo_flow import Stages
+from restora.jobs.scheduler import Bounds, run_flow
+from restora.jobs.stage import Stage
 from restora.pipeline import Restorer
 from restora.video.decode import Decoded
 from restora.video.frames import FrameConverter, Pixels
@@ -33,7 +35,7 @@ def read_frames(
     one before has no pixels."""
     last: Pixels | None = None
     while True:
-        with stage.at_work():
+        with stage.running():
             decoded = next(frames, None)
             if decoded is None:
                 return
@@ -107,12 +109,12 @@ class FrameFlow:
                 else:
                     last = made[:height, :width]
                 assert last is not None
-                with self.stages.encode.at_work():  # until the caller asks for the next one
+                with self.stages.encode.running():  # until the caller asks for the next one
                     yield self.converter.to_frame(last, frame.time)
 
     def _restore(self, frame: Frame) -> Pixels | None:
         if frame.pixels is None:
             return None
         height, width, _ = frame.pixels.shape
-        with self.stages.restore.at_work(self.restorer.places_of(width, height)):
+        with self.stages.restore.running(self.restorer.places_of(width, height)):
             return self.restorer.restore(Photo(frame.pixels), outscale=self.outscale).photo.pixels

@@ -160,7 +160,7 @@ Time = tuple[int, Any]  # pts and time base
 
 
 def result_pixels(facts: VideoFacts) -> str:
-    """The source's subsampling of colour where encoders take it, in 8 or 10 bits."""
+    """The source's subsampling of color where encoders take it, in 8 or 10 bits."""
     kept = next((name for name in ("444", "422") if name in facts.pixels), "420")
     return f"yuv{kept}p" if facts.bits == 8 else f"yuv{kept}p10le"
 

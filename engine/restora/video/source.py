@@ -35,7 +35,7 @@ class VideoFacts:
     """What the result must share with its source.
 
     width, height  of the stored frames, before rotation
-    bits           8 or 10: what is kept of each colour
+    bits           8 or 10: what is kept of each color
     pixels         FFmpeg's name of the pixel format
     frames         as the file says; None if it does not
     rate           average frames a second

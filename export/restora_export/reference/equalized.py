@@ -1,4 +1,4 @@
-"""Layers with an equalised learning rate and FIR resampling, as StyleGAN2 trains them.
+"""Layers with an equalized learning rate and FIR resampling, as StyleGAN2 trains them.
 
 Weights are stored at unit variance and scaled by a gain, 1 / sqrt(fan in), at run time (Karras et
 al., arXiv:1710.10196, section 4.1); `fold_gains` does that once and for all. Activations are leaky

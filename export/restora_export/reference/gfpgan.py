@@ -73,7 +73,7 @@ class EqualDoubling(nn.Module):
 
 
 class EqualBlock(nn.Module):
-    """The same with an equalised learning rate; the sum is divided by sqrt 2."""
+    """The same with an equalized learning rate; the sum is divided by sqrt 2."""
 
     def __init__(self, channels_in: int, channels_out: int, *, doubles: bool, fir: bool) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class GFPGAN(nn.Module):
         return [to_rgb(feature) for to_rgb, feature in zip(self.toRGB, features, strict=True)]
 
     def _activate(self, x: Tensor) -> Tensor:
-        """Behind a plain convolution; an equalised one brings its own."""
+        """Behind a plain convolution; an equalized one brings its own."""
         return x if self.layout.equalized else F.leaky_relu(x, LEAKY_SLOPE)
 
     def _conv(self, channels_in: int, channels_out: int, kernel: int) -> nn.Module:
@@ -241,12 +241,12 @@ class GFPGANv1Clean(GFPGAN):
 
 
 class GFPGANBilinear(GFPGAN):
-    """Equalised learning rates, bilinear resampling: what the clean layout is converted from."""
+    """Equalized learning rates, bilinear resampling: what the clean layout is converted from."""
 
     layout = BILINEAR
 
 
 class GFPGANv1(GFPGAN):
-    """The paper's network: equalised learning rates, FIR resampling."""
+    """The paper's network: equalized learning rates, FIR resampling."""
 
     layout = ORIGINAL

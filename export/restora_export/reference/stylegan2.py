@@ -128,7 +128,7 @@ class StyleConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """The colours that one resolution adds to the doubled picture of the one before."""
+    """The colors that one resolution adds to the doubled picture of the one before."""
 
     def __init__(self, channels: int, style_features: int, layout: Layout) -> None:
         super().__init__()
@@ -139,10 +139,10 @@ class ToRGB(nn.Module):
         self.fir = layout.fir
 
     def forward(self, x: Tensor, style: Tensor, before: Tensor | None = None) -> Tensor:
-        colours: Tensor = self.modulated_conv(x, style) + self.bias
+        colors: Tensor = self.modulated_conv(x, style) + self.bias
         if before is None:
-            return colours
-        return colours + (double_fir(before) if self.fir else double_bilinear(before))
+            return colors
+        return colors + (double_fir(before) if self.fir else double_bilinear(before))
 
 
 class ConstantInput(nn.Module):

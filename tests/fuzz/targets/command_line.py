@@ -25,7 +25,7 @@ from fuzz.target import Input, Target
 from fuzz.words import CHOICES, NUMBERS, TEXTS, draw_word
 from restora.cli import app as command_line
 from restora.cli import main
-from restora.cli.exits import ExitCode
+from restora.exit_codes import ExitCode
 from video_clips import Clip, make_clip
 
 _make_commands = command_line.make_command

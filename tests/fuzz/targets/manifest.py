@@ -12,8 +12,8 @@ from typing import Any
 from fuzz.json_text import draw_value, mutate_json
 from fuzz.mutate import MAX_BYTES, mutate_bytes
 from fuzz.target import Input, Target
-from restora.runs import Manifest, Wanted, decide, stamp_of
-from restora.runs.manifest import read_results
+from restora.jobs.manifest import Manifest, fingerprint, read_results
+from restora.jobs.resume import Wanted, decide
 
 _NAMES = ("a.png", "b.jpg", "sub/c.tif")
 _STAMP = (7, 9)
@@ -104,7 +104,7 @@ def _wanted(folder: Path, target: Path) -> Iterator[Wanted]:
     for place in (target, folder / "absent.png", folder / "a.png", folder / "sub" / "c.tif"):
         yield Wanted(place, _RECIPE, _STAMP, source="/in/a.png")
         yield Wanted(
-            place, "another", stamp_of(target), asked=frozenset({"compare"}), extras=[target]
+            place, "another", fingerprint(target), asked=frozenset({"compare"}), extras=[target]
         )
 
 

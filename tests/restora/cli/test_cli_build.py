@@ -19,7 +19,7 @@ from pathlib import Path
 from cuda_bindings_double import FakeDriver, FakeNvrtc
 from pycuda_double import FakeCuda
 from restora.cli import build as cli, main
-from restora.sessions import SessionOptions, open_session
+from restora.backends import SessionOptions, open_session
 from restora.models import find_artifact
 from tensorrt_double import FakeTensorRT
 

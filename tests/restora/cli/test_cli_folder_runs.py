@@ -19,7 +19,7 @@ from processes import environment, run, start
 from restora.image import Photo, read_photo, write_photo
 
 POISON = """
-import os, signal, restora.flow.photos as batch
+import os, signal, restora.jobs.photo_flow as batch
 original = batch.read_isolated
 def read(path, *rest, **options):
     if "poison" in path.name:

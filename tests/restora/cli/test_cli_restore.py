@@ -12,9 +12,9 @@ from PIL import Image
 
 from fakes import tiny_artifact
 from processes import run, start
-from restora.cli.jobs import Ext, Naming, plan_jobs
 from restora.errors import OptionError
 from restora.image import Photo, read_photo, write_photo
+from restora.jobs.plan import Ext, Naming, plan_jobs
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_dry_run_writes_nothing(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_16_bit_photos_with_alpha_go_through_the_float_artefact(
+def test_16_bit_photos_with_alpha_go_through_the_float_artifact(
     model: Path, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)

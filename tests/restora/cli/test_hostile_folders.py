@@ -17,9 +17,9 @@ import pytest
 
 from fakes import tiny_artifact
 from processes import environment, run, start
-from restora.cli.jobs import Naming, plan_jobs
 from restora.errors import OptionError
 from restora.image import Photo, read_photo, write_photo
+from restora.jobs.plan import Naming, plan_jobs
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_an_error_that_nobody_expected_while_planning_is_of_one_file(
     def probe(path: Path, **_: object) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr("restora.cli.jobs.probe_file", probe)
+    monkeypatch.setattr("restora.jobs.plan.probe_file", probe)
     jobs = plan_jobs(tmp_path / "in", tmp_path / "out", Naming())
     assert [job.target.name for job in jobs] == ["a.png", "b.png"]
     assert all(job.is_left for job in jobs)

@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 
 from fakes import NearestSession, restorer_of
+from restora.backends.base import Batch
 from restora.cli import report
-from restora.cli.exits import ExitCode, code_of_type
-from restora.cli.jobs import Job, Naming, plan_jobs
-from restora.cli.ledger import FILE, Ledger
 from restora.cli.photo_run import PhotoRun
 from restora.errors import (
     DecoderProcessError,
@@ -26,11 +24,15 @@ from restora.errors import (
     OptionError,
     OutputError,
 )
-from restora.flow import Outcome, WriteOptions
+from restora.exit_codes import ExitCode, code_of_type
 from restora.image import Photo, PhotoLimits, write_photo
-from restora.runs import Extras, FaceNames, Manifest, output_lock
-from restora.runs.lock import OutputLocks
-from restora.sessions.base import Batch
+from restora.jobs.ledger import FILE, Ledger
+from restora.jobs.lock import OutputLocks, output_lock
+from restora.jobs.manifest import Manifest
+from restora.jobs.names import Extras, FaceNames
+from restora.jobs.outcome import Outcome
+from restora.jobs.output import WriteOptions
+from restora.jobs.plan import Job, Naming, plan_jobs
 
 
 def photo(path: Path, size: tuple[int, int] = (10, 8)) -> Path:
@@ -114,7 +116,7 @@ def test_without_decoders_the_run_ends_and_no_photo_is_blamed(
 
     for index in range(20):
         photo(tmp_path / "in" / f"{index}.png")
-    monkeypatch.setattr("restora.flow.photos.read_isolated", fail)
+    monkeypatch.setattr("restora.jobs.photo_flow.read_isolated", fail)
     run = planned(tmp_path)
     assert run.run(lambda: restorer_of(NearestSession())) == ExitCode.ENVIRONMENT
     rows = rows_of(capsys.readouterr().out)

@@ -21,13 +21,13 @@ from restora.cluster.attempts import AttemptLog, Row, read_attempts
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.errors import MissingBackendError, SessionError
 from restora.image import Photo, read_photo, write_photo
+from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.runs import recipe_hash, writing_settings
 
 ray = pytest.importorskip("ray")
 
-from restora.cluster.run import ClusterPlan, Item, run_cluster  # noqa: E402
+from restora.cluster.rounds import ClusterPlan, Item, run_cluster  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 

@@ -123,31 +123,31 @@ def test_pasting_what_was_cropped_cannot_be_seen(upscale: float, dtype: type) ->
     assert -10 * np.log10(error) >= (60 if upscale == 1 else 45)
 
 
-def test_a_grey_canvas_takes_the_faces_luma() -> None:
-    grey = cv2.cvtColor(picture_of("astro"), cv2.COLOR_RGB2GRAY)
-    colour = np.repeat(grey[..., None], 3, 2)
-    crop = align_face(colour, ASTRONAUT)
-    canvas, canvas_colour = grey.copy(), colour.copy()
-    for target in (canvas, canvas_colour):
+def test_a_gray_canvas_takes_the_faces_luma() -> None:
+    gray = cv2.cvtColor(picture_of("astro"), cv2.COLOR_RGB2GRAY)
+    color = np.repeat(gray[..., None], 3, 2)
+    crop = align_face(color, ASTRONAUT)
+    canvas, canvas_color = gray.copy(), color.copy()
+    for target in (canvas, canvas_color):
         paste_face(target, 255 - crop.pixels, crop.matrix, upscale=1)
     assert canvas.ndim == 2
-    assert np.abs(canvas.astype(int) - canvas_colour[..., 0]).max() <= 1
+    assert np.abs(canvas.astype(int) - canvas_color[..., 0]).max() <= 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    centre=st.tuples(st.floats(-60, 160), st.floats(-60, 130)),
+    center=st.tuples(st.floats(-60, 160), st.floats(-60, 130)),
     eyes=st.floats(1, 400),
     angle=st.floats(0, 360),
     upscale=st.sampled_from([1, 1.5, 2, 3.3]),
 )
 def test_faces_anywhere_and_of_any_size_are_pasted_or_refused(
-    centre: tuple[float, float], eyes: float, angle: float, upscale: float
+    center: tuple[float, float], eyes: float, angle: float, upscale: float
 ) -> None:
     picture = np.full((70, 100, 3), 90, np.uint8)
     turn = np.deg2rad(angle)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    points = (TEMPLATE - TEMPLATE.mean(0)) * (eyes / 126) @ rotation.T + centre
+    points = (TEMPLATE - TEMPLATE.mean(0)) * (eyes / 126) @ rotation.T + center
     canvas = np.full((int(70 * upscale), int(100 * upscale), 3), 90, np.uint8)
     try:
         matrix = align_face(picture, points, side=64).matrix

@@ -11,11 +11,11 @@ import skimage.data
 
 from faces_fakes import FixedDetector, face_of
 from fakes import make_info
+from restora.backends.base import Batch, SizeLimits
 from restora.errors import FaceError, MissingModelError, NonFiniteOutputError, OptionError
-from restora.faces import RetinaFaceDetector, find_centre_face, reject_small
+from restora.faces import RetinaFaceDetector, find_center_face, reject_small
 from restora.faces.face import Face, cap_long_side, faces_from_rows
 from restora.faces.retinaface import decode_rows, make_priors
-from restora.sessions.base import Batch, SizeLimits
 
 DATA = Path(__file__).parents[2] / "data"
 PUBLISHED: dict[str, Any] = json.loads((DATA / "face" / "face.json").read_text())
@@ -66,8 +66,8 @@ def test_large_photos_are_shrunk_for_the_detector_and_boxes_brought_back() -> No
     (face,) = RetinaFaceDetector(session, long_side=1024).detect(pixels)
     assert session.shapes == [(1, 128, 1024, 3)]
     prior = make_priors(128, 1024)[anchors // 2]
-    centre = ((face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2)
-    np.testing.assert_allclose(centre, prior[:2] * (4096, 512), rtol=1e-5)
+    center = ((face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2)
+    np.testing.assert_allclose(center, prior[:2] * (4096, 512), rtol=1e-5)
 
 
 def test_without_a_cap_the_detector_sees_the_photo_as_it_is() -> None:
@@ -116,10 +116,10 @@ def test_eyes_closer_than_the_threshold_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("case", PUBLISHED["selection"], ids=lambda case: str(case["image_hw"]))
-def test_the_centre_face_is_the_published_one(case: dict[str, Any]) -> None:
+def test_the_center_face_is_the_published_one(case: dict[str, Any]) -> None:
     faces = [Face(tuple(row[:4]), row[4], np.zeros((5, 2))) for row in case["boxes"]]
     height, width = case["image_hw"]
-    assert find_centre_face(faces, width=width, height=height) == case["center_index"]
+    assert find_center_face(faces, width=width, height=height) == case["center_index"]
 
 
 def test_centerface_finds_the_astronaut() -> None:

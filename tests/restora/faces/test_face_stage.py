@@ -23,10 +23,11 @@ from restora.errors import (
 )
 from restora.faces import FaceParser, FaceRestorer
 from restora.faces.align import TEMPLATE
+from restora.faces.options import FaceOptions
+from restora.faces.pipeline import FaceStage
 from restora.image import Photo, read_photo
-from restora.joint import FaceOptions, FaceStage
 from restora.pipeline import RestoreOptions, Restorer
-from restora.upsample import Upsampler, enlarge_plainly
+from restora.upsample import Upsampler, resize_lanczos
 from restora_export.export import export_network
 
 DATA = Path(__file__).parents[2] / "data" / "face"
@@ -68,12 +69,12 @@ def test_the_whole_flow_gives_the_published_pictures(name: str, key: str) -> Non
     stage = FaceStage(
         FixedDetector(landmarks_of(case)), lambda _io: restorer, parser=parser, options=options
     )
-    # the published centre rule looks at boxes
+    # the published center rule looks at boxes
     stage.detector.faces = [  # type: ignore[attr-defined]
         type(face)(tuple(row[:4]), row[4], face.landmarks)
         for face, row in zip(stage.detector.faces, case["detections"], strict=True)  # type: ignore[attr-defined]
     ]
-    canvas = enlarge_plainly(photo, case["upscale"])
+    canvas = resize_lanczos(photo, case["upscale"])
     result = stage.restore_faces(photo, canvas, upscale=case["upscale"])
     assert sum(face.status == "restored" for face in result.faces) == case["n_faces"]
     with np.load(DATA / "face.npz") as stored:
@@ -187,23 +188,23 @@ def test_strength_zero_cannot_be_seen_and_one_changes_the_face(astronaut: Photo)
     np.testing.assert_allclose(results[1], (results[0] + results[2]) / 2, rtol=0, atol=1.5)
 
 
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("alpha", [False, True])
-def test_16_bits_grey_and_transparency_stay(astronaut: Photo, grey: bool, alpha: bool) -> None:
+def test_16_bits_gray_and_transparency_stay(astronaut: Photo, gray: bool, alpha: bool) -> None:
     pixels = astronaut.pixels.astype(np.uint16) * 257
-    if grey:
+    if gray:
         pixels = np.ascontiguousarray(pixels[..., 1])
     mask = np.full((512, 512), 999, np.uint16) if alpha else None
     photo = Photo(pixels, alpha=mask)
-    canvas = enlarge_plainly(photo, 2)
+    canvas = resize_lanczos(photo, 2)
     session = FaceSession(io="float32")
     result = stage_of([ASTRONAUT], session).restore_faces(photo, canvas, upscale=2)
     assert result.faces[0].status == "restored"
     assert canvas.pixels.dtype == np.uint16
-    assert canvas.is_grey == grey
+    assert canvas.is_gray == gray
     assert (canvas.alpha is not None) == alpha
     eight = Photo(np.ascontiguousarray((pixels // 257).astype(np.uint8)))
-    canvas8 = enlarge_plainly(eight, 2)
+    canvas8 = resize_lanczos(eight, 2)
     stage_of([ASTRONAUT]).restore_faces(eight, canvas8, upscale=2)
     difference = np.abs(canvas.pixels / 257 - canvas8.pixels)
     assert np.percentile(difference, 99) <= 1.5  # the published script gives black faces here
@@ -211,7 +212,7 @@ def test_16_bits_grey_and_transparency_stay(astronaut: Photo, grey: bool, alpha:
 
 def test_16_bit_faces_need_a_float_session(astronaut: Photo) -> None:
     photo = Photo(astronaut.pixels.astype(np.uint16) * 257)
-    with pytest.raises(ShapeError, match="float32 artefact"):
+    with pytest.raises(ShapeError, match="float32 artifact"):
         stage_of([ASTRONAUT]).restore_faces(photo, Photo(photo.pixels.copy()), upscale=1)
 
 
@@ -322,11 +323,11 @@ def test_faces_on_an_upsampled_background_are_the_published_picture(tmp_path: Pa
         photo = read_photo(DATA / "syn.png")
         result = restorer.restore(photo)
         small = read_photo(DATA / "small_input.png")
-        grey = Photo(np.asarray(cv2.cvtColor(small.pixels, cv2.COLOR_RGB2GRAY), np.uint8))
+        gray = Photo(np.asarray(cv2.cvtColor(small.pixels, cv2.COLOR_RGB2GRAY), np.uint8))
         stage.detector.faces = [  # type: ignore[attr-defined]
             face_of(points) for points in landmarks_of(ENHANCE["gray_bg_parse"])
         ]
-        grey_result = restorer.restore(grey)
+        gray_result = restorer.restore(gray)
     assert [face.status for face in result.faces] == ["restored"] * case["n_faces"]
     with np.load(DATA / "face.npz") as stored:
         expected = stored["enh_paste_bg_parse_img__4"].astype(int)
@@ -334,6 +335,6 @@ def test_faces_on_an_upsampled_background_are_the_published_picture(tmp_path: Pa
     # OpenCV's versions differ by up to 6 levels; the published script rounds down, we to nearest
     assert difference.max() <= 7
     assert (difference > 2).mean() <= 0.005
-    # the published script fails on a grey photo here
-    assert grey_result.photo.is_grey
-    assert [face.status for face in grey_result.faces] == ["restored"]
+    # the published script fails on a gray photo here
+    assert gray_result.photo.is_gray
+    assert [face.status for face in gray_result.faces] == ["restored"]

@@ -199,7 +199,7 @@ def run_limited(data: bytes, *, memory: int) -> str:
     return ran.stdout.decode().strip()
 
 
-def test_sixteen_bit_grey_keeps_the_value_that_means_transparent() -> None:
+def test_sixteen_bit_gray_keeps_the_value_that_means_transparent() -> None:
     rows = b"".join(b"\0" + struct.pack(">HH", *row) for row in ((1000, 2000), (3000, 1000)))
     data = png(16, 0, chunk(b"tRNS", struct.pack(">H", 1000)), chunk(b"IDAT", zlib.compress(rows)))
     photo = decode_photo(data)

@@ -241,10 +241,10 @@ def test_the_first_stored_pixel_lands_in_the_corner_that_exif_names(
 
 
 def test_cmyk_becomes_rgb_close_to_what_it_was() -> None:
-    colours = smooth()
-    data = save(Image.fromarray(colours).convert("CMYK"), "JPEG", quality=100)
+    colors = smooth()
+    data = save(Image.fromarray(colors).convert("CMYK"), "JPEG", quality=100)
     photo = decode_photo(data)
-    assert np.abs(photo.pixels.astype(int) - colours).mean() < 4  # JPEG loss in four channels
+    assert np.abs(photo.pixels.astype(int) - colors).mean() < 4  # JPEG loss in four channels
 
 
 def test_a_broken_cmyk_profile_is_reported_and_survived(caplog: pytest.LogCaptureFixture) -> None:
@@ -269,7 +269,7 @@ def test_a_palette_with_transparency_becomes_rgb_and_alpha() -> None:
     ("mode", "shape", "has_alpha"),
     [("1", (8, 9), False), ("L", (8, 9), False), ("LA", (8, 9), True), ("RGBA", (8, 9, 3), True)],
 )
-def test_grey_stays_grey_and_alpha_is_kept(
+def test_gray_stays_gray_and_alpha_is_kept(
     mode: str, shape: tuple[int, ...], has_alpha: bool
 ) -> None:
     photo = decode_photo(save(Image.new(mode, (9, 8), 1 if mode == "1" else None), "PNG"))
@@ -279,7 +279,7 @@ def test_grey_stays_grey_and_alpha_is_kept(
         assert photo.pixels.max() == 255
 
 
-def test_a_colour_that_means_transparent_becomes_alpha() -> None:
+def test_a_color_that_means_transparent_becomes_alpha() -> None:
     photo = decode_photo(save(RGB, "PNG", transparency=tuple(int(v) for v in RGB[3, 4])))
     assert photo.alpha is not None
     assert photo.alpha[3, 4] == 0
@@ -315,21 +315,21 @@ def test_extreme_shapes_decode(size: tuple[int, int], format_: str) -> None:
 @given(
     height=st.integers(1, 12),
     width=st.integers(1, 12),
-    grey=st.booleans(),
+    gray=st.booleans(),
     has_alpha=st.booleans(),
     deep=st.booleans(),
     format_=st.sampled_from(["png", "tiff"]),
 )
 def test_lossless_formats_give_back_exactly_what_was_written(
-    height: int, width: int, grey: bool, has_alpha: bool, deep: bool, format_: str
+    height: int, width: int, gray: bool, has_alpha: bool, deep: bool, format_: str
 ) -> None:
     dtype = np.uint16 if deep else np.uint8
     rng = np.random.default_rng(height * 13 + width)
-    shape = (height, width) if grey else (height, width, 3)
+    shape = (height, width) if gray else (height, width, 3)
     pixels = rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
     alpha = rng.integers(0, 256, (height, width)).astype(dtype) if has_alpha else None
     photo = decode_photo(encode_photo(Photo(pixels, alpha), format=format_))  # type: ignore[arg-type]
-    if format_ == "tiff" and grey and has_alpha and deep:  # written as colour
+    if format_ == "tiff" and gray and has_alpha and deep:  # written as color
         assert np.array_equal(photo.pixels[..., 0], pixels)
     else:
         assert np.array_equal(photo.pixels, pixels)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from restora.atomic import write_atomically
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
 from restora.image import (
     Metadata,
@@ -23,7 +24,6 @@ from restora.image import (
     encode_photo,
     png,
     read_photo,
-    write_atomically,
     write_photo,
 )
 from restora.image.compare import make_comparison

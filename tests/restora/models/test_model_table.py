@@ -185,7 +185,7 @@ def test_a_face_model_enlarges_no_photo() -> None:
         find_artifact("GFPGANv1.3", "uint8")
 
 
-def test_a_checkpoint_is_no_artefact() -> None:
+def test_a_checkpoint_is_no_artifact() -> None:
     with pytest.raises(OptionError, match="restora export"):
         find_artifact("./net.pth", "uint8")
 
@@ -573,14 +573,14 @@ def test_a_name_that_no_model_can_have_is_refused(name: str, io: Any) -> None:
         assert "\x1b" not in str(caught.value)
 
 
-def test_only_a_regular_file_is_an_artefact(tmp_path: Path) -> None:
+def test_only_a_regular_file_is_an_artifact(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     os.mkfifo(tmp_path / "pipe.onnx")
     (tmp_path / "link.onnx").symlink_to("/dev/zero")
     for name, words in (("folder", "a folder"), ("pipe", "a named pipe"), ("link", "a device")):
         with pytest.raises(ArtifactError, match=f"must be an .onnx file, it is {words}"):
             find_artifact(tmp_path / f"{name}.onnx", "float32")
-    with pytest.raises(MissingModelError, match="there is no artefact at"):
+    with pytest.raises(MissingModelError, match="there is no artifact at"):
         find_artifact(tmp_path / "none.onnx", "float32")
 
 

@@ -206,7 +206,7 @@ def test_a_frame_that_needs_more_than_the_memory_is_named_before_it_is_decoded(
     restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_clip(tmp_path / "in.mkv", Clip(frames=2, size=(4000, 3000), audio=False))
-    monkeypatch.setattr("restora.video.run.read_facts", None)  # it decodes
+    monkeypatch.setattr("restora.video.restore.read_facts", None)  # it decodes
     with pytest.raises(MemoryLimitError, match="a frame of 4000 x 3000 needs"):
         restore_video(source, tmp_path / "out.mp4", restorer, memory=600 << 20)
 

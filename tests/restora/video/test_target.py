@@ -15,7 +15,7 @@ import pytest
 from processes import run, start
 from restora import Restorer
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError, VideoError
-from restora.runs.lock import output_lock
+from restora.jobs.lock import output_lock
 
 av = pytest.importorskip("av")
 

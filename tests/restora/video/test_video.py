@@ -1,4 +1,4 @@
-"""Facts about restored videos: every frame at its time, in its colours, beside its sound."""
+"""Facts about restored videos: every frame at its time, in its colors, beside its sound."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_devices_that_are_not_here_are_named_before_a_frame_is_restored(
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
-def test_colours_that_this_pyav_would_change_are_refused(
+def test_colors_that_this_pyav_would_change_are_refused(
     restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_clip(tmp_path / "in.mp4", Clip(ten_bits=True, tags=BT2020_PQ))

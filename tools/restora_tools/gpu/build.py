@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from restora.artifact import Precision
+from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.cache import PlanCache
+from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
+from restora.backends.tensorrt.profiles import plan_profiles
 from restora.errors import RestoraError
-from restora.tensorrt.build import BuildOptions
-from restora.tensorrt.cache import PlanCache
-from restora.tensorrt.prepare import plan_rungs, prepare_plans
-from restora.tensorrt.profiles import plan_profiles
 from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.subjects import Subject
@@ -55,7 +55,7 @@ def _build_one(
     try:
         family = places.family(subject)
         options = BuildOptions(precision=precision)
-        rungs = plan_rungs(modules.trt, options, family)
+        rungs = plan_candidates(modules.trt, options, family)
         profiles = plan_profiles(
             family[0].info, tile=wanted.tile, batches=wanted.batches, max_tile=wanted.max_tile
         )

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
+from restora.backends.tensorrt.cuda import Device, import_pycuda
+from restora.backends.tensorrt.module import import_tensorrt
 from restora.errors import MissingBackendError
-from restora.tensorrt.bindings import import_driver, import_nvrtc
-from restora.tensorrt.cuda import Device, import_pycuda
-from restora.tensorrt.module import import_tensorrt
 
 
 @dataclass(frozen=True, slots=True)

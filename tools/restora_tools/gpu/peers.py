@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from restora.artifact import measure_psnr
+from restora.backends.base import Batch
 from restora.errors import RestoraError
-from restora.sessions.base import Batch
 from restora_benchmarks.pictures import make_pictures
 from restora_tools.gpu.machine import read_state
 from restora_tools.gpu.places import Places, Row
@@ -142,7 +142,7 @@ class OrtCudaRun:
     """ONNX Runtime on CUDA, from host to host: it offers no other way through our session."""
 
     def __init__(self, places: Places, subject: Subject) -> None:
-        from restora.sessions.onnxruntime_cuda import OnnxRuntimeCudaSession
+        from restora.backends.onnxruntime_cuda import OnnxRuntimeCudaSession
 
         self._session = OnnxRuntimeCudaSession(places.family(subject)[0])
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restora.artifact import Artifact, Precision, read_artifact, read_family
+from restora.artifact import Artifact, Precision, read_artifact, read_precision_variants
 from restora_tools.gpu.subjects import Subject
 
 Row = dict[str, Any]
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """One folder for everything: artefacts, plans and the rows of each stage."""
+    """One folder for everything: artifacts, plans and the rows of each stage."""
 
     root: Path
 
@@ -25,7 +25,7 @@ class Places:
         return self.root / "plans"
 
     def offered(self, subject: Subject, precisions: Sequence[Precision]) -> list[Precision]:
-        """INT8 where there is an artefact, the other precisions everywhere."""
+        """INT8 where there is an artifact, the other precisions everywhere."""
         return [p for p in precisions if p != "int8" or self.artifact(subject, p).exists()]
 
     def artifact(self, subject: Subject, precision: str = "fp32") -> Path:
@@ -33,9 +33,9 @@ class Places:
         return self.root / "artifacts" / f"{subject.name}{middle}.onnx"
 
     def family(self, subject: Subject) -> list[Artifact]:
-        """The artefacts of a subject. Raises MissingModelError before the stage `prepare`."""
+        """The artifacts of a subject. Raises MissingModelError before the stage `prepare`."""
         path = self.artifact(subject)
-        return read_family(read_artifact(path), path)
+        return read_precision_variants(read_artifact(path), path)
 
     def rows(self, stage: str) -> list[Row]:
         """What a stage has found so far."""

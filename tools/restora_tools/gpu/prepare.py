@@ -1,4 +1,4 @@
-"""Stage `prepare`: artefacts with their reference answers, by PyTorch on the CPU."""
+"""Stage `prepare`: artifacts with their reference answers, by PyTorch on the CPU."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def prepare(
         for precision in missing:
             path = places.artifact(subject, precision)
             if precision == "int8":
-                _quantise(places, subject, report)
+                _quantize(places, subject, report)
                 continue
             started = time.perf_counter()
             subject.network.export(path, precision)
             report(f"{path.name}: {time.perf_counter() - started:.0f} s")
 
 
-def _quantise(places: Places, subject: Subject, report: Callable[[str], None]) -> None:
+def _quantize(places: Places, subject: Subject, report: Callable[[str], None]) -> None:
     """All inner layers of an upsampler in 8 bits; recipe weights say nothing about accuracy."""
     from restora.artifact import check_accuracy, read_artifact
     from restora.atomic import write_atomically
     from restora.errors import AccuracyGateError
     from restora_calibration.calibration_set import photo_tile_set
-    from restora_calibration.int8.plain import quantise_whole
+    from restora_calibration.int8.plain import quantize_whole
 
     if subject.is_face:
         report(f"{subject.name}: no INT8 of a face network")
         return
     path = places.artifact(subject, "int8")
-    made = quantise_whole(read_artifact(places.artifact(subject)), photo_tile_set())
+    made = quantize_whole(read_artifact(places.artifact(subject)), photo_tile_set())
     try:
         check_accuracy(made.info)
     except AccuracyGateError as error:
         report(f"{path.name} is not made: {error}")
         return
     write_atomically(path, made.onnx)
-    report(f"{path.name}: {made.info.quantisation}")
+    report(f"{path.name}: {made.info.quantization}")
 
 
 def _copy_bundled(places: Places, subject: Subject, precisions: Sequence[Precision]) -> bool:

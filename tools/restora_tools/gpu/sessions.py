@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from restora.artifact import Precision
-from restora.sessions.plans import load_plans
-from restora.sessions.tensorrt import TensorRTSession
-from restora.tensorrt.build import BuildOptions
-from restora.tensorrt.cache import PlanCache
-from restora.tensorrt.loaded import LoadedPlan
-from restora.tensorrt.prepare import plan_rungs, prepare_plans
-from restora.tensorrt.profiles import plan_profiles
+from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.cache import PlanCache
+from restora.backends.tensorrt.loaded import LoadedPlan
+from restora.backends.tensorrt.open import load_plans
+from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
+from restora.backends.tensorrt.profiles import plan_profiles
+from restora.backends.tensorrt.session import TensorRTSession
 from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.subjects import Subject
@@ -21,7 +21,7 @@ def open_plans(
     """The plans of a subject on a device of their own, and the precision that they are in."""
     family = places.family(subject)
     wanted = subject.plans
-    rungs = plan_rungs(modules.trt, BuildOptions(precision=precision), family)
+    rungs = plan_candidates(modules.trt, BuildOptions(precision=precision), family)
     profiles = plan_profiles(
         family[0].info, tile=wanted.tile, batches=wanted.batches, max_tile=wanted.max_tile
     )

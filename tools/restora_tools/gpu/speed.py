@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from restora.artifact import Precision, measure_psnr
+from restora.backends.base import Batch
+from restora.backends.tensorrt.loaded import LoadedPlan
+from restora.backends.tensorrt.network import EngineRunner
+from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import RestoraError
-from restora.sessions.base import Batch
-from restora.sessions.tensorrt import TensorRTSession
-from restora.tensorrt.loaded import LoadedPlan
-from restora.tensorrt.network import DeviceNetwork
 from restora.tiling import Tiling, plan_tiles
 from restora_benchmarks.flops import count_flops
 from restora_benchmarks.pictures import make_pictures
@@ -130,7 +130,7 @@ def time_device(
     cuda = device.cuda
     with device.current():
         stream = cuda.Stream()
-        network = DeviceNetwork(device, plans, stream, driver=modules.driver)
+        network = EngineRunner(device, plans, stream, driver=modules.driver)
         shape = subject.shape
         cuda.memcpy_htod_async(network.input_for(shape), make_pictures(shape), stream)
         for _ in range(5):  # the second run captures a graph

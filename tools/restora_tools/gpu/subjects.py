@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from restora.sessions import PlanOptions
+from restora.backends import PlanOptions
 from restora_benchmarks.networks import NETWORKS, Network
 from restora_benchmarks.networks import TINY as TINY_NETWORK
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from restora.artifact import Precision, measure_psnr
+from restora.backends.base import Batch
+from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import RestoraError
-from restora.sessions.base import Batch
-from restora.sessions.tensorrt import TensorRTSession
 from restora.tiling import Tiling, run_tiles
 from restora_benchmarks.pictures import make_pictures
 from restora_tools.gpu.machine import Modules

@@ -1,4 +1,4 @@
-"""Accuracy of a x2 artefact on the held-out photos: `python -m restora_tools.lite.accuracy`.
+"""Accuracy of a x2 artifact on the held-out photos: `python -m restora_tools.lite.accuracy`.
 
 Two questions, each beside bicubic enlargement: what is left of the mild blind degradation, and is
 plain bicubic x2 shrinking undone at least as well?

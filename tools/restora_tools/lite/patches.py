@@ -42,8 +42,8 @@ def make_pyramid(photos: list[Photo]) -> list[Photo]:
     return versions
 
 
-def jitter_colour(photo: Photo, rng: np.random.Generator) -> Photo:
-    """Random channel order, gain, bias and gamma, the same for the whole patch; sometimes grey."""
+def jitter_color(photo: Photo, rng: np.random.Generator) -> Photo:
+    """Random channel order, gain, bias and gamma, the same for the whole patch; sometimes gray."""
     image = photo.astype(np.float32) / 255
     image = image[..., rng.permutation(3)]
     if rng.random() < 0.1:
@@ -84,7 +84,7 @@ def cut_pair(
     clean = photo[top : top + side, left : left + side]
     clean = np.rot90(clean, int(rng.integers(4)))
     clean = np.ascontiguousarray(clean[:, ::-1] if rng.random() < 0.5 else clean)
-    clean = jitter_colour(clean, rng)
+    clean = jitter_color(clean, rng)
     shrunk = rng.random() < clean_share
     if shrunk:
         filter_ = SHRINK_FILTERS[int(rng.integers(len(SHRINK_FILTERS)))]

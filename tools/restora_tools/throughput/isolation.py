@@ -59,7 +59,7 @@ def _measure(what: str, restorer: Restorer, files: list[PhotoFile], repeats: int
 def decoding_in_process() -> Iterator[None]:
     """As if flows trusted their files."""
     with (
-        mock.patch("restora.flow.photos.read_isolated", read_photo),
-        mock.patch("restora.flow.memory.probe_isolated", probe_file),
+        mock.patch("restora.jobs.photo_flow.read_isolated", read_photo),
+        mock.patch("restora.jobs.memory.probe_isolated", probe_file),
     ):
         yield

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from restora.artifact import read_artifact
+from restora.backends import Opened, SessionOptions, SizeLimits
+from restora.backends.base import Batch
 from restora.models import DEFAULT_MODEL, find_artifact
 from restora.pipeline import Restorer
-from restora.sessions import Opened, SessionOptions, SizeLimits
-from restora.sessions.base import Batch
 
 
 @dataclass(frozen=True, slots=True)

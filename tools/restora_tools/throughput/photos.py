@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from restora import Photo, Restorer, write_photo
-from restora.flow import Stages
+from restora.backends.cores import count_allowed_cores
+from restora.jobs.photo_flow import Stages
 from restora.options import RestoreOptions
-from restora.sessions.cores import count_allowed_cores
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.bench.photos import PUBLISHED_PAD, PUBLISHED_TILE, Setting
 from restora_benchmarks.published import upsample_published

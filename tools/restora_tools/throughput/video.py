@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from restora import Restorer
+from restora.backends.cores import count_allowed_cores
 from restora.options import RestoreOptions
-from restora.sessions.cores import count_allowed_cores
 from restora.video import EncoderOptions, restore_video
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.bench.photos import PUBLISHED_PAD, PUBLISHED_TILE, Setting

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from restora import Photo, Restorer, read_photo, write_photo
-from restora.flow import PhotoFlow, PhotoMemory, Stages, WriteOptions
-from restora.flow.write import write_result
+from restora.jobs.memory import PhotoMemory
+from restora.jobs.output import WriteOptions, write_result
+from restora.jobs.photo_flow import PhotoFlow, Stages
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +50,7 @@ def stages_alone(restorer: Restorer, files: list[PhotoFile]) -> dict[str, Callab
     results = [restorer.restore(photo) for photo in photos]
 
     def restore(photo: Photo) -> None:
-        with stages.restore.at_work(restorer.places_of(photo.width, photo.height)):
+        with stages.restore.running(restorer.places_of(photo.width, photo.height)):
             restorer.restore(photo)
 
     def encode(index: int) -> None:

@@ -1,0 +1,20 @@
+"""Sessions: a loaded model on one runtime. One file a runtime, imported late."""
+
+from restora.backends.base import Batch, Session, SizeLimits
+from restora.backends.batching import SessionStats, SharedSession
+from restora.backends.choose import Opened, choose_session, open_session
+from restora.backends.options import CpuOptions, PlanOptions, SessionOptions
+
+__all__ = [
+    "Batch",
+    "CpuOptions",
+    "Opened",
+    "PlanOptions",
+    "Session",
+    "SessionOptions",
+    "SessionStats",
+    "SharedSession",
+    "SizeLimits",
+    "choose_session",
+    "open_session",
+]

@@ -1,0 +1,142 @@
+"""What every runtime looks like to the stages: one verb, and the sizes it takes."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.artifact import ArtifactInfo
+from restora.errors import NonFiniteOutputError, SessionError, ShapeError
+from restora.tiling import Progress, Tiling
+
+Batch = NDArray[np.uint8 | np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimits:
+    """Sizes of input that a session takes.
+
+    multiple     height and width must be multiples of this
+    fixed_tile   the only height and width that it takes; None: any
+    max_batch    most pictures in one call; None: any
+    min_tile     smallest height and width
+    max_tile     largest height and width; None: any
+    best_tile    the side of tiles that it runs fastest; None: as it comes
+    best_batch   how many of those it runs at once fastest
+    best_calls   how many calls at once it makes use of
+    """
+
+    multiple: int = 1
+    fixed_tile: int | None = None
+    max_batch: int | None = None
+    min_tile: int = 1
+    max_tile: int | None = None
+    best_tile: int | None = None
+    best_batch: int = 1
+    best_calls: int = 1
+
+
+def limits_of(info: ArtifactInfo) -> SizeLimits:
+    """What the artifact itself asks for; a runtime may narrow it."""
+    return SizeLimits(multiple=info.size_multiple, fixed_tile=info.side)
+
+
+class Session(Protocol):
+    """A loaded model. Safe to call from several threads at once."""
+
+    @property
+    def info(self) -> ArtifactInfo: ...
+
+    @property
+    def limits(self) -> SizeLimits: ...
+
+    def run(self, batch: Batch) -> Batch:
+        """Map a batch of pictures to a batch of results.
+
+        batch  (batch, height, width, 3) RGB in the artifact's io dtype
+
+        Returns, of an upsampler or a face network, (batch, scale * height, scale * width, 3), same
+        dtype; of other kinds, what ArtifactInfo says.
+        Raises ShapeError for a batch that the session does not take, NonFiniteOutputError if the
+        network put out NaN or Inf, SessionError if the runtime failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds. It must not be run afterwards."""
+        ...
+
+
+@runtime_checkable
+class TilingSession(Session, Protocol):
+    """A session that cuts and joins tiles itself, where its data lies."""
+
+    def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
+        """What restora.tiling.run_tiles does with `run`.
+
+        image  (height, width, 3) in the artifact's io dtype, sides multiples of limits.multiple
+        """
+        ...
+
+
+def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
+    """Raise ShapeError unless `batch` is what a session of these limits takes."""
+    if batch.dtype != np.dtype(info.io):
+        raise ShapeError(f"{info.model} takes {info.io} pictures, got {batch.dtype}")
+    if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
+        raise ShapeError(
+            f"a batch must have shape (batch, height, width, 3) with no empty side, "
+            f"got {batch.shape}"
+        )
+    height, width = batch.shape[1:3]
+    if height % limits.multiple or width % limits.multiple:
+        raise ShapeError(
+            f"{info.model} takes sides that are multiples of {limits.multiple}, "
+            f"got {height} x {width}"
+        )
+    if limits.fixed_tile is not None and (height, width) != (limits.fixed_tile,) * 2:
+        raise ShapeError(
+            f"this session takes tiles of {limits.fixed_tile} x {limits.fixed_tile}, "
+            f"got {height} x {width}"
+        )
+    if min(height, width) < limits.min_tile:
+        raise ShapeError(
+            f"this session takes sides of at least {limits.min_tile}, got {height} x {width}"
+        )
+    if limits.max_tile is not None and max(height, width) > limits.max_tile:
+        raise ShapeError(
+            f"this session takes tiles of at most {limits.max_tile} x {limits.max_tile}, got "
+            f"{height} x {width}: use a smaller --tile, or `restora build --max-tile`"
+        )
+    if limits.max_batch is not None and len(batch) > limits.max_batch:
+        raise ShapeError(f"this session takes at most {limits.max_batch} tiles, got {len(batch)}")
+
+
+def check_result(result: Batch, batch: Batch, info: ArtifactInfo) -> None:
+    """Raise SessionError unless a result has the shape and type that the metadata says."""
+    count, height, width, _ = batch.shape
+    pictures = (count, info.scale * height, info.scale * width, 3)
+    anchors = result.shape[1] if result.ndim > 1 else 0
+    expected = {
+        "detector": ((count, anchors, 16), "float32"),
+        "parser": ((count, height, width, 1), "uint8"),
+    }.get(info.kind, (pictures, info.io))
+    if (result.shape, str(result.dtype)) != expected:
+        raise SessionError(
+            f"{info.model} must give {expected[1]} of shape {expected[0]}, it gives {result.dtype} "
+            f"of shape {result.shape}: its metadata is of another network, export it again"
+        )
+
+
+def check_finite(channel_means: NDArray[np.float32], info: ArtifactInfo) -> None:
+    """Raise NonFiniteOutputError unless the means of the unclipped output are finite.
+
+    A mean over values of which one is NaN or Inf is itself NaN or Inf, so that the graph can
+    round to uint8 and still say what happened before.
+    """
+    if not np.isfinite(channel_means).all():
+        raise NonFiniteOutputError(
+            f"{info.model} ({info.precision}) put out NaN or Inf: the weights or the precision do "
+            "not fit this picture; try an fp32 artifact"
+        )

@@ -1,0 +1,249 @@
+"""Open an artifact on a runtime. Each runtime's file is imported only when it is tried."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from restora.artifact import Artifact, check_accuracy, read_artifact, read_precision_variants
+from restora.backends.options import Backend, SessionOptions
+from restora.errors import (
+    AccuracyGateError,
+    MissingBackendError,
+    MissingModelError,
+    RestoraError,
+)
+
+if TYPE_CHECKING:
+    from restora.backends.base import Session
+
+logger = logging.getLogger(__name__)
+
+ORDER: tuple[Backend, ...] = ("tensorrt", "cuda", "openvino", "cpu")
+_ON_THE_CPU = ("openvino", "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session, what it runs on, in which precision, and why nothing before that was chosen.
+
+    sha256      of the artifact's file that the session was made of, which may be one beside the
+                file that was named; None if it was made of none
+    arithmetic  the precision in full where one word does not tell: "int8+bf16"
+    """
+
+    session: Session
+    backend: Backend
+    precision: str
+    refused: tuple[tuple[Backend, str], ...] = ()
+    sha256: str | None = None
+    arithmetic: str | None = None
+
+    def describe(self) -> str:
+        """One line for people: what runs where."""
+        return f"{self.session.info.model} runs on {self.backend} in {self.precision}"
+
+    def describe_choice(self) -> str:
+        """The same, and why nothing faster was chosen."""
+        why = _describe_refusals(self.refused)
+        return f"{self.describe()} ({why})" if why else self.describe()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be opened: the artifact that was named, and its file if it has one."""
+
+    named: Artifact
+    path: Path | None = None
+
+    def family(self) -> list[Artifact]:
+        """The named one first, then those of other precisions beside it."""
+        return self._family
+
+    def sha256_of(self, session: Session) -> str:
+        """Of the artifact that `session` was made of."""
+        if session.info == self.named.info:
+            return self.named.sha256
+        return next(
+            (found.sha256 for found in self._family if found.info == session.info),
+            self.named.sha256,
+        )
+
+    @cached_property
+    def _family(self) -> list[Artifact]:
+        return [self.named] if self.path is None else read_precision_variants(self.named, self.path)
+
+
+def open_session(
+    artifact: Artifact | Path | str, *, options: SessionOptions | None = None
+) -> Session:
+    """Load an artifact onto the best runtime of this machine, or the one that is asked for.
+
+    artifact  an artifact, or the path of one; artifacts of other precisions are looked for
+              beside it (NAME.fp16.onnx beside NAME.onnx)
+    options   SessionOptions; None: automatic
+
+    What was chosen, and why nothing better, is logged. Raises MissingBackendError if the asked
+    runtime, or any, does not start here, AccuracyGateError if the artifact failed its gate when
+    it was made.
+    """
+    return choose_session(artifact, options=options).session
+
+
+def choose_session(
+    artifact: Artifact | Path | str, *, options: SessionOptions | None = None
+) -> Opened:
+    """The same, and how it was chosen."""
+    options = options or SessionOptions()
+    if isinstance(artifact, Artifact):
+        check_accuracy(artifact.info)
+        source = Source(artifact)
+    else:
+        source = Source(read_artifact(artifact), Path(artifact))
+    if options.backend != "auto":
+        return _opened(source, options.backend, *_OPENERS[options.backend](source, options))
+    refused: list[tuple[Backend, str]] = []
+    for backend in ORDER:
+        if backend in _ON_THE_CPU and options.gpu is not None:
+            break
+        try:
+            session, precision = _OPENERS[backend](source, options)
+        except MissingBackendError as error:
+            refused.append((backend, str(error)))
+        except RestoraError as error:
+            if backend == "cpu":
+                raise
+            # it is there and fails: that is worth more than a line in the log
+            logger.warning("%s cannot run on %s: %s", source.named.info.model, backend, error)
+            refused.append((backend, str(error)))
+        else:
+            opened = _opened(source, backend, session, precision, tuple(refused))
+            logger.info("%s", opened.describe_choice())
+            return opened
+    extra = "gpu" if options.gpu is not None else "cpu"
+    raise MissingBackendError(
+        f"nothing that could run {source.named.info.model} starts here: install a runtime with "
+        f"pip install 'restora[{extra}]'; " + _describe_refusals(refused)
+    )
+
+
+def _opened(
+    source: Source,
+    backend: Backend,
+    session: Session,
+    precision: str,
+    refused: tuple[tuple[Backend, str], ...] = (),
+) -> Opened:
+    arithmetic = getattr(session, "arithmetic", None)  # between 8 bits, OpenVINO has the choice
+    mixed = f"int8+{arithmetic}" if precision == "int8" and arithmetic else None
+    return Opened(session, backend, precision, refused, source.sha256_of(session), mixed)
+
+
+def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
+    """Each reason once, behind all that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for backend, reason in refused:
+        reasons.setdefault(reason, []).append(backend)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+
+
+def _open_tensorrt(source: Source, options: SessionOptions) -> tuple[Session, str]:
+    from restora.backends.tensorrt.open import open_tensorrt
+
+    return open_tensorrt(source.family(), options)
+
+
+def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
+    from restora.backends.tensorrt.cuda import require_driver_library
+
+    require_driver_library()
+    try:
+        from restora.backends.onnxruntime_cuda import OnnxRuntimeCudaSession
+    except ImportError as error:
+        raise MissingBackendError(
+            f"running on CUDA needs ONNX Runtime for GPUs: pip install 'restora[gpu]' ({error})"
+        ) from error
+    chosen = _pick(source, options, half=True)
+    return OnnxRuntimeCudaSession(chosen, gpu=options.gpu or 0), chosen.info.precision
+
+
+def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, str]:
+    try:
+        from restora.backends.openvino_cpu import (
+            OpenVinoSession,
+            open_bf16,
+            open_fastest,
+            open_int8,
+        )
+    except ModuleNotFoundError as error:
+        raise MissingBackendError(
+            f"running on OpenVINO needs pip install 'restora[openvino]' ({error})"
+        ) from error
+    except (ImportError, OSError, RuntimeError) as error:  # it wants a home directory, for one
+        raise MissingBackendError(f"OpenVINO is installed, but does not start: {error}") from error
+    if options.precision == "int8":
+        return open_int8(_pick(source, options, half=False), options.cpu), "int8"
+    automatic = options.backend == "auto"
+    if options.precision == "bf16" or (options.precision == "auto" and automatic):
+        try:
+            return open_bf16(source.named, options.cpu), "bf16"
+        except AccuracyGateError as error:
+            if not automatic:
+                raise
+            raise MissingBackendError(str(error)) from error
+    if automatic:
+        raise MissingBackendError("in fp32 it is no faster than ONNX Runtime")
+    if options.precision == "auto":
+        session = open_fastest(source.named, options.cpu)
+    else:
+        session = OpenVinoSession(_pick(source, options, half=False), options.cpu)
+    return session, session.precision
+
+
+def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
+    try:
+        from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
+    except ImportError as error:
+        raise MissingBackendError(
+            f"running a model on the CPU needs ONNX Runtime: pip install 'restora[cpu]' ({error})"
+        ) from error
+    chosen = _pick(source, options, half=False)
+    if chosen.info.precision == "int8":
+        logger.warning(
+            "ONNX Runtime runs %s in int8 slower than in fp32; OpenVINO gains by it "
+            "(pip install 'restora[openvino]')",
+            chosen.info.model,
+        )
+    return OnnxRuntimeCpuSession(chosen, options.cpu), chosen.info.precision
+
+
+def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
+    """The artifact of the asked precision; if that is "auto", the FP16 one for `half` if it is
+    here, else the one that was named."""
+    if options.precision == "auto" and not half:
+        return source.named
+    if options.precision == "bf16":
+        raise MissingBackendError("bf16 is computed by OpenVINO alone")
+    by_precision = {artifact.info.precision: artifact for artifact in source.family()}
+    if options.precision == "auto":
+        return by_precision.get("fp16", source.named)
+    if options.precision not in by_precision:
+        way = f"restora export --precision {options.precision}"
+        raise MissingModelError(
+            f"there is no {options.precision} artifact of {source.named.info.model}, only "
+            f"{', '.join(by_precision)}: make one with "
+            f"`{'restora calibrate' if options.precision == 'int8' else way}`"
+        )
+    return by_precision[options.precision]
+
+
+_OPENERS: dict[Backend, Callable[[Source, SessionOptions], tuple[Session, str]]] = {
+    "tensorrt": _open_tensorrt,
+    "cuda": _open_cuda,
+    "openvino": _open_openvino,
+    "cpu": _open_cpu,
+}

@@ -1,0 +1,68 @@
+"""Make OpenVINO round INT8 artifacts as they say.
+
+OpenVINO 2026.4 reads a pair of QuantizeLinear and DequantizeLinear as rounding to whole numbers
+and a product behind it. Where such pairs of signed values meet in a concat, its low-precision
+passes lose the scale: values are rounded to 1, 2, 3 instead of to steps of the scale, and
+restora-lite-x2 comes out at about 35 dB instead of 43. One FakeQuantize in the place of each pair
+is read rightly, and as fast.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openvino
+from openvino import opset13
+
+_LEVELS = 256
+_WHOLE = (-128.0, 127.0)
+_BEHIND = ("Convert", "Subtract", "Multiply")
+
+
+def join_rounding(model: openvino.Model) -> int:
+    """Replace each symmetric pair, in place; how many there were."""
+    found = 0
+    for node in list(model.get_ordered_ops()):
+        if node.get_type_name() != "FakeQuantize" or _range_of(node, 3) != _WHOLE:
+            continue
+        product = _find_product(node)
+        if product is None:
+            continue
+        low, high = node.input_value(1), node.input_value(2)
+        joined = opset13.fake_quantize(node.input_value(0), low, high, low, high, _LEVELS)
+        for user in list(product.output(0).get_target_inputs()):
+            user.replace_source_output(joined.output(0))
+        found += 1
+    if found:
+        model.validate_nodes_and_infer_types()
+    return found
+
+
+def _find_product(node: Any) -> Any | None:
+    """The product by the scale that is the only use of a rounded value; None if there is none."""
+    while True:
+        users = list(node.output(0).get_target_inputs())
+        if len(users) != 1:
+            return None
+        node = users[0].get_node()
+        kind = node.get_type_name()
+        if kind not in _BEHIND or (kind == "Subtract" and _zero_point(node) != 0):
+            return None
+        if kind == "Multiply":
+            return node
+
+
+def _range_of(node: Any, first: int) -> tuple[float, ...] | None:
+    constants = [node.input_value(index).get_node() for index in (first, first + 1)]
+    if any(constant.get_type_name() != "Constant" for constant in constants):
+        return None
+    return tuple(float(constant.get_data().reshape(-1)[0]) for constant in constants)
+
+
+def _zero_point(node: Any) -> float | None:
+    constant = node.input_value(1).get_node()
+    while constant.get_type_name() == "Convert":
+        constant = constant.input_value(0).get_node()
+    if constant.get_type_name() != "Constant":
+        return None
+    return float(abs(constant.get_data()).max())

@@ -1,0 +1,46 @@
+"""Keep FP32 where FP16 overflows, on a TensorRT whose precision is a flag of the builder (8.6).
+
+An FP16 artifact says so in its types; there the builder is told layer by layer: whatever is not
+made of feature maps (style codes, demodulation) and whatever has three channels (pictures).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PICTURE_CHANNELS = 3
+_FREE = ("CONVOLUTION", "DECONVOLUTION", "CONSTANT")  # products are summed up in FP32 anyhow
+
+
+def keep_islands(trt: Any, network: Any, *, features: bool = False) -> int:
+    """Fix layers of a parsed network to FP32; returns how many.
+
+    features  keep feature maps in FP32 too, all but what goes in and out of convolutions
+    """
+    kinds = trt.LayerType
+    free = [getattr(kinds, name) for name in _FREE]
+    count = 0
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        outputs = [layer.get_output(number) for number in range(layer.num_outputs)]
+        if layer.type in free or not all(_is_float(trt, output) for output in outputs):
+            continue
+        if not features and not all(_is_island(output) for output in outputs):
+            continue
+        layer.precision = trt.DataType.FLOAT
+        for number in range(layer.num_outputs):
+            layer.set_output_type(number, trt.DataType.FLOAT)
+        count += 1
+    return count
+
+
+def _is_float(trt: Any, tensor: Any) -> bool:
+    return bool(tensor.dtype == trt.DataType.FLOAT and not tensor.is_shape_tensor)
+
+
+def _is_island(tensor: Any) -> bool:
+    shape = tuple(tensor.shape)
+    if len(shape) < 4:
+        return True
+    # factors of channels are (batch, channels, 1, 1); pictures have three channels, NCHW or NHWC
+    return shape[2:] == (1, 1) or _PICTURE_CHANNELS in (shape[1], shape[3])

@@ -1,0 +1,109 @@
+"""Memory of the device that grows as needed, and host memory that the device can reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.backends.tensorrt.cuda import Device
+
+Bytes = NDArray[np.uint8]
+
+
+class DeviceBuffer:
+    """Device memory that grows and never shrinks; use it while its device is current."""
+
+    def __init__(self, device: Device, purpose: str) -> None:
+        self._device = device
+        self._purpose = purpose
+        self._memory: Any = None
+        self.size = 0
+
+    @property
+    def address(self) -> int:
+        return int(self._memory)
+
+    def of_size(self, size: int) -> int:
+        """The address of at least `size` bytes; what was in it is lost when it grows.
+
+        Nothing on the device may be using it then. Raises DeviceMemoryError.
+        """
+        size = max(1, size)
+        if size > self.size:
+            self.free()
+            with self._device.errors(f"making {size / 2**20:.0f} MiB for {self._purpose}"):
+                self._memory = self._device.cuda.mem_alloc(size)
+            self.size = size
+        return int(self._memory)
+
+    def free(self) -> None:
+        if self._memory is not None:
+            self._memory.free()
+        self._memory, self.size = None, 0
+
+
+class PinnedRing:
+    """A few blocks of pinned host memory that copies to and from the device go through in turn.
+
+    While one block is being copied by the device, the host fills or empties another. Not safe to
+    use from several threads at once; use it while its device is current.
+    """
+
+    def __init__(self, device: Device, *, blocks: int = 4, block_bytes: int = 4 << 20) -> None:
+        cuda = device.cuda
+        self._device = device
+        with device.errors(f"pinning {blocks * block_bytes >> 20} MiB of host memory"):
+            self._blocks: list[Bytes] = [
+                cuda.pagelocked_empty(block_bytes, np.uint8) for _ in range(blocks)
+            ]
+            self._events = [cuda.Event(cuda.event_flags.DISABLE_TIMING) for _ in range(blocks)]
+        self._block_bytes = block_bytes
+        self._next = 0
+
+    def upload(self, target: int, source: NDArray[Any], stream: Any) -> None:
+        """Copy a C-contiguous array to device memory. The array may change after this returns;
+        the copy itself is only ordered on `stream`."""
+        flat = source.reshape(-1).view(np.uint8)
+        for start in range(0, flat.size, self._block_bytes):
+            part = flat[start : start + self._block_bytes]
+            block, event = self._take()
+            event.synchronize()
+            block[: part.size] = part
+            self._device.cuda.memcpy_htod_async(target + start, block[: part.size], stream)
+            event.record(stream)
+
+    def download(self, target: NDArray[Any], source: int, stream: Any) -> None:
+        """Copy device memory into a C-contiguous array. It is there when this returns."""
+        flat = target.reshape(-1).view(np.uint8)
+        assert np.shares_memory(flat, target)
+        waiting: list[tuple[Bytes, Any, Bytes]] = []
+        for start in range(0, flat.size, self._block_bytes):
+            part = flat[start : start + self._block_bytes]
+            if len(waiting) == len(self._blocks):
+                _empty(waiting.pop(0))
+            block, event = self._take()
+            event.synchronize()
+            self._device.cuda.memcpy_dtoh_async(block[: part.size], source + start, stream)
+            event.record(stream)
+            waiting.append((part, event, block))
+        for copy in waiting:
+            _empty(copy)
+
+    def free(self) -> None:
+        for block in self._blocks:
+            block.base.free()  # type: ignore[union-attr]
+        self._blocks.clear()
+        self._events.clear()
+
+    def _take(self) -> tuple[Bytes, Any]:
+        index = self._next
+        self._next = (index + 1) % len(self._blocks)
+        return self._blocks[index], self._events[index]
+
+
+def _empty(copy: tuple[Bytes, Any, Bytes]) -> None:
+    part, event, block = copy
+    event.synchronize()
+    part[:] = block[: part.size]

@@ -1,0 +1,113 @@
+"""Open a TensorRT session: its plans from the plan cache, or built now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from restora.artifact import Artifact, Precision
+from restora.backends.options import SessionOptions
+from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
+from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.cache import CachedPlan, PlanCache
+from restora.backends.tensorrt.check import PrecisionCandidate
+from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.loaded import LoadedPlan
+from restora.backends.tensorrt.module import features_of, import_tensorrt
+from restora.backends.tensorrt.prepare import find_built, plan_candidates, prepare_plans, profile_of
+from restora.backends.tensorrt.profiles import plan_profiles
+from restora.backends.tensorrt.session import TensorRTSession
+from restora.errors import MissingBackendError, OptionError
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("upsampler", "face")
+
+
+def open_tensorrt(
+    family: Sequence[Artifact], options: SessionOptions
+) -> tuple[TensorRTSession, Precision]:
+    """A session on plans of one model, and the precision that they are in.
+
+    family  its artifacts, the FP32 one and those of other precisions that are here
+
+    Building takes minutes, is announced as a warning and done once. Raises MissingBackendError
+    with what is missing, OptionError, BuildError, AccuracyGateError or SessionError.
+    """
+    info = family[0].info
+    if info.kind not in KINDS:
+        raise MissingBackendError(
+            f"plans are made of networks that make pictures, not {info.kind}s"
+        )
+    require_driver_library()
+    trt = import_tensorrt()
+    device = Device(import_pycuda(), options.gpu or 0)
+    with ExitStack() as stack:
+        stack.callback(device.close)
+        opened = session_on(trt, device, family, options)
+        stack.pop_all()
+    return opened
+
+
+def session_on(
+    trt: Any, device: Device, family: Sequence[Artifact], options: SessionOptions
+) -> tuple[TensorRTSession, Precision]:
+    """The same with the modules and the device at hand; the session closes the device."""
+    wanted = options.plans
+    precision = choose_precision(trt, family, options)
+    build = BuildOptions(precision=precision, workspace=wanted.workspace, level=wanted.level)
+    rungs = plan_candidates(trt, build, family)
+    info = family[0].info
+    tile, most = (
+        size // info.size_multiple * info.size_multiple for size in (wanted.tile, wanted.max_tile)
+    )
+    profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
+    cache = PlanCache()
+    built = wanted.any_built and find_built(cache, device.facts(str(trt.__version__)), rungs)
+    prepared = built or prepare_plans(trt, device, cache, rungs, profiles, report=logger.warning)
+    plans = load_plans(trt, device, prepared)
+    session = TensorRTSession(
+        device, plans, driver=import_driver if wanted.graphs else None, nvrtc=import_nvrtc
+    )
+    used = prepared[0][1].options.precision
+    logger.info("%s on TensorRT %s, %s, %d plans", info.model, trt.__version__, used, len(plans))
+    return session, used
+
+
+def load_plans(
+    trt: Any, device: Device, prepared: Sequence[tuple[CachedPlan, PrecisionCandidate]]
+) -> list[LoadedPlan]:
+    with device.current():
+        return [
+            LoadedPlan(
+                trt,
+                device,
+                plan.plan,
+                info=rung.artifact.info,
+                profile=profile_of(plan),
+                onnx=rung.artifact.onnx if rung.options.strip_weights else None,
+                version_compatible=rung.options.version_compatible,
+            )
+            for plan, rung in prepared
+        ]
+
+
+def choose_precision(trt: Any, family: Sequence[Artifact], options: SessionOptions) -> Precision:
+    """The asked precision; if that is "auto", FP16 where it can be built, which is said if not."""
+    if options.precision == "bf16":
+        raise OptionError("plans are built in fp16, mixed, fp32 or int8, not in bf16")
+    if options.precision != "auto":
+        return options.precision
+    precisions = {artifact.info.precision for artifact in family}
+    features = features_of(trt)
+    if "fp16" in precisions or not features.strongly_typed:
+        return "fp16"
+    logger.warning(
+        "%s runs in fp32, several times slower than in fp16: TensorRT %s needs an fp16 artifact "
+        "beside it, make it with `restora export --precision fp16`",
+        family[0].info.model,
+        features.version,
+    )
+    return "fp32"

@@ -1,0 +1,92 @@
+"""Which sizes of tiles a plan is made for, and whether TensorRT can hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from restora.artifact import ArtifactInfo
+from restora.errors import OptionError
+
+MAX_ELEMENTS = 2**31 - 1  # of one tensor, in every TensorRT
+SMALLEST_SIDE = 8
+
+Shape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Smallest, best and largest input of one optimization profile, (batch, height, width, 3)."""
+
+    smallest: Shape
+    best: Shape
+    largest: Shape
+
+    @property
+    def is_static(self) -> bool:
+        """Made for exactly one shape."""
+        return self.smallest == self.largest
+
+    def holds(self, shape: Sequence[int]) -> bool:
+        bounds = zip(self.smallest, shape, self.largest, strict=True)
+        return all(low <= side <= high for low, side, high in bounds)
+
+
+def plan_profiles(
+    info: ArtifactInfo, *, tile: int, batches: Sequence[int], max_tile: int
+) -> tuple[Profile, ...]:
+    """One profile for each batch of working tiles, and a wide one for odd sizes.
+
+    tile      side of the tiles that most of the work is done in
+    batches   how many of them at once
+    max_tile  the largest side of any tile
+
+    Each profile becomes an engine of its own: profiles that share one slow each other down. A
+    network of one fixed side gets that side, and its wide profile takes any batch.
+    Raises OptionError, saying the largest side that fits, if a tensor would pass 2**31 elements.
+    """
+    if not batches or min(batches) < 1:
+        raise OptionError(f"batches must be numbers of at least 1, got {list(batches)}")
+    multiple = info.size_multiple
+    if info.side is not None:
+        tile = max_tile = info.side
+        low = info.side
+    else:
+        low = max(multiple, -(-SMALLEST_SIDE // multiple) * multiple)
+    if not low <= tile <= max_tile or tile % multiple or max_tile % multiple:
+        raise OptionError(
+            f"tile and max-tile must be multiples of {multiple}, at least {low} and in order, "
+            f"got {tile} and {max_tile}"
+        )
+    most = max(batches)
+    hot = [_profile((n, tile), (n, tile), (n, tile)) for n in sorted(set(batches))]
+    wide = _profile(
+        (1, low), (most if info.side else 1, tile), (most if info.side else 1, max_tile)
+    )
+    profiles = (*hot, wide) if wide not in hot else tuple(hot)
+    for profile in profiles:
+        check_elements(info, profile)
+    return profiles
+
+
+def check_elements(info: ArtifactInfo, profile: Profile) -> None:
+    """Raise OptionError if a tensor of the network would hold 2**31 elements or more."""
+    if info.elements_per_pixel is None:
+        return
+    batch, height, width, _ = profile.largest
+    elements = info.elements_per_pixel * batch * height * width
+    if elements > MAX_ELEMENTS:
+        multiple = info.size_multiple
+        fits = int((MAX_ELEMENTS / info.elements_per_pixel / batch) ** 0.5) // multiple * multiple
+        raise OptionError(
+            f"{info.model} on {batch} tiles of {height} x {width} holds a tensor of {elements} "
+            f"elements, TensorRT takes {MAX_ELEMENTS}: use tiles of at most {fits}"
+        )
+
+
+def _profile(smallest: tuple[int, int], best: tuple[int, int], largest: tuple[int, int]) -> Profile:
+    def shape(batch_and_side: tuple[int, int]) -> Shape:
+        batch, side = batch_and_side
+        return (batch, side, side, 3)
+
+    return Profile(shape(smallest), shape(best), shape(largest))

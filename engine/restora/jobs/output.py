@@ -1,0 +1,82 @@
+"""Write what was made of one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from restora.errors import OutputError, UnsafePathError
+from restora.faces.pipeline import FaceOutcome
+from restora.image import Photo, write_photo
+from restora.image.compare import make_comparison
+from restora.jobs.names import Extras, FaceNames
+from restora.jobs.resume import digest_of_file
+from restora.restoration import Restoration
+
+_COMPARISON_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How results are written.
+
+    root    the folder that nothing may leave; None: anywhere
+    extras  what is written beside a result, by the result's path
+    """
+
+    root: Path | None = None
+    quality: int = 95
+    strip_metadata: bool = False
+    extras: Mapping[Path, Extras] = field(default_factory=dict)
+
+
+def write_result(target: Path, before: Photo, result: Restoration, writing: WriteOptions) -> str:
+    """Write the result, and what is asked for besides, the result last. Returns its sha256.
+
+    Raises OutputError or ImageError.
+    """
+    extras = writing.extras.get(target, Extras())
+    if extras.comparison is not None:
+        comparison = make_comparison(before, result.photo)
+        write_photo(comparison, extras.comparison, quality=_COMPARISON_QUALITY, inside=writing.root)
+    if extras.faces is not None:
+        _write_faces(extras.faces, result.faces, writing.root)
+    write_photo(
+        result.photo,
+        target,
+        quality=writing.quality,
+        strip_metadata=writing.strip_metadata,
+        inside=writing.root,
+    )
+    return digest_of_file(target)
+
+
+def prepare_folder(target: Path, root: Path | None) -> None:
+    """Make the target's folder, never through a link that leaves `root`.
+
+    Raises UnsafePathError or, if it cannot be made, OutputError.
+    """
+    try:
+        resolved = target.parent.resolve()
+        if root is not None and not resolved.is_relative_to(root.resolve()):
+            raise UnsafePathError(f"{target} would be written outside {root}: {resolved}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OutputError:
+        raise
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        words = error.strerror if isinstance(error, OSError) else None
+        raise OutputError(f"{target.parent} cannot be made: {words or error}") from error
+
+
+def _write_faces(names: FaceNames, faces: Iterable[FaceOutcome], root: Path | None) -> None:
+    """cropped_faces, restored_faces and cmp, as the published script writes them."""
+    for index, face in enumerate(faces):
+        if face.crop is None or face.restored is None:
+            continue
+        both = np.concatenate((face.crop, face.restored), axis=1)
+        for path, pixels in zip(names.paths(index), (face.crop, face.restored, both), strict=True):
+            prepare_folder(path, root)
+            write_photo(Photo(pixels), path, inside=root)

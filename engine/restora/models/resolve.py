@@ -1,0 +1,171 @@
+"""Find a model's artifact, and make it from its checkpoint if that is what this machine has."""
+
+import errno
+import hashlib
+import logging
+from functools import partial
+from pathlib import Path
+
+from restora.artifact import Io, Kind, Precision
+from restora.errors import (
+    AccuracyGateError,
+    CheckpointError,
+    DiskFullError,
+    MissingBackendError,
+    MissingModelError,
+    OptionError,
+    OutputError,
+    UnsafePathError,
+)
+from restora.models import FindArtifact, find_artifact, find_entry, find_model, model_folder
+from restora.models.regular_file import is_regular_file, kind_of, shown
+from restora.models.store import sha256_of
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
+DENOISE_MODEL, DENOISE_PARTNER = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
+
+
+def artifact_finder(
+    model: str, denoise_strength: float | None, *, half: bool = False
+) -> FindArtifact:
+    """How to find artifacts, making them from their checkpoints where only those are here.
+
+    model  what enlarges: a name of the table, or the path of an artifact or of a checkpoint
+    denoise_strength  0..1, for realesr-general-x4v3: 1 is the model itself, 0 its partner that
+                      leaves noise alone; None: the model itself
+    half   make FP16 artifacts too, beside those in FP32
+
+    Checkpoints are exported once into the model folder, which is announced.
+    """
+    if denoise_strength is not None:
+        if model.removesuffix(".pth") != DENOISE_MODEL:
+            raise OptionError(
+                f"--denoise-strength works with {DENOISE_MODEL} only, the model is {model}"
+            )
+        if not 0 <= denoise_strength <= 1:
+            raise OptionError(f"--denoise-strength must be in 0..1, got {denoise_strength}")
+    if denoise_strength is None or denoise_strength == 1:
+        return partial(find_or_export, half=half)
+    first, second = _checkpoint(DENOISE_MODEL), _checkpoint(DENOISE_PARTNER)
+    pair = [(first, denoise_strength), (second, 1 - denoise_strength)]
+    name = f"{DENOISE_MODEL}-dn{denoise_strength:g}"
+
+    def find(wanted: str | Path, io: Io, kind: Kind) -> Path:
+        if wanted == model:
+            return _export_once(first, name, io, pair, half=half)
+        return find_or_export(wanted, io, kind, half=half)
+
+    return find
+
+
+def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False) -> Path:
+    """The artifact of a model, of an .onnx file or of a checkpoint file.
+
+    half  make an FP16 one beside it too, if it is made now and of a network that makes pictures
+    """
+    half = half and kind in ("upsampler", "face")
+    path = Path(model)
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        if is_regular_file(path):
+            return _export_once(path, path.stem, io, [(path, 1.0)], half=half)
+        if (found := kind_of(path)) is not None:
+            raise CheckpointError(f"{shown(path)} must be a regular file, it is {found}")
+        if len(path.parts) > 1:
+            raise MissingModelError(f"there is no checkpoint at {shown(path)}")
+    try:
+        return find_artifact(model, io, kind)
+    except MissingModelError:
+        if path.suffix.lower() == ".onnx":
+            raise
+        checkpoint = find_model(str(model)).checkpoint
+        if checkpoint is None:
+            raise
+        name = find_entry(str(model)).name
+        return _export_once(checkpoint, name, io, [(checkpoint, 1.0)], half=half)
+
+
+def _checkpoint(name: str) -> Path:
+    checkpoint = find_model(name).checkpoint
+    if checkpoint is None:
+        raise MissingModelError(
+            f"blending needs the checkpoint of {name}: restora models fetch {name}"
+        )
+    return checkpoint
+
+
+def _export_once(
+    checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, float]], *, half: bool
+) -> Path:
+    """The cached artifact of these checkpoints, keyed by what they hold, made if need be."""
+    from restora.version import __version__
+
+    key = hashlib.sha256(f"{io} {__version__}".encode())
+    for path, weight in parts:
+        key.update(bytes.fromhex(sha256_of(path)))
+        key.update(repr(weight).encode())
+    # names of files end at 255 bytes
+    short = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
+    stem = f"{short}.{key.hexdigest()[:16]}"
+    ending = ".onnx" if io == "uint8" else f".{io}.onnx"
+    target = model_folder() / "exported" / f"{stem}{ending}"
+    blend = parts[1] if len(parts) > 1 else None
+    precisions: tuple[Precision, ...] = ("fp32", "fp16") if half else ("fp32",)
+    for precision in precisions:
+        middle = "" if precision == "fp32" else f".{precision}"
+        path = target.with_name(f"{stem}{middle}{ending}")
+        if is_regular_file(path):
+            continue
+        try:
+            _export(checkpoint, path, name, io, precision, blend)
+        except AccuracyGateError as error:
+            if precision == "fp32":
+                raise
+            logger.warning("%s has no %s artifact: %s", name, precision, error)
+    return target
+
+
+def _export(
+    checkpoint: Path,
+    target: Path,
+    name: str,
+    io: Io,
+    precision: Precision,
+    blend: tuple[Path, float] | None,
+) -> None:
+    try:
+        from restora_export.files import export_file
+    except ImportError as error:
+        raise MissingBackendError(
+            f"{checkpoint} is a PyTorch checkpoint; making an artifact of it needs "
+            f"pip install 'restora[export]' ({error})"
+        ) from error
+    logger.warning("exporting %s to ONNX (%s, %s pictures); this is done once", name, precision, io)
+    _make_folder(target.parent)
+    export_file(
+        checkpoint,
+        target,
+        name=name,
+        io=io,
+        precision=precision,
+        blend=blend,
+        report=logger.warning,
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_symlink():
+            raise UnsafePathError(
+                f"{shown(folder)} is a link; artifacts are not written through it"
+            )
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
+        raise kind(
+            f"the folder {shown(folder)} cannot be made: {error.strerror or error}; RESTORA_MODELS "
+            "chooses another"
+        ) from error

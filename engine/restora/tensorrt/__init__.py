@@ -1,5 +1,0 @@
-"""TensorRT plans: built from artefacts, kept in a cache, checked before they are used.
-
-The `tensorrt` package is imported in module.py alone; all else is handed the module, so that one
-code base serves 8.6, 10 and 11 by what each of them has.
-"""

@@ -1,0 +1,284 @@
+"""Restore a video: frames through a Restorer in segments, then everything into one file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+from av.video.frame import VideoFrame
+
+from restora.errors import VideoError
+from restora.jobs.lock import output_lock
+from restora.jobs.manifest import fingerprint
+from restora.jobs.memory import PhotoMemory
+from restora.jobs.photo_flow import Stages
+from restora.jobs.recipe import recipe_hash
+from restora.pipeline import Restorer
+from restora.video.decode import FrameReader
+from restora.video.encoder import (
+    EncoderOptions,
+    encode_frames,
+    require_container,
+    require_encoder,
+)
+from restora.video.frame_flow import FrameFlow, bytes_of_frame, read_frames
+from restora.video.frames import FrameConverter, result_pixels
+from restora.video.join import Joiner
+from restora.video.segments import SegmentStore
+from restora.video.source import (
+    MAX_PIXELS,
+    VideoFacts,
+    open_video,
+    read_facts,
+    reason_of,
+    require_size,
+)
+from restora.video.target import path_beside, require_target, require_writable
+
+Progress = Callable[[int, int | None], None]
+SEGMENT_FRAMES = 240
+_DECODED_BYTES = 48  # of a pixel: 16 frames that a decoder keeps, 3 bytes each
+_OPENED_BYTES = 20  # of a pixel, while a file is opened and only a few frames are decoded
+_ENDS_BYTES = 1 << 20
+_FORMAT = 2  # of segments
+
+
+@dataclass(frozen=True, slots=True)
+class VideoResult:
+    """What a run made of a video.
+
+    frames      in the result
+    expected    frames that the source says it has; None if it does not say
+    resumed     frames that an earlier run had finished
+    reused      frames that were the same as the one before, and not restored again
+    fitted      frames of another size or rotation than the first, fitted to it by this run
+    left_out    streams that the result's format cannot hold, for people
+    faults      what is damaged in the source and missing in the result, for people
+    stages      how busy decoding, restoring and encoding were
+    """
+
+    frames: int
+    expected: int | None
+    resumed: int
+    reused: int
+    fitted: int
+    left_out: tuple[str, ...]
+    faults: tuple[str, ...]
+    elapsed_s: float
+    stages: Stages
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing that the source has, or says it has."""
+        return not self.faults and (self.expected is None or self.frames >= self.expected)
+
+
+def restore_video(
+    source: Path,
+    target: Path,
+    restorer: Restorer,
+    *,
+    encoder: EncoderOptions | None = None,
+    outscale: float | None = None,
+    skip_duplicates: bool = False,
+    hardware: str | None = None,
+    memory: int | None = None,
+    segment_frames: int = SEGMENT_FRAMES,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> VideoResult | None:
+    """Restore every frame; times, audio, subtitles, chapters, rotation and color tags are kept.
+
+    target           .mp4, .mov, .mkv or .webm; written whole or not at all. Finished segments lie
+                     beside it until then, and another run resumes after them
+    skip_duplicates  a frame that equals the one before gets its result
+    hardware         FFmpeg's name of a decoder device
+    memory           most bytes of the whole process; None: half of what is free is for frames
+    segment_frames   that an interrupted run loses at most
+    overwrite        replace a result that is there
+    progress         called with (frames done, frames in all if known)
+    stop             looked at before each frame; True ends the run at a segment's border
+
+    Returns None if `stop` ended it. Raises VideoError for what cannot be read, OptionError for a
+    target that exists or that another run is writing, and for an encoder or format that is not
+    known, OutputError for what cannot be written, MissingBackendError for an encoder or a decoder
+    device that does not start here, MemoryLimitError for frames that are too large for `memory`,
+    and what the networks raise.
+    """
+    source, target = Path(source), Path(target)
+    require_container(target)
+    require_target(target, source, overwrite=overwrite)
+    require_writable(target)
+    with output_lock(target):
+        require_target(target, source, overwrite=overwrite)  # a run may have ended meanwhile
+        run = _Run(source, target, restorer, hardware, outscale, PhotoMemory(restorer, memory))
+        return run.restore(
+            encoder or EncoderOptions(),
+            skip_duplicates=skip_duplicates,
+            segment_frames=segment_frames,
+            progress=progress,
+            stop=stop,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One video on its way; the target is locked."""
+
+    source: Path
+    target: Path
+    restorer: Restorer
+    hardware: str | None
+    outscale: float | None
+    memory: PhotoMemory
+
+    def restore(
+        self,
+        encoder: EncoderOptions,
+        *,
+        skip_duplicates: bool,
+        segment_frames: int,
+        progress: Progress | None,
+        stop: Callable[[], bool],
+    ) -> VideoResult | None:
+        started = time.perf_counter()
+        facts = self._read_facts()
+        chosen = encoder.choose(facts, self.target)
+        size = result_size(facts, self.restorer, self.outscale)
+        pixels = result_pixels(facts)
+        require_encoder(facts, chosen, size=size, pixels=pixels, target=self.target)
+        joiner = Joiner(self.source, self.target, facts, chosen, size, pixels)
+        joiner.check()
+        converter = FrameConverter(facts, pixels)
+        work = FrameFlow(
+            self.restorer, converter, size=size, outscale=self.outscale, memory=self.memory
+        )
+        store = SegmentStore(
+            path_beside(self.target, ".segments"),
+            {**self._recipe(chosen), "size": size, "pixels": pixels, "frames": segment_frames},
+            most_frames=segment_frames,
+        )
+        resumed = done = store.frames
+        with self._open(facts.width * facts.height) as container:
+            reader = FrameReader(container)
+            decoded = iter(reader)
+            for _ in islice(decoded, resumed):
+                pass
+            read = read_frames(decoded, converter, work.stages.decode, skip_duplicates)
+            with contextlib.closing(work.restore(read, stop=stop)) as frames:
+                while True:
+                    counted = _Counted(islice(frames, segment_frames), done, facts.frames, progress)
+                    packets = encode_frames(
+                        counted,
+                        facts,
+                        chosen,
+                        size=size,
+                        pixels=pixels,
+                        container=require_container(self.target),
+                    )
+                    if stop():
+                        return None
+                    if not counted.frames:
+                        break
+                    store.append(packets, frames=counted.frames)
+                    done += counted.frames
+        joined = joiner.join(store.packets)
+        store.remove()
+        return VideoResult(
+            frames=done,
+            expected=None if facts.frames is None else max(0, facts.frames - reader.empty),
+            resumed=resumed,
+            reused=work.reused,
+            fitted=converter.fitted,
+            left_out=tuple(joined.left_out),
+            faults=(*reader.faults, *joined.faults),
+            elapsed_s=time.perf_counter() - started,
+            stages=work.stages,
+        )
+
+    def _read_facts(self) -> VideoFacts:
+        """Sizes are checked before a frame is decoded."""
+        with open_video(
+            self.source, hardware=self.hardware, max_pixels=self._most_pixels(_OPENED_BYTES)
+        ) as container:
+            size = require_size(container)
+            needed = bytes_of_frame(size, 8, scale=self.restorer.scale, outscale=self.outscale)
+            self.memory.check(f"a frame of {size[0]} x {size[1]}", needed)
+            return read_facts(container)
+
+    def _open(self, frame_pixels: int) -> contextlib.AbstractContextManager[Any]:
+        """For decoding; frames may grow on the way as far as the memory allows."""
+        most = max(frame_pixels, self._most_pixels(_DECODED_BYTES))
+        return open_video(self.source, hardware=self.hardware, max_pixels=most)
+
+    def _most_pixels(self, pixel_bytes: int) -> int:
+        if self.memory.limit is None:
+            return MAX_PIXELS
+        return min(MAX_PIXELS, self.memory.budget.capacity // pixel_bytes)
+
+    def _recipe(self, encoder: EncoderOptions) -> dict[str, Any]:
+        """All that segments depend on."""
+        return {
+            "format": _FORMAT,
+            "restora": recipe_hash(self.restorer, {"outscale": self.outscale}),
+            "source": [*fingerprint(self.source), _digest_of_ends(self.source)],
+            "encoder": [encoder.codec, encoder.quality, encoder.preset],
+            "ffmpeg": [av.__version__, av.library_versions],
+        }
+
+
+def result_size(facts: VideoFacts, restorer: Restorer, outscale: float | None) -> tuple[int, int]:
+    """(width, height), even where color is subsampled."""
+    scale = restorer.scale if outscale is None else outscale
+    sides = [int(facts.width * scale), int(facts.height * scale)]
+    pixels = result_pixels(facts)
+    steps = (1 if "444" in pixels else 2, 2 if "420" in pixels else 1)
+    width, height = (
+        max(step, side // step * step) for side, step in zip(sides, steps, strict=True)
+    )
+    return width, height
+
+
+class _Counted:
+    """Frames on their way, counted."""
+
+    def __init__(
+        self,
+        frames: Iterator[VideoFrame],
+        before: int,
+        expected: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self._frames = frames
+        self._before = before
+        self._expected = expected
+        self._progress = progress
+        self.frames = 0
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for frame in self._frames:
+            self.frames += 1
+            yield frame
+            if self._progress is not None:
+                self._progress(self._before + self.frames, self._expected)
+
+
+def _digest_of_ends(path: Path) -> str:
+    """Of the first and last megabyte: two files may share size and time of change."""
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.sha256(stream.read(_ENDS_BYTES))
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _ENDS_BYTES))
+            digest.update(stream.read(_ENDS_BYTES))
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {reason_of(error)}") from error
+    return digest.hexdigest()

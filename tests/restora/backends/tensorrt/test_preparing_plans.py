@@ -1,0 +1,449 @@
+"""Facts about plans that are checked before they are used, on doubles of TensorRT and CUDA."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuda_bindings_double import FakeNvrtc
+from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
+from processes import run
+from pycuda_double import FakeCuda
+from restora.artifact import Artifact, SelfCheck
+from restora.backends.options import PlanOptions, SessionOptions
+from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.cache import CachedPlan, PlanCache
+from restora.backends.tensorrt.check import mirror_to
+from restora.backends.tensorrt.cuda import Device
+from restora.backends.tensorrt.engine_step import PlanRunner
+from restora.backends.tensorrt.module import features_of
+from restora.backends.tensorrt.open import load_plans, session_on
+from restora.backends.tensorrt.prepare import (
+    find_built,
+    plan_candidates,
+    prepare_plan,
+    prepare_plans,
+    profile_of,
+)
+from restora.backends.tensorrt.profiles import Profile
+from restora.backends.tensorrt.session import TensorRTSession
+from restora.byte_size import parse_size
+from restora.cli.build import parse_batches
+from restora.errors import (
+    AccuracyGateError,
+    BuildError,
+    DeviceMemoryError,
+    MissingBackendError,
+    OptionError,
+    PlanError,
+    SessionError,
+    ShapeError,
+)
+from tensorrt_double import VERSIONS, FakeTensorRT
+
+WIDE = Profile((1, 8, 8, 3), (1, 32, 32, 3), (1, 64, 64, 3))
+HOT = Profile((2, 64, 64, 3), (2, 64, 64, 3), (2, 64, 64, 3))
+PLAN = b"PLAN of a double"
+
+
+def checked_artifact(precision: str = "fp32") -> Artifact:
+    """A tiny artifact with a picture and its right answer."""
+    artifact = tiny_artifact(precision=precision)
+    image = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
+    answer = open_on_cpu(tiny_artifact()).run(image)
+    return with_selfcheck(artifact, SelfCheck(image, answer))
+
+
+@pytest.fixture(params=VERSIONS)
+def trt(request: pytest.FixtureRequest) -> FakeTensorRT:
+    """TensorRT whose plans compute what the artifact computes."""
+    module = FakeTensorRT(request.param)
+    session = open_on_cpu(tiny_artifact())
+    module.world.cuda = FakeCuda()
+    module.world.network = session.run
+    return module
+
+
+@pytest.fixture
+def device(trt: FakeTensorRT) -> Device:
+    return Device(trt.world.cuda)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> PlanCache:
+    return PlanCache(tmp_path / "plans")
+
+
+def artifacts_for(trt: FakeTensorRT) -> list[Artifact]:
+    precisions = ["fp32", "fp16"] if features_of(trt).strongly_typed else ["fp32"]
+    return [checked_artifact(precision) for precision in precisions]
+
+
+def runner_of(trt: FakeTensorRT, device: Device, **more: Any) -> PlanRunner:
+    return PlanRunner(trt, device, PLAN, info=make_info(), profile=WIDE, **more)
+
+
+def test_a_batch_goes_through_the_device_and_comes_back(trt: FakeTensorRT, device: Device) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (1, 16, 24, 3), np.uint8)
+    with runner_of(trt, device) as runner:
+        restored, means = runner.run(image)
+        assert np.array_equal(restored, trt.world.network(image))
+        np.testing.assert_allclose(means, restored.mean((1, 2)), rtol=1e-5)
+        runner.run(np.zeros((1, 8, 8, 3), np.uint8))
+    assert trt.world.cuda.live == 0
+    assert trt.world.cuda.pushed == 0
+    device.close()
+    assert trt.world.cuda.retained == 0
+
+
+def test_many_runs_and_closings_leave_nothing(trt: FakeTensorRT, device: Device) -> None:
+    for size in range(8, 64, 8):
+        with runner_of(trt, device) as runner:
+            for _ in range(3):
+                runner.run(np.zeros((1, size, size, 3), np.uint8))
+            assert trt.world.cuda.live == 5
+    assert trt.world.cuda.live == 0
+
+
+def test_batches_outside_of_the_profile_are_refused(trt: FakeTensorRT, device: Device) -> None:
+    with runner_of(trt, device) as runner:
+        for shape, dtype in (((1, 72, 8, 3), np.uint8), ((2, 8, 8, 3), np.uint8)):
+            with pytest.raises(ShapeError, match="this plan takes uint8 batches from"):
+                runner.run(np.zeros(shape, dtype))
+        with pytest.raises(ShapeError, match="got float32"):
+            runner.run(np.zeros((1, 8, 8, 3), np.float32))
+
+
+def test_what_goes_wrong_on_the_gpu_is_said(trt: FakeTensorRT, device: Device) -> None:
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    with runner_of(trt, device) as runner:
+        trt.world.execute_fails = True
+        with pytest.raises(SessionError, match="failed on the GPU"):
+            runner.run(image)
+        trt.world.execute_fails = False
+        trt.world.cuda.memory_bytes = 10_000
+    with runner_of(trt, device) as runner, pytest.raises(DeviceMemoryError, match="smaller tiles"):
+        runner.run(image)
+    with pytest.raises(SessionError, match="is closed"):
+        runner.run(image)
+    with pytest.raises(PlanError, match="kind of GPU and the version that they were built for"):
+        PlanRunner(trt, device, b"no plan", info=make_info(), profile=WIDE)
+
+
+def test_a_gpu_that_is_not_there_is_said(trt: FakeTensorRT) -> None:
+    with pytest.raises(MissingBackendError, match="GPU 3 is asked for, this machine has 1"):
+        Device(trt.world.cuda, 3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_plan_is_checked_when_it_is_built_and_found_again(
+    trt: FakeTensorRT, device: Device, cache: PlanCache, precision: Any
+) -> None:
+    rungs = plan_candidates(trt, BuildOptions(precision=precision), artifacts_for(trt))
+    plan, rung = prepare_plan(trt, device, cache, rungs, WIDE)
+    assert rung.options.precision == precision
+    assert plan.facts["selfcheck"] == {"psnr_mean": 150.0, "psnr_min": 150.0, "gate": "passed"}
+    assert plan.facts["device"]["name"] == "NVIDIA Double"
+    builds = len(trt.world.builds)
+    again, _ = prepare_plan(trt, device, cache, rungs, WIDE)
+    assert again.plan == plan.plan
+    assert len(trt.world.builds) == builds
+
+
+def test_an_fp16_plan_that_computes_something_else_gives_way_to_fp32(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    right = trt.world.network
+
+    def network(image: np.ndarray) -> np.ndarray:
+        flat = "FP16" in trt.world.builds[-1]["flags"] or b"fp16" in trt.world.builds[-1]["onnx"]
+        return np.full_like(right(image), 100) if flat else right(image)
+
+    trt.world.network = network
+    told: list[str] = []
+    rungs = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
+    typed = features_of(trt).strongly_typed
+    expected = ["fp16", "fp32"] if typed else ["fp16", "mixed", "fp32"]
+    assert [rung.options.precision for rung in rungs] == expected
+    plan, rung = prepare_plan(trt, device, cache, rungs, WIDE, report=told.append)
+    assert rung.options.precision == "fp32"
+    assert "fails its gate: PSNR" in plan.facts["attempts"][0]
+    assert any("fp16, is refused" in line for line in told)
+
+
+def test_between_fp16_and_fp32_comes_mixed(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """From an artifact of its own, or on 8.6 with more layers kept in FP32."""
+    right = trt.world.network
+    builds = trt.world.builds
+    typed = features_of(trt).strongly_typed
+
+    def network(image: np.ndarray) -> np.ndarray:
+        wrong = b'"fp16"' in builds[-1]["onnx"] if typed else len(builds) == 1
+        return np.full_like(right(image), 100) if wrong else right(image)
+
+    trt.world.network = network
+    artifacts = [*artifacts_for(trt), *([checked_artifact("mixed")] if typed else [])]
+    rungs = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts)
+    plan, rung = prepare_plan(trt, device, cache, rungs, WIDE)
+    assert rung.options.precision == "mixed"
+    assert len(builds) == 2
+    assert plan.facts["attempts"][0].startswith("fp16: ")
+
+
+def test_a_precision_that_was_refused_is_not_built_again(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    right, builds = trt.world.network, trt.world.builds
+
+    def network(image: np.ndarray) -> np.ndarray:
+        half = "FP16" in builds[-1]["flags"] or b'"fp16"' in builds[-1]["onnx"]
+        return np.full_like(right(image), 100) if half else right(image)
+
+    trt.world.network = network
+    rungs = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
+    prepare_plan(trt, device, cache, rungs, WIDE)
+    count, told = len(builds), list[str]()
+    plan, rung = prepare_plan(trt, device, cache, rungs, WIDE, report=told.append)
+    assert len(builds) == count
+    assert rung.options.precision == "fp32"
+    assert "fp16, is refused: the plan of tiny in fp16 fails its gate" in told[0]
+    assert "known from an earlier build; `restora cache clear` forgets it" in told[0]
+    facts = device.facts(str(trt.__version__))
+    assert find_built(cache, facts, rungs) == [(plan, rung)]
+    cache.clear()
+    prepare_plan(trt, device, cache, rungs, WIDE)
+    assert len(builds) == 2 * count
+
+
+@pytest.mark.parametrize("any_built", [False, True])
+def test_a_session_that_starts_again_builds_nothing(
+    any_built: bool, trt: FakeTensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the asked precision was refused."""
+    monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
+    monkeypatch.setattr("restora.backends.tensorrt.open.import_nvrtc", FakeNvrtc)
+    right, builds = trt.world.network, trt.world.builds
+
+    def network(image: np.ndarray) -> np.ndarray:
+        half = "FP16" in builds[-1]["flags"] or b'"fp16"' in builds[-1]["onnx"]
+        return np.full_like(right(image), 100) if half else right(image)
+
+    trt.world.network = network
+    wanted = PlanOptions(any_built=any_built, tile=32, batches=(1,), max_tile=64, graphs=False)
+    counts = []
+    for _ in range(3):
+        device = Device(trt.world.cuda)
+        session, precision = session_on(
+            trt, device, artifacts_for(trt), SessionOptions(plans=wanted)
+        )
+        session.close()
+        assert precision == "fp32"
+        counts.append(len(builds))
+    assert counts[0] > 2
+    assert counts[1:] == counts[:1] * 2
+
+
+def test_a_build_that_failed_is_tried_again(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """The GPU's memory may have been full."""
+    half = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts_for(trt))[:1]
+    trt.world.fail = lambda _build: "out of memory"
+    with pytest.raises(BuildError, match="out of memory"):
+        prepare_plan(trt, device, cache, half, WIDE)
+    trt.world.fail = lambda _build: None
+    assert prepare_plan(trt, device, cache, half, WIDE)[1].options.precision == "fp16"
+
+
+def test_what_cannot_be_compared_is_not_held_against_a_plan(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
+    with pytest.raises(AccuracyGateError, match="no answer of tiny is known"):
+        prepare_plan(trt, device, cache, rungs, HOT)
+    assert cache.refusals() == []
+    prepare_plan(trt, device, cache, rungs, HOT, trusted=trt.world.network)
+
+
+def test_plans_of_a_lower_precision_are_taken_only_after_a_refusal(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
+    facts = device.facts(str(trt.__version__))
+    prepare_plan(trt, device, cache, rungs[-1:], WIDE)
+    assert find_built(cache, facts, rungs) == []
+    assert [rung.options.precision for _, rung in find_built(cache, facts, rungs[-1:])] == ["fp32"]
+    prepare_plan(trt, device, cache, rungs[:1], WIDE)
+    assert [rung.options.precision for _, rung in find_built(cache, facts, rungs)] == ["fp16"]
+
+
+def test_plans_of_two_builds_are_not_mixed(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """The older build's plan for one size would be taken beside the newer build's."""
+    facts = device.facts(str(trt.__version__))
+    for number, (level, profiles) in enumerate(((5, (WIDE, HOT)), (1, (WIDE,)))):
+        rungs = plan_candidates(trt, BuildOptions(level=level), artifacts_for(trt))
+        prepare_plans(trt, device, cache, rungs, profiles)
+        assert cache.folder is not None
+        for path in cache.folder.glob("*.json"):
+            if json.loads(path.read_text())["options"]["level"] == level:
+                os.utime(path, (1000 + number, 1000 + number))
+    ((plan, rung),) = find_built(cache, facts, rungs)
+    assert plan.facts["options"]["level"] == rung.options.level == 1
+    assert profile_of(plan) == WIDE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [5, None, [], {"precision": "fp32", "color": "red"}, {"precision": "fp32", "level": 9}],
+)
+def test_plans_of_another_version_are_left_alone(
+    options: object, trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
+    plan, _ = prepare_plan(trt, device, cache, rungs, WIDE)
+    facts = device.facts(str(trt.__version__))
+    for changed in ({"options": options}, {"device": options}):
+        cache.clear()
+        cache.store("0" * 64, CachedPlan(plan.plan, {**plan.facts, **changed}))
+        assert find_built(cache, facts, rungs) == []
+
+
+@pytest.mark.parametrize("choice", ["strip_weights", "version_compatible"])
+def test_plans_of_every_kind_are_found_again_and_run(
+    choice: str, trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """Without the right preparation a plan without weights gives black pictures, and one for later
+    versions is not loaded."""
+    features = features_of(trt)
+    if not (features.strip if choice == "strip_weights" else features.version_compatible):
+        pytest.skip(f"TensorRT {features.version} builds no such plans")
+    rungs = plan_candidates(trt, BuildOptions(**{choice: True}), artifacts_for(trt))
+    prepare_plans(trt, device, cache, rungs, [WIDE, HOT])
+    plain = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
+    found = find_built(cache, device.facts(str(trt.__version__)), plain)
+    assert len(found) == 2
+    assert all(getattr(rung.options, choice) for _, rung in found)
+    plans = load_plans(trt, device, found)
+    session = TensorRTSession(device, plans, driver=None, nvrtc=FakeNvrtc)
+    image = np.random.default_rng(2).integers(1, 256, (2, 64, 64, 3), np.uint8)
+    assert np.array_equal(session.run(image), trt.world.network(image))
+    session.close()
+
+
+def test_if_no_precision_is_right_nothing_is_used(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    trt.world.network = lambda image: np.zeros((len(image), *(2 * s for s in image.shape[1:3]), 3))
+    rungs = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
+    with pytest.raises(AccuracyGateError, match=r"no plan of tiny can be used: fp16: .*fp32: "):
+        prepare_plan(trt, device, cache, rungs, WIDE)
+    assert list(cache.entries()) == []
+
+
+def test_a_plan_for_one_size_is_held_against_one_for_several(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
+    with pytest.raises(AccuracyGateError, match="no answer of tiny is known"):
+        prepare_plan(trt, device, cache, rungs, HOT)
+    plan, _ = prepare_plan(trt, device, cache, rungs, HOT, trusted=trt.world.network)
+    assert plan.facts["selfcheck"]["gate"] == "passed"
+    assert mirror_to(np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3), (2, 5, 3, 3)).shape == (
+        2,
+        5,
+        3,
+        3,
+    )
+
+
+def test_a_plan_that_took_fewer_sizes_says_so(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """Also when it comes back from the cache, where shapes are JSON lists."""
+    best = (1, 16, 24, 3)
+    wide = Profile((1, 8, 8, 3), best, (1, 64, 64, 3))
+
+    def fail(build: dict[str, Any]) -> str | None:
+        low, _, high = build["profiles"][0]["image"]
+        return None if low == high else "out of memory"
+
+    trt.world.fail = fail
+    rungs = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
+    for _ in range(2):
+        plan, _ = prepare_plan(trt, device, cache, rungs, wide)
+        assert profile_of(plan) == Profile(best, best, best)
+    assert len(trt.world.builds) == 4
+
+
+def test_an_artifact_without_a_picture_gives_no_plan(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    rungs = plan_candidates(trt, BuildOptions(), [tiny_artifact()])
+    with pytest.raises(AccuracyGateError, match="carries no self-check"):
+        prepare_plan(trt, device, cache, rungs, WIDE)
+
+
+def test_plans_without_weights_are_refitted(device: Device, trt: FakeTensorRT) -> None:
+    if not features_of(trt).strip:
+        return
+    with runner_of(trt, device, onnx=b"onnx", version_compatible=True) as runner:
+        runner.run(np.zeros((1, 8, 8, 3), np.uint8))
+    assert {"OnnxParserRefitter.refit_from_bytes", "Refitter.refit_cuda_engine"} <= trt.used
+    assert "Runtime.engine_host_code_allowed" in trt.used
+
+
+def test_fp16_without_its_artifact_says_what_to_make(trt: FakeTensorRT) -> None:
+    if features_of(trt).strongly_typed:
+        with pytest.raises(OptionError, match="restora export --precision fp16"):
+            plan_candidates(trt, BuildOptions(precision="fp16"), [checked_artifact()])
+    else:
+        rungs = plan_candidates(trt, BuildOptions(precision="fp16"), [checked_artifact()])
+        assert [rung.artifact.info.precision for rung in rungs] == ["fp32", "fp32", "fp32"]
+
+
+def test_sizes_and_batches_are_read() -> None:
+    assert parse_size("4G") == 4 << 30
+    assert parse_size("512m") == 512 << 20
+    assert parse_batches("1,4,8") == [1, 4, 8]
+    for wrong in ("", "4X", "G"):
+        with pytest.raises(OptionError):
+            parse_size(wrong)
+    with pytest.raises(OptionError):
+        parse_batches("1;2")
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
+def test_without_a_driver_build_says_so_in_one_line(tmp_path: Path) -> None:
+    result = run(tmp_path, "build", "restora-lite-x2")
+    assert result.returncode == 6
+    assert result.stderr.count("\n") == 1
+    assert "no NVIDIA driver" in result.stderr
+
+
+def test_the_cache_is_listed_verified_and_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
+    trt = FakeTensorRT("10.16")
+    trt.world.cuda = FakeCuda()
+    trt.world.network = open_on_cpu(tiny_artifact()).run
+    rungs = plan_candidates(trt, BuildOptions(), [checked_artifact()])
+    prepare_plan(trt, Device(trt.world.cuda), PlanCache(), rungs, WIDE)
+    (row,) = run(tmp_path, "cache", "list", "--json").stdout.splitlines()
+    assert json.loads(row)["selfcheck"]["gate"] == "passed"
+    assert "tiny" in run(tmp_path, "cache", "list").stdout
+    assert run(tmp_path, "cache", "verify").returncode == 0
+    (plan,) = (tmp_path / "plans").glob("*.plan")
+    plan.write_bytes(plan.read_bytes() + b"x")
+    damaged = run(tmp_path, "cache", "verify")
+    assert damaged.returncode == 5
+    assert "damaged or changed" in damaged.stderr
+    assert "deleted 1 plans" in run(tmp_path, "cache", "clear").stderr
+    assert not list((tmp_path / "plans").glob("*.plan"))

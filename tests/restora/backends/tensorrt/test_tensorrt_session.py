@@ -1,0 +1,412 @@
+"""Facts about restoring on a GPU, on doubles that compute real pictures, as late as they may."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cuda_bindings_double import FakeDriver, FakeNvrtc
+from fakes import make_info
+from pycuda_double import FakeCuda
+from restora.backends.base import TilingSession
+from restora.backends.tensorrt.cuda import Device
+from restora.backends.tensorrt.loaded import LoadedPlan
+from restora.backends.tensorrt.profiles import Profile, plan_profiles
+from restora.backends.tensorrt.session import TensorRTSession
+from restora.errors import (
+    DeviceLostError,
+    DeviceMemoryError,
+    MissingBackendError,
+    NonFiniteOutputError,
+    SessionError,
+    ShapeError,
+)
+from restora.image import Photo
+from restora.tiling import Tiling, run_tiles
+from restora.upsample import Upsampler
+from tensorrt_double import VERSIONS, FakeTensorRT
+
+Batch = Any
+
+
+def blur_and_enlarge(batch: Batch) -> Batch:
+    """Depends on a pixel's neighbors, so that tiles differ from each other at their seams."""
+    wide = np.pad(batch.astype(np.float32), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    level = (wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]) / 4
+    large = level.repeat(2, axis=1).repeat(2, axis=2)
+    return np.rint(large) if batch.dtype == np.uint8 else large
+
+
+def as_network(io: str) -> Callable[[Batch], Batch]:
+    return lambda batch: blur_and_enlarge(batch).astype(io)
+
+
+class Rig:
+    """One session on doubles, and all that it stands on."""
+
+    def __init__(
+        self,
+        version: str = "10.16",
+        *,
+        io: Any = "uint8",
+        tile: int = 32,
+        batches: tuple[int, ...] = (1, 2),
+        max_tile: int = 64,
+        memory_bytes: int = 1 << 30,
+        graphs: bool = True,
+        nvrtc: FakeNvrtc | None = None,
+        cuda: FakeCuda | None = None,
+    ) -> None:
+        self.cuda = cuda or FakeCuda(memory_bytes=memory_bytes)
+        self.trt = FakeTensorRT(version)
+        self.trt.world.cuda = self.cuda
+        self.trt.world.io = np.dtype(io)
+        self.trt.world.network = blur_and_enlarge
+        self.driver = FakeDriver(self.cuda)
+        self.nvrtc = nvrtc or FakeNvrtc()
+        self.info = make_info(io=io, size_multiple=2)
+        self.profiles = plan_profiles(self.info, tile=tile, batches=batches, max_tile=max_tile)
+        self.graphs = graphs
+
+    def open(self) -> TensorRTSession:
+        device = Device(self.cuda)
+        with device.current():
+            plans = [self.load(device, profile) for profile in self.profiles]
+        return TensorRTSession(
+            device,
+            plans,
+            driver=(lambda: self.driver) if self.graphs else None,
+            nvrtc=lambda: self.nvrtc,
+        )
+
+    def load(self, device: Device, profile: Profile) -> LoadedPlan:
+        plan = f"PLAN {profile}".encode()
+        shapes = (profile.smallest, profile.best, profile.largest)
+        self.trt.world._profiles[plan] = (shapes, True)
+        return LoadedPlan(self.trt, device, plan, info=self.info, profile=profile)
+
+
+def picture(height: int, width: int, io: str = "uint8", seed: int = 0) -> Batch:
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return values if io == "uint8" else (values / np.float32(255)).astype(np.float32)
+
+
+def on_the_cpu(image: Batch, tiling: Tiling) -> Batch:
+    network = as_network(str(image.dtype))
+    return run_tiles(image, network, scale=2, tiling=tiling, multiple=2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(4, 60),
+    width=st.integers(4, 60),
+    tile=st.sampled_from([16, 32]),
+    overlap=st.sampled_from([0, 4, 8]),
+    blend=st.sampled_from(["linear", "cosine", "crop"]),
+    fixed=st.booleans(),
+    io=st.sampled_from(["uint8", "float32"]),
+    version=st.sampled_from(VERSIONS),
+)
+def test_tiles_joined_on_the_device_are_those_of_the_cpu_bit_by_bit(
+    height: int,
+    width: int,
+    tile: int,
+    overlap: int,
+    blend: Any,
+    fixed: bool,
+    io: str,
+    version: str,
+) -> None:
+    image = picture(height * 2, width * 2, io)
+    tiling = Tiling(size=tile, overlap=overlap, blend=blend, fixed=fixed)
+    rig = Rig(version, io=io, tile=16)
+    session = rig.open()
+    assert isinstance(session, TilingSession)
+    for _ in range(3):  # plainly, while a graph is captured, and from the graph
+        assert np.array_equal(session.run_tiles(image, tiling=tiling), on_the_cpu(image, tiling))
+    session.close()
+    assert rig.cuda.live == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_batches_come_back_in_order_however_they_are_split(version: str) -> None:
+    rig = Rig(version)
+    session = rig.open()
+    batch = np.stack([picture(32, 32, seed=seed) for seed in range(7)])
+    for _ in range(4):
+        assert np.array_equal(session.run(batch), blur_and_enlarge(batch))
+    shapes = [build[0] for build in rig.trt.world._profiles.values()]
+    assert len(shapes) == 3
+    session.close()
+
+
+def test_a_photo_crosses_the_bus_once() -> None:
+    rig = Rig()
+    session = rig.open()
+    rig.cuda.calls.clear()
+    session.run_tiles(picture(128, 128), tiling=Tiling(size=32, overlap=8, fixed=True))
+    # the photo and the weights of its seams; each row of tiles and the means
+    assert rig.cuda.calls.count("memcpy_htod_async") == 2
+    assert rig.cuda.calls.count("memcpy_dtoh_async") == 5 + 1
+    session.close()
+
+
+def test_a_shape_that_comes_again_is_captured_and_then_launched() -> None:
+    rig = Rig(batches=(1,))
+    session = rig.open()
+    batch = picture(32, 32)[None]
+    for _ in range(5):
+        session.run(batch)
+    assert rig.driver.captured == 1
+    assert rig.driver.launched == 3
+    session.close()
+    assert rig.cuda.live == 0
+
+
+def test_a_graph_does_not_outlive_the_memory_that_it_was_captured_with() -> None:
+    """A larger batch moves the buffers; a graph would go on writing where they were."""
+    rig = Rig(batches=(1,))
+    session = rig.open()
+    small, large = picture(16, 16)[None], picture(64, 64, seed=1)[None]
+    for _ in range(3):
+        session.run(small)
+    assert rig.driver.launched == 1
+    assert np.array_equal(session.run(large), blur_and_enlarge(large))
+    assert rig.cuda.graphs == 0
+    other = picture(16, 16, seed=2)[None]
+    assert np.array_equal(session.run(other), blur_and_enlarge(other))
+    assert np.array_equal(session.run(small), blur_and_enlarge(small))
+    session.close()
+
+
+def test_only_the_last_few_graphs_are_kept() -> None:
+    rig = Rig()
+    session = rig.open()
+    for side in range(8, 64, 2):
+        for _ in range(2):
+            session.run(picture(side, 8)[None])
+    assert rig.driver.captured > 8
+    # memory that grew has ended some of them too
+    assert rig.cuda.graphs <= 8
+    session.close()
+    assert rig.cuda.graphs == 0
+
+
+def test_without_graphs_the_picture_is_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.driver.capture_fails = True
+    session = rig.open()
+    image = picture(64, 64)
+    tiling = Tiling(size=32, overlap=8)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert np.array_equal(
+                session.run_tiles(image, tiling=tiling), on_the_cpu(image, tiling)
+            )
+    assert [r.getMessage() for r in caplog.records] == [
+        "tiny runs without CUDA graphs: cuStreamEndCapture failed: 901"
+    ]
+    session.close()
+    assert rig.cuda.live == 0
+
+
+@pytest.mark.parametrize(
+    ("nvrtc", "words"),
+    [
+        (FakeNvrtc("error: identifier is undefined"), "identifier is undefined"),
+        (FakeNvrtc(library=False), "Failed to dlopen libnvrtc"),
+    ],
+)
+def test_without_the_compiler_tiles_are_joined_on_the_cpu_and_it_is_said(
+    caplog: pytest.LogCaptureFixture, nvrtc: FakeNvrtc, words: str
+) -> None:
+    rig = Rig(nvrtc=nvrtc)
+    with caplog.at_level(logging.WARNING):
+        session = rig.open()
+    assert "tiles are joined on the CPU" in caplog.text
+    assert words in caplog.text
+    image, tiling = picture(64, 80), Tiling(size=32, overlap=8)
+    assert np.array_equal(session.run_tiles(image, tiling=tiling), on_the_cpu(image, tiling))
+    session.close()
+
+
+def test_without_cuda_bindings_it_runs_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+
+    def missing() -> Any:
+        raise MissingBackendError("CUDA graphs need cuda-bindings")
+
+    device = Device(rig.cuda)
+    with device.current():
+        plans = [rig.load(device, profile) for profile in rig.profiles]
+    with caplog.at_level(logging.WARNING):
+        session = TensorRTSession(device, plans, driver=missing, nvrtc=missing)
+    assert caplog.text.count("need cuda-bindings") == 2
+    batch = picture(32, 32)[None]
+    assert np.array_equal(session.run(batch), blur_and_enlarge(batch))
+    session.close()
+
+
+def test_the_compiler_is_told_the_gpu() -> None:
+    rig = Rig()
+    rig.open().close()
+    assert rig.nvrtc.options == [b"--gpu-architecture=sm_90"]
+
+
+def test_a_tile_larger_than_the_plans_says_what_to_do() -> None:
+    session = Rig().open()
+    with pytest.raises(ShapeError, match=r"up to 64: use a smaller --tile, or `restora build"):
+        session.run_tiles(picture(100, 100), tiling=Tiling(size=0))
+    with pytest.raises(ShapeError, match="tiles of at most 64 x 64, got 100 x 32"):
+        session.run(picture(100, 32)[None])
+    with pytest.raises(ShapeError, match="sides of at least 8"):
+        session.run(picture(4, 32)[None])
+    session.close()
+
+
+def test_a_photo_smaller_than_any_plan_is_mirrored() -> None:
+    session = Rig().open()
+    photo = Photo(np.full((2, 3, 3), 90, np.uint8))
+    result = Upsampler(session, tiling=Tiling(size=32, overlap=8)).upsample(photo)
+    assert result.pixels.shape == (4, 6, 3)
+    assert (result.pixels == 90).all()
+    session.close()
+
+
+def test_full_memory_halves_the_tiles_and_remembers(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(tile=64, batches=(1,), max_tile=128, memory_bytes=400_000)
+    rig.trt.world.scratch_bytes = 4096
+    session = rig.open()
+    upsampler = Upsampler(session, tiling=Tiling(size=128, overlap=8))
+    photo = Photo(picture(128, 128))
+    with caplog.at_level(logging.WARNING):
+        result = upsampler.upsample(photo)
+    assert upsampler.tiling.size == 64
+    assert "memory is full" in caplog.text
+    assert "going on with tiles of 64" in caplog.text
+    expected = on_the_cpu(photo.pixels, Tiling(size=64, overlap=8))
+    assert np.array_equal(result.pixels, expected)
+    caplog.clear()
+    upsampler.upsample(photo)
+    assert not caplog.records
+    session.close()
+    assert rig.cuda.live == 0
+
+
+def test_memory_that_never_suffices_is_an_error_and_leaves_nothing() -> None:
+    rig = Rig(tile=32, batches=(1,), memory_bytes=60_000)
+    session = rig.open()
+    upsampler = Upsampler(session, tiling=Tiling(size=64, overlap=8))
+    with pytest.raises(DeviceMemoryError, match="use smaller tiles"):
+        upsampler.upsample(Photo(picture(128, 128)))
+    session.close()
+    assert len(rig.cuda.memory) + rig.cuda.pinned + rig.cuda.graphs == 0
+
+
+def test_a_lost_gpu_ends_all_work_of_the_session() -> None:
+    rig = Rig()
+    session = rig.open()
+    rig.cuda.fail_at = len(rig.cuda.calls) + 20
+    image = picture(96, 96)
+    for _ in range(2):
+        with pytest.raises(DeviceLostError, match="this process cannot use it any more"):
+            session.run_tiles(image, tiling=Tiling(size=32, overlap=8))
+    session.close()
+
+
+def test_nan_on_the_gpu_is_an_error() -> None:
+    rig = Rig(io="float32")
+    rig.trt.world.network = lambda batch: blur_and_enlarge(batch) * np.float32("nan")
+    session = rig.open()
+    with pytest.raises(NonFiniteOutputError, match="NaN or Inf"):
+        session.run_tiles(picture(64, 64, "float32"), tiling=Tiling(size=32, overlap=8))
+    with pytest.raises(NonFiniteOutputError):
+        session.run(picture(32, 32, "float32")[None])
+    session.close()
+
+
+def test_a_failed_run_leaves_the_session_usable() -> None:
+    rig = Rig(graphs=False)
+    session = rig.open()
+    image, tiling = picture(64, 64), Tiling(size=32, overlap=8)
+    rig.trt.world.execute_fails = True
+    with pytest.raises(SessionError, match="failed on the GPU"):
+        session.run_tiles(image, tiling=tiling)
+    rig.trt.world.execute_fails = False
+    assert np.array_equal(session.run_tiles(image, tiling=tiling), on_the_cpu(image, tiling))
+    session.close()
+    assert rig.cuda.live == 0
+    with pytest.raises(SessionError, match="is closed"):
+        session.run_tiles(image, tiling=tiling)
+    session.close()
+
+
+def test_many_threads_get_their_own_pictures() -> None:
+    rig = Rig()
+    session = rig.open()
+    tiling = Tiling(size=32, overlap=8, fixed=True)
+    images = [picture(34 + 6 * n, 90 - 4 * n, seed=n) for n in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda image: session.run_tiles(image, tiling=tiling), images))
+    for image, result in zip(images, results, strict=True):
+        assert np.array_equal(result, on_the_cpu(image, tiling))
+    session.close()
+    assert rig.cuda.live == 0
+    assert rig.cuda.retained == 0
+    assert len(rig.trt.world.contexts) == 0
+
+
+def test_a_hundred_photos_hold_no_more_than_two() -> None:
+    rig = Rig()
+    session = rig.open()
+    tiling = Tiling(size=32, overlap=8, fixed=True)
+    held = set()
+    for number in range(100):
+        session.run_tiles(picture(64, 64, seed=number), tiling=tiling)
+        held.add(rig.cuda.live)
+    assert len(held) <= 4
+    session.close()
+    assert rig.cuda.live == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", ["memory", "lost"])
+def test_whichever_call_fails_the_picture_is_right_or_there_is_an_error(
+    version: str, kind: str
+) -> None:
+    """One run for each call that opening and restoring make, with that call failing."""
+    image, tiling = picture(48, 40), Tiling(size=32, overlap=8, fixed=True)
+    expected = on_the_cpu(image, tiling)
+    whole = Rig(version)
+    session = whole.open()
+    for _ in range(3):
+        session.run_tiles(image, tiling=tiling)
+    calls = list(whole.cuda.calls)
+    session.close()
+    assert len(calls) > 150
+    for number, name in enumerate(calls):
+        if kind == "memory" and name not in ("mem_alloc", "pagelocked_empty"):
+            continue
+        cuda = FakeCuda()
+        cuda.fail_at = number
+        if kind == "memory":
+            cuda.fail_with = cuda.MemoryError("out of memory")
+        rig = Rig(version, cuda=cuda)
+        opened = None
+        try:
+            opened = rig.open()
+            for _ in range(3):
+                assert np.array_equal(opened.run_tiles(image, tiling=tiling), expected), name
+        except (DeviceMemoryError, DeviceLostError):
+            pass
+        if opened is not None:
+            opened.close()
+            if kind == "memory":
+                assert cuda.live == 0, name
