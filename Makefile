@@ -27,7 +27,7 @@ check: $(DEV)  ## ruff, ruff format, mypy strict
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 
-format: $(DEV)  ## let ruff mend what it can
+format: $(DEV)  ## let ruff fix what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
@@ -49,7 +49,7 @@ bench: $(DEV)  ## measure runtimes, peers and whole photos (25 minutes); reports
 		--suites photo --megapixels 0.5 --photo-repeats 1
 	cp build/bench/bench-*.json benchmarks/results/
 
-int8: $(DEV)  ## make the bundled INT8 artefact anew and measure it (about 15 minutes)
+int8: $(DEV)  ## make the bundled INT8 artifact again and measure it (about 15 minutes)
 	$(BIN)/restora calibrate engine/restora/data/restora-lite-x2.onnx --overwrite \
 		-o build/int8/restora-lite-x2.int8.onnx
 	cp build/int8/restora-lite-x2.int8.onnx engine/restora/data/
@@ -63,13 +63,13 @@ bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 t
 endurance: $(DEV)  ## 1,000 photos, 40 broken, killed and resumed; a hundred kills (20 minutes)
 	$(BIN)/python -m restora_benchmarks.endurance.run
 
-fuzz: $(DEV)  ## broken input without end, FUZZ_MINUTES=20 of it; faults go to build/fuzz
+fuzz: $(DEV)  ## mutated inputs for FUZZ_MINUTES=20; faults go to build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(FUZZ_MINUTES) --out build/fuzz
 
 bench-faces: $(DEV)  ## measure the face network beside eager PyTorch
 	$(BIN)/python -m restora_tools.faces
 
-exports: $(DEV)  ## measure how exact FP32 and FP16 artefacts of the published shapes are
+exports: $(DEV)  ## measure how exact FP32 and FP16 artifacts of the published shapes are
 	$(BIN)/python -m restora_tools.exports
 
 seams: $(DEV)  ## measure the error of seams against the overlap of tiles

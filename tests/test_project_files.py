@@ -169,6 +169,12 @@ def test_links_lead_to_files_of_the_repository(name: str) -> None:
     assert [t for t in targets if not (ROOT / t).exists()] == []
 
 
+def test_contributors_are_sent_to_paths_that_exist() -> None:
+    paths = re.findall(r"`([\w./]+/[\w./]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def _targets() -> set[str]:
     return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
