@@ -61,7 +61,7 @@ bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 t
 	$(BIN)/python -m restora_tools.throughput.run
 
 endurance: $(DEV)  ## 1,000 photos, 40 broken, killed and resumed; a hundred kills (20 minutes)
-	$(BIN)/python -m restora_benchmarks.endurance.run
+	$(BIN)/python -m restora_tools.endurance.run
 
 fuzz: $(DEV)  ## mutated inputs for FUZZ_MINUTES=20; faults go to build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(FUZZ_MINUTES) --out build/fuzz

@@ -14,9 +14,9 @@ from torch import nn
 
 from restora.artifact import Precision
 from restora_benchmarks.recipe import fill_network
-from restora_benchmarks.results import write_results
 from restora_export.export import export_network
 from restora_export.reference import GFPGANv1Clean, RRDBNet, SRVGGNetCompact
+from restora_tools.results import write_results
 
 RESULTS = Path("benchmarks/results/exports.json")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")

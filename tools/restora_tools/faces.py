@@ -27,12 +27,12 @@ from restora.faces.options import FaceOptions
 from restora_benchmarks.command import Command, run_command
 from restora_benchmarks.flops import count_flops
 from restora_benchmarks.recipe import fill_network
-from restora_benchmarks.results import write_results
 from restora_calibration.photos import TRAINING, read_free_photo
 from restora_export.export import export_network
 from restora_export.photo_tiles import load_photo_tiles
 from restora_export.reference import GFPGAN, GFPGANv1Clean
 from restora_export.verify import psnr_from_difference, run_reference
+from restora_tools.results import write_results
 
 RESULTS = Path("benchmarks/results/faces.json")
 BATCHES = (1, 4, 8)

@@ -20,7 +20,6 @@ from restora.backends.options import PrecisionChoice
 from restora.models import DEFAULT_MODEL, find_artifact
 from restora.options import RestoreOptions
 from restora_benchmarks.bench.models import find_model
-from restora_benchmarks.results import write_results
 from restora_calibration.calibration_set import (
     CalibrationSet,
     SetPlan,
@@ -31,6 +30,7 @@ from restora_calibration.calibration_set import (
 from restora_calibration.int8.plain import quantize_whole
 from restora_calibration.int8.speed import measure_artifacts
 from restora_tools.lite.accuracy import Photo, evaluate
+from restora_tools.results import write_results
 
 RESULTS = Path("benchmarks/results/int8.json")
 SHAPE, FACE = "RealESRGAN_x4plus", "GFPGANv1.4"

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from restora_benchmarks.bench.photos import Setting
-from restora_benchmarks.results import write_results
+from restora_tools.results import write_results
 from restora_tools.throughput.isolation import measure_isolation
 from restora_tools.throughput.paced import Pace
 from restora_tools.throughput.photos import measure_networks, measure_paced

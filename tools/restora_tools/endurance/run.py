@@ -1,4 +1,4 @@
-"""Nothing lost, nothing done twice: `python -m restora_benchmarks.endurance.run`.
+"""Nothing lost, nothing done twice: `python -m restora_tools.endurance.run`.
 
 1,000 photos, 40 of them broken, through `restora restore` and `restora cluster`, left alone and
 killed twice on the way; as many killed a hundred times; 1,000 files with more than 100 made to hurt
@@ -17,16 +17,16 @@ from typing import Any
 
 from rich.console import Console
 
-from restora_benchmarks.endurance.check import check_manifest, check_outputs, expect
-from restora_benchmarks.endurance.hostile import make_hostile
-from restora_benchmarks.endurance.pictures import PictureFile, make_broken, make_good, write_all
-from restora_benchmarks.endurance.runs import (
+from restora_tools.endurance.check import check_manifest, check_outputs, expect
+from restora_tools.endurance.hostile import make_hostile
+from restora_tools.endurance.pictures import PictureFile, make_broken, make_good, write_all
+from restora_tools.endurance.runs import (
     Run,
     run_killed_at,
     run_killed_at_random,
     run_measured,
 )
-from restora_benchmarks.results import write_results
+from restora_tools.results import write_results
 
 RESULTS = Path("benchmarks/results/endurance.json")
 SOME_FAILED = 3

@@ -10,11 +10,11 @@ import pytest
 
 from restora import read_photo
 from restora.errors import ImageError
-from restora_benchmarks.endurance.check import check_manifest, check_outputs
-from restora_benchmarks.endurance.hostile import make_hostile
-from restora_benchmarks.endurance.pictures import PictureFile, make_broken, make_good, write_all
-from restora_benchmarks.endurance.run import check_bounded, check_run
-from restora_benchmarks.endurance.runs import run_killed_at
+from restora_tools.endurance.check import check_manifest, check_outputs
+from restora_tools.endurance.hostile import make_hostile
+from restora_tools.endurance.pictures import PictureFile, make_broken, make_good, write_all
+from restora_tools.endurance.run import check_bounded, check_run
+from restora_tools.endurance.runs import run_killed_at
 
 KINDS = 19  # that make_good goes through
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from restora_benchmarks.endurance.pictures import (
+from restora_tools.endurance.pictures import (
     ANY_ERROR,
     CUT,
     DANGLING,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from restora import errors, read_photo
-from restora_benchmarks.endurance.pictures import ANY_ERROR, PictureFile
+from restora_tools.endurance.pictures import ANY_ERROR, PictureFile
 
 _IMAGE_EXIT_CODE = 4
 _LIMITS = {"ImageTooLargeError", "FileTooLargeError", "MemoryLimitError"}
