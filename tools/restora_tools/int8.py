@@ -27,10 +27,10 @@ from restora_calibration.calibration_set import (
     make_calibration_set,
     photo_tile_set,
 )
-from restora_calibration.int8.plain import quantize_whole
 from restora_calibration.int8.speed import measure_artifacts
 from restora_tools.lite.accuracy import Photo, evaluate
 from restora_tools.results import write_results
+from restora_tools.whole_int8 import quantize_whole
 
 RESULTS = Path("benchmarks/results/int8.json")
 SHAPE, FACE = "RealESRGAN_x4plus", "GFPGANv1.4"

@@ -41,7 +41,7 @@ def _quantize(places: Places, subject: Subject, report: Callable[[str], None]) -
     from restora.atomic import write_atomically
     from restora.errors import AccuracyGateError
     from restora_calibration.calibration_set import photo_tile_set
-    from restora_calibration.int8.plain import quantize_whole
+    from restora_tools.whole_int8 import quantize_whole
 
     if subject.is_face:
         report(f"{subject.name}: no INT8 of a face network")
