@@ -242,6 +242,11 @@ def test_restoring_never_loads_torch() -> None:
     assert not loaded_by(code) & {"torch", "onnx", "tensorrt", "onnxruntime"}
 
 
+def test_measuring_loads_no_peer_until_it_is_measured() -> None:
+    code = "from restora_benchmarks.bench import report, run, schema, tables, ways"
+    assert not loaded_by(code) & {"torch", "ncnn", "pnnx", "openvino", "tensorrt"}
+
+
 def test_the_public_names_are_these() -> None:
     assert sorted(restora.__all__) == sorted(PUBLIC)
     for name in restora.__all__:

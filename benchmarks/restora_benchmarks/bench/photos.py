@@ -20,7 +20,6 @@ from restora.errors import RestoraError
 from restora.options import RestoreOptions
 from restora_benchmarks.bench.models import Model
 from restora_benchmarks.command import Command, run_command
-from restora_benchmarks.published import upsample_published
 from restora_calibration.timing import Times, time_in_turns, times_from
 
 Row = dict[str, Any]
@@ -75,6 +74,8 @@ def measure_photo(
         with closing(session), Restorer(model.path, options=options) as restorer:
             shapes = _tile_shapes(session.limits.multiple, pixels, options.tiling_for(session))
             tiles = [np.ascontiguousarray(pixels[:h, :w])[None] for h, w in shapes]
+            session.run(tiles[0])  # both networks are warm
+            restorer.restore(tiles[0][0])
 
             def raw() -> None:
                 for tile in tiles:
@@ -184,6 +185,8 @@ def _published(
     """Eager PyTorch, tile by tile, decoded before and encoded as the published script does."""
     import cv2
     import torch
+
+    from restora_benchmarks.published import upsample_published
 
     torch.set_num_threads(threads)
     network = model.make_network()
