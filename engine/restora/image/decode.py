@@ -13,17 +13,19 @@ from PIL import Image, ImageCms, ImageFile
 from restora.errors import FileTooLargeError, TruncatedImageError, UnsupportedImageError
 from restora.image.file import read_file
 from restora.image.guard import file_errors
-from restora.image.header import check_single, check_size, is_tiff, open_header
+from restora.image.header import check_single, check_size, find_webp_size, is_tiff, open_header
 from restora.image.ifd import structure_of
 from restora.image.limits import PhotoLimits
 from restora.image.metadata import read_metadata, read_tiff_metadata
 from restora.image.orientation import turn_upright
 from restora.image.photo import Metadata, Photo, Pixels
 from restora.image.pnm import decode_deep_pnm, read_pnm_header
-from restora.image.probe import WITH_ALPHA, bits_of_avif, bits_of_png
+from restora.image.probe import bits_of_avif, bits_of_png, has_transparency
 from restora.image.tiff_header import CMYK, read_tiff_facts
 
 logger = logging.getLogger(__name__)
+
+_CANVAS_BYTES = 32
 
 
 def read_photo(path: Path | str, *, limits: PhotoLimits | None = None) -> Photo:
@@ -75,6 +77,9 @@ def _decode_tiff(data: bytes, limits: PhotoLimits, name: str) -> Photo:
 
 
 def _decode_other(data: bytes, limits: PhotoLimits, name: str) -> Photo:
+    canvas = find_webp_size(data[:_CANVAS_BYTES])
+    if canvas is not None:
+        check_size(*canvas, limits, name=name)
     with open_header(data, name=name) as image:
         check_size(*image.size, limits, name=name)
         check_single(image, name=name)
@@ -88,8 +93,9 @@ def _decode_other(data: bytes, limits: PhotoLimits, name: str) -> Photo:
             stored = _split(_decode_deep_png(data, name))
         else:
             _check_depth(image, data, name)
+            transparent = has_transparency(image)
             image.load()
-            stored, metadata = _split_image(image, metadata, name)
+            stored, metadata = _split_image(image, metadata, transparent, name)
     colors, alpha = stored
     if colors.shape[1::-1] != size:
         raise TruncatedImageError(
@@ -120,14 +126,16 @@ def _decode_deep_png(data: bytes, name: str) -> Pixels:
 
 
 def _split_image(
-    image: ImageFile.ImageFile, metadata: Metadata, name: str
+    image: ImageFile.ImageFile, metadata: Metadata, transparent: bool, name: str
 ) -> tuple[tuple[Pixels, Pixels | None], Metadata]:
     """Colors and alpha of a picture of 8 bits that Pillow has loaded."""
     picture: Image.Image = image
+    if not transparent:
+        picture.info.pop("transparency", None)
     if picture.mode == "CMYK":
         picture = _rgb_from_cmyk(picture, metadata.icc, name)
         metadata = replace(metadata, icc=None)
-    elif picture.mode in WITH_ALPHA or picture.has_transparency_data:
+    elif transparent:
         is_gray = picture.mode in ("1", "L", "LA", "La")
         picture = picture.convert("LA" if is_gray else "RGBA")
     elif picture.mode in ("1", "L"):

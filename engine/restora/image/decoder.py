@@ -23,9 +23,9 @@ import numpy as np
 from restora import errors
 from restora.errors import ImageError, RestoraError
 from restora.image.decode import decode_photo
-from restora.image.file import read_file
+from restora.image.file import open_file, read_file, read_up_to
 from restora.image.guard import file_errors
-from restora.image.header import use_one_thread
+from restora.image.header import find_webp_size, use_one_thread
 from restora.image.limits import PhotoLimits
 from restora.image.photo import Metadata, Photo
 from restora.image.probe import PhotoHeader, probe_file
@@ -34,6 +34,7 @@ from restora.malloc import return_freed_memory
 # so many times its pixels and its file: what decoders hold at once, measured over all formats
 _PIXEL_COPIES, FILE_COPIES = 6, 3
 SLACK_BYTES = 64 << 20
+_CANVAS_BYTES, _CANVAS_COPIES = 32, 8  # two pictures of four bytes a pixel
 _WORN_BYTES = 256 << 20
 _STATM = Path("/proc/self/statm")
 
@@ -121,7 +122,7 @@ def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
     limits, name = request.limits, request.name
     try:
         with file_errors(name):
-            _limit(FILE_COPIES * _size_of(request.path) + SLACK_BYTES)
+            _limit(FILE_COPIES * _size_of(request.path) + _canvas_bytes(request) + SLACK_BYTES)
             if request.what == "probe":
                 return _probe(request)
             # decoding finds what is wrong with a header, within the memory of the file alone
@@ -151,6 +152,15 @@ def _renamed(request: Request) -> Iterator[None]:
         yield
     except ImageError as error:
         raise type(error)(str(error).replace(request.path, request.name)) from None
+
+
+def _canvas_bytes(request: Request) -> int:
+    """What opening a WebP file takes before its header is known."""
+    with contextlib.suppress(ImageError), open_file(request.path, request.limits) as (stream, _):
+        canvas = find_webp_size(read_up_to(stream, _CANVAS_BYTES))
+        if canvas is not None and canvas[0] * canvas[1] <= request.limits.max_pixels:
+            return _CANVAS_COPIES * canvas[0] * canvas[1]
+    return 0
 
 
 def _size_of(path: str) -> int:

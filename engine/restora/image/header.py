@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 from PIL import (
@@ -97,6 +98,44 @@ def open_header(data: bytes, *, name: str) -> ImageFile.ImageFile:
     what = f"begins like a {format_} picture, but its header ends early or is damaged"
     with file_errors(name, what):
         return factory(BytesIO(data), "")
+
+
+def find_webp_size(prefix: bytes) -> tuple[int, int] | None:
+    """(width, height) of the canvas, from the first 30 bytes of a WebP file; None for other files.
+
+    libwebp takes memory for the canvas when a file is opened. RFC 9649, sections 2.5 to 2.7.
+    """
+    if prefix[:4] != b"RIFF" or prefix[8:12] != b"WEBP" or len(prefix) < 30:
+        return None
+    kind = prefix[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(prefix[at : at + 3], "little") + 1 for at in (24, 27))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(prefix[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (int.from_bytes(prefix[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return width, height
+
+
+def find_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """(height, width) in the frame header of a JPEG picture; None if there is none before the
+    pixels. ITU-T T.81, annex B."""
+    position = 2 if data[:2] == b"\xff\xd8" else 0
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            return height, width
+        elif marker == 0xDA:
+            return None
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            position += 2
+        else:
+            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+    return None
 
 
 def use_one_thread() -> None:

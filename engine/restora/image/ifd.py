@@ -16,7 +16,8 @@ from typing import Protocol
 ORIENTATION, EXIF, GPS, INTEROPERABILITY = 274, 0x8769, 0x8825, 0xA005
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BIG_SIZES = {16: 8, 17: 8, 18: 8}
-_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+# BYTE is left out: other readers take it for text, and would see another picture than this one
+_CODES = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MAX_ENTRIES = 4096
 # values may share bytes; so many times the structure's size is more than any writer needs
 _MAX_REPEATS = 4
@@ -102,7 +103,10 @@ class Structure:
         return self._exactly(entry.offset, entry.size)
 
     def integers(self, entry: Entry) -> tuple[int, ...]:
-        """The value of an entry of unsigned integers. Raises IfdError for other types."""
+        """The value of an entry of unsigned integers of 16 bits or more.
+
+        Raises IfdError for other types.
+        """
         code = _CODES.get(entry.kind)
         if code is None:
             raise IfdError(f"tag {entry.tag} must hold unsigned integers, its type is {entry.kind}")

@@ -18,7 +18,7 @@ from restora.image.metadata import read_metadata
 from restora.image.pnm import read_pnm_header
 from restora.image.tiff_header import CMYK, PALETTE, read_tiff_facts
 
-WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GRAY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _PREFIX_BYTES = 1 << 20
@@ -135,6 +135,11 @@ def _probe_other(data: bytes, name: str) -> PhotoHeader:
     return PhotoHeader(width, height, str(image.format), channels, bits)
 
 
+def has_transparency(image: ImageFile.ImageFile) -> bool:
+    """What the header says; transparency that a file names behind its pixels does not count."""
+    return image.mode in _WITH_ALPHA or image.has_transparency_data
+
+
 def _has_transparent_value(data: bytes) -> bool:
     """Whether a 16-bit PNG names one value as transparent, in a chunk of the right length."""
     length = {0: 2, 2: 6}.get(data[25])
@@ -148,4 +153,4 @@ def _layout(image: ImageFile.ImageFile, data: bytes) -> tuple[int, int]:
     if image.format == "PNG" and bits_of_png(data) == 16:
         return _PNG_CHANNELS.get(data[25], 4) + _has_transparent_value(data), 16
     channels = 1 if image.mode in _GRAY else 3
-    return channels + (image.mode in WITH_ALPHA or image.has_transparency_data), 8
+    return channels + has_transparency(image), 8

@@ -35,6 +35,8 @@ class TiffFacts:
     extra     the meaning of each channel beyond the colors: 0 unspecified, 1 alpha that the colors
               are multiplied by, 2 alpha
     separate  channels lie one after another (PlanarConfiguration 2)
+    segment   (height, width) of a strip or tile
+    segments  number of strips or tiles
     """
 
     width: int
@@ -46,6 +48,8 @@ class TiffFacts:
     compression: int
     separate: bool
     orientation: int
+    segment: tuple[int, int]
+    segments: int
     entries: dict[int, Entry]
 
     @property
@@ -74,6 +78,9 @@ def read_tiff_facts(structure: Structure, *, name: str) -> TiffFacts:
         raise IfdError(f"its size is {width} x {height}")
     samples = page.one(277, 1)
     photometric = page.one(262, BLACK_IS_ZERO if samples < 3 else RGB)
+    separate = page.one(284, 1) == 2
+    segment = _read_segment(page, height, width)
+    across = -(-height // segment[0]) * -(-width // segment[1])
     facts = TiffFacts(
         width,
         height,
@@ -82,8 +89,10 @@ def read_tiff_facts(structure: Structure, *, name: str) -> TiffFacts:
         samples=samples,
         extra=_read_extra(page, samples - _COLORS.get(photometric, samples)),
         compression=page.one(259, 1),
-        separate=page.one(284, 1) == 2,
+        separate=separate,
         orientation=_read_orientation(page),
+        segment=segment,
+        segments=across * (samples if separate else 1),
         entries=entries,
     )
     _check_kind(facts, page, name)
@@ -153,6 +162,19 @@ def _read_extra(page: _Page, count: int) -> tuple[int, ...]:
     return (page.all(338) or ((2,) if count == 1 else ()))[:count]
 
 
+def _read_segment(page: _Page, height: int, width: int) -> tuple[int, int]:
+    """(height, width) of a tile, or of a strip."""
+    tile = page.one(323, 0), page.one(322, 0)
+    if all(tile):
+        return tile
+    if any(tile):
+        raise IfdError(f"its tiles are {tile[1]} x {tile[0]}")
+    rows = page.one(278, height)
+    if rows < 1:
+        raise IfdError(f"its strips have {rows} rows")
+    return min(rows, height), width
+
+
 def _read_orientation(page: _Page) -> int:
     try:
         orientation = page.one(ORIENTATION, 1)
@@ -188,11 +210,10 @@ def _check_kind(facts: TiffFacts, page: _Page, name: str) -> None:
 
 
 def _check_tiles(facts: TiffFacts, page: _Page, name: str) -> None:
-    tile = page.one(322, 0) * page.one(323, 0)
-    if tile > max(_MAX_TILE_PIXELS, 4 * facts.width * facts.height):
+    height, width = facts.segment
+    if height * width > max(_MAX_TILE_PIXELS, 4 * facts.width * facts.height):
         raise UnsupportedImageError(
-            f"{name} is {facts.width} x {facts.height} and claims tiles of "
-            f"{page.one(322, 0)} x {page.one(323, 0)}"
+            f"{name} is {facts.width} x {facts.height} and claims tiles of {width} x {height}"
         )
     if page.one(32997, 1) != 1:  # ImageDepth
         raise UnsupportedImageError(f"{name} is a volume of several slices")

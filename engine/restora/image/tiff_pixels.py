@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage
 
 from restora.errors import TruncatedImageError, UnsupportedImageError
+from restora.image.header import find_jpeg_size
 from restora.image.photo import Pixels
-from restora.image.tiff_header import PALETTE, WHITE_IS_ZERO, TiffFacts
+from restora.image.tiff_header import JPEG, PALETTE, WHITE_IS_ZERO, TiffFacts
 
+_MCU = 16  # pictures may be padded to whole blocks
 Samples = NDArray[np.uint8 | np.uint16]
 
 
@@ -37,7 +39,7 @@ def decode_tiff_pixels(data: bytes, facts: TiffFacts, *, name: str) -> TiffPixel
         page = file.pages.first
         assert isinstance(page, TiffPage)
         _check_layout(page, facts, name)
-        _check_segments(page, len(data), name)
+        _check_segments(page, data, facts, name)
         samples = np.asarray(page.asarray(squeeze=False, maxworkers=1))
         if facts.photometric == PALETTE:
             return TiffPixels(_look_up(samples[0, 0, ..., 0], page.colormap, name), None)
@@ -56,22 +58,38 @@ def _check_layout(page: TiffPage, facts: TiffFacts, name: str) -> None:
         )
 
 
-def _check_segments(page: TiffPage, size: int, name: str) -> None:
-    """Every strip or tile must lie in the file: missing ones would be filled in silently."""
-    count = prod(page.chunked)
+def _check_segments(page: TiffPage, data: bytes, facts: TiffFacts, name: str) -> None:
+    """Every strip or tile must lie in the file: what is missing would stay uninitialized."""
     offsets, lengths = page.dataoffsets, page.databytecounts
-    if len(offsets) < count or len(lengths) < count:
+    # tifffile joins uncompressed strips that lie one behind the other
+    joined = page.is_contiguous and len(offsets) == len(lengths) == 1
+    complete = prod(page.chunked) == facts.segments == len(offsets) == len(lengths)
+    if not (joined or complete):
         raise TruncatedImageError(
-            f"{name} must have {count} strips or tiles, its directory lists {len(offsets)}"
+            f"{name} must have {facts.segments} strips or tiles, its directory lists {len(offsets)}"
         )
-    for offset, length in zip(offsets[:count], lengths[:count], strict=True):
-        if length <= 0 or offset <= 0 or offset + length > size:
+    for offset, length in zip(offsets, lengths, strict=True):
+        if length <= 0 or offset <= 0 or offset + length > len(data):
             raise TruncatedImageError(
                 f"{name} ends early or is damaged: a strip or tile of {length} bytes at {offset}, "
-                f"the file has {size}"
+                f"the file has {len(data)}"
             )
-    if page.is_contiguous and int(offsets[0]) + page.nbytes > size:
+        if facts.compression == JPEG:
+            _check_jpeg(data[offset : offset + length], facts, name)
+    if page.is_contiguous and int(offsets[0]) + page.nbytes > len(data):
         raise TruncatedImageError(f"{name} ends early: {page.nbytes} bytes at {offsets[0]}")
+
+
+def _check_jpeg(segment: bytes, facts: TiffFacts, name: str) -> None:
+    """A JPEG picture inside must not be larger than its strip or tile: libjpeg takes memory for
+    what it says itself."""
+    size = find_jpeg_size(segment)
+    if size is None or size[0] > facts.segment[0] + _MCU or size[1] > facts.segment[1] + _MCU:
+        found = "no size" if size is None else f"{size[1]} x {size[0]}"
+        raise TruncatedImageError(
+            f"{name} is damaged: a JPEG strip or tile of {facts.segment[1]} x {facts.segment[0]} "
+            f"says {found}"
+        )
 
 
 def _widen(samples: NDArray[Any], bits: int) -> Samples:

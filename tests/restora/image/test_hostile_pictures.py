@@ -179,6 +179,49 @@ def test_tiles_much_larger_than_their_picture_are_refused(compression: int) -> N
         decode_photo(data)
 
 
+def test_channels_that_two_readers_order_differently_are_refused() -> None:
+    stream = io.BytesIO()
+    planes = np.moveaxis(np.full((16, 24, 3), 7, np.uint16), -1, 0)
+    tifffile.imwrite(
+        stream, planes, photometric="rgb", planarconfig="separate", compression="zlib",
+        metadata=None,
+    )  # fmt: skip
+    data = bytearray(stream.getvalue())
+    assert decode_photo(bytes(data)).width == 24
+    entry = data.index(struct.pack("<HHI", 284, SHORT, 1))
+    struct.pack_into("<H", data, entry + 2, 1)  # PlanarConfiguration as a BYTE
+    with pytest.raises(TruncatedImageError, match="tag 284 must hold unsigned integers"):
+        decode_photo(bytes(data))
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_jpeg_strip_larger_than_its_picture_is_refused(tiled: bool) -> None:
+    stream = io.BytesIO()
+    options = {"tile": (16, 32)} if tiled else {"rowsperstrip": 24}
+    pixels = np.zeros((24, 32, 3), np.uint8)
+    tifffile.imwrite(
+        stream, pixels, photometric="rgb", compression="jpeg", metadata=None, **options
+    )
+    data = bytearray(stream.getvalue())
+    assert decode_photo(bytes(data)).width == 32
+    frame = data.index(b"\xff\xc0")
+    struct.pack_into(">HH", data, frame + 5, 18207, 30908)
+    with pytest.raises(TruncatedImageError, match=r"says 30908 x 18207"):
+        decode_photo(bytes(data))
+
+
+def test_transparency_behind_the_pixels_is_ignored_by_header_and_picture_alike() -> None:
+    palette = chunk(b"PLTE", bytes(range(12)))
+    pixels = chunk(b"IDAT", zlib.compress(b"\0\0\1\0\2\3"))
+    for chunks, alpha in (
+        ((palette, chunk(b"tRNS", b"\0\x80"), pixels), True),
+        ((palette, pixels, chunk(b"tRNS", b"\0\x80")), False),
+    ):
+        data = png(8, 3, *chunks)
+        assert (decode_photo(data).alpha is not None) == alpha
+        assert probe_photo(data).channels == 3 + alpha
+
+
 def run_limited(data: bytes, *, memory: int) -> str:
     """The type of the error that decoding raises in a process of so much address space."""
     script = (
