@@ -1,19 +1,21 @@
-"""The networks that a Restorer has open: each is opened once, and all are closed together."""
+"""The networks of a Restorer: each is opened once, and all are closed together."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from restora.artifact import Io, Kind
-from restora.backends import Opened, Session, SharedSession
+from restora.artifact import ArtifactInfo, Io, Kind
+from restora.backends import Opened, Session, SessionStats, SharedSession
+from restora.backends.base import SizeLimits
 from restora.backends.options import BackendChoice, SessionOptions
 from restora.errors import MissingModelError, SessionError
-from restora.options import RestoreOptions
+from restora.options import AUTO_TILES, RestoreOptions
+from restora.tiling import Tiling
 
 _SMALL: dict[BackendChoice, BackendChoice] = {
     "auto": "auto",
@@ -22,6 +24,66 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
     "openvino": "openvino",
     "cpu": "cpu",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNetwork:
+    """Facts about one open network.
+
+    backend    the runtime: "tensorrt", "cuda", "openvino" or "cpu"
+    precision  of its arithmetic
+    limits     sizes of input that it takes
+    batch      the most tiles or faces in one call
+    tiling     how photos are cut for it; None unless it is an upsampler
+    stats      what it has done so far; None for detectors and parsers, which are not counted
+    """
+
+    info: ArtifactInfo
+    backend: str
+    precision: str
+    limits: SizeLimits
+    batch: int = 1
+    tiling: Tiling | None = None
+    stats: SessionStats | None = None
+
+    @property
+    def side_px(self) -> int:
+        """The side of its tiles or faces; the largest automatic tile if photos are not cut."""
+        tile = 0 if self.tiling is None else self.tiling.size
+        return self.info.side or tile or AUTO_TILES[1]
+
+    def describe(self) -> str:
+        """One line for people: what runs where."""
+        return f"{self.info.model} runs on {self.backend} in {self.precision}"
+
+
+def max_in_flight(networks: Sequence[OpenNetwork]) -> int:
+    """Slots that keep the networks busy. A photo takes slots_for its size. Two photos always fit:
+    while one is computed, the other is cut and joined."""
+    return 2 * _slots_of_one(networks)
+
+
+def slots_for(networks: Sequence[OpenNetwork], width: int, height: int) -> int:
+    """Slots that a photo of this size takes: one for each tile, at most half of all."""
+    upsampler = next((n for n in networks if n.tiling is not None), None)
+    if upsampler is None or upsampler.tiling is None:
+        return 1
+    multiple = upsampler.limits.multiple
+    tiles = 1
+    for side in (height, width):
+        tiles *= len(upsampler.tiling.split(side + -side % multiple, multiple))
+    return min(tiles, _slots_of_one(networks))
+
+
+def _slots_of_one(networks: Sequence[OpenNetwork]) -> int:
+    """Tiles, or faces, that fill all calls which a network makes use of."""
+    # a face network that gains nothing by batches is no reason to hold more photos
+    used = [
+        n
+        for n in networks
+        if n.stats is not None and (n.tiling is not None or n.limits.best_batch > 1)
+    ]
+    return max([1, *(n.batch * n.limits.best_calls for n in used)])
 
 
 class ChooseSession(Protocol):
@@ -55,6 +117,23 @@ class Networks:
         """In the order in which they were opened; still there after closing, as facts."""
         with self._changed:
             return list(self._opened.values())
+
+    def describe(self) -> tuple[OpenNetwork, ...]:
+        """Facts about every network, in the order in which they were opened."""
+        with self._changed:
+            shared = {id(session.inner): session for session in self._shared}
+            return tuple(
+                self._describe(opened, shared.get(id(opened.session)))
+                for opened in self._opened.values()
+            )
+
+    def _describe(self, opened: Opened, shared: SharedSession | None) -> OpenNetwork:
+        session = opened.session
+        found = OpenNetwork(session.info, opened.backend, opened.precision, session.limits)
+        if shared is None:
+            return found
+        tiling = self._options.tiling_for(session) if session.info.kind == "upsampler" else None
+        return replace(found, batch=shared.batch, tiling=tiling, stats=shared.use)
 
     @property
     def shared(self) -> list[SharedSession]:

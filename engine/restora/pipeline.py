@@ -27,7 +27,7 @@ from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
 from restora.image import Photo
 from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
-from restora.networks import ChooseSession, Networks
+from restora.networks import ChooseSession, Networks, OpenNetwork
 from restora.options import AUTO_TILES, RestoreOptions
 from restora.photo_input import PhotoLike, photo_from
 from restora.restoration import Restoration
@@ -102,9 +102,11 @@ class Restorer:
         """The network's own enlargement."""
         return self._upsamplers["uint8"].scale if self._upsamplers else PLAIN_SCALE
 
-    def networks(self) -> list[ArtifactInfo]:
-        """Facts about every network that was opened."""
-        return [opened.session.info for opened in self._networks.opened]
+    @property
+    def networks(self) -> tuple[OpenNetwork, ...]:
+        """Facts about every network that was opened: what it runs on, sizes, and what it has done
+        so far."""
+        return self._networks.describe()
 
     def output_settings(self) -> dict[str, object]:
         """All settings that decide the pixels of a result, for JSON: the artifacts by SHA-256 and

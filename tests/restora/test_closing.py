@@ -93,7 +93,7 @@ def test_facts_of_a_closed_restorer_stay_and_open_nothing() -> None:
             restorer.scale,
             restorer.places,
             restorer.places_of(100, 100),
-            restorer.networks(),
+            restorer.networks,
             restorer.describe_sessions(),
             restorer.session_stats(),
             list(restorer.iter_batches()),
@@ -191,7 +191,7 @@ def test_an_artifact_of_another_type_is_closed_each_time_it_is_refused() -> None
         with pytest.raises(MissingModelError, match="an artifact for float32 pictures is needed"):
             restorer.restore(DEEP)
     assert [session.closed for session in world.opened] == [0, 1, 1, 1]
-    assert len(restorer.networks()) == 1
+    assert len(restorer.networks) == 1
 
 
 def test_what_was_opened_is_closed_when_the_rest_cannot_be() -> None:
