@@ -31,7 +31,7 @@ from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.photo_flow import PhotoFlow, Stages
-from restora.jobs.plan import RESULT_FORMATS, Job
+from restora.jobs.plan import RESULT_FORMATS, Job, measure
 from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.malloc import return_freed_memory
 from restora.pipeline import Restorer
@@ -82,6 +82,7 @@ class PhotoRun:
             return
         report_beginning(restorer, left)
         stages = Stages.around(restorer)
+        left = [measure(job, self.limits) if job.is_left else job for job in left]
         started = time.perf_counter()
         to_do = [job for job in left if job.is_left]
         with contextlib.ExitStack() as stack:
@@ -108,6 +109,7 @@ class PhotoRun:
                 limits=self.limits,
                 begin=begin,
                 progress=progress.update,
+                header_of=lambda job: job.known_header,
             )
             for outcome in run_jobs(
                 left,

@@ -11,6 +11,7 @@ from pathlib import Path
 from restora.atomic import remove_partial
 from restora.errors import OptionError, SessionError
 from restora.exit_codes import ExitCode, code_of_type
+from restora.jobs.lock import remove_stale_lock
 from restora.jobs.manifest import FOLDER, Manifest, Stamp, change_time_of, fingerprint, read_results
 from restora.jobs.names import Extras, FaceFiles
 from restora.jobs.outcome import Outcome
@@ -54,6 +55,8 @@ class Ledger:
             decision = decide(
                 past, self._wanted(job, saved), overwrite=overwrite, retry_failed=retry_failed
             )
+            if decision.action not in ("do", "redo"):  # whoever begins it takes its lock
+                remove_stale_lock(job.target)
             if decision.action in ("failed", "quarantined"):
                 tried = past is not None and past.status is not None
                 kind = past.error_type if past is not None and tried else None

@@ -21,20 +21,20 @@ _POLL_S = 0.02
 
 
 @contextmanager
-def output_lock(target: Path) -> Iterator[None]:
+def output_lock(target: Path, *, wait_s: float = _WAIT_S) -> Iterator[None]:
     """Hold the lock of one output file; neither it nor its folder need exist.
 
     The lock file is hidden, lies beside the target and is removed at the end. One that a killed
     process left locks nothing.
 
+    wait_s  how long to wait for another run to release it
+
     Raises OptionError if another run holds the lock, UnsafePathError if a link lies in its place,
     OutputError if the folder cannot be made or written.
     """
-    # the name itself, so that the file system's own rules say which names are the same
-    name = shorten(target.name, MOST_NAME_BYTES - len(_ENDING) - 1)
     try:
-        path = target.with_name(f".{name}{_ENDING}")
-        lock = FileLock(path, timeout=_WAIT_S, thread_local=False)
+        path = _lock_path(target)
+        lock = FileLock(path, timeout=wait_s, thread_local=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         require_own_file(path)
         # filelock waits for some errors to go away, and then takes them for another run's lock
@@ -54,6 +54,13 @@ def output_lock(target: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()
+
+
+def remove_stale_lock(target: Path) -> None:
+    """Remove the lock file that a killed run left beside an output; one that is held stays."""
+    if os.path.lexists(_lock_path(target)):
+        with contextlib.suppress(OptionError, OutputError), output_lock(target, wait_s=0):
+            pass
 
 
 class OutputLocks:
@@ -92,3 +99,9 @@ def require_own_file(path: Path) -> None:
         raise UnsafePathError(f"{path} must be a plain file: remove what is there")
     if status.st_nlink > 1:
         raise UnsafePathError(f"{path} is a hard link to another file: remove it")
+
+
+def _lock_path(target: Path) -> Path:
+    # the name itself, so that the file system's own rules say which names are the same
+    name = shorten(target.name, MOST_NAME_BYTES - len(_ENDING) - 1)
+    return target.with_name(f".{name}{_ENDING}")

@@ -113,14 +113,24 @@ class PhotoMemory:
         object.__setattr__(self, "budget", Budget(capacity))
         object.__setattr__(self, "decoders", Budget(_MANY if self.limit is None else 1))
 
-    def bytes_of_file(self, path: Path, outscale: float | None, limits: PhotoLimits) -> int:
-        """By its size and header; what cannot be read, or will be refused, costs its file alone."""
+    def bytes_of_file(
+        self,
+        path: Path,
+        outscale: float | None,
+        limits: PhotoLimits,
+        header: PhotoHeader | None = None,
+    ) -> int:
+        """By its size and header; what cannot be read, or will be refused, costs its file alone.
+
+        header  of the file, if it was read already
+        """
         of_file = FILE_COPIES * _size_of(path, limits)
         if self.limit is not None and of_file > self.budget.capacity:
             return of_file
         try:
-            with self.decoders.holding(1):
-                header = probe_isolated(path, limits=limits)
+            if header is None:
+                with self.decoders.holding(1):
+                    header = probe_isolated(path, limits=limits)
         except RestoraError:  # it is raised again when the photo is read
             return of_file
         if header.width * header.height > limits.max_pixels:

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from restora.backends.cores import count_allowed_cores
 from restora.errors import MemoryLimitError, RestoraError
-from restora.image import Photo, PhotoLimits
+from restora.image import Photo, PhotoHeader, PhotoLimits
 from restora.image.isolated import read_isolated
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome, failed
@@ -77,6 +77,7 @@ class PhotoFlow(Generic[Job]):
     memory    what photos under way may take together
     begin     called with each job before its file is read
     progress  called with (job, output pixels done, output pixels in all)
+    header_of the header of a job's file, if it was read already
     """
 
     restorer: Restorer
@@ -88,6 +89,7 @@ class PhotoFlow(Generic[Job]):
     limits: PhotoLimits = field(default_factory=PhotoLimits)
     begin: Callable[[Job], None] | None = None
     progress: Callable[[Job, int, int], None] | None = None
+    header_of: Callable[[Job], PhotoHeader | None] = lambda _: None
 
     def iter_outcomes(
         self, jobs: Iterable[Job], *, stop: Callable[[], bool] = lambda: False
@@ -110,7 +112,8 @@ class PhotoFlow(Generic[Job]):
                     yield job, outcome
 
     def _bytes_of(self, job: Job) -> int:
-        return self.memory.bytes_of_file(job.source, self.outscale, self.limits)
+        header = self.header_of(job)
+        return self.memory.bytes_of_file(job.source, self.outscale, self.limits, header)
 
     def _restore_file(self, job: Job, stop: Callable[[], bool]) -> Outcome | None:
         try:

@@ -8,8 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from restora.errors import ImageError, NotAFileError, OptionError, UnsupportedImageError
-from restora.image import PhotoLimits, probe_file, sniff_file
+from restora.errors import (
+    ImageError,
+    NotAFileError,
+    OptionError,
+    RestoraError,
+    UnsupportedImageError,
+)
+from restora.image import PhotoHeader, PhotoLimits, sniff_file
+from restora.image.isolated import probe_isolated
 from restora.jobs.manifest import Stamp, fingerprint
 from restora.jobs.names import Extras, Source, name_outputs
 
@@ -52,7 +59,7 @@ class Job:
     failure  why it fails without being tried, if it does
     alone    nothing else is worked on beside it, since the process died `kills` times at it
     note     what is told about it before it is done
-    pixels   of the input, as its header says; 0 if it does not
+    header   of the input, read while it had the stamp `measured`; None: not read yet, or no header
     found    stamp of what lies in the result's place; None: nothing does
     """
 
@@ -64,13 +71,24 @@ class Job:
     alone: bool = False
     kills: int = 0
     note: str | None = None
-    pixels: int = 0
+    header: PhotoHeader | None = None
+    measured: Stamp | None = None
     found: Stamp | None = None
 
     @property
     def is_left(self) -> bool:
         """Whether it is to be worked on."""
         return self.skip is None and self.failure is None
+
+    @property
+    def known_header(self) -> PhotoHeader | None:
+        """The header, unless the input was changed since it was read."""
+        return self.header if fingerprint(self.source) == self.measured else None
+
+    @property
+    def pixels(self) -> int:
+        """Of the input, as its header says; 0 if that is not known."""
+        return 0 if self.header is None else self.header.width * self.header.height
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +103,13 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What a look at a file has shown. ending: of its result; skip, failure, pixels: as in Job."""
+    """What a look at a file has shown. ending: of its result; skip, failure: as in Job."""
 
     path: Path
     folder: Path
     ending: str = ".png"
     skip: str | None = None
     failure: Failure | None = None
-    pixels: int = 0
 
 
 def plan_jobs(
@@ -152,6 +169,16 @@ def plan_files(
     return _name(looked, output, naming)
 
 
+def measure(job: Job, limits: PhotoLimits | None = None) -> Job:
+    """The job with its input's header, if it has one. A decoder process reads it."""
+    stamp = fingerprint(job.source)
+    try:
+        header = probe_isolated(job.source, limits=limits)
+    except RestoraError:  # it is raised again when the photo is read
+        return job
+    return replace(job, header=header, measured=stamp)
+
+
 def require_free(jobs: Sequence[Job]) -> None:
     """Raise OptionError if a file lies where one of these jobs would write."""
     for job in jobs:
@@ -174,21 +201,19 @@ def is_folder(path: Path) -> bool:
 
 
 def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = None) -> _Looked:
-    """What an input is. Whatever goes wrong here goes wrong again when it is read, and is told
-    then.
+    """What an input is by its first bytes; no parser runs. Whatever goes wrong here goes wrong
+    again when it is read, and is reported then.
 
     folder  of the result, from the output folder
     """
     suffix = file.suffix.lower()
-    kind, pixels, skip = None, 0, None
+    kind, skip = None, None
     try:
-        header = probe_file(file, limits=limits)
-        kind, pixels = header.format, header.width * header.height
+        kind = sniff_file(file, limits=limits)
     except NotAFileError:
         pass
     except Exception:  # noqa: BLE001
-        kind = _sniff(file, limits)
-        skip = "not a picture" if kind is None and suffix not in _KNOWN_SUFFIXES else None
+        skip = "not a picture" if suffix not in _KNOWN_SUFFIXES else None
     failure = None
     if suffix in RAW_SUFFIXES and kind in (None, "TIFF"):
         reason = f"{file} is a camera's raw file, which restora does not read: develop it first"
@@ -198,14 +223,7 @@ def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = Non
         format_ = "png" if kind else RESULT_FORMATS.get(suffix, "png")
     # the user's spelling is kept: .jpeg stays .jpeg
     ending = suffix if RESULT_FORMATS.get(suffix) == format_ else f".{format_}"
-    return _Looked(file, folder, ending, skip, failure, pixels)
-
-
-def _sniff(file: Path, limits: PhotoLimits | None) -> str | None:
-    try:
-        return sniff_file(file, limits=limits)
-    except Exception:  # noqa: BLE001
-        return None
+    return _Looked(file, folder, ending, skip, failure)
 
 
 def _name(
@@ -228,10 +246,7 @@ def _name(
         target = root / entry.folder / entry.path.name if chosen is None else chosen.result
         extras = Extras() if chosen is None else chosen.extras
         found = fingerprint(target) if os.path.lexists(target) else None
-        jobs.append(
-            Job(entry.path, target, extras, entry.skip, entry.failure, pixels=entry.pixels,
-                found=found)
-        )  # fmt: skip
+        jobs.append(Job(entry.path, target, extras, entry.skip, entry.failure, found=found))
     return jobs
 
 

@@ -13,8 +13,8 @@ from typing import Literal
 from restora.jobs.manifest import InputRecord, Result, Stamp, fingerprint
 
 MOST_KILLS = 3
-# what decides over them is no part of a recipe, and trying again costs only a look at the header
-_RECHECKED = {"ImageTooLargeError", "FileTooLargeError", "MemoryLimitError"}
+# what decides over them is no part of a recipe, and a later run may have other limits
+_RECHECKED = {"ImageTooLargeError", "FileTooLargeError", "MemoryLimitError", "DecodeTimeoutError"}
 Action = Literal["do", "redo", "leave", "refuse", "failed", "quarantined"]
 Asked = Literal["compare", "faces"]
 

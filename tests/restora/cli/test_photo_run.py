@@ -25,14 +25,15 @@ from restora.errors import (
     OutputError,
 )
 from restora.exit_codes import ExitCode, code_of_type
-from restora.image import Photo, PhotoLimits, write_photo
+from restora.image import Photo, PhotoHeader, PhotoLimits, write_photo
+from restora.image.isolated import probe_isolated
 from restora.jobs.ledger import FILE, Ledger
 from restora.jobs.lock import OutputLocks, output_lock
 from restora.jobs.manifest import Manifest
 from restora.jobs.names import Extras, FaceNames
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
-from restora.jobs.plan import Job, Naming, plan_jobs
+from restora.jobs.plan import Job, Naming, measure, plan_jobs
 
 
 def photo(path: Path, size: tuple[int, int] = (10, 8)) -> Path:
@@ -266,6 +267,57 @@ def test_a_touched_result_is_not_called_done(
     assert "was changed since" in rows_of(capsys.readouterr().out)["a.png"]["reason"]
 
 
+def test_a_lock_file_of_a_killed_run_is_removed_though_its_photo_is_done(tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.SOME_FAILED
+    locks = [tmp_path / "out" / f".{name}.png.lock" for name in "ab"]
+    for lock in locks:
+        lock.touch()  # as a killed process leaves it
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.SOME_FAILED
+    assert [lock for lock in locks if lock.exists()] == []
+
+
+def test_a_lock_file_that_another_run_holds_stays(tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+    with output_lock(tmp_path / "out" / "a.png"):
+        assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+        assert (tmp_path / "out" / ".a.png.lock").exists()
+
+
+def test_no_parser_runs_in_this_process_and_a_header_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a header is parsed in this process")
+
+    asked: list[str] = []
+
+    def probe(path: Path, **options: PhotoLimits | None) -> PhotoHeader:
+        asked.append(path.name)
+        return probe_isolated(path, **options)
+
+    photo(tmp_path / "in" / "a.png")
+    for name in ("probe_file", "probe_photo"):
+        monkeypatch.setattr(f"restora.image.probe.{name}", refuse)
+    for module in ("plan", "memory"):
+        monkeypatch.setattr(f"restora.jobs.{module}.probe_isolated", probe)
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+    assert asked == ["a.png"]
+    assert planned(tmp_path).run(lambda: restorer_of(NearestSession())) == ExitCode.OK
+    assert asked == ["a.png"]
+
+
+def test_a_header_of_a_file_that_was_replaced_counts_no_more(tmp_path: Path) -> None:
+    source = photo(tmp_path / "in" / "a.png")
+    job = measure(Job(source, tmp_path / "out" / "a.png"))
+    assert job.known_header is not None
+    assert job.pixels == 80
+    photo(source, (30, 20))
+    assert job.known_header is None
+
+
 class Shares(report._Shares):
     def __init__(self, jobs: list[Job]) -> None:
         super().__init__(jobs)
@@ -277,13 +329,14 @@ class Shares(report._Shares):
 
 def test_progress_counts_pixels_not_files(tmp_path: Path) -> None:
     small, large = (photo(tmp_path / "in" / f"{side}.png", (side, side)) for side in (10, 30))
-    jobs = {job.source: job for job in plan_jobs(tmp_path / "in", tmp_path / "out", Naming())}
+    planned_jobs = plan_jobs(tmp_path / "in", tmp_path / "out", Naming())
+    jobs = {job.source: measure(job) for job in planned_jobs}
     shares = Shares(list(jobs.values()))
     shares.end(jobs[small])
     shares.update(jobs[large], 1, 2)
     shares.end(jobs[large])
     assert shares.seen == [100 / 1000, 550 / 1000, 1]
-    unknown = replace(jobs[small], pixels=0)  # a header that cannot be read
+    unknown = replace(jobs[small], header=None)  # it cannot be read
     shares = Shares([unknown])
     shares.end(unknown)
     assert shares.seen == [1]

@@ -341,7 +341,9 @@ def test_failures_are_not_tried_again_until_asked_or_the_input_changes(tmp_path:
     assert decided(past, target, recipe="other").action == "do"
 
 
-@pytest.mark.parametrize("kind", ["ImageTooLargeError", "FileTooLargeError", "MemoryLimitError"])
+@pytest.mark.parametrize(
+    "kind", ["ImageTooLargeError", "FileTooLargeError", "MemoryLimitError", "DecodeTimeoutError"]
+)
 def test_what_was_over_a_limit_is_looked_at_again(kind: str, tmp_path: Path) -> None:
     """The limit may be another one now, and no recipe holds it."""
     past = InputRecord("r", STAMP, "failed", 1, error_type=kind)
