@@ -1,4 +1,4 @@
-"""Facts about the README and docs: what is generated is up to date, what is linked is there."""
+"""README and docs: generated tables are current, and linked files exist."""
 
 import re
 from importlib.resources import files
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from restora_tools.pages import PAGES, fill_page
-from restora_tools.speed_tables import choose_rows
+from restora_tools.speed_tables import summary_rows
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,29 +40,26 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Path("new.png").stat().st_size > 0
 
 
-def test_a_peer_that_is_faster_or_more_exact_than_restora_is_in_the_readme() -> None:
-    def row(way: str, speed: float, psnr: float, precision: str = "fp32") -> dict[str, Any]:
-        ours = way == "restora"
+def test_the_readme_shows_every_peer_and_the_fastest_restora_of_each_precision() -> None:
+    def row(
+        way: str, model: str, mp_per_s: float, precision: str = "fp32", *, ours: bool = False
+    ) -> dict[str, Any]:
         return {
-            "way": way, "mp_per_s": speed, "psnr_mean": psnr, "precision": precision, "ours": ours
+            "way": way, "model": model, "mp_per_s": mp_per_s, "precision": precision, "ours": ours
         }  # fmt: skip
 
     rows = [
-        row("eager PyTorch", 1, 90),
-        row("ncnn", 4, 60),
-        row("slow and rough", 0.9, 50),
-        row("fastest", 5, 40),
-        row("as exact", 2, 100),
-        row("restora", 3, 86),
-        row("restora", 2.5, 86),
-        row("restora", 3.5, 50, "bf16"),
+        row("restora cpu", "small", 2.0, ours=True),
+        row("restora openvino", "small", 4.0, ours=True),
+        row("restora openvino", "small", 8.0, "bf16", ours=True),
+        row("restora cpu", "large", 0.02, ours=True),
+        row("eager PyTorch", "small", 1.0),
+        row("eager PyTorch", "large", 0.01),
+        row("ncnn", "small", 16.0, "as it comes"),
     ]
-    shown = [(found["way"], found["mp_per_s"]) for found in choose_rows(rows)]
-    assert shown == [
-        ("fastest", 5),
-        ("ncnn", 4),
-        ("restora", 3.5),
-        ("restora", 3),
-        ("as exact", 2),
-        ("eager PyTorch", 1),
+    assert summary_rows(rows, ["small", "large"]) == [
+        ["eager PyTorch", "FP32", "1.0", "100"],
+        ["ncnn", "default", "0.1", "–"],
+        ["**restora**", "FP32", "0.2", "50"],
+        ["**restora**", "bf16", "0.1", "–"],
     ]

@@ -1,4 +1,4 @@
-"""Tables of pages that show what was tried: INT8, and choices for the CPU."""
+"""Tables of the INT8 measurements and of the experiments with CPU settings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ _BF16 = "OpenVINO, bf16 between"
 
 
 def int8_table(result: dict[str, Any]) -> str:
-    """Layers, accuracy and speed of each runtime, of the bundled artifact and of two networks with
-    recipe weights."""
-    heads = ["model", "convolutions in 8 bits", "PSNR to FP32, mean", "worst tile"]
-    heads += ["INT8, OpenVINO", "INT8, OpenVINO with bf16 between", "INT8, ONNX Runtime"]
-    heads += ["FP32, OpenVINO", "bf16, OpenVINO"]
+    """Accuracy and speed of the bundled INT8 model and of two networks with synthetic weights."""
+    heads = ["model", "convolutions in INT8", "mean PSNR vs. FP32", "worst tile"]
+    heads += ["OpenVINO INT8 + FP32", "OpenVINO INT8 + bf16", "ONNX Runtime INT8"]
+    heads += ["OpenVINO FP32", "OpenVINO bf16"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in result["rows"]:
         times = {(s["precision"], s["runtime"]): f"{s['times']:.2f}" for s in row["speed"]}
@@ -24,7 +23,7 @@ def int8_table(result: dict[str, Any]) -> str:
                 [
                     f"{row['model']} shape" if recipe else f"**{row['model']}**",
                     f"{row['layers']} of {total}",
-                    "(recipe weights)" if recipe else f"{row['psnr_mean']:.1f} dB",
+                    "(synthetic weights)" if recipe else f"{row['psnr_mean']:.1f} dB",
                     "" if recipe else f"{row['psnr_min']:.1f} dB",
                     times.get(("int8", "OpenVINO"), ""),
                     times.get(("int8", _BF16), ""),
@@ -35,25 +34,26 @@ def int8_table(result: dict[str, Any]) -> str:
             )
         )
     (lite,) = (row for row in result["rows"] if "held_out_psnr" in row)
-    lost = "; ".join(
-        f"{kind}: {figures['lost']:.2f} dB of {figures['fp32']:.2f}"
+    lost = " and ".join(
+        f"{figures['lost']:.2f} dB of {figures['fp32']:.2f} dB ({kind})"
         for kind, figures in lite["held_out_psnr"].items()
     )
     kept = ", ".join(f"`{name}`" for name in lite["kept"])
     machine = result["machine"]
     words = (
-        f"Speed: times FP32 on ONNX Runtime, one tile of 128 (a face of 512), medians of runs that "
-        f"took turns; {machine['cpu']}, {machine['cores_allowed']} cores, ONNX Runtime "
-        f"{machine['onnxruntime']}, OpenVINO {machine['openvino']}. Of {lite['model']} "
-        f"{kept} stay in FP32; the file takes {lite['size_mb']['int8']:.2f} MB instead of "
-        f"{lite['size_mb']['fp32']:.2f}; lost against the clean held-out photos: {lost}."
+        f"The last five columns are speedups over ONNX Runtime in FP32, for one tile of 128 x 128 "
+        f"(a face of 512 x 512). {machine['cpu']}, {machine['cores_allowed']} cores; ONNX Runtime "
+        f"{machine['onnxruntime']}, OpenVINO {machine['openvino']}; medians of interleaved runs. "
+        f"In {lite['model']}, {kept} stay in FP32; the file shrinks from "
+        f"{lite['size_mb']['fp32']:.2f} to {lite['size_mb']['int8']:.2f} MB. "
+        f"On the held-out photos INT8 costs {lost}."
     )
     return "\n".join([*lines, "", words])
 
 
 def choices_table(result: dict[str, Any]) -> str:
-    """Time of each form, setting and tile size as a share of the first or of ours."""
-    heads = ["what", "choice", "ONNX Runtime", "OpenVINO f32", "OpenVINO bf16"]
+    """Relative time of each variant, setting and tile size."""
+    heads = ["experiment", "variant", "ONNX Runtime", "OpenVINO f32", "OpenVINO bf16"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in result["rows"]:

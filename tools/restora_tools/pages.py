@@ -1,6 +1,6 @@
-"""Make the picture and tables of README and docs: `python -m restora_tools.pages`.
+"""Generate the picture and the tables of README and docs: `python -m restora_tools.pages`.
 
-Between `<!-- NAME -->` and `<!-- end -->` the README holds what this writes and nothing else.
+It replaces everything between `<!-- NAME -->` and `<!-- end -->`.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from restora_tools.throughput.tables import (
 
 PAGES = (
     Path("README.md"),
+    Path("docs/artifacts.md"),
     Path("docs/restora-lite.md"),
     Path("docs/faces.md"),
     Path("docs/gpu.md"),
@@ -38,7 +39,7 @@ RESULTS = Path("benchmarks/results")
 
 
 def fill_page(text: str, results: Path = RESULTS) -> str:
-    """A page's text with its generated parts made anew from the JSON files in `results`."""
+    """Replace the generated parts of a page by tables made from the JSON files in `results`."""
     lite = json.loads((results / "lite.json").read_text())
     benches = [_read(results / f"bench-{part}.json") for part in BENCHES]
     throughput = _read(results / "throughput.json")
@@ -75,9 +76,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
-    """Bicubic beside restored; with `photos`, a column says which held-out photo."""
+    """Compare bicubic upscaling with the restored photo; `photos` adds a column with its name."""
     heads = ["input", *(["photo"] if photos else [])]
-    heads += [f"{measure} {way}" for measure in ("PSNR", "SSIM") for way in ("bicubic", "restored")]
+    heads += [f"{measure} {way}" for measure in ("PSNR", "SSIM") for way in ("bicubic", "restora")]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in rows:
         cells = [row["input"], *([row["photo"]] if photos else [])]
@@ -88,44 +89,45 @@ def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
 
 
 def exports_table(result: dict[str, Any]) -> str:
-    """The exporter's verification figures, one row a file."""
-    heads = ["artifact", "precision", "MB", "max error", "PSNR mean", "PSNR min"]
+    """Accuracy that the exporter measured, one row per artifact."""
+    heads = ["artifact", "precision", "MB", "max error", "mean PSNR", "min PSNR"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in result["rows"]:
         figures = [f"{row['psnr_mean']:.1f} dB", f"{row['psnr_min']:.1f} dB"]
-        levels = f"{row['max_error'] * 255:.0f} of 255"
+        levels = f"{row['max_error'] * 255:.0f}/255"
         size = f"{row['size_mb']:.1f}"
         lines.append(row_of([row["model"], row["precision"], size, levels, *figures]))
     return "\n".join(lines)
 
 
 def faces_table(result: dict[str, Any]) -> str:
-    """ms per face of each way, and the joint command below."""
-    heads = ["way", "batch", "ms per face", "GFLOP/s", "of eager PyTorch", "PSNR to PyTorch FP32"]
+    """Time per face of each backend, and of the whole command below."""
+    heads = ["backend", "batch", "ms per face", "GFLOP/s", "speedup", "PSNR vs. PyTorch FP32"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for line in result["lines"]:
         speed = [f"{line['ms_per_face']:.0f}", f"{line['gflops']:.0f}"]
         shares = [f"{line['against_eager']:.2f}", f"{line['psnr']:.1f} dB"]
-        lines.append(row_of([line["way"], str(line["batch"]), *speed, *shares]))
+        name = "**restora**" if line["way"] == "session" else line["way"]
+        lines.append(row_of([name, str(line["batch"]), *speed, *shares]))
     joint = result["joint"]
     whole = (
-        f"{result['lines'][0]['model']}. The whole command, restora-lite-x2 and that face network "
-        f"on a photo of {joint['photo_mp']:.1f} MP with {joint['faces']} faces: "
-        f"{joint['command_s']:.1f} s, of which detection {joint['share_of_detection']:.1%}; "
-        f"peak memory {joint['peak_memory_gb']:.1f} GB."
+        f"The network is {result['lines'][0]['model']}. `restora restore` with restora-lite-x2 and "
+        f"this network takes {joint['command_s']:.1f} s for a photo of {joint['photo_mp']:.1f} MP "
+        f"with {joint['faces']} faces; face detection takes {joint['share_of_detection']:.1%} of "
+        f"that. Peak memory is {joint['peak_memory_gb']:.1f} GB."
     )
     return "\n".join([*lines, "", whole, "", _machine_sentence(result)])
 
 
 def gpu_table(path: Path) -> str:
-    """ms, throughput, MFU and accuracy on one line, peers below; or that there is nothing yet."""
+    """Time, throughput, MFU and accuracy of each engine, peers below; a notice without results."""
     if not path.exists():
         return (
-            "**Outstanding:** no machine with a GPU has run `make gpu-check` yet, so that there is "
-            "no figure to show."
+            "**Not measured yet:** `make gpu-check` has not run on a machine with a GPU, so there "
+            "are no figures to show."
         )
     result = json.loads(path.read_text())
-    heads = ["model", "way", "ms", "batch", "TFLOP/s", "MFU", "end to end", "PSNR"]
+    heads = ["model", "backend", "ms", "batch", "TFLOP/s", "MFU", "end to end", "PSNR"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for line in result["lines"]:
         if "error" in line:
@@ -155,7 +157,7 @@ def _machine_sentence(result: dict[str, Any]) -> str:
 
 
 def make_picture(path: Path) -> None:
-    """Before | after of the bundled sample photo with the bundled model."""
+    """Restore the bundled sample photo and write the before | after picture."""
     before = decode_photo((files("restora") / "data" / "sample.jpg").read_bytes())
     with Restorer(options=RestoreOptions(backend="cpu")) as restorer:
         after = restorer.restore(before).photo

@@ -1,4 +1,4 @@
-"""Tables of speed: of README, a line for each model; of docs, a line for each way."""
+"""Speed tables: a summary for the README, all measurements for docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -8,56 +8,63 @@ from restora_tools.page_tables import row_of
 
 Row = dict[str, Any]
 FP32_PSNR = 70.0
-_PRECISIONS = ("fp32", "bf16", "int8")
+PRECISION_NAMES = {
+    "fp32": "FP32",
+    "bf16": "bf16",
+    "fp16": "FP16",
+    "int8": "INT8",
+    "as it comes": "default",
+}
 
 
 def speed_summary(benches: list[Row], throughput: Row) -> str:
-    """For each model eager PyTorch, the peers that no other peer beats in both speed and accuracy,
-    and ours in each precision, fastest first; then folders and videos end to end, and the
-    machine."""
-    heads = ["model", "way", "MP/s", "PSNR to FP32"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
-    for bench in benches:
-        rows = [row for row, _ in _with_shares(bench)]
-        for model in dict.fromkeys(row["model"] for row in rows):
-            shown = choose_rows([row for row in rows if row["model"] == model])
-            lines += [row_of([model, *_speed_cells(row)]) for row in shown]
+    """Seconds per megapixel: one row for each backend, peers first, one column for each model.
+    Below it end-to-end speedups and the machine."""
+    rows = [row for bench in benches for row, _ in _with_shares(bench)]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    lines = [row_of(["", "precision", *models]), row_of(["---", "---", *["---:"] * len(models)])]
+    lines += [row_of(cells) for cells in summary_rows(rows, models)]
+    sides = {row["model"]: row["side"] for row in rows}
     words = (
-        "Megapixels of input a second on tiles of 128, one at a time, fastest first. Shown are "
-        "eager PyTorch and each peer that no other peer beats in both speed and accuracy; "
-        "[docs/benchmarks.md](docs/benchmarks.md) has all. "
-        f"{_end_to_end(throughput)} {_bench_machine(benches[0])}"
+        "Seconds per megapixel of input; lower is better. "
+        f"One tile per call, {_tile_sides(sides)}. {_bench_machine(benches[0])} "
+        f"{_end_to_end(throughput)}"
     )
     return "\n".join([*lines, "", words])
 
 
-def choose_rows(rows: list[Row]) -> list[Row]:
-    """Of one model's rows those that README shows, fastest first; a peer that wins is shown."""
-    peers = [row for row in rows if not row["ours"]]
-    shown = [row for row in peers if not any(_beats(other, row) for other in peers)]
-    shown += [row for row in peers if row["way"] == "eager PyTorch" and row not in shown]
-    for precision in _PRECISIONS:
-        ours = [row for row in rows if row["ours"] and row["precision"] == precision]
-        shown += [max(ours, key=_speed_of)] if ours else []
-    return sorted(shown, key=_speed_of, reverse=True)
+def summary_rows(rows: list[Row], models: list[str]) -> list[list[str]]:
+    """Cells of the summary: every peer, then the fastest backend of restora in each precision."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for row in sorted(rows, key=lambda row: row["ours"]):
+        if row["ours"]:
+            key = ("**restora**", PRECISION_NAMES[row["precision"]])
+        else:
+            key = (row["way"], PRECISION_NAMES[row["precision"]])
+        speeds = found.setdefault(key, {})
+        speeds[row["model"]] = max(speeds.get(row["model"], 0.0), float(row["mp_per_s"]))
+    return [
+        [name, precision, *[_seconds(speeds.get(model)) for model in models]]
+        for (name, precision), speeds in found.items()
+    ]
 
 
-def _beats(one: Row, other: Row) -> bool:
-    """Whether `one` is faster and no less accurate."""
-    return _speed_of(one) > _speed_of(other) and one["psnr_mean"] >= other["psnr_mean"]
+def _seconds(mp_per_s: float | None) -> str:
+    if mp_per_s is None:
+        return "–"
+    seconds = 1 / mp_per_s
+    return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
 
 
-def _speed_of(row: Row) -> float:
-    return float(row["mp_per_s"])
-
-
-def _speed_cells(row: Row) -> list[str]:
-    psnr = "(reference)" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.0f} dB"
-    return [_name_of(row), f"{row['mp_per_s']:.2g}", psnr]
+def _tile_sides(sides: dict[str, int]) -> str:
+    """Such as "128 x 128 pixels (256 x 256 for restora-lite-x2)"."""
+    usual = min(sides.values())
+    others = [f"{side} x {side} for {model}" for model, side in sides.items() if side != usual]
+    return f"{usual} x {usual} pixels" + (f" ({', '.join(others)})" if others else "")
 
 
 def _name_of(row: Row) -> str:
-    name = row["way"] if row["precision"] == "as it comes" else f"{row['way']}, {row['precision']}"
+    name = f"{row['way']}, {PRECISION_NAMES[row['precision']]}"
     return f"**{name}**" if row["ours"] else name
 
 
@@ -67,16 +74,17 @@ def _end_to_end(throughput: Row) -> str:
     published = next(value for way, value in photos.items() if "published" in way)
     frames_published = next(value for way, value in frames.items() if "published" in way)
     return (
-        f"From file to file with restora-lite-x2 (bf16): a folder of photos "
-        f"{photos['flow'] / published:.1f} times as fast as the published way, a video "
-        f"{frames['restora video'] / frames_published:.1f} times ([how](docs/throughput.md))."
+        "From file to file, with restora-lite-x2 in bf16, a folder of photos takes "
+        f"{published / photos['flow']:.0%} and a video "
+        f"{frames_published / frames['restora video']:.0%} of the time of the upstream PyTorch "
+        "code ([throughput](docs/throughput.md))."
     )
 
 
 def speed_table(benches: list[Row]) -> str:
-    """Every way on tiles one by one, the largest that was measured of each model; whole photos
-    below, then the machine."""
-    heads = ["model", "way", "MP/s in", "of the fastest FP32 peer", "GFLOP/s", "PSNR to FP32"]
+    """Every backend on single tiles, of the largest size measured for each model. Below it whole
+    photos and the machine."""
+    heads = ["model", "backend", "input MP/s", "vs. fastest FP32 peer", "GFLOP/s", "PSNR vs. FP32"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for bench in benches:
         for row, share in _with_shares(bench):
@@ -88,8 +96,8 @@ def speed_table(benches: list[Row]) -> str:
 
 
 def _with_shares(bench: Row) -> list[tuple[Row, float]]:
-    """Rows of one tile at a time, and their speed against the fastest peer that computes in FP32
-    (the artifact's own gate, 70 dB, tells that it does)."""
+    """Rows with one tile per call, each with its speed relative to the fastest FP32 peer. A peer
+    counts as FP32 if its PSNR is at least FP32_PSNR: some compute in lower precision by default."""
     found = []
     tiles = [
         row
@@ -106,7 +114,7 @@ def _with_shares(bench: Row) -> list[tuple[Row, float]]:
 
 
 def _photo_sentences(bench: Row) -> list[str]:
-    """The whole command against the session alone and against the published way."""
+    """Compare the whole command with the session alone and with the upstream PyTorch code."""
     photos = [row for row in bench["rows"] if row["suite"] == "photo"]
     sentences = []
     for row in photos:
@@ -114,9 +122,10 @@ def _photo_sentences(bench: Row) -> list[str]:
             continue
         backend = row["way"].removeprefix("command, ")
         words = (
-            f"- {row['model']}, whole command ({backend}, {row['precision']}), photo of "
-            f"{row['input_mp']:.1f} MP: {row['seconds']['median']:.1f} s, {row['of_session']:.2f} "
-            f"of the session's throughput, peak memory {row['peak_mb'] / 1e3:.2f} GB"
+            f"- `restora restore` with {row['model']} ({backend}, "
+            f"{PRECISION_NAMES[row['precision']]}) takes {row['seconds']['median']:.1f} s for a "
+            f"photo of {row['input_mp']:.1f} MP: {row['of_session']:.0%} of the throughput of the "
+            f"session alone, peak memory {row['peak_mb'] / 1e3:.2f} GB"
         )
         published = [
             other["seconds"]["median"]
@@ -125,7 +134,7 @@ def _photo_sentences(bench: Row) -> list[str]:
         ]
         if published:
             times = min(published) / row["seconds"]["median"]
-            words += f"; {times:.1f} times as fast as the published way"
+            words += f", {times:.1f} times as fast as the upstream PyTorch code"
         sentences.append(f"{words}.")
     return sentences
 
@@ -136,6 +145,6 @@ def _bench_machine(bench: Row) -> str:
     versions = ", ".join(f"{label} {machine[name]}" for name, label in names.items())
     return (
         f"{machine['cpu']}, {bench['threads']} threads, {machine['memory_gib']:.0f} GiB; "
-        f"{versions}, ncnn {machine['ncnn']}. Medians of runs that took turns; bold is restora. "
-        "Full-size models have synthetic weights, which changes neither speed nor size."
+        f"{versions}, ncnn {machine['ncnn']}; medians of interleaved runs. "
+        "The large models have synthetic weights, which does not change their speed."
     )

@@ -1,4 +1,4 @@
-"""Tables of pages that show throughput, and what was proven of runs that are killed."""
+"""Tables of throughput and of the endurance runs."""
 
 from __future__ import annotations
 
@@ -7,43 +7,53 @@ from typing import Any
 from restora_tools.page_tables import row_of
 
 Row = dict[str, Any]
+_NAMES = {
+    "a device that sleeps": "simulated GPU",
+    "a faster one": "faster simulated GPU",
+    "openvino in bf16": "OpenVINO bf16",
+    "cpu in fp32": "ONNX Runtime FP32",
+}
 
 
 def photos_table(result: dict[str, Any]) -> str:
-    """Photos a second of the flow, of a loop and of the published way; and how busy the stages
-    were."""
-    heads = ["networks", "flow", "one after another", "published way", "slowest stage alone"]
-    heads += ["flow / slowest stage", "decode, restore, encode at work", "cores busy"]
+    """Photos per second of restora, of a loop and of upstream; utilization of stages and cores."""
+    heads = ["network", "restora", "one photo at a time", "upstream", "slowest stage alone"]
+    heads += ["restora / slowest stage", "decode, restore, encode utilization", "CPU utilization"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in result["photos"]:
         speed = row["photos_per_s"]
         published = next((value for way, value in speed.items() if "published" in way), None)
         busy = ", ".join(f"{row['busy'][name]:.0%}" for name in ("decode", "restore", "encode"))
-        cells = [row["what"], f"**{speed['flow']:.3g}**", f"{speed['one after another']:.3g}"]
+        cells = [_name_of(row), f"**{speed['flow']:.3g}**", f"{speed['one after another']:.3g}"]
         cells.append("" if published is None else f"{published:.3g}")
         cells.append(f"{row['slowest']}: {speed[row['slowest'] + ' alone']:.3g}")
         cells += [f"{row['of_slowest']:.2f}", busy, f"{row['cores_busy']:.0%}"]
         lines.append(row_of(cells))
     filled = [row for row in result["photos"] if "tiles_per_call" in row]
-    calls = "; ".join(
-        f"{row['tiles_per_call']:.1f} tiles a call of at most {row['batch']} for {row['what']}"
-        for row in filled
+    calls = " and ".join(
+        f"{row['tiles_per_call']:.1f} of {row['batch']} tiles ({_name_of(row)})" for row in filled
     )
-    words = f"Photos a second, from file to file. Photos of four tiles shared calls: {calls}."
+    words = (
+        "Photos per second, from file to file. Tiles of different photos share batches, which held "
+        f"{calls} on average."
+    )
     return "\n".join([*lines, "", words])
 
 
 def video_table(result: dict[str, Any]) -> str:
     video = result["video"]
-    heads = ["way", "frames/s"]
+    heads = ["implementation", "frames/s"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     lines += [
-        row_of([f"{way} ({video['what']})" if way == "restora video" else way, f"{value:.3g}"])
+        row_of([_video_name(way, video["what"]), f"{value:.3g}"])
         for way, value in video["frames_per_s"].items()
     ]
     width, height = video["size"]
     busy = ", ".join(f"{name} {share:.0%}" for name, share in video["busy"].items())
-    words = f"{video['frames']} frames of {width} x {height}, H.264 to H.264; at work: {busy}."
+    words = (
+        f"{video['frames']} frames of {width} x {height}, H.264 to H.264. Utilization of restora's "
+        f"stages: {busy}."
+    )
     return "\n".join([*lines, "", words])
 
 
@@ -56,24 +66,24 @@ def scale_table(result: dict[str, Any]) -> str:
     machine = result["machine"]
     words = (
         f"{machine['cpu']}, {machine['cores_allowed']} cores, {machine['memory_gib']:.0f} GiB; "
-        f"OpenVINO {machine['openvino']}, ONNX Runtime {machine['onnxruntime']}. One run each; "
-        "above, medians of runs that took turns."
+        f"OpenVINO {machine['openvino']}, ONNX Runtime {machine['onnxruntime']}. This table shows "
+        "single runs, the tables above show medians of interleaved runs."
     )
     return "\n".join([*lines, "", words])
 
 
 def isolation_table(result: dict[str, Any]) -> str:
-    heads = ["networks and photos", "decoded in child processes", "in the same process", "ratio"]
+    heads = ["network and photos", "decoded in child processes", "in the same process", "ratio"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in result["isolation"]:
         speed = row["photos_per_s"]
-        cells = [row["what"], f"{speed['isolated']:.3g}", f"{speed['in process']:.3g}"]
+        cells = [_name_of(row), f"{speed['isolated']:.3g}", f"{speed['in process']:.3g}"]
         lines.append(row_of([*cells, f"{row['ratio']:.2f}"]))
-    return "\n".join([*lines, "", "Photos a second of the flow; medians of runs that take turns."])
+    return "\n".join([*lines, "", "Photos per second; medians of interleaved runs."])
 
 
 def endurance_table(result: dict[str, Any]) -> str:
-    heads = ["run", "photos", "killed", "results", "failures told", "exit code"]
+    heads = ["command", "inputs", "killed", "results", "reported failures", "exit code"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in result["rows"]:
         failures = ", ".join(f"{count} {name}" for name, count in sorted(row["errors"].items()))
@@ -81,3 +91,20 @@ def endurance_table(result: dict[str, Any]) -> str:
         cells = [row["way"], f"{row['photos']:,}", times, f"{row['outputs']:,}", failures]
         lines.append(row_of([*cells, str(row["exit_code"])]))
     return "\n".join(lines)
+
+
+def _name_of(row: Row) -> str:
+    """The networks of a measurement, in the words of the page."""
+    return _rename(row["what"])
+
+
+def _video_name(way: str, what: str) -> str:
+    if way == "restora video":
+        return f"**restora video** ({_rename(what)})"
+    return way.replace("published way", "upstream frame by frame")
+
+
+def _rename(what: str) -> str:
+    for old, new in _NAMES.items():
+        what = what.replace(old, new)
+    return what
