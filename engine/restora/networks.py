@@ -230,7 +230,10 @@ class Networks:
         options = self._options.session_options()
         if kind in ("detector", "parser"):
             # small networks: no plans are built of them, and they may stay on the CPU
-            return replace(options, backend=_SMALL[options.backend], precision="auto", gpu=None)
+            device = "cpu" if options.device == "cpu" else "auto"
+            return replace(
+                options, backend=_SMALL[options.backend], precision="auto", device=device
+            )
         return options
 
     def _check_open(self) -> None:

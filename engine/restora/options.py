@@ -1,12 +1,12 @@
-"""How a Restorer works."""
+"""Options of a Restorer."""
 
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from restora.artifact import ArtifactInfo
 from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions
-from restora.backends.options import BackendChoice, PrecisionChoice
-from restora.checks import check_choice, check_flag, check_whole, set_checked
+from restora.backends.options import BackendChoice, PrecisionChoice, gpu_of_device
+from restora.checks import check_choice, check_flag, check_number, check_whole, set_checked
 from restora.errors import OptionError
 from restora.tiling import Blend, Tiling
 from restora.upsample import MAX_PRE_PAD, AlphaMethod, ResizeMethod
@@ -21,7 +21,7 @@ DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
-    """How a Restorer works. Lengths in input pixels. Raises OptionError for a value that cannot
+    """Options of a Restorer. Lengths in input pixels. Raises OptionError for a value that cannot
     work, when the options are made.
 
     tile        "auto", 0 for the whole photo at once, or the largest side of a tile
@@ -36,7 +36,9 @@ class RestoreOptions:
     backend     what the networks that make pictures run on: "auto", "tensorrt", "cuda",
                 "openvino" or "cpu"
     precision   "auto", "fp32", "fp16", "mixed", "bf16" or "int8"; see SessionOptions
-    gpu         which GPU; a number rules the CPU out
+    device      "auto", "cpu", "gpu" or "gpu:1"; see SessionOptions
+    denoise_strength  0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that
+                keeps noise; None: the model itself
     max_output_pixels  larger results are refused before any work is done
     """
 
@@ -51,7 +53,8 @@ class RestoreOptions:
     threads: int = 0
     backend: BackendChoice = "auto"
     precision: PrecisionChoice = "auto"
-    gpu: int | None = None
+    device: str = "auto"
+    denoise_strength: float | None = None
     max_output_pixels: int = DEFAULT_MAX_OUTPUT_PIXELS
 
     def __post_init__(self) -> None:
@@ -70,14 +73,22 @@ class RestoreOptions:
             pre_pad=check_whole("pre_pad", self.pre_pad, least=0, most=MAX_PRE_PAD),
             max_output_pixels=check_whole("max_output_pixels", self.max_output_pixels, least=1),
         )
-        session = self.session_options()  # which checks threads, backend, precision and gpu
-        set_checked(self, threads=session.cpu.threads, gpu=session.gpu)
+        session = self.session_options()  # which checks threads, backend, precision and device
+        set_checked(self, threads=session.cpu.threads, device=session.device)
+        if self.denoise_strength is not None:
+            strength = check_number("denoise_strength", self.denoise_strength, least=0, most=1)
+            set_checked(self, denoise_strength=strength)
         tile = 0 if self.tile == "auto" or self.published_tiles else int(self.tile)
         if self.overlap is not None and 0 < tile <= self.overlap:
             raise OptionError(
                 f"a tile must be larger than its overlap, got tile {tile} and "
                 f"overlap {self.overlap}"
             )
+
+    @property
+    def gpu(self) -> int | None:
+        """The number of the GPU that is asked for; None if none is."""
+        return gpu_of_device(self.device)
 
     def tiling_for(self, session: Session) -> Tiling:
         """Tiles of the size and number that the session runs fastest, unless told."""
@@ -99,7 +110,7 @@ class RestoreOptions:
         if self.batch is not None:
             plans = replace(plans, batches=tuple(sorted({1, self.batch})))
         return SessionOptions(
-            self.backend, self.precision, self.gpu, CpuOptions(threads=self.threads), plans
+            self.backend, self.precision, self.device, CpuOptions(threads=self.threads), plans
         )
 
 

@@ -30,7 +30,8 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(RestoreOptions, "threads", wrong) for wrong in (-1, True, 1.5, None, 10**6)],
     *[(RestoreOptions, "backend", wrong) for wrong in ("gpu", "CPU", None, {})],
     *[(RestoreOptions, "precision", wrong) for wrong in ("half", None, 16)],
-    *[(RestoreOptions, "gpu", wrong) for wrong in (-1, True, 0.0, "0", 10**6)],
+    *[(RestoreOptions, "device", wrong) for wrong in ("gpu:-1", True, 0, "cuda", "gpu:999", "")],
+    *[(RestoreOptions, "denoise_strength", wrong) for wrong in (-0.1, 1.5, True, NAN, "1")],
     *[(RestoreOptions, "max_output_pixels", wrong) for wrong in (0, -1, 1e9, NAN, None, True)],
     *[(FaceOptions, "strength", wrong) for wrong in (-0.1, 1.1, NAN, INF, True, "1", None)],
     *[(FaceOptions, "eye_dist_threshold", wrong) for wrong in (-1, NAN, INF, True, None)],
@@ -42,7 +43,7 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(FaceOptions, "model", wrong) for wrong in (1, b"x", True)],
     *[(SessionOptions, "backend", wrong) for wrong in ("gpu", None)],
     *[(SessionOptions, "precision", wrong) for wrong in ("half", None)],
-    *[(SessionOptions, "gpu", wrong) for wrong in (-1, True)],
+    *[(SessionOptions, "device", wrong) for wrong in ("gpu:", "GPU", None)],
     *[(SessionOptions, "cpu", wrong) for wrong in (None, 4, PlanOptions())],
     *[(SessionOptions, "plans", wrong) for wrong in (None, 4)],
     *[(CpuOptions, "threads", wrong) for wrong in (-1, True, NAN)],
@@ -61,13 +62,14 @@ def test_a_value_that_cannot_work_is_refused_when_it_is_set(
 ) -> None:
     with pytest.raises(OptionError, match=r"must|asked for") as caught:
         kind(**{name: wrong})
-    assert repr(wrong) in str(caught.value) or name in ("gpu", "batches"), str(caught.value)
+    assert repr(wrong) in str(caught.value) or name == "batches", str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "words"),
     [
         (RestoreOptions, "backend", "'auto', 'tensorrt', 'cuda', 'openvino', 'cpu'"),
+        (RestoreOptions, "device", "'auto', 'cpu', 'gpu' and 'gpu:N' with N in 0..255"),
         (RestoreOptions, "blend", "'linear', 'cosine', 'crop'"),
         (RestoreOptions, "precision", "'auto', 'fp32', 'fp16', 'mixed', 'bf16', 'int8'"),
         (RestoreOptions, "alpha", "'network', 'bilinear'"),
@@ -107,9 +109,30 @@ def test_a_tile_must_be_larger_than_its_overlap() -> None:
     RestoreOptions(tile=0, overlap=32)
 
 
-def test_a_gpu_and_a_backend_of_the_cpu_contradict_each_other_at_once() -> None:
-    with pytest.raises(OptionError, match="leave one out"):
-        RestoreOptions(backend="cpu", gpu=0)
+@pytest.mark.parametrize(
+    ("device", "backend", "allowed"),
+    [
+        ("gpu", "cpu", "'tensorrt', 'cuda'"),
+        ("gpu:1", "openvino", "'tensorrt', 'cuda'"),
+        ("cpu", "cuda", "'openvino', 'cpu'"),
+    ],
+)
+def test_a_device_and_a_backend_that_does_not_run_on_it_are_refused(
+    device: str, backend: Any, allowed: str
+) -> None:
+    with pytest.raises(OptionError, match=f"contradict each other: on this device run {allowed}"):
+        RestoreOptions(backend=backend, device=device)
+
+
+@pytest.mark.parametrize(
+    ("device", "kept", "gpu"),
+    [("auto", "auto", None), ("cpu", "cpu", None), ("gpu", "gpu", 0), ("gpu:0", "gpu", 0),
+     ("gpu:3", "gpu:3", 3)],
+)  # fmt: skip
+def test_a_device_has_one_spelling_and_a_number(device: str, kept: str, gpu: int | None) -> None:
+    options = RestoreOptions(device=device)
+    assert (options.device, options.gpu) == (kept, gpu)
+    assert options == RestoreOptions(device=kept)
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": "x"}, {"resize": "x"}, {"pre_pad": 257}])

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ORDER: tuple[Backend, ...] = ("tensorrt", "cuda", "openvino", "cpu")
-_ON_THE_CPU = ("openvino", "cpu")
-
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -107,12 +104,10 @@ def choose_session(
     if options.backend != "auto":
         return _opened(source, options.backend, *_OPENERS[options.backend](source, options))
     refused: list[tuple[Backend, str]] = []
-    for backend in ORDER:
-        if backend in _ON_THE_CPU and options.gpu is not None:
-            break
+    for backend in options.backends():
         try:
             session, precision = _OPENERS[backend](source, options)
-        except MissingBackendError as error:
+        except MissingBackendError as error:  # noqa: PERF203
             refused.append((backend, str(error)))
         except RestoraError as error:
             if backend == "cpu":

@@ -1,5 +1,6 @@
 """Settings of the runtimes, apart from them so that they can be named without being installed."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -10,8 +11,11 @@ Backend = Literal["tensorrt", "cuda", "openvino", "cpu"]
 BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8"]
 
+GPU_BACKENDS: tuple[Backend, ...] = ("tensorrt", "cuda")
+CPU_BACKENDS: tuple[Backend, ...] = ("openvino", "cpu")
 MAX_THREADS = 1024
 MAX_GPU = 255
+_DEVICE = re.compile(r"auto|cpu|gpu(?::([0-9]{1,9}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,13 @@ class SessionOptions:
     precision  "auto": FP16 on a GPU, if there is an artifact for it; bfloat16 through OpenVINO, if
                the CPU has it and the artifact's own picture passes the accuracy threshold; else
                FP32. Any other choice never falls back
-    gpu        which GPU; a number rules the CPU out. None: the first, if there is one
+    device     "auto": a GPU if one can be used, else the CPU; "cpu"; "gpu", the first one; or a
+               numbered one, "gpu:1". With a GPU named, the CPU is never used instead
     """
 
     backend: BackendChoice = "auto"
     precision: PrecisionChoice = "auto"
-    gpu: int | None = None
+    device: str = "auto"
     cpu: CpuOptions = field(default_factory=CpuOptions)
     plans: PlanOptions = field(default_factory=PlanOptions)
 
@@ -104,14 +109,44 @@ class SessionOptions:
         ):
             if not isinstance(value, kind):
                 raise OptionError(f"{name} must be {kind.__name__}, got {value!r}")
-        gpu = self.gpu
         set_checked(
             self,
             backend=check_choice("backend", self.backend, get_args(BackendChoice)),
             precision=check_choice("precision", self.precision, get_args(PrecisionChoice)),
-            gpu=gpu if gpu is None else check_whole("gpu", gpu, least=0, most=MAX_GPU),
+            device=check_device(self.device),
         )
-        if self.gpu is not None and self.backend in ("openvino", "cpu"):
+        if self.backend not in ("auto", *self.backends()):
             raise OptionError(
-                f"GPU {self.gpu} is asked for with the backend {self.backend}: leave one out"
+                f"the device {self.device!r} and the backend {self.backend!r} contradict each "
+                f"other: on this device run {', '.join(map(repr, self.backends()))}"
             )
+
+    @property
+    def gpu(self) -> int | None:
+        """The number of the GPU that is asked for; None if none is."""
+        return gpu_of_device(self.device)
+
+    def backends(self) -> tuple[Backend, ...]:
+        """Those that run on the device, in the order in which they are tried."""
+        if self.device == "auto":
+            return GPU_BACKENDS + CPU_BACKENDS
+        return CPU_BACKENDS if self.device == "cpu" else GPU_BACKENDS
+
+
+def check_device(value: object) -> str:
+    """Raise OptionError unless the value names a device; "gpu:0" becomes "gpu"."""
+    match = _DEVICE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1] or 0) > MAX_GPU:
+        raise OptionError(
+            f"device must be one of 'auto', 'cpu', 'gpu' and 'gpu:N' with N in 0..{MAX_GPU}, "
+            f"got {value!r}"
+        )
+    number = int(match[1] or 0)
+    return f"gpu:{number}" if number else "gpu" if match[0].startswith("gpu") else match[0]
+
+
+def gpu_of_device(device: str) -> int | None:
+    """0 for "gpu", 1 for "gpu:1", None for "cpu" and "auto"."""
+    if not device.startswith("gpu"):
+        return None
+    return int(device.partition(":")[2] or 0)

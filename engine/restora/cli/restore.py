@@ -168,7 +168,7 @@ def restore(
         threads=threads,
         backend=backend,
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
-        gpu=gpu_id,
+        device="auto" if gpu_id is None else f"gpu:{gpu_id}",
         max_output_pixels=max_output_pixels,
     )
     if outscale is not None:

@@ -88,7 +88,7 @@ def video(
         threads=threads,
         backend=backend,
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
-        gpu=gpu_id,
+        device="auto" if gpu_id is None else f"gpu:{gpu_id}",
     )
     if outscale is not None:
         check_outscale(outscale)

@@ -119,11 +119,18 @@ def test_an_asked_gpu_rules_out_the_cpu() -> None:
         match=r"nothing that could run tiny starts here: install a runtime with "
         r"pip install 'restora\[gpu\]'; tensorrt, cuda: no NVIDIA",
     ):
-        choose_session(tiny_artifact(), options=SessionOptions(gpu=0))
-    with pytest.raises(OptionError, match="leave one out"):
-        SessionOptions(backend="cpu", gpu=0)
-    with pytest.raises(OptionError, match=r"gpu must be a whole number in 0\.\.255, got -1"):
-        SessionOptions(gpu=-1)
+        choose_session(tiny_artifact(), options=SessionOptions(device="gpu"))
+    with pytest.raises(OptionError, match="contradict each other"):
+        SessionOptions(backend="cpu", device="gpu")
+    with pytest.raises(OptionError, match=r"'gpu:N' with N in 0\.\.255, got 'gpu:-1'"):
+        SessionOptions(device="gpu:-1")
+
+
+@pytest.mark.usefixtures("no_driver")
+def test_the_device_cpu_tries_no_gpu() -> None:
+    opened = choose_session(tiny_artifact(), options=SessionOptions(device="cpu"))
+    assert "tensorrt" not in opened.describe_choice()
+    assert "cuda" not in opened.describe_choice()
 
 
 def test_what_is_here_and_fails_is_a_warning(
