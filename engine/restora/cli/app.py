@@ -1,4 +1,4 @@
-"""The commands, put together."""
+"""The tree of commands."""
 
 from __future__ import annotations
 
@@ -9,43 +9,78 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from restora.cli.console import set_up_logging
+from restora.cli.lazy import CommandEntry, make_lazy_group
 from restora.version import __version__
 
-app = typer.Typer(
-    name="restora",
-    help="Restore old and damaged photos.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        # --tile_pad is --tile-pad; values stay as they are, also those that begin with hyphens
-        "token_normalize_func": lambda token: token.replace("_", "-"),
-    },
-    rich_markup_mode="rich",
-)
 _VERBOSE_HELP = "Verbose logging on stderr."
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"restora {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", envvar="RESTORA_VERBOSE", help=_VERBOSE_HELP)
-    ] = False,
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", "-V", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
-    set_up_logging(verbose)
+_RESTORE, _MODELS, _MEASURE, _MACHINE = "Restore", "Models", "Measure", "This machine"
+# importing all of them takes longer than restoring a small photo
+COMMANDS = {
+    "restore": CommandEntry(
+        "restora.cli.restore:restore",
+        "Restore and enlarge photos, and the faces in them.",
+        _RESTORE,
+    ),
+    "video": CommandEntry(
+        "restora.cli.video:video",
+        "Restore every frame; times, audio, subtitles, chapters, rotation and colors are kept.",
+        _RESTORE,
+    ),
+    "cluster": CommandEntry(
+        "restora.cli.cluster:cluster",
+        "Restore photos on many machines; manifest, resuming and exit codes are those of "
+        "`restore`.",
+        _RESTORE,
+    ),
+    "models": CommandEntry(
+        "restora.cli.models:models_app", "List the known models, or fetch one.", _MODELS
+    ),
+    "export": CommandEntry(
+        "restora.cli.export:export_model",
+        "Export a checkpoint to an ONNX artifact and verify it against PyTorch.",
+        _MODELS,
+    ),
+    "verify": CommandEntry(
+        "restora.cli.verify:verify",
+        "Compare an artifact with PyTorch on photo tiles and random input, in several sizes.",
+        _MODELS,
+    ),
+    "calibrate": CommandEntry(
+        "restora.cli.calibrate:calibrate",
+        "Find the fastest INT8/FP32 layer assignment that meets the accuracy threshold.",
+        _MODELS,
+    ),
+    "build": CommandEntry(
+        "restora.cli.build:build",
+        "Build TensorRT plans of a model for this machine's GPU.",
+        _MODELS,
+    ),
+    "cache": CommandEntry(
+        "restora.cli.cache:cache_app",
+        "List, verify or clear the TensorRT plans.",
+        _MODELS,
+    ),
+    "bench": CommandEntry(
+        "restora.cli.bench:bench_app",
+        "Measure models, runtimes and peers on this machine, accuracy beside speed.",
+        _MEASURE,
+    ),
+    "evaluate": CommandEntry(
+        "restora.cli.evaluate:evaluate",
+        "Restore degraded photos and measure how close the results are to the clean ones.",
+        _MEASURE,
+    ),
+    "doctor": CommandEntry(
+        "restora.cli.doctor:doctor",
+        "Show what this machine can run, and what to install for the rest.",
+        _MACHINE,
+    ),
+    "sample": CommandEntry(
+        "restora.cli.sample:sample",
+        "Write the bundled sample photo, which is small and noisy, to try restora on.",
+        _MACHINE,
+    ),
+}
 
 
 def run(arguments: list[str]) -> None:
@@ -54,52 +89,68 @@ def run(arguments: list[str]) -> None:
 
 
 def make_command() -> Any:
-    """The whole tree of commands. Each takes -v too, before or after its name."""
-    from restora.cli.bench import bench_app
-    from restora.cli.build import build
-    from restora.cli.cache import cache_app
-    from restora.cli.calibrate import calibrate
-    from restora.cli.cluster import cluster
-    from restora.cli.doctor import doctor
-    from restora.cli.evaluate import evaluate
-    from restora.cli.export import export_model
-    from restora.cli.models import models_app
-    from restora.cli.restore import restore
-    from restora.cli.sample import sample
-    from restora.cli.verify import verify
-    from restora.cli.video import video
+    """The group of all commands; each is imported when it is called, or by `load(name)`.
 
-    app.registered_commands.clear()
-    app.registered_groups.clear()
-    app.command("restore")(restore)
-    app.command("export")(export_model)
-    app.command("video")(video)
-    app.command("cluster")(cluster)
-    app.command("verify")(verify)
-    app.command("calibrate")(calibrate)
-    app.add_typer(models_app, name="models")
-    app.command("build")(build)
-    app.add_typer(cache_app, name="cache")
-    app.add_typer(bench_app, name="bench")
-    app.command("evaluate")(evaluate)
-    app.command("doctor")(doctor)
-    app.command("sample")(sample)
+    Each takes -v too, before or after its name.
+    """
+    app = typer.Typer(
+        name="restora",
+        cls=make_lazy_group(COMMANDS, _finish),
+        help="Restore old and damaged photos.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            # --tile_pad is --tile-pad; values stay as they are, also those that begin with hyphens
+            "token_normalize_func": lambda token: token.replace("_", "-"),
+        },
+        rich_markup_mode="rich",
+    )
+    app.callback()(_common)
     root = typer.main.get_command(app)
-    _finish(root, verbose=False)
+    _flow_help(root)
     return root
 
 
-def _finish(command: Any, *, verbose: bool = True) -> None:
-    """Help as it is written: docstrings are wrapped to the terminal, brackets are no markup."""
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"restora {__version__}")
+        raise typer.Exit
+
+
+def _common(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", envvar="RESTORA_VERBOSE", help=_VERBOSE_HELP)
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version.",
+        ),
+    ] = False,
+) -> None:
+    set_up_logging(verbose)
+
+
+def _finish(command: Any) -> None:
+    """Add -v to a command and to its subcommands, and let their help flow."""
+    _flow_help(command)
+    command.params.append(_make_verbose_option())
+    if isinstance(command, TyperGroup):
+        for inner in command.commands.values():
+            _finish(inner)
+
+
+def _flow_help(command: Any) -> None:
+    """Let help be wrapped to the terminal, and its brackets be text rather than markup."""
     command.help = _flow(command.help)
     for parameter in command.params:
         if getattr(parameter, "help", None):
             parameter.help = _flow(parameter.help)
-    if verbose:
-        command.params.append(_make_verbose_option())
-    if isinstance(command, TyperGroup):
-        for inner in command.commands.values():
-            _finish(inner)
 
 
 def _make_verbose_option() -> Any:
@@ -126,7 +177,7 @@ def _log_verbosely(wanted: bool) -> None:
 
 
 def _flow(text: str | None) -> str | None:
-    """One line a paragraph, rich's brackets escaped."""
+    """One line per paragraph, rich's brackets escaped."""
     if text is None:
         return None
     return escape("\n\n".join(" ".join(part.split()) for part in text.split("\n\n")))

@@ -13,6 +13,7 @@ from restora.errors import MissingBackendError, OptionError
 bench_app = typer.Typer(
     help="Measure models, runtimes and peers on this machine, accuracy beside speed.",
     no_args_is_help=True,
+    add_completion=False,
 )
 WIDE = 120  # columns of a terminal from which on tables show everything
 SUITES = ("tiles", "photo", "size", "stages")

@@ -62,7 +62,7 @@ def calibrate(
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
 ) -> None:
-    """Find the fastest mix of 8-bit and FP32 layers that passes the gate.
+    """Find the fastest INT8/FP32 layer assignment that meets the accuracy threshold.
 
     Beside MODEL.int8.onnx lie a report (.json) and its plot (.svg). If no mix passes, no artifact
     is written, and the exit code is 5. An interrupted run continues where it stopped.

@@ -51,7 +51,7 @@ class Finding:
 def doctor(
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Say what this machine can run and what to install for the rest.
+    """Show what this machine can run, and what to install for the rest.
 
     Exit code 6 if photos cannot be restored here.
     """

@@ -57,7 +57,7 @@ def evaluate(
     backend: runtime_flags.Backend = "auto",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A JSON file.")] = None,
 ) -> None:
-    """Degrade clean photos (or take degraded ones), restore them, and measure the distance.
+    """Restore degraded photos and measure how close the results are to the clean ones.
 
     The protocol of the published table, on a folder of aligned CelebA or FFHQ faces:
 

@@ -63,9 +63,9 @@ def export_model(
     ] = "fir",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
 ) -> None:
-    """Export a checkpoint to ONNX and prove it equal to its PyTorch reference.
+    """Export a checkpoint to an ONNX artifact and verify it against PyTorch.
 
-    The file is written only if it passes its accuracy gate; the figures travel in its metadata.
+    The file is written only if it meets the accuracy threshold; its metadata holds the figures.
     """
     if not checkpoint.name:
         raise OptionError(f"the checkpoint must be a file, got {str(checkpoint)!r}")

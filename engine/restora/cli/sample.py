@@ -17,6 +17,6 @@ def sample(
         "sample.jpg"
     ),
 ) -> None:
-    """Write the bundled sample photo, a small and noisy one, to try restora on."""
+    """Write the bundled sample photo, which is small and noisy, to try restora on."""
     write_file(output, (files("restora") / "data" / "sample.jpg").read_bytes())
     print_note(f"wrote {output}")

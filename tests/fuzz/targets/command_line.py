@@ -162,7 +162,7 @@ def _leave(code: int) -> NoReturn:
 @cache
 def _make_command() -> Any:
     """Made once: a process makes them for one command line."""
-    return _make_commands()
+    return _make_commands().load_all()
 
 
 def _find(root: Any, words: list[str]) -> Any:

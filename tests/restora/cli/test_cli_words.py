@@ -36,7 +36,7 @@ def commands(group: Any, name: str = "") -> Iterator[str]:
         yield from commands(inner, words)
 
 
-NAMES = sorted(commands(make_command()))
+NAMES = sorted(commands(make_command().load_all()))
 
 
 @pytest.mark.parametrize("value", ["--over_write.png", "--tile_pad", "--face_model=x.png"])
@@ -80,7 +80,7 @@ def test_help_pages_are_wrapped_to_the_terminal_and_keep_brackets(
     monkeypatch.setenv("COLUMNS", "300")
     code, page = run(capsys, *name.split(), "--help")
     assert code == 0
-    command = make_command()
+    command = make_command().load_all()
     for word in name.split():
         command = command.commands[word]
     for paragraph in command.help.split("\n\n"):
