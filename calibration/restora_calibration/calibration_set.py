@@ -82,7 +82,7 @@ class _Candidate:
 
 
 def read_sources(folder: Path, *, report: Report) -> list[Source]:
-    """The photos of a folder; those that cannot be read are said and left out.
+    """The photos of a folder; those that cannot be read are reported and left out.
 
     Raises OptionError if none is left.
     """

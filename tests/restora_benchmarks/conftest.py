@@ -1,4 +1,4 @@
-"""Where figures do not matter, nobody need wait for the cores to come to rest."""
+"""Tests do not wait for idle cores: their figures do not matter."""
 
 from collections.abc import Iterator
 

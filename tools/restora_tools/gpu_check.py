@@ -1,16 +1,16 @@
-"""Everything that a machine with a GPU must prove: `python -m restora_tools.gpu_check`.
+"""Check TensorRT on a machine with a GPU: `python -m restora_tools.gpu_check`.
 
 Stages, each of which can be run alone and again:
 
-prepare  export the artifacts, with PyTorch's answers (needs PyTorch; no GPU)
-build    TensorRT plans, each checked (needs TensorRT and PyCUDA)
-verify   what doubles cannot prove: tiles on the device, graphs, threads, leaks (the same)
+prepare  export the artifacts with PyTorch's answers (PyTorch, and no GPU)
+build    TensorRT plans, each checked (NumPy, OpenCV, ONNX, TensorRT and PyCUDA)
+verify   what test doubles cannot prove: tiles on the device, graphs, threads, leaks (the same)
 speed    device-only and end to end, with accuracy (the same)
 peers    PyTorch eager and compiled, ONNX Runtime CUDA, the matrix-product ceiling (PyTorch)
-report   gpu.json and a table of all that was found
+report   gpu.json and a table of all results
 
-Without --stage all of them, in this order, leaving out with a word those whose packages this
-interpreter lacks: run it with each interpreter of the machine in turn, on the same --out.
+Without --stage all of them run in this order. A stage whose packages this interpreter lacks is
+skipped with a message: run the check with each interpreter of the machine, on the same --out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             found = _run_stage(stage, places, subjects, precisions, options, print)
         except MissingBackendError as error:
-            print(f"{stage}: left out: {error}")
+            print(f"{stage}: skipped: {error}")
             code = max(code, 1 if options.stage else 0)
             continue
         code = max(code, found)

@@ -1,8 +1,8 @@
-"""Find the layer at which an artifact departs from another, or its TensorRT engine from it.
+"""Find the layer at which two artifacts differ, or an artifact and its TensorRT engine.
 
 `python -m restora_tools.layers MODEL.onnx OTHER.onnx` compares two artifacts of one network
-on the CPU; `--tensorrt` in the place of OTHER.onnx builds an engine with every layer as an output.
-For plans that fail their gate, whose figures say that something is wrong: this says where.
+on the CPU; `--tensorrt` instead of OTHER.onnx builds an engine with every layer as an output.
+The gate of a plan says that it is wrong; this says where.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Model:
         return self.artifact.info.kind == "face"
 
     def make_network(self) -> nn.Module:
-        """Raises LookupError if there is none here."""
+        """Raises LookupError if the network or its weights are not here."""
         if self.network is None:
             raise LookupError("an artifact alone has no PyTorch network")
         return self.network.make()

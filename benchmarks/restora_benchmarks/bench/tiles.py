@@ -42,7 +42,7 @@ def measure_tiles(
     folder: Path,
     report: Callable[[str], None],
 ) -> list[Row]:
-    """A row for each way, side and batch; a way that cannot be run is said and left out."""
+    """A row for each way, side and batch; a way that cannot be run is reported and left out."""
     side_fixed = model.artifact.info.side
     sides = (side_fixed,) if side_fixed else grid.sides
     runners = _open(model, ways, sides[0], grid.threads, report)

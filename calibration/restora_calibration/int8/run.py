@@ -122,7 +122,7 @@ def calibrate(
     speed     None: the mix with the most products in 8 bits is taken for the fastest
 
     Raises ModelError or OptionError for what cannot be calibrated, NonFiniteOutputError if the
-    network puts out NaN or Inf on a tile.
+    network returns NaN or Inf on a tile.
     """
     _check_artifact(artifact.info)
     model = onnx.load_from_string(artifact.onnx)

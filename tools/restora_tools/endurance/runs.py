@@ -1,4 +1,4 @@
-"""A run of the command line that is let alone, or killed on its way and begun again."""
+"""Runs of the command line: undisturbed, or killed and started again."""
 
 from __future__ import annotations
 

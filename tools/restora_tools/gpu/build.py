@@ -35,7 +35,7 @@ def build(
     for subject in subjects:
         for precision in places.offered(subject, precisions):
             if time.perf_counter() - started > budget_s:
-                report("the time is used up: run the stage again to go on")
+                report("the time budget is used up: run the stage again to continue")
                 return False
             rows = _build_one(modules, places, subject, precision, cache, report)
             places.add_rows("build", rows, key=("model", "asked"))

@@ -1,4 +1,4 @@
-"""Where the stages keep what they make, so that each can go on where it, or another, stopped."""
+"""The folder in which the stages keep their results, so that each continues where it stopped."""
 
 from __future__ import annotations
 

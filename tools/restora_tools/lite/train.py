@@ -1,8 +1,8 @@
 """Train restora-lite-x2, the bundled default model: `python -m restora_tools.lite.train`.
 
 A small RRDBNet learns to undo the mild blind degradation on free photos. The run is seeded; about
-40 minutes on two CPU cores with AVX-512 bfloat16. It can be stopped at any time and goes on from
-its last state.
+40 minutes on two CPU cores with AVX-512 bfloat16. It can be stopped at any time and continues
+from its last state.
 """
 
 import argparse
