@@ -22,12 +22,12 @@ from restora.errors import MissingBackendError, OptionError
 from restora.faces.options import FaceOptions
 from restora.image import PhotoLimits
 from restora.jobs.batch import exit_code_of_run, untried
-from restora.jobs.ledger import FILE, Ledger, known_results, require_an_outcome_each
-from restora.jobs.manifest import Manifest, require_own_folder
+from restora.jobs.files import prepare_folder, require_own_folder
+from restora.jobs.journal import Journal
 from restora.jobs.outcome import Outcome
-from restora.jobs.output import prepare_folder
 from restora.jobs.plan import RESULT_FORMATS, Ext, Job, Naming, is_folder, plan_files, plan_jobs
 from restora.jobs.recipe import recipe_hash, writing_settings
+from restora.jobs.run_journal import FILE, RunJournal, known_results, require_an_outcome_each
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
@@ -119,7 +119,7 @@ def cluster(
         outcomes.append(outcome)
         report_outcome(outcome, json_lines, single=False)
 
-    with contextlib.closing(Manifest(output / FILE)) as manifest:
+    with contextlib.closing(Journal(output / FILE)) as manifest:
         chosen = None if model == "none" else model
         with Restorer(chosen, options=options, faces=face_options) as restorer:
             recipes: dict[str, str] = {
@@ -130,7 +130,7 @@ def cluster(
                 for format_ in RESULT_FORMATS.values()
             }
             name = recipe_hash(restorer, recipes)
-        ledger = Ledger(
+        ledger = RunJournal(
             manifest, lambda target: recipes[RESULT_FORMATS[target.suffix.lower()]], root
         )
         logs = output / FILE.parent / "attempts"
@@ -175,7 +175,7 @@ def cluster(
     raise typer.Exit(exit_code_of_run(outcomes))
 
 
-def _adopt(logs: Path, ledger: Ledger, jobs: list[Job], name: str) -> None:
+def _adopt(logs: Path, ledger: RunJournal, jobs: list[Job], name: str) -> None:
     """Write down what workers of a killed run had ended, before it came to that.
 
     name  of the logs' folder of a run with these settings

@@ -24,15 +24,16 @@ from restora.exit_codes import ExitCode
 from restora.image import PhotoLimits
 from restora.image.isolated import start_decoder
 from restora.jobs.batch import exit_code_of_run, run_jobs, untried
-from restora.jobs.ledger import Ledger, in_order, require_an_outcome_each
+from restora.jobs.files import fingerprint
+from restora.jobs.journal import Journal
 from restora.jobs.lock import OutputLocks
-from restora.jobs.manifest import Manifest, fingerprint
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.photo_flow import PhotoFlow, Stages
 from restora.jobs.plan import RESULT_FORMATS, Job, measure
 from restora.jobs.recipe import recipe_hash, writing_settings
+from restora.jobs.run_journal import RunJournal, in_order, require_an_outcome_each
 from restora.malloc import return_freed_memory
 from restora.pipeline import Restorer
 
@@ -75,7 +76,7 @@ class PhotoRun:
         require_an_outcome_each(self.jobs, self._outcomes)
         return exit_code_of_run(self._outcomes)
 
-    def _restore(self, restorer: Restorer, ledger: Ledger | None) -> None:
+    def _restore(self, restorer: Restorer, ledger: RunJournal | None) -> None:
         left = self._settle(ledger)
         if not any(job.is_left for job in left):
             self._take_all([untried(job) for job in left])
@@ -126,7 +127,7 @@ class PhotoRun:
         if stopping is not None:
             stopping.end()
 
-    def _settle(self, ledger: Ledger | None) -> list[Job]:
+    def _settle(self, ledger: RunJournal | None) -> list[Job]:
         """The jobs, with what earlier runs say of them."""
         if ledger is None:
             return self.jobs
@@ -143,10 +144,10 @@ class PhotoRun:
                 "to replace it"
             )
 
-    def _open_ledger(self, restorer: Restorer, stack: contextlib.ExitStack) -> Ledger | None:
+    def _open_ledger(self, restorer: Restorer, stack: contextlib.ExitStack) -> RunJournal | None:
         if self.manifest is None:
             return None
-        manifest = stack.enter_context(contextlib.closing(Manifest(self.manifest)))
+        manifest = stack.enter_context(contextlib.closing(Journal(self.manifest)))
 
         @functools.cache
         def recipe_of_format(format_: str) -> str:
@@ -160,7 +161,7 @@ class PhotoRun:
             )
             return recipe_hash(restorer, settings)
 
-        return Ledger(
+        return RunJournal(
             manifest,
             lambda target: recipe_of_format(RESULT_FORMATS[target.suffix.lower()]),
             self.root,

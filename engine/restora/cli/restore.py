@@ -13,9 +13,10 @@ from restora.cli.report import report_plan
 from restora.errors import OptionError
 from restora.faces.choose import EYE_DISTANCE_PX
 from restora.faces.options import FaceOptions
-from restora.jobs.ledger import FILE, known_results
-from restora.jobs.output import WriteOptions, prepare_folder
+from restora.jobs.files import prepare_folder
+from restora.jobs.output import WriteOptions
 from restora.jobs.plan import Ext, Naming, is_file_name, is_folder, plan_jobs, require_free
+from restora.jobs.run_journal import FILE, known_results
 from restora.models import DEFAULT_MODEL
 from restora.models.resolve import artifact_finder
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restora.jobs.manifest import Stamp, fingerprint, require_own_folder
+from restora.jobs.files import Stamp, fingerprint, require_own_folder
 
 _BROKEN = "broken.txt"
 Row = dict[str, Any]

@@ -19,7 +19,7 @@ from restora.cluster.attempts import Row, count_logs, read_attempts, read_fatal_
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.cluster.guard import IsolatedBatch, failed_row
 from restora.errors import SessionError
-from restora.jobs.manifest import require_own_folder
+from restora.jobs.files import require_own_folder
 
 logger = logging.getLogger(__name__)
 

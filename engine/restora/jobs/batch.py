@@ -6,11 +6,11 @@ from typing import Protocol
 
 from restora.errors import DecoderProcessError, DeviceLostError, DiskFullError, OutputError
 from restora.exit_codes import ExitCode, code_of_type
-from restora.jobs.ledger import Ledger
 from restora.jobs.lock import OutputLocks
 from restora.jobs.outcome import Outcome
 from restora.jobs.photo_flow import PhotoFlow
 from restora.jobs.plan import Job
+from restora.jobs.run_journal import RunJournal
 
 # errors after which nothing else can be done, and the reason that files left over get
 _ENDING = {
@@ -34,7 +34,7 @@ def run_jobs(
     *,
     stop_at_error: bool,
     progress: RunProgress,
-    ledger: Ledger | None = None,
+    ledger: RunJournal | None = None,
     locks: OutputLocks | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from restora.atomic import MOST_NAME_BYTES, shorten
-from restora.errors import OptionError, OutputError, UnsafePathError
+from restora.errors import OptionError, OutputError
+from restora.jobs.files import require_own_file
 
 _ENDING = ".lock"
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -84,21 +84,6 @@ class OutputLocks:
     def close(self) -> None:
         for target in list(self._held):
             self.release(target)
-
-
-def require_own_file(path: Path) -> None:
-    """Raise UnsafePathError if writing `path` would write to another file or wait for a reader,
-    OutputError if it cannot be seen."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UnsafePathError(f"{path} must be a plain file: remove what is there")
-    if status.st_nlink > 1:
-        raise UnsafePathError(f"{path} is a hard link to another file: remove it")
 
 
 def _lock_path(target: Path) -> Path:

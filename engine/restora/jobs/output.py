@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from restora.errors import OutputError, UnsafePathError
 from restora.faces.pipeline import FaceOutcome
 from restora.image import Photo, write_photo
 from restora.image.compare import make_comparison
+from restora.jobs.files import digest_of_file, prepare_folder
 from restora.jobs.names import Extras, FaceNames
-from restora.jobs.resume import digest_of_file
 from restora.restoration import Restoration
 
 _COMPARISON_QUALITY = 90
@@ -52,23 +51,6 @@ def write_result(target: Path, before: Photo, result: Restoration, writing: Writ
         inside=writing.root,
     )
     return digest_of_file(target)
-
-
-def prepare_folder(target: Path, root: Path | None) -> None:
-    """Make the target's folder, never through a link that leaves `root`.
-
-    Raises UnsafePathError or, if it cannot be made, OutputError.
-    """
-    try:
-        resolved = target.parent.resolve()
-        if root is not None and not resolved.is_relative_to(root.resolve()):
-            raise UnsafePathError(f"{target} would be written outside {root}: {resolved}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OutputError:
-        raise
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        words = error.strerror if isinstance(error, OSError) else None
-        raise OutputError(f"{target.parent} cannot be made: {words or error}") from error
 
 
 def _write_faces(names: FaceNames, faces: Iterable[FaceOutcome], root: Path | None) -> None:

@@ -14,9 +14,10 @@ from restora.backends.cores import count_allowed_cores
 from restora.errors import MemoryLimitError, RestoraError
 from restora.image import Photo, PhotoHeader, PhotoLimits
 from restora.image.isolated import read_isolated
+from restora.jobs.files import prepare_folder
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome, failed
-from restora.jobs.output import WriteOptions, prepare_folder, write_result
+from restora.jobs.output import WriteOptions, write_result
 from restora.jobs.scheduler import Bounds, run_flow
 from restora.jobs.stage import Stage
 from restora.pipeline import Restorer

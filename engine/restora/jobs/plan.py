@@ -17,7 +17,7 @@ from restora.errors import (
 )
 from restora.image import PhotoHeader, PhotoLimits, sniff_file
 from restora.image.isolated import probe_isolated
-from restora.jobs.manifest import Stamp, fingerprint
+from restora.jobs.files import Stamp, fingerprint
 from restora.jobs.names import Extras, Source, name_outputs
 
 Ext = Literal["auto", "jpg", "png", "webp", "tiff"]
@@ -57,7 +57,7 @@ class Job:
     extras   what is written beside its result
     skip     why it is left alone, if it is
     failure  why it fails without being tried, if it does
-    alone    nothing else is worked on beside it, since the process died `kills` times at it
+    alone    nothing else is worked on beside it, since the process crashed `crashes` times at it
     note     what is told about it before it is done
     header   of the input, read while it had the stamp `measured`; None: not read yet, or no header
     found    stamp of what lies in the result's place; None: nothing does
@@ -69,7 +69,7 @@ class Job:
     skip: str | None = None
     failure: Failure | None = None
     alone: bool = False
-    kills: int = 0
+    crashes: int = 0
     note: str | None = None
     header: PhotoHeader | None = None
     measured: Stamp | None = None

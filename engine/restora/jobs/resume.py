@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from restora.jobs.manifest import InputRecord, Result, Stamp, fingerprint
+from restora.jobs.blame import MAX_CRASHES
+from restora.jobs.files import Stamp, digest_of_file, fingerprint
+from restora.jobs.records import InputRecord, Result
 
-MOST_KILLS = 3
 # what decides over them is no part of a recipe, and a later run may have other limits
 _RECHECKED = {"ImageTooLargeError", "FileTooLargeError", "MemoryLimitError", "DecodeTimeoutError"}
 Action = Literal["do", "redo", "leave", "refuse", "failed", "quarantined"]
@@ -66,12 +66,12 @@ def decide(
     made again.
     """
     worked = past if past is not None and _is_same_work(past, wanted) else None
-    alone = past is not None and past.suspect and past.stamp == wanted.stamp
+    alone = past is not None and past.crash_suspect and past.stamp == wanted.stamp
     if worked is not None and not overwrite and not retry_failed:
-        if worked.kills >= MOST_KILLS:
+        if worked.crashes >= MAX_CRASHES:
             return Decision(
                 "quarantined",
-                f"quarantined: {worked.kills} runs crashed while it was worked on; "
+                f"quarantined: {worked.crashes} runs crashed while it was restored; "
                 "--retry-failed tries it again",
             )
         if worked.status == "failed" and worked.error_type not in _RECHECKED:
@@ -91,14 +91,6 @@ def decide(
     if result is None:
         return _refuse(wanted.target)
     return _decide_over_result(past, result, wanted, stranger, alone=alone)
-
-
-def digest_of_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _decide_over_result(

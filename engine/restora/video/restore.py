@@ -16,8 +16,8 @@ import av
 from av.video.frame import VideoFrame
 
 from restora.errors import VideoError
+from restora.jobs.files import fingerprint
 from restora.jobs.lock import output_lock
-from restora.jobs.manifest import fingerprint
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.photo_flow import Stages
 from restora.jobs.recipe import recipe_hash

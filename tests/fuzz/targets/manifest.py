@@ -12,7 +12,8 @@ from typing import Any
 from fuzz.json_text import draw_value, mutate_json
 from fuzz.mutate import MAX_BYTES, mutate_bytes
 from fuzz.target import Input, Target
-from restora.jobs.manifest import Manifest, fingerprint, read_results
+from restora.jobs.files import fingerprint
+from restora.jobs.journal import Journal, read_results
 from restora.jobs.resume import Wanted, decide
 
 _NAMES = ("a.png", "b.jpg", "sub/c.tif")
@@ -87,14 +88,14 @@ def check(path: Path) -> str:
     actions = []
     for _ in range(2):
         list(read_results(path))
-        with contextlib.closing(Manifest(path)) as manifest:
+        with contextlib.closing(Journal(path)) as manifest:
             for name in _NAMES:
-                past = manifest.past(name)
+                past = manifest.record(name)
                 actions += [decide(past, wanted).action for wanted in _wanted(folder, target)]
                 decide(past, next(_wanted(folder, target)), retry_failed=True)
             manifest.begin("new.png", recipe=_RECIPE, stamp=(1, 2), source="/in/new.png")
             manifest.end("new.png", "failed", error_type="ImageError", reason="x", exit_code=4)
-            begun: Any = manifest.past("new.png")
+            begun: Any = manifest.record("new.png")
             assert begun is not None, "what was written is known"
             assert begun.status == "failed", "what was written is known"
     return ",".join(sorted(set(actions)))

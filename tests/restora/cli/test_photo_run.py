@@ -27,13 +27,13 @@ from restora.errors import (
 from restora.exit_codes import ExitCode, code_of_type
 from restora.image import Photo, PhotoHeader, PhotoLimits, write_photo
 from restora.image.isolated import probe_isolated
-from restora.jobs.ledger import FILE, Ledger
+from restora.jobs.journal import Journal
 from restora.jobs.lock import OutputLocks, output_lock
-from restora.jobs.manifest import Manifest
 from restora.jobs.names import Extras, FaceNames
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.plan import Job, Naming, measure, plan_jobs
+from restora.jobs.run_journal import FILE, RunJournal
 
 
 def photo(path: Path, size: tuple[int, int] = (10, 8)) -> Path:
@@ -98,11 +98,11 @@ def test_what_is_no_fault_of_the_photo_is_tried_again(
 ) -> None:
     source = photo(tmp_path / "in" / "a.png")
     job = Job(source, tmp_path / "out" / "a.png")
-    with contextlib.closing(Manifest(tmp_path / "out" / FILE)) as manifest:
-        ledger = Ledger(manifest, lambda _: "r", tmp_path / "in")
+    with contextlib.closing(Journal(tmp_path / "out" / FILE)) as manifest:
+        ledger = RunJournal(manifest, lambda _: "r", tmp_path / "in")
         ledger.begin(job)
         ledger.end(job, Outcome(str(source), "", "failed", "full", kind.__name__))
-        past = manifest.past("a.png")
+        past = manifest.record("a.png")
         assert past is not None
         assert (past.status, past.open) == (None, False)
         (again,) = ledger.settle([job], overwrite=False, retry_failed=False)
@@ -131,8 +131,8 @@ def test_without_decoders_the_run_ends_and_no_photo_is_blamed(
 def test_what_is_a_fault_of_the_photo_stays_failed(tmp_path: Path) -> None:
     source = photo(tmp_path / "in" / "a.png")
     job = Job(source, tmp_path / "out" / "a.png")
-    with contextlib.closing(Manifest(tmp_path / "out" / FILE)) as manifest:
-        ledger = Ledger(manifest, lambda _: "r", tmp_path / "in")
+    with contextlib.closing(Journal(tmp_path / "out" / FILE)) as manifest:
+        ledger = RunJournal(manifest, lambda _: "r", tmp_path / "in")
         ledger.begin(job)
         ledger.end(job, Outcome(str(source), "", "failed", "x" * 10**7, "TruncatedImageError"))
         (again,) = ledger.settle([job], overwrite=False, retry_failed=False)
@@ -237,9 +237,9 @@ def test_partial_files_of_a_killed_run_are_removed_by_the_next(
     extras = Extras(tmp_path / "out" / "c.jpg", FaceNames(tmp_path / "out", Path(), "a"))
     run = replace(run, jobs=[replace(job, extras=extras) for job in run.jobs])
     if keeps_manifest:
-        manifest = Manifest(tmp_path / "out" / FILE)
+        manifest = Journal(tmp_path / "out" / FILE)
         job = Job(source, tmp_path / "out" / "a.png")
-        Ledger(manifest, lambda _: "r", tmp_path / "in").begin(job)
+        RunJournal(manifest, lambda _: "r", tmp_path / "in").begin(job)
         manifest._held.close()  # as a killed process leaves it
     else:
         run = replace(run, manifest=None)

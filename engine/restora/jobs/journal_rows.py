@@ -1,4 +1,4 @@
-"""The rows of a manifest: what one may hold, checked when it is read.
+"""The rows of a journal: what one may hold, checked when it is read.
 
 begin   input, recipe, stamp; source, changed_ns and found, which old rows lack
 end     input, status; for "restored" what was written, for "failed" why
@@ -65,7 +65,7 @@ _ALLOWED: Mapping[str, Check] = {
 
 
 def read_row(line: bytes) -> Row | None:
-    """One line of a manifest; None if it is not a row of one, whatever it holds instead. Keys that
+    """One line of a journal; None if it is not a row of one, whatever it holds instead. Keys that
     are not known here are kept: a later version may have written them."""
     if len(line) > MOST_ROW_BYTES:
         return None

@@ -11,12 +11,13 @@ from pathlib import Path
 from restora.atomic import remove_partial
 from restora.errors import OptionError, SessionError
 from restora.exit_codes import ExitCode, code_of_type
+from restora.jobs.files import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint
+from restora.jobs.journal import Journal, read_results
 from restora.jobs.lock import remove_stale_lock
-from restora.jobs.manifest import FOLDER, Manifest, Stamp, change_time_of, fingerprint, read_results
 from restora.jobs.names import Extras, FaceFiles
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import Failure, Job, is_folder
-from restora.jobs.resume import Asked, Wanted, decide, digest_of_file, extra_name
+from restora.jobs.resume import Asked, Wanted, decide, extra_name
 
 FILE = Path(FOLDER, "manifest.jsonl")
 _MOST_REASON = 2000  # characters that are written down
@@ -25,14 +26,14 @@ _NO_FAULT = (ExitCode.ENVIRONMENT, ExitCode.USAGE)
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """The manifest of one run.
+class RunJournal:
+    """Decides over the inputs of one run by its journal, and writes down how they end.
 
     recipe_of  the recipe of the result at a path
     root       that inputs are named from
     """
 
-    manifest: Manifest
+    journal: Journal
     recipe_of: Callable[[Path], str]
     root: Path
 
@@ -48,7 +49,7 @@ class Ledger:
                 yield job
                 continue
             name = self.name(job.source)
-            past = self.manifest.past(name)
+            past = self.journal.record(name)
             if past is not None and past.status is None:
                 remove_partial(job.target)
                 job.extras.remove_partial()
@@ -68,13 +69,13 @@ class Ledger:
                     self._end_restored(job)
                 yield replace(job, skip=decision.why)
             else:
-                kills = past.kills if past is not None and decision.alone else 0
+                crashes = past.crashes if past is not None and decision.alone else 0
                 note = decision.why or None
-                yield replace(job, alone=decision.alone, kills=kills, note=note)
+                yield replace(job, alone=decision.alone, crashes=crashes, note=note)
 
     def begin(self, job: Job) -> None:
         found = None if job.found is None else list(job.found)
-        self.manifest.begin(
+        self.journal.begin(
             self.name(job.source),
             recipe=self.recipe_of(job.target),
             stamp=fingerprint(job.source),
@@ -86,25 +87,25 @@ class Ledger:
     def adopt(self, job: Job, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
         """Write down what was done without this manifest, unless it is known."""
         name = self.name(job.source)
-        past = self.manifest.past(name)
+        past = self.journal.record(name)
         if past is not None and (past.recipe, past.stamp) == (recipe, stamp) and past.status:
             return
-        self.manifest.begin(name, recipe=recipe, stamp=stamp, source=path_of_input(job.source))
+        self.journal.begin(name, recipe=recipe, stamp=stamp, source=path_of_input(job.source))
         self.end(job, outcome)
 
     def end(self, job: Job, outcome: Outcome) -> None:
         """Write down how a file that was begun has ended."""
         name = self.name(job.source)
-        if not self.manifest.is_open(name):
+        if not self.journal.is_open(name):
             return
         code = code_of_type(outcome.error_type)
         reason = (outcome.reason or "")[:_MOST_REASON]
         if outcome.status == "restored":
             self._end_restored(job, outcome)
         elif code in _NO_FAULT:
-            self.manifest.end(name, "interrupted", reason=reason)
+            self.journal.end(name, "interrupted", reason=reason)
         else:
-            self.manifest.end(
+            self.journal.end(
                 name,
                 "failed",
                 error_type=outcome.error_type,
@@ -117,13 +118,13 @@ class Ledger:
         if outcome is not None:
             facts["ms"] = round(1000 * (outcome.seconds or 0))
         name = self.name(job.source)
-        past = self.manifest.past(name)
+        past = self.journal.record(name)
         if past is not None and past.stamp == fingerprint(job.source):  # still what was restored
             facts["source_sha256"] = _digest_or_none(job.source)
         known = None if outcome is None else outcome.sha256
         faces = None if outcome is None else len(outcome.faces or ())
         extras = job.extras.existing() if faces is None else job.extras.written(faces)
-        self.manifest.end(
+        self.journal.end(
             name,
             "restored",
             output=str(job.target),
@@ -135,7 +136,7 @@ class Ledger:
         )
 
     def _wanted(self, job: Job, saved: FaceFiles) -> Wanted:
-        past = self.manifest.past(self.name(job.source))
+        past = self.journal.record(self.name(job.source))
         result = None if past is None else past.result
         asked = _asked(job.extras)
         comparison = job.extras.comparison
@@ -177,7 +178,7 @@ def path_of_input(source: Path) -> str:
 def in_order(jobs: list[Job]) -> list[Job]:
     """What may kill the process comes last, so that everything else is done by then; what crashed
     it most often last of all."""
-    return sorted(jobs, key=lambda job: (job.alone, job.kills))
+    return sorted(jobs, key=lambda job: (job.alone, job.crashes))
 
 
 def require_an_outcome_each(jobs: list[Job], outcomes: list[Outcome]) -> None:

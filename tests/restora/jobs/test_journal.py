@@ -14,26 +14,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
-from restora.jobs.manifest import InputRecord, Manifest, Result, fingerprint
-from restora.jobs.resume import MOST_KILLS, Asked, Decision, Wanted, decide, digest_of_file
+from restora.jobs.blame import MAX_CRASHES
+from restora.jobs.files import digest_of_file, fingerprint
+from restora.jobs.journal import Journal
+from restora.jobs.records import InputRecord, Result
+from restora.jobs.resume import Asked, Decision, Wanted, decide
 
 STAMP = (100, 5)
 
 
-OPENED: list[Manifest] = []
+OPENED: list[Journal] = []
 
 
-def opened(path: Path) -> Manifest:
-    OPENED.append(Manifest(path))
+def opened(path: Path) -> Journal:
+    OPENED.append(Journal(path))
     return OPENED[-1]
 
 
-def abandon(manifest: Manifest) -> None:
+def abandon(manifest: Journal) -> None:
     """As a process that was killed leaves it: nothing is written at the end."""
     manifest._held.close()
 
 
-def reopen(manifest: Manifest) -> Manifest:
+def reopen(manifest: Journal) -> Journal:
     abandon(manifest)
     return opened(manifest.path)
 
@@ -45,87 +48,87 @@ def closed() -> Iterator[None]:
         abandon(OPENED.pop())
 
 
-def begin(manifest: Manifest, name: str = "a.png", recipe: str = "r") -> None:
+def begin(manifest: Journal, name: str = "a.png", recipe: str = "r") -> None:
     manifest.begin(name, recipe=recipe, stamp=STAMP)
 
 
 @pytest.fixture
-def manifest(tmp_path: Path) -> Manifest:
+def manifest(tmp_path: Path) -> Journal:
     return opened(tmp_path / "out" / "manifest.jsonl")
 
 
-def test_what_was_done_is_remembered(manifest: Manifest) -> None:
+def test_what_was_done_is_remembered(manifest: Journal) -> None:
     begin(manifest)
     manifest.end("a.png", "restored", output="out/a.png", sha256="00", ms=12)
-    past = reopen(manifest).past("a.png")
+    past = reopen(manifest).record("a.png")
     result = Result("out/a.png", "00")
     assert past == InputRecord("r", STAMP, "restored", attempts=1, result=result)
-    assert manifest.past("b.png") is None
+    assert manifest.record("b.png") is None
 
 
-def test_a_killer_that_comes_first_every_time_is_found(manifest: Manifest) -> None:
+def test_a_killer_that_comes_first_every_time_is_found(manifest: Journal) -> None:
     """The others that the first run was at are never begun again, and must not hide it."""
     for name in ("a.png", "b.png", "c.png"):
         begin(manifest, name)
-    for _ in range(MOST_KILLS):
+    for _ in range(MAX_CRASHES):
         manifest = reopen(manifest)
         begin(manifest, "a.png")
-    past = reopen(manifest).past("a.png")
+    past = reopen(manifest).record("a.png")
     assert past is not None
-    assert past.kills == MOST_KILLS
-    beside = OPENED[-1].past("b.png")
+    assert past.crashes == MAX_CRASHES
+    beside = OPENED[-1].record("b.png")
     assert beside is not None
-    assert (beside.kills, beside.suspect) == (0, True)
+    assert (beside.crashes, beside.crash_suspect) == (0, True)
 
 
-def test_what_failed_is_remembered_with_its_code(manifest: Manifest) -> None:
+def test_what_failed_is_remembered_with_its_code(manifest: Journal) -> None:
     begin(manifest)
     manifest.end("a.png", "failed", error_type="ImageError", reason="bad", exit_code=4)
-    past = reopen(manifest).past("a.png")
+    past = reopen(manifest).record("a.png")
     assert past is not None
     assert (past.status, past.error_type, past.exit_code) == ("failed", "ImageError", 4)
 
 
 def test_a_process_that_ends_without_a_word_counts_against_what_it_had_begun(
-    manifest: Manifest,
+    manifest: Journal,
 ) -> None:
     begin(manifest, "done.png")
     manifest.end("done.png", "restored", output="x", sha256="1")
     for kills in (1, 2, 3):
         begin(manifest)
         manifest = reopen(manifest)
-        past = manifest.past("a.png")
+        past = manifest.record("a.png")
         assert past is not None
-        assert (past.kills, past.attempts, past.status) == (kills, kills, None)
-    done = manifest.past("done.png")
+        assert (past.crashes, past.attempts, past.status) == (kills, kills, None)
+    done = manifest.record("done.png")
     assert done is not None
-    assert done.kills == 0
+    assert done.crashes == 0
     begin(manifest)
     manifest.end("a.png", "restored", output="x", sha256="1")
-    past = reopen(manifest).past("a.png")
+    past = reopen(manifest).record("a.png")
     assert past is not None
-    assert past.kills == 0
+    assert past.crashes == 0
 
 
-def test_of_several_that_were_begun_each_is_suspected_and_none_blamed(manifest: Manifest) -> None:
+def test_of_several_that_were_begun_each_is_suspected_and_none_blamed(manifest: Journal) -> None:
     begin(manifest, "a.png")
     begin(manifest, "b.png")
     manifest = reopen(manifest)
     for name in ("a.png", "b.png"):
-        past = manifest.past(name)
+        past = manifest.record(name)
         assert past is not None
-        assert (past.kills, past.suspect) == (0, True)
+        assert (past.crashes, past.crash_suspect) == (0, True)
 
 
-def test_an_orderly_end_counts_against_nothing(manifest: Manifest) -> None:
+def test_an_orderly_end_counts_against_nothing(manifest: Journal) -> None:
     begin(manifest)
     manifest.close()
-    past = opened(manifest.path).past("a.png")
+    past = opened(manifest.path).record("a.png")
     assert past is not None
-    assert (past.kills, past.status, past.attempts) == (0, None, 1)
+    assert (past.crashes, past.status, past.attempts) == (0, None, 1)
 
 
-def test_a_torn_last_line_is_left_out_and_the_next_one_is_whole(manifest: Manifest) -> None:
+def test_a_torn_last_line_is_left_out_and_the_next_one_is_whole(manifest: Journal) -> None:
     begin(manifest)
     manifest.end("a.png", "restored", output="x", sha256="1")
     with manifest.path.open("ab") as stream:
@@ -135,43 +138,43 @@ def test_a_torn_last_line_is_left_out_and_the_next_one_is_whole(manifest: Manife
     again.end("b.png", "restored", output="y", sha256="2")
     last = reopen(again)
     for name in ("a.png", "b.png"):
-        past = last.past(name)
+        past = last.record(name)
         assert past is not None
         assert past.status == "restored"
 
 
 def test_another_recipe_or_another_input_begins_anew_and_knows_the_old_result(
-    manifest: Manifest,
+    manifest: Journal,
 ) -> None:
     begin(manifest)
     manifest.end("a.png", "restored", output="out/a.png", sha256="77")
     begin(manifest, recipe="other")
-    past = reopen(manifest).past("a.png")
+    past = reopen(manifest).record("a.png")
     assert past is not None
     assert (past.recipe, past.status, past.attempts) == ("other", None, 1)
     assert past.result == Result("out/a.png", "77")
 
 
-def test_two_runs_cannot_share_a_manifest(manifest: Manifest) -> None:
+def test_two_runs_cannot_share_a_manifest(manifest: Journal) -> None:
     with pytest.raises(OptionError, match="another run"):
-        Manifest(manifest.path)
+        Journal(manifest.path)
     manifest.close()
-    Manifest(manifest.path).close()
+    Journal(manifest.path).close()
 
 
 def test_a_manifest_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
-        Manifest(tmp_path / "file" / "manifest.jsonl")
+        Journal(tmp_path / "file" / "manifest.jsonl")
 
 
 @pytest.mark.parametrize("path", ["/proc/m.jsonl", "a\0b/m", "a\0b", "."])
 def test_a_manifest_that_has_no_place_is_an_output_error(path: str) -> None:
     with pytest.raises(OutputError):
-        Manifest(Path(path))
+        Journal(Path(path))
 
 
-def test_rows_can_be_read_by_anything_that_reads_json(manifest: Manifest) -> None:
+def test_rows_can_be_read_by_anything_that_reads_json(manifest: Journal) -> None:
     begin(manifest, "ordner/ü \n.png")
     manifest.end("ordner/ü \n.png", "failed", reason='"quoted"\n', error_type="E", exit_code=4)
     rows = [json.loads(line) for line in manifest.path.read_text().splitlines()]
@@ -198,11 +201,11 @@ def test_whatever_happens_the_file_says_the_same_as_the_process(
         elif manifest.is_open("a"):
             manifest.end("a", event)
             kills = 0 if event == "restored" else kills
-        past = manifest.past("a")
-        assert (0 if past is None else past.kills) == kills
-    known = manifest.past("a")
+        past = manifest.record("a")
+        assert (0 if past is None else past.crashes) == kills
+    known = manifest.record("a")
     is_open = manifest.is_open("a")
-    again = reopen(manifest).past("a")
+    again = reopen(manifest).record("a")
     if not is_open:
         assert again == known
 
@@ -314,7 +317,7 @@ def test_another_photo_with_the_size_and_the_time_of_the_one_before_is_made(tmp_
 
 def test_a_result_that_was_written_as_the_process_was_killed_counts(tmp_path: Path) -> None:
     target, result = target_with(tmp_path, b"new")
-    first = InputRecord("r", STAMP, None, 1, kills=1, known=True, open=True)
+    first = InputRecord("r", STAMP, None, 1, crashes=1, known=True, open=True)
     assert decided(first, target) == Decision("leave", "already done", finished=True)
     older = replace(result, sha256="of the older one", stamp=(1, 1))
     again = replace(first, result=older, found=(1, 1))
@@ -324,7 +327,7 @@ def test_a_result_that_was_written_as_the_process_was_killed_counts(tmp_path: Pa
 def test_what_lay_there_before_the_process_was_killed_does_not_count(tmp_path: Path) -> None:
     target, _ = target_with(tmp_path, b"of somebody else")
     killed = InputRecord(
-        "r", STAMP, None, 1, kills=1, known=True, open=True, found=fingerprint(target)
+        "r", STAMP, None, 1, crashes=1, known=True, open=True, found=fingerprint(target)
     )
     assert decided(killed, target).action == "refuse"
     failed = InputRecord("r", STAMP, None, 1, known=True, open=False)
@@ -352,11 +355,11 @@ def test_what_was_over_a_limit_is_looked_at_again(kind: str, tmp_path: Path) -> 
 
 def test_what_killed_runs_is_tried_alone_and_at_last_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "a.png"
-    for kills in range(1, MOST_KILLS):
-        suspect = InputRecord("r", STAMP, kills=kills, suspect=True)
+    for kills in range(1, MAX_CRASHES):
+        suspect = InputRecord("r", STAMP, crashes=kills, crash_suspect=True)
         decision = decided(suspect, target)
         assert (decision.action, decision.alone) == ("do", True)
-    most = InputRecord("r", STAMP, kills=MOST_KILLS, suspect=True)
+    most = InputRecord("r", STAMP, crashes=MAX_CRASHES, crash_suspect=True)
     assert decided(most, target).action == "quarantined"
     retried = decided(most, target, retry_failed=True)
     assert (retried.action, retried.alone) == ("do", True)
@@ -443,10 +446,10 @@ def test_a_row_that_was_edited_by_hand_is_ignored_with_one_warning(
     with path.open("ab") as stream:
         stream.write(line.encode("latin-1") + b"\n" + line.encode("latin-1") + b"\n")
     again = opened(path)
-    past = again.past("good.png")
+    past = again.record("good.png")
     assert past is not None
     assert past.status == "restored"
-    assert again.past("a.png") is None
+    assert again.record("a.png") is None
     assert [record.message for record in caplog.records] == [
         f"{path}: 2 rows are damaged and ignored"
     ]
@@ -461,14 +464,14 @@ def test_whatever_a_manifest_holds_besides_rows_it_can_be_opened(
     path.write_bytes(json.dumps(GOOD).encode() + b"\n" + data)
     manifest = opened(path)
     begin(manifest)
-    assert reopen(manifest).past("a.png") is not None
+    assert reopen(manifest).record("a.png") is not None
 
 
 def test_a_file_that_is_no_manifest_is_not_written_to(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"\xff\xd8a photo\nof two lines")
     with pytest.raises(OptionError, match="is no manifest"):
-        Manifest(path)
+        Journal(path)
     assert path.read_bytes() == b"\xff\xd8a photo\nof two lines"
 
 
@@ -480,11 +483,11 @@ def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
     for plant in (path.symlink_to, path.hardlink_to):
         plant(victim)
         with pytest.raises(UnsafePathError, match=r"manifest\.jsonl"):
-            Manifest(path)
+            Journal(path)
         path.unlink()
     os.mkfifo(path)
     with pytest.raises(UnsafePathError, match="plain file"):
-        Manifest(path)
+        Journal(path)
     assert victim.read_text() == "precious"
 
 
@@ -493,12 +496,12 @@ def test_a_hidden_folder_that_is_a_link_is_not_written_through(tmp_path: Path) -
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".restora").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafePathError, match="it is a link"):
-        Manifest(tmp_path / "out" / ".restora" / "manifest.jsonl")
+        Journal(tmp_path / "out" / ".restora" / "manifest.jsonl")
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_full_disk_is_a_typed_error_and_closing_raises_nothing(
-    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+    manifest: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(manifest, "a.png")
     before = manifest.path.read_bytes()
@@ -514,7 +517,7 @@ def test_a_full_disk_is_a_typed_error_and_closing_raises_nothing(
             manifest.end("a.png", "restored", output="x", sha256="1")
         assert manifest.path.read_bytes() == before  # no half row
         manifest.close()
-    past = opened(manifest.path).past("a.png")
+    past = opened(manifest.path).record("a.png")
     assert past is not None
     assert past.status is None
 
@@ -528,5 +531,5 @@ def test_a_manifest_that_cannot_be_opened_leaves_it_unlocked(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
         with pytest.raises(OutputError, match="broken"):
-            Manifest(path)
+            Journal(path)
     opened(path)
