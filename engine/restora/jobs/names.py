@@ -8,23 +8,20 @@ of its input first, then a digest of its input's path.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from restora.atomic import MOST_NAME_BYTES, name_of_partial, remove_partial, shorten
+from restora.atomic import MOST_NAME_BYTES, shorten
 from restora.errors import OptionError
+from restora.jobs.extras import FACE_FOLDERS, Extras, FaceNames, stem_of
+from restora.jobs.path_keys import GuardedInputs, Key, PathKeys, fold, folder_keys
 
-FACE_FOLDERS = ("cropped_faces", "restored_faces", "cmp")
 _DIGITS = (0, 8, 32)  # of the digest that makes a name longer
 _ROOM_FOR_INDEX = len("_000000000.png")
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,84 +36,6 @@ class Source:
     path: Path
     folder: Path
     ending: str
-
-
-@dataclass(frozen=True, slots=True)
-class FaceNames:
-    """Where the faces of one photo are saved: ROOT/cropped_faces/FOLDER/STEM_00.png and so on.
-
-    suffix  added to the names of restored faces
-    """
-
-    root: Path
-    folder: Path
-    stem: str
-    suffix: str = ""
-
-    def paths(self, index: int) -> tuple[Path, Path, Path]:
-        """Of one face: the crop, the restored one, and both side by side."""
-        crop, restored, both = (self.root / name / self.folder for name in FACE_FOLDERS)
-        name = f"{self.stem}_{index:02d}"
-        return crop / f"{name}.png", restored / f"{name}{self.suffix}.png", both / f"{name}.png"
-
-    @property
-    def endings(self) -> tuple[str, str, str]:
-        """What follows the index, in each of the three folders."""
-        return ".png", f"{self.suffix}.png", ".png"
-
-
-class FaceFiles:
-    """Saved faces that lie on the disk. Every folder is listed once."""
-
-    def __init__(self) -> None:
-        self._by_stem: dict[tuple[Path, str], dict[str, list[Path]]] = {}
-
-    def of(self, names: FaceNames) -> list[Path]:
-        """Files that lie in the place of some face of a photo, whatever its index."""
-        found: list[Path] = []
-        for name, ending in zip(FACE_FOLDERS, names.endings, strict=True):
-            folder = names.root / name / names.folder
-            if (folder, ending) not in self._by_stem:
-                self._by_stem[folder, ending] = _list_by_stem(folder, ending)
-            found += self._by_stem[folder, ending].get(_fold(names.stem), [])
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What is written beside one result."""
-
-    comparison: Path | None = None
-    faces: FaceNames | None = None
-
-    def existing(self, saved: FaceFiles | None = None) -> list[Path]:
-        """Files that lie in its place."""
-        found = [] if self.faces is None else (saved or FaceFiles()).of(self.faces)
-        if self.comparison is not None and os.path.lexists(self.comparison):
-            found.append(self.comparison)
-        return found
-
-    def remove_partial(self) -> None:
-        """Remove what killed processes left of their attempts to write these. Nobody may be
-        writing them."""
-        if self.comparison is not None:
-            remove_partial(self.comparison)
-        if self.faces is None:
-            return
-        for name, ending in zip(FACE_FOLDERS, self.faces.endings, strict=True):
-            folder = self.faces.root / name / self.faces.folder
-            with contextlib.suppress(OSError):  # no folder, so nothing in it
-                for path in list(folder.iterdir()):
-                    inner = name_of_partial(path.name)
-                    if inner and _stem_of(inner, ending) == _fold(self.faces.stem):
-                        remove_partial(folder / inner)
-
-    def written(self, faces: int) -> list[Path]:
-        """Files that were written of a photo with so many faces."""
-        found = [] if self.comparison is None else [self.comparison]
-        if self.faces is not None:
-            found += [path for index in range(faces) for path in self.faces.paths(index)]
-        return [path for path in found if os.path.lexists(path)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +68,14 @@ def name_outputs(
     """
     if any(mark in suffix for mark in "/\\\0"):
         raise OptionError(f"the suffix must be part of a name, got {suffix!r}")
-    keys = _Keys()
-    guarded = _Guarded(inputs, keys)
+    keys = PathKeys()
+    guarded = GuardedInputs(inputs, keys)
     ending = f"_{suffix}" if suffix else ""
     folders = {source.folder for source in sources}
-    taken = _folder_keys(root, folders, keys)
+    taken = folder_keys(root, folders, keys)
     if save_faces:
         for name in FACE_FOLDERS:
-            taken |= _folder_keys(root, {Path(name) / folder for folder in folders}, keys)
+            taken |= folder_keys(root, {Path(name) / folder for folder in folders}, keys)
 
     def result_of(index: int, level: int) -> Path:
         source = sources[index]
@@ -201,7 +120,7 @@ def _name_faces(
     root: Path,
     ending: str,
     taken: set[Key],
-    keys: _Keys,
+    keys: PathKeys,
 ) -> list[FaceNames]:
     """Every photo's faces have a stem of their own in their folder."""
     chosen: dict[Path, FaceNames] = {}
@@ -221,13 +140,13 @@ def _name_faces(
         for name in FACE_FOLDERS
     }
     stems = {
-        (folder, _stem_of(name, folders[folder])) for folder, name in taken if folder in folders
+        (folder, stem_of(name, folders[folder])) for folder, name in taken if folder in folders
     }
 
     def meets(path: Path) -> bool:
         names = chosen[path]
         return any(
-            (keys.of(root / name / names.folder / "x")[0], _fold(names.stem)) in stems
+            (keys.of(root / name / names.folder / "x")[0], fold(names.stem)) in stems
             for name in FACE_FOLDERS
         )
 
@@ -237,7 +156,7 @@ def _name_faces(
 def _assign(
     count: int,
     name_of: Callable[[int, int], Path],
-    keys: _Keys,
+    keys: PathKeys,
     is_taken: Callable[[Path], bool],
 ) -> list[Path]:
     """A path for each of `count` outputs: the shortest level at which none meets another.
@@ -260,94 +179,6 @@ def _assign(
                     f"no name is free for {paths[index]}: give another output folder or --suffix"
                 )
             paths[index] = name_of(index, levels[index])
-
-
-class _Keys:
-    """What tells whether two paths are the same file: folders after links are resolved, and names
-    without case. Folders are looked at once."""
-
-    def __init__(self) -> None:
-        self._folders: dict[Path, str] = {}
-
-    def of(self, path: Path) -> Key:
-        folder = path.parent
-        if folder not in self._folders:
-            self._folders[folder] = _fold(os.path.realpath(folder))
-        return self._folders[folder], _fold(path.name)
-
-
-class _Guarded:
-    """The inputs of a run, by their paths and by what they are on the disk."""
-
-    def __init__(self, inputs: Iterable[Path], keys: _Keys) -> None:
-        self._keys = keys
-        self._by_file: dict[tuple[int, int], Path] = {}
-        self._by_path: dict[tuple[str, str], Path] = {}
-        self.keys: set[Key] = set()
-        for path in inputs:
-            self.keys.add(keys.of(path))
-            self._by_path[os.path.realpath(path.parent), path.name] = path
-            identity = _identity(path)
-            if identity is not None:
-                self._by_file.setdefault(identity, path)
-
-    def holds(self, path: Path) -> bool:
-        return self._find(path) is not None
-
-    def require_free(self, path: Path, source: Path) -> None:
-        found = self._find(path)
-        if found is None:
-            return
-        if found == source or _identity(found) == _identity(source):
-            raise OptionError(
-                f"{source} would be overwritten by its own result: give another output folder or "
-                "a --suffix"
-            )
-        raise OptionError(
-            f"{found} would be overwritten by the result of {source}: give another output folder "
-            "or a --suffix"
-        )
-
-    def _find(self, path: Path) -> Path | None:
-        identity = _identity(path)
-        if identity is not None and identity in self._by_file:
-            return self._by_file[identity]
-        return self._by_path.get((os.path.realpath(path.parent), path.name))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """The same for all names of a file, links among them; None if there is none."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _folder_keys(root: Path, folders: Iterable[Path], keys: _Keys) -> set[Key]:
-    """Of these folders in `root` and the ones that they lie in: no file can have their names."""
-    every = {part for folder in folders for part in (folder, *folder.parents)}
-    return {keys.of(root / folder) for folder in every if folder != Path()}
-
-
-def _list_by_stem(folder: Path, ending: str) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    with contextlib.suppress(OSError):  # no folder, so nothing in it
-        for path in sorted(folder.iterdir()):
-            stem = _stem_of(path.name, ending)
-            if stem is not None:
-                found.setdefault(stem, []).append(path)
-    return found
-
-
-def _stem_of(name: str, ending: str) -> str | None:
-    """Of a saved face's file name, without case; None if it is not one."""
-    found = re.fullmatch(rf"(.*)_\d\d+{re.escape(_fold(ending))}", _fold(name), re.DOTALL)
-    return found and found[1]
-
-
-def _fold(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def _digest(source: Source, level: int) -> str:

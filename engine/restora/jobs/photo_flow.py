@@ -20,6 +20,7 @@ from restora.jobs.outcome import Outcome, failed
 from restora.jobs.output import WriteOptions, write_result
 from restora.jobs.scheduler import Bounds, run_flow
 from restora.jobs.stage import Stage
+from restora.networks import max_in_flight, slots_for
 from restora.pipeline import Restorer
 from restora.restoration import Restoration
 
@@ -60,7 +61,7 @@ class Stages:
 
     @classmethod
     def around(cls, restorer: Restorer) -> Stages:
-        return cls(restore=Stage("restore", restorer.places))
+        return cls(restore=Stage("restore", max_in_flight(restorer.networks)))
 
     @property
     def places(self) -> int:
@@ -141,8 +142,8 @@ class PhotoFlow(Generic[Job]):
                 photo = read_isolated(job.source, limits=self.limits)
             prepare_folder(job.target, self.writing.root)
             seconds = time.perf_counter() - started
-        places = self.restorer.places_of(photo.width, photo.height)
-        with stages.restore.running(places):
+        slots = slots_for(self.restorer.networks, photo.width, photo.height)
+        with stages.restore.running(slots):
             if stop():
                 return None
             started = time.perf_counter()

@@ -17,8 +17,9 @@ from restora.errors import (
 )
 from restora.image import PhotoHeader, PhotoLimits, sniff_file
 from restora.image.isolated import probe_isolated
+from restora.jobs.extras import Extras
 from restora.jobs.files import Stamp, fingerprint
-from restora.jobs.names import Extras, Source, name_outputs
+from restora.jobs.names import Source, name_outputs
 
 Ext = Literal["auto", "jpg", "png", "webp", "tiff"]
 RESULT_FORMATS: dict[str, Ext] = {

@@ -11,10 +11,10 @@ from pathlib import Path
 from restora.atomic import remove_partial
 from restora.errors import OptionError, SessionError
 from restora.exit_codes import ExitCode, code_of_type
+from restora.jobs.extras import Extras, FaceFiles
 from restora.jobs.files import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint
 from restora.jobs.journal import Journal, read_results
 from restora.jobs.lock import remove_stale_lock
-from restora.jobs.names import Extras, FaceFiles
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import Failure, Job, is_folder
 from restora.jobs.resume import Asked, Wanted, decide, extra_name

@@ -11,9 +11,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from restora.image import Photo, PhotoHeader
-from restora.jobs.memory import PhotoMemory, bytes_of_photo
+from restora.jobs.memory import PhotoMemory
 from restora.jobs.photo_flow import Stages
 from restora.jobs.scheduler import Bounds, run_flow
+from restora.jobs.sizes import bytes_of_photo
 from restora.jobs.stage import Stage
 from restora.pipeline import Restorer
 from restora.video.decode import Decoded

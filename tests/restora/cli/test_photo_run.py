@@ -27,9 +27,9 @@ from restora.errors import (
 from restora.exit_codes import ExitCode, code_of_type
 from restora.image import Photo, PhotoHeader, PhotoLimits, write_photo
 from restora.image.isolated import probe_isolated
+from restora.jobs.extras import Extras, FaceNames
 from restora.jobs.journal import Journal
 from restora.jobs.lock import OutputLocks, output_lock
-from restora.jobs.names import Extras, FaceNames
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.plan import Job, Naming, measure, plan_jobs

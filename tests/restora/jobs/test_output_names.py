@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restora.errors import OptionError
-from restora.jobs.names import FaceFiles, FaceNames, Outputs, Source, name_outputs
+from restora.jobs.extras import FaceFiles, FaceNames
+from restora.jobs.names import Outputs, Source, name_outputs
 
 NAMES = [
     "a.jpg", "a.png", "a.jpg.png", "a.jpg.jpg", "a.JPG", "A.jpg", "a.png.png", "a.jpeg", "a",

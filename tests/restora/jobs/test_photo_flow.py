@@ -23,10 +23,12 @@ from restora.errors import DeviceMemoryError, NonFiniteOutputError, OptionError
 from restora.faces import FaceRestorer
 from restora.faces.pipeline import FaceStage
 from restora.image import Photo, PhotoHeader, PhotoLimits, read_photo, write_photo
-from restora.jobs.memory import PhotoMemory, bytes_of_photo
+from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.photo_flow import PhotoFlow, Stages
+from restora.jobs.sizes import bytes_of_photo
+from restora.networks import max_in_flight, slots_for
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 
@@ -143,10 +145,10 @@ def test_when_it_stops_what_is_only_decoded_is_not_restored(
     assert sum(shape[0] for shape in session.shapes) == len(done) * 24**2  # tiles of a photo
 
 
-def test_more_places_are_for_small_photos_than_for_large_ones(restorer: Restorer) -> None:
-    assert restorer.places == 8
-    assert restorer.places_of(16, 16) == 1
-    assert restorer.places_of(400, 400) == 4
+def test_more_small_photos_than_large_ones_are_in_flight(restorer: Restorer) -> None:
+    assert max_in_flight(restorer.networks) == 8
+    assert slots_for(restorer.networks, 16, 16) == 1
+    assert slots_for(restorer.networks, 400, 400) == 4
 
 
 def test_faces_of_different_photos_share_batches() -> None:

@@ -10,7 +10,7 @@ import pytest
 from restora.errors import UnsafePathError
 from restora.faces.pipeline import FaceOutcome
 from restora.image import Photo, read_photo
-from restora.jobs.names import Extras, FaceNames
+from restora.jobs.extras import Extras, FaceNames
 from restora.jobs.output import WriteOptions, write_result
 from restora.restoration import Restoration
 

@@ -1,0 +1,108 @@
+"""Files that are written beside a result: a comparison, and its faces."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from restora.atomic import name_of_partial, remove_partial
+from restora.jobs.path_keys import fold
+
+FACE_FOLDERS = ("cropped_faces", "restored_faces", "cmp")
+
+
+@dataclass(frozen=True, slots=True)
+class FaceNames:
+    """Where the faces of one photo are saved: ROOT/cropped_faces/FOLDER/STEM_00.png and so on.
+
+    suffix  added to the names of restored faces
+    """
+
+    root: Path
+    folder: Path
+    stem: str
+    suffix: str = ""
+
+    def paths(self, index: int) -> tuple[Path, Path, Path]:
+        """Of one face: the crop, the restored one, and both side by side."""
+        crop, restored, both = (self.root / name / self.folder for name in FACE_FOLDERS)
+        name = f"{self.stem}_{index:02d}"
+        return crop / f"{name}.png", restored / f"{name}{self.suffix}.png", both / f"{name}.png"
+
+    @property
+    def endings(self) -> tuple[str, str, str]:
+        """What follows the index, in each of the three folders."""
+        return ".png", f"{self.suffix}.png", ".png"
+
+
+class FaceFiles:
+    """Saved faces that lie on the disk. Every folder is listed once."""
+
+    def __init__(self) -> None:
+        self._by_stem: dict[tuple[Path, str], dict[str, list[Path]]] = {}
+
+    def of(self, names: FaceNames) -> list[Path]:
+        """Files that lie in the place of some face of a photo, whatever its index."""
+        found: list[Path] = []
+        for name, ending in zip(FACE_FOLDERS, names.endings, strict=True):
+            folder = names.root / name / names.folder
+            if (folder, ending) not in self._by_stem:
+                self._by_stem[folder, ending] = _list_by_stem(folder, ending)
+            found += self._by_stem[folder, ending].get(fold(names.stem), [])
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is written beside one result."""
+
+    comparison: Path | None = None
+    faces: FaceNames | None = None
+
+    def existing(self, saved: FaceFiles | None = None) -> list[Path]:
+        """Files that lie in its place."""
+        found = [] if self.faces is None else (saved or FaceFiles()).of(self.faces)
+        if self.comparison is not None and os.path.lexists(self.comparison):
+            found.append(self.comparison)
+        return found
+
+    def remove_partial(self) -> None:
+        """Remove what killed processes left of their attempts to write these. Nobody may be
+        writing them."""
+        if self.comparison is not None:
+            remove_partial(self.comparison)
+        if self.faces is None:
+            return
+        for name, ending in zip(FACE_FOLDERS, self.faces.endings, strict=True):
+            folder = self.faces.root / name / self.faces.folder
+            with contextlib.suppress(OSError):  # no folder, so nothing in it
+                for path in list(folder.iterdir()):
+                    inner = name_of_partial(path.name)
+                    if inner and stem_of(inner, ending) == fold(self.faces.stem):
+                        remove_partial(folder / inner)
+
+    def written(self, faces: int) -> list[Path]:
+        """Files that were written of a photo with so many faces."""
+        found = [] if self.comparison is None else [self.comparison]
+        if self.faces is not None:
+            found += [path for index in range(faces) for path in self.faces.paths(index)]
+        return [path for path in found if os.path.lexists(path)]
+
+
+def _list_by_stem(folder: Path, ending: str) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    with contextlib.suppress(OSError):  # no folder, so nothing in it
+        for path in sorted(folder.iterdir()):
+            stem = stem_of(path.name, ending)
+            if stem is not None:
+                found.setdefault(stem, []).append(path)
+    return found
+
+
+def stem_of(name: str, ending: str) -> str | None:
+    """Of a saved face's file name, without case; None if it is not one."""
+    found = re.fullmatch(rf"(.*)_\d\d+{re.escape(fold(ending))}", fold(name), re.DOTALL)
+    return found and found[1]

@@ -1,0 +1,96 @@
+"""Files and folders that runs own, and how files are told apart."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import stat
+from pathlib import Path
+
+from restora.errors import DiskFullError, OutputError, UnsafePathError
+
+FOLDER = ".restora"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+Stamp = tuple[int, int]
+
+
+def fingerprint(path: Path) -> Stamp:
+    """Size and modification time of a file, which change when it changes. (-1, 0) if it cannot be
+    seen: a link that leads nowhere, a folder that is gone."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return -1, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def change_time_of(path: Path) -> int | None:
+    """When a file was last changed or moved there, in nanoseconds, by the system's own record; None
+    if it cannot be seen."""
+    try:
+        return path.stat().st_ctime_ns
+    except (OSError, ValueError):
+        return None
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def require_own_file(path: Path) -> None:
+    """Raise UnsafePathError if writing `path` would write to another file or wait for a reader,
+    OutputError if it cannot be seen."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafePathError(f"{path} must be a plain file: remove what is there")
+    if status.st_nlink > 1:
+        raise UnsafePathError(f"{path} is a hard link to another file: remove it")
+
+
+def require_own_folder(folder: Path) -> None:
+    """Make a folder. `.restora` and folders in it must not be links.
+
+    Raises UnsafePathError, or OutputError if the folder cannot be made.
+    """
+    try:
+        if FOLDER in folder.parts:
+            ours = folder.parts.index(FOLDER) + 1
+            for depth in range(ours, len(folder.parts) + 1):
+                part = Path(*folder.parts[:depth])
+                if part.is_symlink():
+                    raise UnsafePathError(f"{part} must be a folder, it is a link: remove it")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OutputError:
+        raise
+    except ValueError as error:  # a NUL byte
+        raise OutputError(f"{folder} cannot be made: {error}") from error
+    except OSError as error:
+        kind = DiskFullError if error.errno in NO_SPACE else OutputError
+        raise kind(f"{folder} cannot be made: {error.strerror or error}") from error
+
+
+def prepare_folder(target: Path, root: Path | None) -> None:
+    """Make the folder of a target, never through a link that leaves `root`.
+
+    Raises UnsafePathError, or OutputError if the folder cannot be made.
+    """
+    try:
+        resolved = target.parent.resolve()
+        if root is not None and not resolved.is_relative_to(root.resolve()):
+            raise UnsafePathError(f"{target} would be written outside {root}: {resolved}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OutputError:
+        raise
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        words = error.strerror if isinstance(error, OSError) else None
+        raise OutputError(f"{target.parent} cannot be made: {words or error}") from error

@@ -1,0 +1,84 @@
+"""Tell whether two paths mean the same file, on any file system."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from restora.errors import OptionError
+
+Key = tuple[str, str]
+
+
+def fold(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+class PathKeys:
+    """What tells whether two paths are the same file: folders after links are resolved, and names
+    without case. Folders are looked at once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str] = {}
+
+    def of(self, path: Path) -> Key:
+        folder = path.parent
+        if folder not in self._folders:
+            self._folders[folder] = fold(os.path.realpath(folder))
+        return self._folders[folder], fold(path.name)
+
+
+class GuardedInputs:
+    """The inputs of a run, by their paths and by what they are on the disk."""
+
+    def __init__(self, inputs: Iterable[Path], keys: PathKeys) -> None:
+        self._keys = keys
+        self._by_file: dict[tuple[int, int], Path] = {}
+        self._by_path: dict[tuple[str, str], Path] = {}
+        self.keys: set[Key] = set()
+        for path in inputs:
+            self.keys.add(keys.of(path))
+            self._by_path[os.path.realpath(path.parent), path.name] = path
+            identity = _identity(path)
+            if identity is not None:
+                self._by_file.setdefault(identity, path)
+
+    def holds(self, path: Path) -> bool:
+        return self._find(path) is not None
+
+    def require_free(self, path: Path, source: Path) -> None:
+        found = self._find(path)
+        if found is None:
+            return
+        if found == source or _identity(found) == _identity(source):
+            raise OptionError(
+                f"{source} would be overwritten by its own result: give another output folder or "
+                "a --suffix"
+            )
+        raise OptionError(
+            f"{found} would be overwritten by the result of {source}: give another output folder "
+            "or a --suffix"
+        )
+
+    def _find(self, path: Path) -> Path | None:
+        identity = _identity(path)
+        if identity is not None and identity in self._by_file:
+            return self._by_file[identity]
+        return self._by_path.get((os.path.realpath(path.parent), path.name))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for all names of a file, links among them; None if there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def folder_keys(root: Path, folders: Iterable[Path], keys: PathKeys) -> set[Key]:
+    """Of these folders in `root` and the ones that they lie in: no file can have their names."""
+    every = {part for folder in folders for part in (folder, *folder.parents)}
+    return {keys.of(root / folder) for folder in every if folder != Path()}
