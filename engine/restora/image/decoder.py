@@ -14,6 +14,7 @@ import signal
 import socket
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,18 +24,19 @@ import numpy as np
 from restora import errors
 from restora.errors import ImageError, RestoraError
 from restora.image.decode import decode_photo
-from restora.image.file import open_file, read_file, read_up_to
+from restora.image.file import open_file, read_up_to
 from restora.image.guard import file_errors
 from restora.image.header import find_webp_size, use_one_thread
 from restora.image.limits import PhotoLimits
 from restora.image.photo import Metadata, Photo
-from restora.image.probe import PhotoHeader, probe_file
+from restora.image.probe import PhotoHeader, probe_file, probe_photo
 from restora.malloc import return_freed_memory
 
 # so many times its pixels and its file: what decoders hold at once, measured over all formats
 _PIXEL_COPIES, FILE_COPIES = 6, 3
 SLACK_BYTES = 64 << 20
 _CANVAS_BYTES, _CANVAS_COPIES = 32, 8  # two pictures of four bytes a pixel
+_COLLECTED_BYTES = 1 << 20
 _WORN_BYTES = 256 << 20
 _STATM = Path("/proc/self/statm")
 
@@ -107,8 +109,10 @@ def serve(descriptor: int) -> None:
             connection.send(answer)
             for array in arrays:
                 connection.send_bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            large = any(array.nbytes > _COLLECTED_BYTES for array in arrays)
             del result, photo, arrays
-            gc.collect()  # libraries leave pictures in reference cycles
+            if large or answer.format == "TIFF":
+                gc.collect()  # libraries leave pictures in reference cycles
 
 
 def error_from(kind: str, message: str) -> RestoraError:
@@ -121,28 +125,23 @@ def error_from(kind: str, message: str) -> RestoraError:
 def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
     limits, name = request.limits, request.name
     try:
-        with file_errors(name):
-            _limit(FILE_COPIES * _size_of(request.path) + _canvas_bytes(request) + SLACK_BYTES)
+        with file_errors(name), _renamed(request):
+            with open_file(request.path, limits) as (stream, size):
+                _limit(FILE_COPIES * size + SLACK_BYTES)
+                data = read_up_to(stream, size if request.what == "read" else _CANVAS_BYTES)
+            canvas = _canvas_bytes(data, limits)
+            if canvas:
+                _limit(FILE_COPIES * size + canvas + SLACK_BYTES)
             if request.what == "probe":
-                return _probe(request)
+                return probe_file(request.path, limits=limits)
             # decoding finds what is wrong with a header, within the memory of the file alone
             with contextlib.suppress(ImageError):
-                header = _probe(request)
+                header = replace(probe_photo(data, name=name), file_bytes=size)
                 if header.width * header.height <= limits.max_pixels:
                     _limit(decode_bytes(header) + SLACK_BYTES)
-            return decode_photo(_read(request), limits=limits, name=name)
+            return decode_photo(data, limits=limits, name=name)
     except RestoraError as error:
         return error
-
-
-def _probe(request: Request) -> PhotoHeader:
-    with _renamed(request):
-        return probe_file(request.path, limits=request.limits)
-
-
-def _read(request: Request) -> bytes:
-    with _renamed(request):
-        return read_file(request.path, request.limits)
 
 
 @contextlib.contextmanager
@@ -154,20 +153,12 @@ def _renamed(request: Request) -> Iterator[None]:
         raise type(error)(str(error).replace(request.path, request.name)) from None
 
 
-def _canvas_bytes(request: Request) -> int:
+def _canvas_bytes(data: bytes, limits: PhotoLimits) -> int:
     """What opening a WebP file takes before its header is known."""
-    with contextlib.suppress(ImageError), open_file(request.path, request.limits) as (stream, _):
-        canvas = find_webp_size(read_up_to(stream, _CANVAS_BYTES))
-        if canvas is not None and canvas[0] * canvas[1] <= request.limits.max_pixels:
-            return _CANVAS_COPIES * canvas[0] * canvas[1]
-    return 0
-
-
-def _size_of(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except (OSError, ValueError):  # a NUL byte in the path
+    canvas = find_webp_size(data[:_CANVAS_BYTES])
+    if canvas is None or canvas[0] * canvas[1] > limits.max_pixels:
         return 0
+    return _CANVAS_COPIES * canvas[0] * canvas[1]
 
 
 def _limit(more: int | None) -> None:
