@@ -17,7 +17,6 @@ from restora.errors import MissingBackendError
 from restora.exit_codes import ExitCode
 from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
-from restora.models.resolve import artifact_finder
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.upsample import check_outscale
@@ -76,7 +75,9 @@ def video(
     3 a part of the video is damaged and missing, 4 the video cannot be read, 5 model, 6 machine.
     """
     try:
-        from restora.video import EncoderOptions, require_target, restore_video
+        from restora.video.encoder import EncoderOptions
+        from restora.video.restore import restore_video
+        from restora.video.target import require_target
     except ImportError as error:
         raise MissingBackendError(
             f"videos need PyAV: pip install 'restora[video]' ({error})"
@@ -97,7 +98,6 @@ def video(
             None if model == "none" else model,
             options=options,
             faces=face_flags.face_options_or_none(faces, FaceOptions()),
-            find=artifact_finder(model, None, half=runtime_flags.needs_fp16(options)),
         ) as restorer,
         graceful_shutdown() as stopping,
     ):

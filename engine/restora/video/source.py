@@ -1,4 +1,4 @@
-"""Open a video, and say what must be kept of it."""
+"""Open a video, and read the facts that its result must share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from restora.errors import MissingBackendError, VideoError
+from restora.video.trial import require_openable
 
 # nothing that fetches what it names: playlists, concatenation scripts, image sequences
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,nut"
@@ -84,18 +85,36 @@ def is_full_range(tag: int, pixels: str) -> bool:
 def open_video(
     path: Path, *, hardware: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> Iterator[InputContainer]:
-    """Open a local video file of a format on the list, for reading.
+    """Open a local video file of a format on the list, for reading; a child process opens it first.
 
     hardware    FFmpeg's name of a decoder device ("cuda", "vaapi"); None: decode on the CPU
-    max_pixels  of a frame; the decoder refuses larger ones before it takes memory for them
+    max_pixels  of a frame; the decoder refuses larger ones before it allocates memory for them
 
-    Raises VideoError if it is no plain file, no such video, or holds no video stream,
-    MissingBackendError if the device does not start.
+    Raises VideoError if it is not a regular file, not such a video, holds no video stream, or takes
+    far more memory to open than its size explains; MissingBackendError if the device does not
+    start, DecoderProcessError if no child process can be started.
     """
     _require_plain_file(path)
-    if hardware is not None:
-        with open_video(path, max_pixels=max_pixels):  # tells a bad file from a missing device
-            pass
+    require_openable(path, max_pixels=max_pixels, timeout_s=TIMEOUT_S)
+    with open_untried(path, hardware=hardware, max_pixels=max_pixels) as container:
+        yield container
+
+
+@contextmanager
+def open_untried(
+    path: Path,
+    *,
+    name: str | None = None,
+    hardware: str | None = None,
+    max_pixels: int,
+    timeout_s: float | None = None,
+) -> Iterator[InputContainer]:
+    """open_video without bounds of memory, for a file that passed, or for the process that tries
+    it.
+
+    name  of the file in messages; None: its path
+    """
+    name = name or str(path)
     decoding = {"max_pixels": str(max_pixels)}
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, **decoding}
     try:
@@ -104,7 +123,7 @@ def open_video(
             "r",
             options=options,
             metadata_errors="surrogateescape",  # tags in other encodings are kept as they are
-            timeout=TIMEOUT_S,
+            timeout=timeout_s or TIMEOUT_S,
             hwaccel=_device(hardware),
         )
     except Exception as error:  # FFmpeg's errors, and what PyAV raises on values it does not expect
@@ -113,13 +132,13 @@ def open_video(
                 f"the decoder device {hardware} does not start here ({error}): leave --hwaccel "
                 "out, and the CPU decodes"
             ) from error
-        raise VideoError(f"{path} cannot be read as a video: {reason_of(error)}") from error
+        raise VideoError(f"{name} cannot be read as a video: {reason_of(error)}") from error
     with container:
         if not container.streams.video:
-            raise VideoError(f"{path} holds no video stream")
+            raise VideoError(f"{name} holds no video stream")
         context = container.streams.video[0].codec_context
         if context is None:
-            raise VideoError(f"{path} holds a video stream that this FFmpeg cannot decode")
+            raise VideoError(f"{name} holds a video stream that this FFmpeg cannot decode")
         context.options = decoding
         yield container
 

@@ -18,8 +18,8 @@ av = pytest.importorskip("av")
 
 from av.bitstream import BitStreamFilterContext  # noqa: E402
 
-from restora.video import restore_video  # noqa: E402
 from restora.video.fit import fit_pixels  # noqa: E402
+from restora.video.restore import restore_video  # noqa: E402
 from video_clips import (  # noqa: E402
     BT709,
     BT2020_PQ,

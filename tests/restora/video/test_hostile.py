@@ -20,9 +20,9 @@ from restora.errors import MemoryLimitError, VideoError
 
 av = pytest.importorskip("av")
 
-from restora.video import open_video, restore_video  # noqa: E402
 from restora.video.decode import FrameReader  # noqa: E402
-from restora.video.source import read_facts  # noqa: E402
+from restora.video.restore import restore_video  # noqa: E402
+from restora.video.source import open_video, read_facts  # noqa: E402
 from restora.video.timeline import Timeline  # noqa: E402
 from video_clips import (  # noqa: E402
     Clip,

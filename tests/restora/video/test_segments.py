@@ -17,7 +17,8 @@ from restora.options import RestoreOptions
 
 av = pytest.importorskip("av")
 
-from restora.video import EncoderOptions, restore_video  # noqa: E402
+from restora.video.encoder import EncoderOptions  # noqa: E402
+from restora.video.restore import restore_video  # noqa: E402
 from restora.video.segments import Encoded, SegmentStore  # noqa: E402
 from video_clips import Clip, look, make_clip, psnr  # noqa: E402
 

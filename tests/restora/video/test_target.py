@@ -19,9 +19,10 @@ from restora.jobs.lock import output_lock
 
 av = pytest.importorskip("av")
 
-from restora.video import EncoderOptions, restore_video  # noqa: E402
 from restora.video import join as join_module  # noqa: E402
 from restora.video import target as target_module  # noqa: E402
+from restora.video.encoder import EncoderOptions  # noqa: E402
+from restora.video.restore import restore_video  # noqa: E402
 from restora.video.target import whole_file  # noqa: E402
 from video_clips import Clip, look, make_clip  # noqa: E402
 

@@ -17,7 +17,9 @@ from restora.errors import MissingBackendError, OptionError, VideoError
 
 av = pytest.importorskip("av")
 
-from restora.video import EncoderOptions, open_video, restore_video  # noqa: E402
+from restora.video.encoder import EncoderOptions  # noqa: E402
+from restora.video.restore import restore_video  # noqa: E402
+from restora.video.source import open_video  # noqa: E402
 from video_clips import (  # noqa: E402
     BT709,
     BT2020_PQ,

@@ -14,7 +14,8 @@ import torch
 from restora import Restorer
 from restora.backends.cores import count_allowed_cores
 from restora.options import RestoreOptions
-from restora.video import EncoderOptions, restore_video
+from restora.video.encoder import EncoderOptions
+from restora.video.restore import restore_video
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.bench.photos import PUBLISHED_PAD, PUBLISHED_TILE, Setting
 from restora_benchmarks.published import upsample_published
