@@ -33,12 +33,12 @@ Report = Callable[[str], None]
 class SetPlan:
     """What is cut.
 
-    tile         side in pixels
-    calibrating  tiles to find ranges on
-    judging      tiles that PSNR is measured on, of other photos
-    ranges       of the blind degradation; None: photos are taken as they are
-    keep_size    degraded photos are brought back to their size, as aligned faces are
-    seed         of everything that is drawn
+    tile: side in pixels
+    calibrating: tiles to find ranges on
+    judging: tiles that PSNR is measured on, of other photos
+    ranges: of the blind degradation; None: photos are taken as they are
+    keep_size: degraded photos are brought back to their size, as aligned faces are
+    seed: of everything that is drawn
     """
 
     tile: int = 96

@@ -21,10 +21,10 @@ SHRINK_FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BOX, Image.Resampli
 class DegradationRange:
     """Uniform ranges of the four parameters; both ends belong to the range.
 
-    sigma    standard deviation of the Gaussian blur, in pixels of the clean photo
-    shrink   downsampling factor r
-    noise    standard deviation of the Gaussian noise, in gray levels of 255
-    quality  JPEG quality, 1..100
+    sigma: standard deviation of the Gaussian blur, in pixels of the clean photo
+    shrink: downsampling factor r
+    noise: standard deviation of the Gaussian noise, in gray levels of 255
+    quality: JPEG quality, 1..100
     """
 
     sigma: tuple[float, float]
@@ -62,8 +62,8 @@ def draw_degradation(ranges: DegradationRange, rng: np.random.Generator) -> Degr
 def degrade_photo(photo: Photo, how: Degradation, rng: np.random.Generator) -> Photo:
     """Degrade one photo.
 
-    photo   uint8 RGB, (height, width, 3)
-    rng     draws the noise only
+    photo: uint8 RGB, (height, width, 3)
+    rng: draws the noise only
 
     Returns uint8 RGB of (round(height / shrink), round(width / shrink), 3), at least 1 x 1.
     """

@@ -19,7 +19,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 def list_photos(folder: Path, *, share: float = 1.0, seed: int = 0) -> list[Path]:
     """The pictures of a folder by name, or a seeded sample of them.
 
-    share  of the photos, 0..1; which ones are taken depends on names and seed alone
+    share: of the photos, 0..1; which ones are taken depends on names and seed alone
 
     Raises OptionError if there are none.
     """

@@ -50,8 +50,8 @@ def time_in_turns(
 ) -> dict[str, Times]:
     """Run every way once in each turn; the first turns are not counted.
 
-    pause_s  between them: idle threads of one runtime go on spinning for a while, and would
-             take the cores from the next one. None: PAUSE_S
+    pause_s: between them: idle threads of one runtime go on spinning for a while, and would take
+        the cores from the next one. None: PAUSE_S
     """
     pause_s = PAUSE_S if pause_s is None else pause_s
     values: dict[str, list[float]] = {name: [] for name in ways}

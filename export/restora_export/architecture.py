@@ -87,9 +87,9 @@ Spec: TypeAlias = RRDBSpec | SRVGGSpec | GFPGANSpec | RetinaFaceSpec | ParseNetS
 class Hints:
     """What leaves no trace in the keys and shapes of a checkpoint.
 
-    activation  of an SRVGGNetCompact without slopes: relu or leakyrelu
-    resampling  of a GFP-GAN with equalized learning rates: fir (GFPGANv1, the published one) or
-                bilinear (GFPGANBilinear)
+    activation: of an SRVGGNetCompact without slopes: relu or leakyrelu
+    resampling: of a GFP-GAN with equalized learning rates: fir (GFPGANv1, the published one) or
+        bilinear (GFPGANBilinear)
     """
 
     activation: str = "relu"
@@ -105,7 +105,7 @@ class Hints:
 def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
     """Read kind and hyper-parameters off the published keys.
 
-    state  only shapes matter: the tensors may be on the meta device
+    state: only shapes matter: the tensors may be on the meta device
 
     Raises CheckpointError if the keys are of no network that restora knows, or their numbers and
     shapes of a larger one than any that exists.

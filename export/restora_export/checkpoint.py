@@ -33,9 +33,9 @@ _PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha
 class Checkpoint:
     """Weights with what they are of.
 
-    state         published keys, float32
-    architecture  detected from keys and shapes
-    sha256        of the file's bytes; of a mixture, of its parts' digests and shares
+    state: published keys, float32
+    architecture: detected from keys and shapes
+    sha256: of the file's bytes; of a mixture, of its parts' digests and shares
     """
 
     name: str
@@ -49,8 +49,8 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Load a .pth, .pt, .ckpt or .safetensors file; nothing in it is ever executed.
 
-    expected_sha256  default: the one on record if the file is named like a published one
-    hints            what the file does not tell
+    expected_sha256: default: the one on record if the file is named like a published one
+    hints: what the file does not tell
 
     Raises MissingModelError, ChecksumError, or CheckpointError.
     """

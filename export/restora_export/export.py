@@ -50,12 +50,12 @@ def export_network(
 ) -> Export:
     """Turn a reference network into a checked artifact.
 
-    network         one of restora_export.reference, in eval mode
-    model           the name that the artifact carries
-    weights_sha256  of the checkpoint file
-    precision       fp32, fp16 or mixed
-    noise           of a face network: factor on its stored noise, 0..1
-    report          told about each step
+    network: one of restora_export.reference, in eval mode
+    model: the name that the artifact carries
+    weights_sha256: of the checkpoint file
+    precision: fp32, fp16 or mixed
+    noise: of a face network: factor on its stored noise, 0..1
+    report: told about each step
 
     Raises AccuracyGateError, with the figures, if the artifact is further from the network than
     its gate allows, and ModelError if the network cannot be exported.

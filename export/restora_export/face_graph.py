@@ -18,7 +18,7 @@ from restora_export.reference.stylegan2 import Condition, modulate_features
 class ConstantDecoder(nn.Module):
     """The StyleGAN2 decoder of `network`, in eval mode and with its gains folded.
 
-    noise  factor on the stored noise maps, put into the weights
+    noise: factor on the stored noise maps, put into the weights
     """
 
     def __init__(self, network: GFPGAN, *, noise: float, dtype: torch.dtype) -> None:
@@ -51,8 +51,8 @@ class ConstantDecoder(nn.Module):
 class ConstantGFPGAN(nn.Module):
     """GFP-GAN as exported: (batch, 3, side, side) RGB in 0..1 to the same, FP32, not clipped.
 
-    noise  0..1, factor on the stored noise; 1 is the published picture
-    dtype  of features and weights: float32 or float16
+    noise: 0..1, factor on the stored noise; 1 is the published picture
+    dtype: of features and weights: float32 or float16
     """
 
     def __init__(

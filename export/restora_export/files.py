@@ -40,11 +40,11 @@ def export_file(
 ) -> Export:
     """Export a checkpoint file to an artifact file; written only if it passes its gate.
 
-    name        that the artifact carries; default: the file's own
-    precision   fp32, fp16 or mixed
-    noise       of a face network: factor on its stored noise, 0..1
-    blend       another checkpoint and its share in 0..1
-    hints       what the file does not tell
+    name: that the artifact carries; default: the file's own
+    precision: fp32, fp16 or mixed
+    noise: of a face network: factor on its stored noise, 0..1
+    blend: another checkpoint and its share in 0..1
+    hints: what the file does not tell
 
     Raises CheckpointError, AccuracyGateError or OutputError; then nothing is written.
     """
@@ -78,8 +78,8 @@ def verify_file(
 ) -> tuple[ArtifactInfo, Accuracy]:
     """Measure an artifact against the checkpoint that it was made from.
 
-    checkpoint  None: looked for, by SHA-256, beside the artifact and in the model folder
-    blend       the other checkpoint and its share, if it was made from two
+    checkpoint: None: looked for, by SHA-256, beside the artifact and in the model folder
+    blend: the other checkpoint and its share, if it was made from two
 
     Raises ChecksumError if the artifact was made from another checkpoint. The gate is not judged.
     """

@@ -28,7 +28,7 @@ def network_for_export(
 ) -> nn.Module:
     """The same function in the form that runtimes take; (batch, 3, h, w) in 0..1, FP32 outside.
 
-    noise  of a face network: factor on its stored noise
+    noise: of a face network: factor on its stored noise
     """
     if isinstance(network, GFPGAN):
         dtype = torch.float16 if precision == "fp16" else torch.float32
@@ -40,7 +40,7 @@ def network_for_export(
 class PictureGraph(nn.Module):
     """A network from picture to picture: NHWC RGB, uint8 in 0..255 or float32 in 0..1.
 
-    network  as network_for_export makes it
+    network: as network_for_export makes it
 
     Conversion, clipping and rounding belong to the graph. The second output, (batch, 3), holds
     the mean of each channel before clipping: it is NaN or Inf if any value was.

@@ -12,7 +12,7 @@ from restora_export.checkpoint import Checkpoint
 def interpolate_checkpoints(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
     """Mix every tensor: (1 - share) * first + share * second.
 
-    share  0..1 of the second
+    share: 0..1 of the second
 
     For realesr-general-x4v3, denoise strength s is share 1 - s of realesr-general-wdn-x4v3.
     Raises CheckpointError, naming the first difference, if the two are not of one architecture.

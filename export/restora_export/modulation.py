@@ -28,7 +28,7 @@ _TINY = 1e-20  # under the largest |style|: an all-zero style gives zeros and no
 class ConstantConv(nn.Module):
     """A ModulatedConv2d as a plain convolution between two scalings of channels.
 
-    dtype  of features and convolution
+    dtype: of features and convolution
     """
 
     def __init__(self, conv: ModulatedConv2d, dtype: torch.dtype) -> None:
@@ -72,7 +72,7 @@ class ConstantConv(nn.Module):
 class ConstantStyleConv(nn.Module):
     """A StyleConv in that form; sqrt 2 is folded into the factor and into noise and bias.
 
-    noise  (1, 1, side, side), the layer's stored map, already of the wanted strength
+    noise: (1, 1, side, side), the layer's stored map, already of the wanted strength
     """
 
     def __init__(self, layer: StyleConv, noise: Tensor, dtype: torch.dtype) -> None:

@@ -28,8 +28,8 @@ def onnx_from_network(
 ) -> onnx.ModelProto:
     """Export a reference network with dynamic batch, and dynamic height and width if it has them.
 
-    precision  fp32, fp16 or mixed; typed in the graph itself
-    noise      of a face network: factor on its stored noise
+    precision: fp32, fp16 or mixed; typed in the graph itself
+    noise: of a face network: factor on its stored noise
 
     Raises ModelError if the graph cannot be brought to opset 17.
     """

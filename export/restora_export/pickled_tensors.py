@@ -82,7 +82,7 @@ class _Ignored:
 def read_pickle(stream: io.BytesIO, storages: dict[str, Storage] | None = None) -> Any:
     """The value of one pickle, from the stream's position to behind its end.
 
-    storages  gets every storage that the pickle names
+    storages: gets every storage that the pickle names
 
     Dictionaries, lists, tuples, strings and numbers are themselves; tensors are PickledTensor.
     Raises CheckpointError if the pickle is damaged, or holds anything else.

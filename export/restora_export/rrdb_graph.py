@@ -79,7 +79,7 @@ def _fold_first(network: RRDBNet) -> nn.Conv2d:
 def fold_unshuffle(weight: Tensor, factor: int) -> Tensor:
     """Turn a 3x3 kernel behind a pixel-unshuffle into the kernel on the picture itself.
 
-    weight  (out, in * factor**2, 3, 3); channels in the order of torch.pixel_unshuffle
+    weight: (out, in * factor**2, 3, 3); channels in the order of torch.pixel_unshuffle
 
     Returns (out, in, 3 * factor, 3 * factor).
     """

@@ -41,7 +41,7 @@ def measure_seams(
 ) -> SeamError:
     """Compare `photo` in tiles with `photo` in one piece.
 
-    photo  uint8 RGB, (height, width, 3); sides multiples of the session's
+    photo: uint8 RGB, (height, width, 3); sides multiples of the session's
     """
     image: Batch = (
         photo if session.info.io == "uint8" else photo.astype(np.float32) / np.float32(255)

@@ -16,10 +16,10 @@ _MAX_SIDE = 1 << 31
 class StoredTensor:
     """Shape and type of one tensor of a checkpoint file.
 
-    shape  every side at least 1
-    dtype  as stored
-    bytes  what reading it takes from the file
-    read   reads it: of this shape and dtype
+    shape: every side at least 1
+    dtype: as stored
+    bytes: what reading it takes from the file
+    read: reads it: of this shape and dtype
     """
 
     shape: tuple[int, ...]

@@ -39,7 +39,7 @@ class _Place:
 class TorchFile:
     """An open PyTorch file.
 
-    content  what was saved, with PickledTensor for tensors
+    content: what was saved, with PickledTensor for tensors
     """
 
     content: Any
@@ -85,7 +85,7 @@ class TorchFile:
 def open_torch_file(stream: BinaryIO) -> TorchFile:
     """Read what a file holds, without its tensors.
 
-    stream  of a regular file; must stay open as long as tensors are read
+    stream: of a regular file; must stay open as long as tensors are read
 
     Raises CheckpointError.
     """

@@ -69,8 +69,8 @@ def iter_cases(facts: NetworkFacts) -> Iterator[Case]:
 def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0) -> Accuracy:
     """Compare `session` with `network` on all cases.
 
-    network  the PyTorch FP32 reference, in eval mode
-    noise    of a face network: factor on its stored noise
+    network: the PyTorch FP32 reference, in eval mode
+    noise: of a face network: factor on its stored noise
 
     Errors are shares of the value range; PSNR and SSIM are taken over photo tiles only. A batch
     on which the session puts out NaN or Inf counts all its values as such. The figures of an FP16
@@ -97,8 +97,8 @@ def measure_against(
 ) -> Accuracy:
     """Compare `run` with known answers.
 
-    cases      (batch, answer) pairs of photo tiles
-    reference  what the answers are from, for people
+    cases: (batch, answer) pairs of photo tiles
+    reference: what the answers are from, for people
     """
     tally = _Tally(white=255.0 if io == "uint8" else 1.0, kind=kind)
     for batch, answer in cases:
@@ -171,7 +171,7 @@ class _Tally:
 def run_reference(network: nn.Module, batch: Batch, *, noise: float = 1.0) -> Batch:
     """The reference's answer in the artifact's own layout and dtype; pictures clipped, rounded.
 
-    batch  (batch, height, width, 3), uint8 or float32 in 0..1
+    batch: (batch, height, width, 3), uint8 or float32 in 0..1
     """
     x = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).contiguous()
     unit = x.float() / 255 if batch.dtype == np.uint8 else x

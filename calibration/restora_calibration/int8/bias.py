@@ -20,7 +20,7 @@ def correct_biases(
 ) -> dict[str, Array]:
     """Layer to new bias, from the rounding error of its weights.
 
-    means  source tensor to the mean of each channel on the calibration tiles
+    means: source tensor to the mean of each channel on the calibration tiles
 
     Borders, where the padding is 0 and not the mean, are not told apart.
     """

@@ -23,12 +23,12 @@ _PREFIXES = ("network.network.", "network.")
 class Layer:
     """One convolution.
 
-    name     of its weights, without the exporter's prefix: "body.0.blocks.1.conv2"
-    node     number in graph.node
-    input    tensor that it takes
-    sources  tensors that the input is made of, before concats and nearest enlargement
-    weight   initializer, (out, in, kh, kw)
-    products  multiplications of the whole convolution for each pixel of the picture; 0: not known
+    name: of its weights, without the exporter's prefix: "body.0.blocks.1.conv2"
+    node: number in graph.node
+    input: tensor that it takes
+    sources: tensors that the input is made of, before concats and nearest enlargement
+    weight: initializer, (out, in, kh, kw)
+    products: multiplications of the whole convolution for each pixel of the picture; 0: not known
     """
 
     name: str

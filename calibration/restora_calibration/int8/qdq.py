@@ -25,10 +25,10 @@ Array = NDArray[np.float32]
 class Recipe:
     """What becomes 8 bits, and how.
 
-    layers      names of the convolutions
-    ranges      source tensor to the magnitude that 127 stands for
-    biases      of convolutions, where they are to be others than the graph's
-    residuals   the skip branch of a dense block takes the 8-bit values too
+    layers: names of the convolutions
+    ranges: source tensor to the magnitude that 127 stands for
+    biases: of convolutions, where they are to be others than the graph's
+    residuals: the skip branch of a dense block takes the 8-bit values too
     """
 
     layers: frozenset[str]
@@ -40,7 +40,7 @@ class Recipe:
 def quantize_graph(model: onnx.ModelProto, layers: list[Layer], recipe: Recipe) -> onnx.ModelProto:
     """Returns a copy of `model`, without its metadata, in which `recipe` is carried out.
 
-    layers  all of the graph, as find_layers gives them
+    layers: all of the graph, as find_layers gives them
     """
     chosen = [layer for layer in layers if layer.name in recipe.layers]
     return _Writer(model, chosen, recipe).write()

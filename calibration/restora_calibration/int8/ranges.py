@@ -40,7 +40,7 @@ def choose_ranges(
 def find_threshold(histogram: Histogram, limit: float, method: Method) -> float:
     """A magnitude of at most `limit`.
 
-    histogram  of magnitudes over 0..limit
+    histogram: of magnitudes over 0..limit
     """
     if limit <= 0:
         return 0.0

@@ -53,11 +53,11 @@ _ENCODER = r"conv_body_(first|down)|final_conv"
 class Plan:
     """How to search.
 
-    methods   of finding ranges, all of which are tried
-    min_psnr  dB, mean over the judging tiles, against FP32; at least 40
-    only      regular expression for names of layers; None: all inner ones of an upsampler, the
-              U-Net encoder's of a face network
-    residuals  the skips of dense blocks are in 8 bits too: less is moved, less is exact
+    methods: of finding ranges, all of which are tried
+    min_psnr: dB, mean over the judging tiles, against FP32; at least 40
+    only: regular expression for names of layers; None: all inner ones of an upsampler, the U-Net
+        encoder's of a face network
+    residuals: the skips of dense blocks are in 8 bits too: less is moved, less is exact
     """
 
     methods: tuple[Method, ...] = METHODS
@@ -77,7 +77,7 @@ class Plan:
 class Calibration:
     """What came out. artifact None: no mix passed; best is then the closest one.
 
-    seconds  a tile, by (mix or "fp32", runtime); mixes are named by their number of 8-bit layers
+    seconds: a tile, by (mix or "fp32", runtime); mixes are named by their number of 8-bit layers
     """
 
     artifact: Artifact | None
@@ -117,9 +117,9 @@ def calibrate(
 ) -> Calibration:
     """Find the fastest mix of 8-bit and FP32 layers that passes the gate.
 
-    artifact  FP32, of an upsampler or a face network
-    log       what an earlier, interrupted run measured is taken from it
-    speed     None: the mix with the most products in 8 bits is taken for the fastest
+    artifact: FP32, of an upsampler or a face network
+    log: what an earlier, interrupted run measured is taken from it
+    speed: None: the mix with the most products in 8 bits is taken for the fastest
 
     Raises ModelError or OptionError for what cannot be calibrated, NonFiniteOutputError if the
     network returns NaN or Inf on a tile.

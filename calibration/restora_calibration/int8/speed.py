@@ -28,7 +28,7 @@ def measure_artifacts(
 ) -> dict[tuple[str, str], Times]:
     """Times of one tile by (artifact's name, runtime).
 
-    side  of the tile, unless an artifact has one of its own
+    side: of the tile, unless an artifact has one of its own
 
     A runtime that is not installed, or that cannot run an artifact, is reported and left out.
     """

@@ -23,10 +23,10 @@ Report = Callable[[str], None]
 class Statistics:
     """Of one tensor over all tiles.
 
-    largest    magnitude
-    means      of each channel, (channels,)
-    histogram  of magnitudes, BINS bins over 0..limit
-    limit      the largest magnitude in the tensor's group
+    largest: magnitude
+    means: of each channel, (channels,)
+    histogram: of magnitudes, BINS bins over 0..limit
+    limit: the largest magnitude in the tensor's group
     """
 
     largest: float
@@ -44,8 +44,8 @@ def gather_statistics(
 ) -> dict[str, Statistics]:
     """Statistics of every tensor in `groups`.
 
-    groups  tensor to the number of its group; tensors of a group share their histogram's range
-    tiles   (n, height, width, 3), what the graph takes
+    groups: tensor to the number of its group; tensors of a group share their histogram's range
+    tiles: (n, height, width, 3), what the graph takes
 
     Raises NonFiniteOutputError, with the tensor's name, where a value is NaN or Inf.
     """

@@ -39,8 +39,8 @@ class Distance:
 class TrialLog:
     """What was measured, a JSON line each, on disk before it is used.
 
-    path  None: nothing is kept
-    key  of everything that the results depend on besides the recipe; lines of others are left
+    path: None: nothing is kept
+    key: of everything that the results depend on besides the recipe; lines of others are left
     """
 
     def __init__(self, path: Path | None, key: str) -> None:

@@ -45,7 +45,7 @@ def find_gate(info: ArtifactInfo) -> AccuracyGate:
 def check_accuracy(info: ArtifactInfo, accuracy: Accuracy | None = None) -> None:
     """Raise AccuracyGateError, with the numbers, unless the artifact passes its gate.
 
-    accuracy  figures to check; default: those that the artifact carries
+    accuracy: figures to check; default: those that the artifact carries
     """
     accuracy = info.accuracy if accuracy is None else accuracy
     name = f"{info.model} ({info.precision}, {info.io})"

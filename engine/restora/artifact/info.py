@@ -33,14 +33,14 @@ _MOST_CHARACTERS = 1 << 20
 class Accuracy:
     """Distance from the PyTorch FP32 reference, measured when the artifact was made.
 
-    max_error    largest absolute difference, as a share of the value range (1/255 = one level);
-                 of a parser, the largest share of a picture's pixels with another label
-    psnr_mean    dB over all photo tiles, capped at 150 for identical pictures
-    psnr_min     dB of the worst photo tile
-    ssim_mean    structural similarity over all photo tiles
-    nonfinite    how many output values were NaN or Inf
-    tiles        how many batches were compared (photo tiles and random input)
-    reference    what it was compared with
+    max_error: largest absolute difference, as a share of the value range (1/255 = one level); of a
+        parser, the largest share of a picture's pixels with another label
+    psnr_mean: dB over all photo tiles, capped at 150 for identical pictures
+    psnr_min: dB of the worst photo tile
+    ssim_mean: structural similarity over all photo tiles
+    nonfinite: how many output values were NaN or Inf
+    tiles: how many batches were compared (photo tiles and random input)
+    reference: what it was compared with
     """
 
     max_error: float
@@ -56,11 +56,11 @@ class Accuracy:
 class Quantization:
     """How an INT8 artifact was made.
 
-    layers          convolutions that compute in 8 bits
-    kept            names of those that do not
-    min_psnr        the gate that it passed, dB, mean
-    bias_corrected  biases make up for the rounding of weights
-    tiles_sha256    of the tiles that it was calibrated and judged on
+    layers: convolutions that compute in 8 bits
+    kept: names of those that do not
+    min_psnr: the gate that it passed, dB, mean
+    bias_corrected: biases make up for the rounding of weights
+    tiles_sha256: of the tiles that it was calibrated and judged on
     """
 
     layers: int
@@ -74,25 +74,25 @@ class Quantization:
 class ArtifactInfo:
     """Facts about one artifact. Pictures go in as NHWC RGB.
 
-    model           name in the model table, or the checkpoint's own name
-    kind            what stage it serves. "upsampler" and "face" put out pictures, NHWC RGB;
-                    "detector" (batch, anchors, 16) float32: 4 box offsets, 2 probabilities, 10
-                    landmark offsets; "parser" (batch, side, side, 1) uint8 labels
-    architecture    network and hyper-parameters, for people
-    scale           output side / input side
-    precision       type of the arithmetic in the graph; "mixed": FP16 inside convolutions, FP32
-                    between them
-    io              dtype of input and output: uint8 in 0..255 or float32 in 0..1
-    size_multiple   height and width of the input must be multiples of this
-    side            the only height and width it takes; None: any
-    elements_per_pixel  elements of the network's largest tensor for each input pixel; None: not
-                    known. TensorRT holds fewer than 2**31 in one tensor
-    noise           of a face network: factor on the noise that its weights hold; 1 as published
-    overlap_px      overlap of tiles, in input pixels, at which seams pass the 50 dB gate
-    weights_sha256  of the checkpoint file it was made from
-    exporter        "restora 0.1.0, torch 2.13.0"
-    accuracy        None only while the artifact is being made
-    quantization    of INT8 artifacts
+    model: name in the model table, or the checkpoint's own name
+    kind: what stage it serves. "upsampler" and "face" put out pictures, NHWC RGB; "detector"
+        (batch, anchors, 16) float32: 4 box offsets, 2 probabilities, 10 landmark offsets; "parser"
+        (batch, side, side, 1) uint8 labels
+    architecture: network and hyper-parameters, for people
+    scale: output side / input side
+    precision: type of the arithmetic in the graph; "mixed": FP16 inside convolutions, FP32 between
+        them
+    io: dtype of input and output: uint8 in 0..255 or float32 in 0..1
+    size_multiple: height and width of the input must be multiples of this
+    side: the only height and width it takes; None: any
+    elements_per_pixel: elements of the network's largest tensor for each input pixel; None: not
+        known. TensorRT holds fewer than 2**31 in one tensor
+    noise: of a face network: factor on the noise that its weights hold; 1 as published
+    overlap_px: overlap of tiles, in input pixels, at which seams pass the 50 dB gate
+    weights_sha256: of the checkpoint file it was made from
+    exporter: "restora 0.1.0, torch 2.13.0"
+    accuracy: None only while the artifact is being made
+    quantization: of INT8 artifacts
     """
 
     model: str

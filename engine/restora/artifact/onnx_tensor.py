@@ -35,8 +35,8 @@ Part = tuple[int, int | memoryview]  # how many numbers, and the number itself o
 def check_tensor(tensor: Mapping[str, Any], place: str) -> None:
     """Raise ArtifactError unless a TensorProto holds exactly the data of its shape and type.
 
-    tensor  its fields by name; repeated numbers as parts
-    place   where it lies in the file, for the message
+    tensor: its fields by name; repeated numbers as parts
+    place: where it lies in the file, for the message
 
     Raises ValueError if the shape is not even numbers.
     """

@@ -54,7 +54,7 @@ def read_packed_varints(packed: memoryview) -> list[int]:
 def count_packed(packed: memoryview, wire_type: int) -> int:
     """How many numbers a packed field holds; quick for millions. Raises ValueError.
 
-    wire_type  of one number alone
+    wire_type: of one number alone
     """
     if wire_type != VARINT:
         count, rest = divmod(len(packed), _WIDTHS[wire_type])

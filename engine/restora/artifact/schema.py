@@ -15,9 +15,9 @@ _SHOWN = 80  # characters of a wrong value in a message
 class Rule:
     """One value.
 
-    words    what must hold, after "must be"
-    read     returns the value that was checked, or raises ValueError
-    default  of a name that may be missing
+    words: what must hold, after "must be"
+    read: returns the value that was checked, or raises ValueError
+    default: of a name that may be missing
     """
 
     words: str
@@ -29,7 +29,7 @@ def read_fields(values: Any, rules: Mapping[str, Rule], *, what: str) -> dict[st
     """The values of an object that follow their rules; names without a rule are left out, since
     later versions add some.
 
-    what  names the object, for messages: "the metadata"
+    what: names the object, for messages: "the metadata"
 
     Raises ValueError with the name, its rule and what came.
     """
@@ -57,7 +57,7 @@ def read_fields(values: Any, rules: Mapping[str, Rule], *, what: str) -> dict[st
 def parse_json(text: str, *, most: int, what: str) -> Any:
     """JSON without NaN, Infinity or repeated names. Raises ValueError.
 
-    most  characters
+    most: characters
     """
     if len(text) > most:
         raise ValueError(f"{what} must have at most {most} characters, got {len(text)}")

@@ -35,8 +35,8 @@ _RULES = {name: nested(_BATCH, lambda **batch: batch, name=name) for name in ("i
 class SelfCheck:
     """A batch that the network takes, and PyTorch FP32's answer to it.
 
-    image   (batch, height, width, 3), in the artifact's io dtype
-    answer  the same, `scale` times larger
+    image: (batch, height, width, 3), in the artifact's io dtype
+    answer: the same, `scale` times larger
     """
 
     image: Picture

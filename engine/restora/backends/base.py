@@ -17,14 +17,14 @@ Batch = NDArray[np.uint8 | np.float32]
 class SizeLimits:
     """Sizes of input that a session takes.
 
-    multiple     height and width must be multiples of this
-    fixed_tile   the only height and width that it takes; None: any
-    max_batch    most pictures in one call; None: any
-    min_tile     smallest height and width
-    max_tile     largest height and width; None: any
-    best_tile    the side of tiles that it runs fastest; None: as it comes
-    best_batch   how many of those it runs at once fastest
-    best_calls   how many calls at once it makes use of
+    multiple: height and width must be multiples of this
+    fixed_tile: the only height and width that it takes; None: any
+    max_batch: most pictures in one call; None: any
+    min_tile: smallest height and width
+    max_tile: largest height and width; None: any
+    best_tile: the side of tiles that it runs fastest; None: as it comes
+    best_batch: how many of those it runs at once fastest
+    best_calls: how many calls at once it makes use of
     """
 
     multiple: int = 1
@@ -54,7 +54,7 @@ class Session(Protocol):
     def run(self, batch: Batch) -> Batch:
         """Map a batch of pictures to a batch of results.
 
-        batch  (batch, height, width, 3) RGB in the artifact's io dtype
+        batch: (batch, height, width, 3) RGB in the artifact's io dtype
 
         Returns, of an upsampler or a face network, (batch, scale * height, scale * width, 3), same
         dtype; of other kinds, what ArtifactInfo says.
@@ -75,7 +75,7 @@ class TilingSession(Session, Protocol):
     def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
         """What restora.tiling.run_tiles does with `run`.
 
-        image  (height, width, 3) in the artifact's io dtype, sides multiples of limits.multiple
+        image: (height, width, 3) in the artifact's io dtype, sides multiples of limits.multiple
         """
         ...
 

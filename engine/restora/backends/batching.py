@@ -63,8 +63,8 @@ class _Part:
 class SharedSession:
     """A session whose callers share batches. Give each of them a thread.
 
-    session  that runs; closed with this one
-    batch    most pictures in one call of it
+    session: that runs; closed with this one
+    batch: most pictures in one call of it
 
     Nobody waits for a batch to fill: while one runs, others gather, so batches are full exactly
     when the network is what all wait for. limits.best_calls calls run at once. Of the requests

@@ -38,7 +38,7 @@ _LOST_WORDS = ("illegal memory access", "cuda failure 700", "device-side assert"
 class OnnxRuntimeCudaSession:
     """An artifact on a GPU without TensorRT: slower, and there at once.
 
-    gpu  which one
+    gpu: which one
 
     Raises MissingBackendError unless the provider really starts: one that is listed may still
     lack a library.

@@ -128,7 +128,7 @@ def check_answer(
 class OpenVinoSession:
     """An artifact on the CPU through OpenVINO.
 
-    arithmetic  "f32" is what the artifact's own types say; "bf16" is OpenVINO's, to be checked
+    arithmetic: "f32" is what the artifact's own types say; "bf16" is OpenVINO's, to be checked
     """
 
     def __init__(

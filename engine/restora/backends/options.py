@@ -22,12 +22,12 @@ _DEVICE = re.compile(r"auto|cpu|gpu(?::([0-9]{1,9}))?", re.ASCII)
 class CpuOptions:
     """Settings of sessions on the CPU: OpenVINO heeds `threads`, ONNX Runtime all of them.
 
-    threads          0: all cores that this process may use
-    spinning         idle threads burn time waiting: a little faster alone on a machine, much
-                     slower in a shared container
-    memory_arena     keep freed memory for the next call (1.2-1.4x slower without)
-    memory_pattern   plan memory by shape: of use only if all tiles have one shape
-    arm64_bf16       bfloat16 matrix products on arm64: faster, less exact
+    threads: 0: all cores that this process may use
+    spinning: idle threads burn time waiting: a little faster alone on a machine, much slower in a
+        shared container
+    memory_arena: keep freed memory for the next call (1.2-1.4x slower without)
+    memory_pattern: plan memory by shape: of use only if all tiles have one shape
+    arm64_bf16: bfloat16 matrix products on arm64: faster, less exact
     """
 
     threads: int = 0
@@ -49,14 +49,14 @@ class CpuOptions:
 class PlanOptions:
     """Which TensorRT plans a session uses; those that are not in the plan cache are built.
 
-    any_built  take the plans that were built last for this model, of whatever sizes; the other
-               fields then only matter if there are none
-    tile       side of the tiles that most work is done in
-    batches    how many of them at once, one plan for each number
-    max_tile   largest side of any tile
-    workspace  most bytes of scratch memory for one layer while a plan is built
-    level      builder optimization level, 0 (fast build) to 5 (fast plan)
-    graphs     launch work through CUDA graphs
+    any_built: take the plans that were built last for this model, of whatever sizes; the other
+        fields then only matter if there are none
+    tile: side of the tiles that most work is done in
+    batches: how many of them at once, one plan for each number
+    max_tile: largest side of any tile
+    workspace: most bytes of scratch memory for one layer while a plan is built
+    level: builder optimization level, 0 (fast build) to 5 (fast plan)
+    graphs: launch work through CUDA graphs
     """
 
     any_built: bool = False
@@ -87,13 +87,13 @@ class PlanOptions:
 class SessionOptions:
     """On what, and how, a model runs.
 
-    backend    "auto": the first of TensorRT, ONNX Runtime on CUDA, OpenVINO (in bfloat16) and
-               ONNX Runtime on the CPU that starts here; any other choice never falls back
-    precision  "auto": FP16 on a GPU, if there is an artifact for it; bfloat16 through OpenVINO, if
-               the CPU has it and the artifact's own picture passes the accuracy threshold; else
-               FP32. Any other choice never falls back
-    device     "auto": a GPU if one can be used, else the CPU; "cpu"; "gpu", the first one; or a
-               numbered one, "gpu:1". With a GPU named, the CPU is never used instead
+    backend: "auto": the first of TensorRT, ONNX Runtime on CUDA, OpenVINO (in bfloat16) and ONNX
+        Runtime on the CPU that starts here; any other choice never falls back
+    precision: "auto": FP16 on a GPU, if there is an artifact for it; bfloat16 through OpenVINO, if
+        the CPU has it and the artifact's own picture passes the accuracy threshold; else FP32. Any
+        other choice never falls back
+    device: "auto": a GPU if one can be used, else the CPU; "cpu"; "gpu", the first one; or a
+        numbered one, "gpu:1". With a GPU named, the CPU is never used instead
     """
 
     backend: BackendChoice = "auto"

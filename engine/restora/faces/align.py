@@ -33,8 +33,8 @@ OUTSIDE_RGB = (132, 133, 135)  # what a crop shows beyond the photo's border
 class FaceCrop:
     """An aligned face.
 
-    pixels  RGB, (side, side, 3), dtype of the photo
-    matrix  (2, 3), from photo pixels to crop pixels
+    pixels: RGB, (side, side, 3), dtype of the photo
+    matrix: (2, 3), from photo pixels to crop pixels
     """
 
     pixels: Pixels
@@ -44,7 +44,7 @@ class FaceCrop:
 def fit_similarity(landmarks: NDArray[np.floating], *, side: int = TEMPLATE_SIDE) -> Matrix:
     """Rotation, scale and shift from the photo to the template: (2, 3).
 
-    landmarks  (5, 2): x, y in photo pixels
+    landmarks: (5, 2): x, y in photo pixels
 
     Robust (least median of squares), as published: a landmark that disagrees is left out.
     Raises ShapeError, or FaceError if no such mapping exists (landmarks in one point, say).
@@ -70,8 +70,8 @@ def align_face(
 ) -> FaceCrop:
     """Rotate and scale one face onto the template of `side` pixels.
 
-    pixels     RGB, (height, width, 3), uint8 or uint16
-    landmarks  (5, 2): x, y in photo pixels
+    pixels: RGB, (height, width, 3), uint8 or uint16
+    landmarks: (5, 2): x, y in photo pixels
 
     Raises ShapeError if an array is laid out otherwise, FaceError if the landmarks are no face or
     the face lies outside of the photo.

@@ -20,10 +20,10 @@ DETECTOR_LONG_SIDE = 1024  # detectors take seconds on larger photos and find no
 class Face:
     """One detection.
 
-    box        left, top, right, bottom in photo pixels; may reach beyond the photo
-    score      0..1
-    landmarks  (5, 2): x, y in photo pixels; left eye, right eye, nose, left and right mouth
-               corner, left and right as seen in the picture
+    box: left, top, right, bottom in photo pixels; may reach beyond the photo
+    score: 0..1
+    landmarks: (5, 2): x, y in photo pixels; left eye, right eye, nose, left and right mouth corner,
+        left and right as seen in the picture
     """
 
     box: Box
@@ -48,7 +48,7 @@ class FaceDetector(Protocol):
     def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
         """Faces of an upright picture, best score first.
 
-        pixels  uint8 RGB, (height, width, 3)
+        pixels: uint8 RGB, (height, width, 3)
 
         Raises FaceError or NonFiniteOutputError if the detector failed.
         """

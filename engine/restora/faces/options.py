@@ -18,14 +18,14 @@ MAX_BATCH = 1024
 class FaceOptions:
     """Settings of the face stage. Raises OptionError for a value that cannot work.
 
-    model               a face model's name, or the path of its artifact; None: the best one here
-    detector            "retinaface", "yunet", "centerface", or "auto", the first of them here
-    strength            blend weight, 0..1: 0 the original face, 1 the restored one
-    parse               paste what the face parser calls face, not the whole crop
-    eye_dist_threshold  faces whose eyes are closer, in photo pixels, are not restored
-    only_center_face    restore only the face nearest to the photo's center
-    batch               most faces in one call of the network
-    long_side           larger photos are shrunk to this for the detector; None: never
+    model: a face model's name, or the path of its artifact; None: the best one here
+    detector: "retinaface", "yunet", "centerface", or "auto", the first of them here
+    strength: blend weight, 0..1: 0 the original face, 1 the restored one
+    parse: paste what the face parser calls face, not the whole crop
+    eye_dist_threshold: faces whose eyes are closer, in photo pixels, are not restored
+    only_center_face: restore only the face nearest to the photo's center
+    batch: most faces in one call of the network
+    long_side: larger photos are shrunk to this for the detector; None: never
     """
 
     model: str | Path | None = None

@@ -25,13 +25,13 @@ def paste_face(
 ) -> None:
     """Blend one face into `canvas`, in place.
 
-    canvas    the photo enlarged `upscale` times: RGB or gray, uint8 or uint16; a gray one takes
-              the face's luma
-    face      RGB, (side, side, 3), dtype of the canvas
-    matrix    (2, 3), from pixels of the photo before it was enlarged to face pixels
-    mask      (side, side) in 0..1; None: the whole crop, eroded and blurred towards its border
-    published  do as the published script does, which darkens the border of small faces and cuts
-              fractions of a gray level off
+    canvas: the photo enlarged `upscale` times: RGB or gray, uint8 or uint16; a gray one takes the
+        face's luma
+    face: RGB, (side, side, 3), dtype of the canvas
+    matrix: (2, 3), from pixels of the photo before it was enlarged to face pixels
+    mask: (side, side) in 0..1; None: the whole crop, eroded and blurred towards its border
+    published: do as the published script does, which darkens the border of small faces and cuts
+        fractions of a gray level off
 
     The geometry is the published script's, its half-pixel shift for upscale > 1 included; only the
     part of the canvas that the face covers is touched.

@@ -21,9 +21,9 @@ from restora.image.photo import Pixels
 class FaceRestorer:
     """Aligned faces in, restored faces out, through one session.
 
-    session   of a face artifact; with io "float32" it takes 16-bit faces
-    batch     most faces in one call
-    strength  0..1: 0 gives the face as it came, 1 the network's
+    session: of a face artifact; with io "float32" it takes 16-bit faces
+    batch: most faces in one call
+    strength: 0..1: 0 gives the face as it came, 1 the network's
     """
 
     def __init__(self, session: Session, *, batch: int = 8, strength: float = 1.0) -> None:
@@ -46,7 +46,7 @@ class FaceRestorer:
     def restore(self, crops: Sequence[Pixels]) -> list[Pixels | RestoraError]:
         """Restored faces, in order; for one that could not be restored, the error.
 
-        crops  RGB, (side, side, 3), all of one dtype: uint8, or uint16 in a float32 session
+        crops: RGB, (side, side, 3), all of one dtype: uint8, or uint16 in a float32 session
 
         A batch in which one face fails is run again face by face. Raises ShapeError for crops of
         another shape or dtype.

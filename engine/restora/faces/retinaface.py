@@ -22,8 +22,8 @@ _CENTER_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
 class RetinaFaceDetector:
     """Detects with an artifact of kind "detector" on any session.
 
-    score_threshold  faces must score more
-    long_side        larger photos are shrunk to this first; None: never, as published
+    score_threshold: faces must score more
+    long_side: larger photos are shrunk to this first; None: never, as published
     """
 
     name = "RetinaFace"
@@ -82,7 +82,7 @@ def decode_rows(
 ) -> NDArray[np.float32]:
     """From the network's rows to detections.
 
-    rows  (anchors, 16): 4 box offsets, 2 probabilities, 10 landmark offsets
+    rows: (anchors, 16): 4 box offsets, 2 probabilities, 10 landmark offsets
 
     Returns (faces, 15) in pixels: box corners, score, five landmarks; best score first.
     """

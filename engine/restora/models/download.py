@@ -32,9 +32,9 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 class Answer:
     """What a server sends.
 
-    start        the byte of the file that it begins with
-    length       bytes that it announces; 0 if it does not
-    ends_before  the server has no such byte
+    start: the byte of the file that it begins with
+    length: bytes that it announces; 0 if it does not
+    ends_before: the server has no such byte
     """
 
     start: int

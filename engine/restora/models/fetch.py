@@ -40,7 +40,7 @@ _PARTIAL_FLAGS = (
 def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = None) -> Path:
     """Download a model's checkpoint into the model folder, unless it is there.
 
-    progress  called with (bytes done, bytes in all; 0 if the server does not say)
+    progress: called with (bytes done, bytes in all; 0 if the server does not say)
 
     A cut download continues where it stopped. Two processes that ask at once download once.
     Raises DownloadError, saying where to put the file by hand, ChecksumError, DiskFullError,

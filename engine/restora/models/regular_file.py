@@ -35,9 +35,9 @@ def open_model_file(
 ) -> Iterator[BinaryIO]:
     """Open a regular file for reading. Links are followed.
 
-    what       "checkpoint" or "artifact", for the messages
-    error      the type for everything but a missing file
-    max_bytes  larger files are refused unread
+    what: "checkpoint" or "artifact", for the messages
+    error: the type for everything but a missing file
+    max_bytes: larger files are refused unread
 
     Raises MissingModelError if nothing is there, and `error` for a folder, a pipe, a device, a path
     that no file can have, a file past max_bytes, and an OSError while it is open.

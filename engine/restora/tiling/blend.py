@@ -42,9 +42,9 @@ def make_ramp(length: int, blend: Blend) -> NDArray[np.float32]:
 class Patch:
     """Where one window's result goes on a canvas, along one axis, in output pixels.
 
-    fade_begin..copy_begin  fades in over what is there; empty without a ramp
-    copy_begin..end         is copied
-    offset                  canvas position - offset = position in the window's result
+    fade_begin..copy_begin: fades in over what is there; empty without a ramp
+    copy_begin..end: is copied
+    offset: canvas position - offset = position in the window's result
     """
 
     fade_begin: int
@@ -68,9 +68,9 @@ def paste_span(
 ) -> None:
     """Paste a window's result into `canvas` along one axis, fading in over what is there.
 
-    canvas  covers the whole axis, scale * length
-    piece   covers the window, scale * (stop - start)
-    ramp    make_ramp's weights, in output pixels; the first window has none before it
+    canvas: covers the whole axis, scale * length
+    piece: covers the window, scale * (stop - start)
+    ramp: make_ramp's weights, in output pixels; the first window has none before it
     """
     patch = place_span(span, scale=scale, ramp_length=len(ramp))
     canvas, piece = np.moveaxis(canvas, axis, 0), np.moveaxis(piece, axis, 0)

@@ -11,8 +11,8 @@ from restora.errors import OptionError
 class Span:
     """One window along one axis, in input pixels.
 
-    start, stop  what the network sees
-    left, right  the seams: this window is in charge of left..right
+    start, stop: what the network sees
+    left, right: the seams: this window is in charge of left..right
     """
 
     start: int
@@ -26,10 +26,10 @@ def split_axis(
 ) -> list[Span]:
     """Cover 0..length with equal windows whose neighbors share at least `overlap` pixels.
 
-    length    a multiple of `multiple`
-    size      upper bound of a window; windows shrink to what an even split needs
-    multiple  windows start at and measure multiples of this
-    fixed     windows measure exactly `size` (engines with one shape), or `length` if shorter
+    length: a multiple of `multiple`
+    size: upper bound of a window; windows shrink to what an even split needs
+    multiple: windows start at and measure multiples of this
+    fixed: windows measure exactly `size` (engines with one shape), or `length` if shorter
 
     As few windows as possible; seams lie in the middle of what neighbors share.
     """

@@ -18,12 +18,12 @@ from restora.tiling.grid import Span, split_axis, split_published
 class Tiling:
     """How a picture is cut.
 
-    size     largest side of a tile in input pixels; 0 = the whole picture at once
-    overlap  input pixels that neighbors share
-    batch    tiles per call of the network
-    blend    how neighbors are joined; "crop" is the published hard cut
-    fixed    tiles measure exactly `size`
-    published_grid  the published script's grid: `size` is the core, overlap / 2 the padding
+    size: largest side of a tile in input pixels; 0 = the whole picture at once
+    overlap: input pixels that neighbors share
+    batch: tiles per call of the network
+    blend: how neighbors are joined; "crop" is the published hard cut
+    fixed: tiles measure exactly `size`
+    published_grid: the published script's grid: `size` is the core, overlap / 2 the padding
     """
 
     size: int = 256

@@ -27,10 +27,10 @@ def run_tiles(
 ) -> Array:
     """Returns network(image), computed in tiles: (scale * height, scale * width, channels).
 
-    image     (height, width, channels), uint8 or float32, sides multiples of `multiple`
-    network   maps (batch, h, w, channels) to (batch, scale * h, scale * w, channels), same dtype
-    progress  called with (output pixels done, output pixels in all)
-    ahead     calls of `network` that are begun while a result is pasted, each in its own thread
+    image: (height, width, channels), uint8 or float32, sides multiples of `multiple`
+    network: maps (batch, h, w, channels) to (batch, scale * h, scale * w, channels), same dtype
+    progress: called with (output pixels done, output pixels in all)
+    ahead: calls of `network` that are begun while a result is pasted, each in its own thread
     """
     height, width, channels = image.shape
     plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)

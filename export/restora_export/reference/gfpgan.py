@@ -110,11 +110,11 @@ class GFPGAN(nn.Module):
 
     Input (batch, 3, side, side), RGB, -1..1; output the same, not clipped.
 
-    side                512 for all published networks
-    channel_multiplier  2 for versions 1.2 to 1.4, 1 for the paper's network
-    is_latent           style codes go straight to the decoder; else through its mapping network
-    different_w         one style code for each layer; else one for all
-    sft_half            conditions steer half of the decoder's channels; else all
+    side: 512 for all published networks
+    channel_multiplier: 2 for versions 1.2 to 1.4, 1 for the paper's network
+    is_latent: style codes go straight to the decoder; else through its mapping network
+    different_w: one style code for each layer; else one for all
+    sft_half: conditions steer half of the decoder's channels; else all
     """
 
     layout: Layout

@@ -65,8 +65,8 @@ class RRDBNet(nn.Module):
     scale * height, scale * width), not clipped. Height and width must be multiples of
     `size_multiple`.
 
-    upsamples  how often the features are doubled. What that is too much for `scale` is taken
-               off first by a pixel-unshuffle: 2**upsamples = scale * size_multiple
+    upsamples: how often the features are doubled. What that is too much for `scale` is taken off
+        first by a pixel-unshuffle: 2**upsamples = scale * size_multiple
 
     Published sizes: 64 features, growth 32, 23 blocks (6 for RealESRGAN_x4plus_anime_6B), always
     two upsamples, hence a multiple of 2 for scale 2 and of 4 for scale 1. Community networks of

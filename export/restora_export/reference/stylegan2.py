@@ -169,9 +169,9 @@ def modulate_features(x: Tensor, condition: Condition) -> Tensor:
 class StyleGAN2Decoder(nn.Module):
     """Make a picture from style codes, steered by conditions.
 
-    styles      (batch, codes, style_features), codes = 2 * log2(side) - 2
-    conditions  a scale and a shift map for each resolution from 8 on
-    noise       factor on the stored noise maps; 1 is the published picture
+    styles: (batch, codes, style_features), codes = 2 * log2(side) - 2
+    conditions: a scale and a shift map for each resolution from 8 on
+    noise: factor on the stored noise maps; 1 is the published picture
 
     Returns (batch, 3, side, side), about -1..1 and not clipped.
     """

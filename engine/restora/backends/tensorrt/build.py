@@ -29,14 +29,14 @@ _LEAST_WORKSPACE = 256 << 20
 class BuildOptions:
     """How a plan is built. Every field is part of the plan's identity.
 
-    precision      of the arithmetic. "fp16" and "mixed" need an artifact of theirs where types
-                   come from the graph, and an FP32 one where precision is a flag (8.6)
-    workspace      most bytes of scratch memory for one layer
-    level          builder optimization level, 0 (fast build) to 5 (fast plan)
-    version_compatible  the plan runs on later TensorRT versions too
-    hardware       which other GPUs it runs on
-    strip_weights  leave the weights out: they are put back from the artifact when it is loaded
-    tf32           may FP32 products use TF32? Faster and outside of the FP32 gate
+    precision: of the arithmetic. "fp16" and "mixed" need an artifact of theirs where types come
+        from the graph, and an FP32 one where precision is a flag (8.6)
+    workspace: most bytes of scratch memory for one layer
+    level: builder optimization level, 0 (fast build) to 5 (fast plan)
+    version_compatible: the plan runs on later TensorRT versions too
+    hardware: which other GPUs it runs on
+    strip_weights: leave the weights out: they are put back from the artifact when it is loaded
+    tf32: may FP32 products use TF32? Faster and outside of the FP32 gate
     """
 
     precision: Precision = "fp32"
@@ -116,9 +116,9 @@ def build_plan(
 ) -> Built:
     """Build one engine for one profile.
 
-    trt           the tensorrt module
-    timing_cache  of earlier builds on this GPU and version; b"" for none
-    progress      told the phases and steps; raises to cancel
+    trt: the tensorrt module
+    timing_cache: of earlier builds on this GPU and version; b"" for none
+    progress: told the phases and steps; raises to cancel
 
     When TensorRT finds no way, it is tried with less workspace, then with the smallest shape as
     the best one, then with the best shape alone. Raises OptionError for what cannot be asked of

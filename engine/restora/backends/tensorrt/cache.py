@@ -39,8 +39,8 @@ class CachedPlan:
 class Refusal:
     """A plan that was built and is not used.
 
-    reason  why
-    facts   the same as a plan's
+    reason: why
+    facts: the same as a plan's
     """
 
     reason: str
@@ -69,7 +69,7 @@ def plan_folder() -> Path | None:
 class PlanCache:
     """Plans in one folder, made with mode 0700 when the first one is stored.
 
-    folder  default: plan_folder()
+    folder: default: plan_folder()
 
     Where there is no folder, or one that cannot be read or written, plans are used from memory.
     Raises UnsafePathError if the folder is somebody else's or others may write into it.

@@ -59,7 +59,7 @@ def raising_output_errors(path: Path) -> Iterator[None]:
 class Signer:
     """Keyed digests (HMAC-SHA-256) of facts and of the plan that belongs to them.
 
-    path  of the key: made with mode 0600 when something is signed first
+    path: of the key: made with mode 0600 when something is signed first
     """
 
     def __init__(self, path: Path) -> None:

@@ -37,8 +37,8 @@ def check_plan(
 ) -> dict[str, Any]:
     """Run the artifact's own picture through a plan; the figures, if they pass the gate.
 
-    trusted  a plan of the same network that has passed, for profiles that hold no size of which
-             the answer is known
+    trusted: a plan of the same network that has passed, for profiles that hold no size of which the
+        answer is known
 
     Raises RefusedPlanError if the pictures are wrong, AccuracyGateError if nothing can be compared.
     """

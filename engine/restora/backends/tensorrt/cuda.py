@@ -48,7 +48,7 @@ def require_driver_library() -> None:
 class Device:
     """One GPU through its primary context, which PyTorch and ONNX Runtime share.
 
-    cuda  the pycuda.driver module
+    cuda: the pycuda.driver module
     """
 
     def __init__(self, cuda: Any, index: int = 0) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 class DeviceFacts:
     """What a plan was, or is to be, made for.
 
-    capability    compute capability, such as "9.0"
-    multiprocessors, memory_bytes  of the GPU
-    cuda_runtime  version of the CUDA runtime, such as 12040
-    driver        only noted: plans outlive drivers
+    capability: compute capability, such as "9.0"
+    multiprocessors, memory_bytes: of the GPU
+    cuda_runtime: version of the CUDA runtime, such as 12040
+    driver: only noted: plans outlive drivers
     """
 
     name: str

@@ -23,7 +23,7 @@ class PlanRunner:
     """A plan with one context and one stream. Safe to call from several threads, which then take
     turns.
 
-    onnx  the artifact, needed to put weights back into a plan built without them
+    onnx: the artifact, needed to put weights back into a plan built without them
     """
 
     def __init__(

@@ -39,7 +39,7 @@ _CHANNELS = 3
 class FadeKernel:
     """The kernel, compiled for one device and one type of pixel.
 
-    nvrtc  cuda.bindings.nvrtc
+    nvrtc: cuda.bindings.nvrtc
 
     Raises CudaCallError with the compiler's words, or DeviceLostError.
     """
@@ -67,9 +67,9 @@ class FadeKernel:
     ) -> None:
         """Fade `piece` in over `canvas`: rows x columns pixels from these addresses on.
 
-        ramp        address of float32 weights, one for each row or column
-        pitch       pixels from one row to the next
-        along_rows  the weight changes from row to row, else from column to column
+        ramp: address of float32 weights, one for each row or column
+        pitch: pixels from one row to the next
+        along_rows: the weight changes from row to row, else from column to column
         """
         wide = columns * _CHANNELS
         grid = (-(-wide // _BLOCK[0]), -(-rows // _BLOCK[1]), 1)

@@ -31,7 +31,7 @@ class Graph:
 def capture(driver: Any, stream: Any, enqueue: Callable[[Any], None]) -> Graph:
     """Record what `enqueue` queues on `stream`, without running it.
 
-    driver  cuda.bindings.driver
+    driver: cuda.bindings.driver
 
     The same work must have run once before, so that nothing is set up while recording. Raises
     CudaCallError or what `enqueue` raises; the stream is then usable as before.

@@ -15,7 +15,7 @@ _FREE = ("CONVOLUTION", "DECONVOLUTION", "CONSTANT")  # products are summed up i
 def keep_islands(trt: Any, network: Any, *, features: bool = False) -> int:
     """Fix layers of a parsed network to FP32; returns how many.
 
-    features  keep feature maps in FP32 too, all but what goes in and out of convolutions
+    features: keep feature maps in FP32 too, all but what goes in and out of convolutions
     """
     kinds = trt.LayerType
     free = [getattr(kinds, name) for name in _FREE]

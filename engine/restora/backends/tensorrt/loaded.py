@@ -21,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 class LoadedPlan:
     """A deserialized plan. Use it while its device is current.
 
-    onnx  the artifact, needed to put weights back into a plan built without them
+    onnx: the artifact, needed to put weights back into a plan built without them
 
     Raises PlanError if TensorRT does not take the plan.
     """

@@ -14,15 +14,15 @@ _INSTALL = "pip install 'restora[gpu]' (on Jetson: the system's own TensorRT)"
 class Features:
     """What this TensorRT has; told by looking, never by its version.
 
-    strongly_typed   types come from the graph: FP16 needs an FP16 artifact
-    fp16_flag        precision is a flag of the builder: FP16 is built from the FP32 artifact
-    explicit_batch   networks must be created with the EXPLICIT_BATCH flag
-    progress         builds report their steps and can be canceled
-    strip            plans can leave the weights out and be refitted from the ONNX file
-    same_capability  plans can be made for all GPUs of one compute capability
-    version_compatible  plans can be made for later versions
-    profile_sharing_flag  several contexts may use one profile only if the build says so (8.6)
-    external_tactics  kernels of cuBLAS and cuDNN are among the builder's choice (8.6)
+    strongly_typed: types come from the graph: FP16 needs an FP16 artifact
+    fp16_flag: precision is a flag of the builder: FP16 is built from the FP32 artifact
+    explicit_batch: networks must be created with the EXPLICIT_BATCH flag
+    progress: builds report their steps and can be canceled
+    strip: plans can leave the weights out and be refitted from the ONNX file
+    same_capability: plans can be made for all GPUs of one compute capability
+    version_compatible: plans can be made for later versions
+    profile_sharing_flag: several contexts may use one profile only if the build says so (8.6)
+    external_tactics: kernels of cuBLAS and cuDNN are among the builder's choice (8.6)
     """
 
     version: str

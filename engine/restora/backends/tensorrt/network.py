@@ -38,8 +38,8 @@ class EngineRunner:
     """Runs batches that lie in device memory, on one stream. Not safe to use from several threads
     at once; use it while its device is current.
 
-    plans   made for one shape each, or for a range of them
-    driver  cuda.bindings.driver, for graphs; None: without graphs
+    plans: made for one shape each, or for a range of them
+    driver: cuda.bindings.driver, for graphs; None: without graphs
 
     Input, outputs and scratch memory are shared by all plans: they run one after the other on
     `stream`, and whoever reads a result does so on this stream too. A shape that comes a second

@@ -31,7 +31,7 @@ def open_tensorrt(
 ) -> tuple[TensorRTSession, Precision]:
     """A session on plans of one model, and the precision that they are in.
 
-    family  its artifacts, the FP32 one and those of other precisions that are here
+    family: its artifacts, the FP32 one and those of other precisions that are here
 
     Building takes minutes, is announced as a warning and done once. Raises MissingBackendError
     with what is missing, OptionError, BuildError, AccuracyGateError or SessionError.

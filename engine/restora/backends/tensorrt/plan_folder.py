@@ -33,7 +33,7 @@ _KEY_FILE = "cache.key"
 class PlanFolder:
     """Records of facts, each in a file KEY.json with a plan beside it, or KEY.refusal without one.
 
-    path  None: nothing is found, and nothing can be written
+    path: None: nothing is found, and nothing can be written
 
     Raises UnsafePathError if the folder is somebody else's or others may write into it.
     """

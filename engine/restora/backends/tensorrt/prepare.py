@@ -39,7 +39,7 @@ def plan_candidates(
 ) -> list[PrecisionCandidate]:
     """The asked precision and those to go back to, with the artifacts that TensorRT needs for them.
 
-    artifacts  of one model, in the precisions that are here
+    artifacts: of one model, in the precisions that are here
 
     Raises OptionError if the asked precision cannot be built from any of them.
     """
@@ -73,7 +73,7 @@ def prepare_plan(
 ) -> tuple[CachedPlan, PrecisionCandidate]:
     """The first rung's plan that passes its gate, from the cache or built now.
 
-    trusted  see check_plan
+    trusted: see check_plan
 
     A plan that gave wrong pictures once is not built again for as long as the cache remembers it. A
     build that failed is: the GPU's memory may have been full.

@@ -37,9 +37,9 @@ def plan_profiles(
 ) -> tuple[Profile, ...]:
     """One profile for each batch of working tiles, and a wide one for odd sizes.
 
-    tile      side of the tiles that most of the work is done in
-    batches   how many of them at once
-    max_tile  the largest side of any tile
+    tile: side of the tiles that most of the work is done in
+    batches: how many of them at once
+    max_tile: the largest side of any tile
 
     Each profile becomes an engine of its own: profiles that share one slow each other down. A
     network of one fixed side gets that side, and its wide profile takes any batch.

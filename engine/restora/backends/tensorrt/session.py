@@ -41,10 +41,10 @@ _CALLS = 2  # while one is computed, the other is copied
 class TensorRTSession:
     """Plans of one network on one GPU.
 
-    plans   loaded on `device`; at least one
-    driver  gives cuda.bindings.driver, for CUDA graphs; None: without graphs
-    nvrtc   gives cuda.bindings.nvrtc, to compile what joins tiles; None: tiles with fades are
-            joined on the CPU
+    plans: loaded on `device`; at least one
+    driver: gives cuda.bindings.driver, for CUDA graphs; None: without graphs
+    nvrtc: gives cuda.bindings.nvrtc, to compile what joins tiles; None: tiles with fades are joined
+        on the CPU
 
     Either may raise MissingBackendError: it is then done without, which is logged.
     """

@@ -26,9 +26,9 @@ class Plane:
 class TileRun:
     """Queues all work of one picture on the network's stream.
 
-    source  the picture in device memory, (height, width, 3)
-    ramps   address of the weights of plan.col_ramp, then those of plan.row_ramp
-    fade    None if the plan has no ramps
+    source: the picture in device memory, (height, width, 3)
+    ramps: address of the weights of plan.col_ramp, then those of plan.row_ramp
+    fade: None if the plan has no ramps
 
     The result comes to lie in slot.canvas, the channels' means of all tiles in slot.means.
     """

@@ -26,7 +26,7 @@ _DIGEST_BYTES = 32
 class TimingCacheFile:
     """One file for one kind of GPU and one version of TensorRT.
 
-    folder  None: nothing is kept
+    folder: None: nothing is kept
     """
 
     def __init__(self, folder: Path | None, device: DeviceFacts) -> None:
