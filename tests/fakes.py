@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,15 @@ from onnx import TensorProto, helper, numpy_helper
 from restora.artifact import Accuracy, Artifact, ArtifactInfo, SelfCheck, artifact_from_bytes
 from restora.artifact.info import METADATA_KEY
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
-from restora.backends import Opened, SessionOptions, open_session
+from restora.backends import SessionOptions, open_session
 from restora.backends.base import Batch, Session, SizeLimits
 from restora.pipeline import Restorer
 
 if TYPE_CHECKING:
+    import pytest
+
     from restora.artifact import Io
+    from restora.backends import Opened
 
 PASSED = Accuracy(
     max_error=0.0,
@@ -151,11 +155,16 @@ class BatchingSession(NearestSession):
             return super().run(batch)
 
 
+def replace_opening(
+    monkeypatch: pytest.MonkeyPatch,
+    choose: Callable[..., Opened],
+    find: Callable[..., Path] = lambda _model, io, _kind: Path(io),
+) -> None:
+    """Restorers find artifacts by `find` and open them by `choose` until the test ends."""
+    monkeypatch.setattr("restora.pipeline.choose_session", choose)
+    monkeypatch.setattr("restora.pipeline.artifact_finder", lambda *_, **__: find)
+
+
 def restorer_of(session: Session) -> Restorer:
     """A Restorer whose upsampler is this session."""
-
-    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> Opened:
-        assert options is not None
-        return Opened(session, "cpu", "fp32")
-
-    return Restorer("any.onnx", find=lambda *_: Path("any.onnx"), choose=choose)
+    return Restorer.from_session(session)

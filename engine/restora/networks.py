@@ -30,7 +30,8 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
 class OpenNetwork:
     """Facts about one open network.
 
-    backend    the runtime: "tensorrt", "cuda", "openvino" or "cpu"
+    backend    the runtime: "tensorrt", "cuda", "openvino" or "cpu"; "given" for a session that was
+               opened elsewhere
     precision  of its arithmetic
     limits     sizes of input that it takes
     batch      the most tiles or faces in one call
@@ -54,7 +55,8 @@ class OpenNetwork:
 
     def describe(self) -> str:
         """One line for people: what runs where."""
-        return f"{self.info.model} runs on {self.backend} in {self.precision}"
+        where = "in the session that was given" if self.backend == "given" else f"on {self.backend}"
+        return f"{self.info.model} runs {where} in {self.precision}"
 
 
 def max_in_flight(networks: Sequence[OpenNetwork]) -> int:
@@ -161,6 +163,14 @@ class Networks:
                 f"an artifact for {io} {noun} is needed, {session.info.model}'s takes "
                 f"{session.info.io}: make one with `restora export --io {io}`"
             )
+        return self._keep(opened, kind, io)
+
+    def adopt(self, session: Session, kind: Kind, io: Io) -> Session:
+        """Take over a session that is open already; close() closes it too."""
+        return self._keep(Opened(session, "given", session.info.precision), kind, io)
+
+    def _keep(self, opened: Opened, kind: Kind, io: Io) -> Session:
+        session = opened.session
         shared = None
         if kind in ("upsampler", "face"):
             batch = self._options.tiling_for(session).batch

@@ -1,7 +1,7 @@
 """Options of a Restorer."""
 
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 from restora.artifact import ArtifactInfo
 from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions
@@ -112,6 +112,26 @@ class RestoreOptions:
         return SessionOptions(
             self.backend, self.precision, self.device, CpuOptions(threads=self.threads), plans
         )
+
+
+def combine_options(options: RestoreOptions | None, **shorthand: str | int) -> RestoreOptions:
+    """`options` with the values of `shorthand` that are not "auto".
+
+    Raises OptionError if both set the same field, to different values.
+    """
+    given: dict[str, Any] = {name: value for name, value in shorthand.items() if value != "auto"}
+    if options is None:
+        return RestoreOptions(**given)
+    if not isinstance(options, RestoreOptions):
+        raise OptionError(f"options must be RestoreOptions, got {options!r}")
+    combined = replace(options, **given)
+    for name in given:
+        ours, theirs = getattr(combined, name), getattr(options, name)
+        if theirs not in ("auto", ours):
+            raise OptionError(
+                f"{name} is given twice, as {ours!r} and in options as {theirs!r}: leave one out"
+            )
+    return combined
 
 
 def _check_tile(tile: object) -> int | str:

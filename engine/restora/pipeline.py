@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 
 from restora.artifact import ArtifactInfo, Io
 from restora.backends import Session, SessionStats, choose_session
+from restora.backends.choose import may_run_fp16
+from restora.backends.options import PrecisionChoice
 from restora.errors import (
     DeviceLostError,
     FaceError,
     ImageTooLargeError,
+    MissingModelError,
     NonFiniteOutputError,
     OptionError,
     SessionError,
@@ -26,9 +30,10 @@ from restora.faces.open import open_faces
 from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
 from restora.image import Photo
-from restora.models import DEFAULT_MODEL, FindArtifact, find_artifact
-from restora.networks import ChooseSession, Networks, OpenNetwork
-from restora.options import AUTO_TILES, RestoreOptions
+from restora.models import DEFAULT_MODEL, FindArtifact
+from restora.models.resolve import artifact_finder
+from restora.networks import Networks, OpenNetwork
+from restora.options import AUTO_TILES, RestoreOptions, combine_options
 from restora.photo_input import PhotoLike, photo_from
 from restora.restoration import Restoration
 from restora.settings import settings_of_faces, settings_of_upsampler
@@ -45,49 +50,102 @@ class Restorer:
     """Restore photos with one model, and their faces with another. Safe to call from several
     threads: tiles and faces of photos that are restored at the same time share batches.
 
-    model    a name of the model table, or the path of an .onnx artifact; None: photos are
-             enlarged by interpolation (Lanczos, twice unless told), for faces only
-    options  RestoreOptions; None for the defaults
-    faces    FaceOptions to restore faces too; None: they are enlarged like all else
-    find     where a model's artifact for "uint8" or "float32" pictures lies; by default beside
-             the given path, in the package or in the model folder. The float32 one is opened
-             when the first 16-bit photo comes.
-    choose   opens an artifact; by default on the best runtime of this machine
+    model      a name that `available_models` lists, or the path of an .onnx artifact or of a
+               checkpoint (.pth, .safetensors). None: photos are enlarged by interpolation, twice
+               unless another outscale is given; of use together with `faces`
+    device     "auto", "cpu", "gpu", or a numbered GPU such as "gpu:1"
+    precision  "auto", "fp32", "fp16", "mixed", "bf16" or "int8"
+    tile       "auto", 0 for the whole photo at once, or the largest side of a tile in pixels
+    faces      True or FaceOptions to restore faces too; or a FaceStage, which is then closed
+               together with the Restorer
+    options    RestoreOptions, for everything else; device, precision and tile may be given here too
+
+    Checkpoints are exported once, into the model folder, which is logged; that needs
+    `restora[export]`. 16-bit photos use a second artifact, opened when the first of them comes.
 
     After close(), which leaving a `with` block calls, restoring raises SessionError; facts such as
     `model` and `scale` stay.
 
-    Raises UnknownModelError or MissingModelError if there is no such model, AccuracyGateError if
-    its artifact failed its gate, MissingBackendError if no runtime is installed.
+    Raises OptionError for values that cannot work or contradict each other, UnknownModelError or
+    MissingModelError if there is no such model, AccuracyGateError if its artifact failed its gate,
+    MissingBackendError if a package that it needs is not installed.
     """
 
     def __init__(
         self,
         model: str | Path | None = DEFAULT_MODEL,
         *,
+        device: str = "auto",
+        precision: PrecisionChoice = "auto",
+        tile: int | Literal["auto"] = "auto",
+        faces: FaceOptions | FaceStage | bool | None = None,
         options: RestoreOptions | None = None,
-        faces: FaceOptions | None = None,
-        find: FindArtifact = find_artifact,
-        choose: ChooseSession = choose_session,
     ) -> None:
-        self.options = options or RestoreOptions()
+        chosen = combine_options(options, device=device, precision=precision, tile=tile)
+        half = may_run_fp16(chosen.session_options())
+        find = artifact_finder(model, chosen.denoise_strength, half=half)
+        self._start(model, find, chosen, faces)
+
+    @classmethod
+    def from_session(
+        cls,
+        session: Session,
+        *,
+        session_16bit: Session | None = None,
+        faces: FaceOptions | FaceStage | bool | None = None,
+        options: RestoreOptions | None = None,
+    ) -> Restorer:
+        """A Restorer whose upsampler runs in a session that is open already: on a remote server,
+        say, or in a test. It shares batches and is closed like any other.
+
+        session        an upsampler for uint8 pictures; any object with the methods of Session
+        session_16bit  one for float32 pictures; without it 16-bit photos raise MissingModelError
+        options        how photos are cut and joined; device, backend and precision hold for face
+                       networks alone
+
+        Raises OptionError for a session that does not fit.
+        """
+        restorer = cls.__new__(cls)
+        given: dict[Io, Session] = {"uint8": session}
+        if session_16bit is not None:
+            given["float32"] = session_16bit
+        for io, each in given.items():
+            _check_given(each, io)
+        restorer._start(
+            None, artifact_finder(None, None), options or RestoreOptions(), faces, given
+        )
+        return restorer
+
+    def _start(
+        self,
+        model: str | Path | None,
+        find: FindArtifact,
+        options: RestoreOptions,
+        faces: FaceOptions | FaceStage | bool | None,
+        given: dict[Io, Session] | None = None,
+    ) -> None:
+        face_options = _face_options(faces)
+        self.options = options
         self._model = model
         self._find = find
         self._upsamplers: dict[Io, Upsampler] = {}
         self._opening = threading.Lock()
         self._warned = False
         self._networks = Networks(
-            self.options, face_batch=1 if faces is None else faces.batch, choose=choose
+            options,
+            face_batch=1 if face_options is None else face_options.batch,
+            choose=choose_session,
         )
-        self.faces: FaceStage | None = None
-        self._close_faces: Callable[[], None] = lambda: None
+        self.faces: FaceStage | None = faces if isinstance(faces, FaceStage) else None
         try:
+            for io, session in (given or {}).items():
+                self._upsamplers[io] = self._make_upsampler(
+                    self._networks.adopt(session, "upsampler", io)
+                )
             if model is not None:
                 self._upsampler("uint8")
-            if faces is not None:
-                self.faces, self._close_faces = open_faces(
-                    faces, find=find, open_session=self._networks.open
-                )
+            if face_options is not None:
+                self.faces = open_faces(face_options, find=find, open_session=self._networks.open)
         except BaseException:
             self._networks.close(finish=False)
             raise
@@ -118,7 +176,7 @@ class Restorer:
         faces = self.faces
         return {
             "upsampler": None
-            if self._model is None
+            if not self._upsamplers
             else settings_of_upsampler(self._model, self._networks, self.options),
             "faces": None if faces is None else settings_of_faces(faces, self._networks),
         }
@@ -219,7 +277,7 @@ class Restorer:
         )
 
     def _enlarge(self, photo: Photo, scale: float, progress: Progress | None) -> Photo:
-        if self._model is None:
+        if not self._upsamplers:
             return resize_lanczos(photo, scale)
         io: Io = "float32" if photo.pixels.dtype == np.uint16 else "uint8"
         return self._upsampler(io).upsample(photo, outscale=scale, progress=progress)
@@ -244,7 +302,8 @@ class Restorer:
 
     def _close(self, *, finish: bool) -> None:
         self._networks.close(finish=finish)
-        self._close_faces()
+        if self.faces is not None:
+            self.faces.close()
 
     def _warn_of_interpolation(self, scale: float) -> None:
         """Once: a network makes details only up to its own scale."""
@@ -260,9 +319,12 @@ class Restorer:
             )
 
     def _upsampler(self, io: Io) -> Upsampler:
-        assert self._model is not None
         with self._opening:
             if io not in self._upsamplers:
+                if self._model is None:
+                    raise MissingModelError(
+                        f"a session for {io} pictures is needed: give one as session_16bit"
+                    )
                 path = self._find(self._model, io, "upsampler")
                 self._upsamplers[io] = self._make_upsampler(
                     self._networks.open(path, "upsampler", io)
@@ -287,6 +349,32 @@ class Restorer:
                 f"{pixels / 1e6:.0f} MP, the limit is {self.options.max_output_pixels / 1e6:.0f}: "
                 "raise it with max_output_pixels (--max-output-pixels)"
             )
+
+
+def _face_options(faces: FaceOptions | FaceStage | bool | None) -> FaceOptions | None:
+    """The options of a face stage that is to be opened; None if none is."""
+    if isinstance(faces, FaceOptions):
+        return faces
+    if isinstance(faces, FaceStage) or faces is None or faces is False:
+        return None
+    if faces is True:
+        return FaceOptions()
+    raise OptionError(f"faces must be True, False, None, FaceOptions or a FaceStage, got {faces!r}")
+
+
+def _check_given(session: Session, io: Io) -> None:
+    """Raise OptionError unless the object has the parts of a Session and takes such pictures."""
+    missing = [name for name in ("info", "limits", "run", "close") if not hasattr(session, name)]
+    if missing:
+        raise OptionError(
+            f"a session must have info, limits, run and close (see restora.Session), "
+            f"{type(session).__name__} has no {' and no '.join(missing)}"
+        )
+    if session.info.io != io:
+        raise OptionError(
+            f"the session for {io} pictures takes {session.info.io} pictures: "
+            "session takes uint8, session_16bit float32"
+        )
 
 
 def _with_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Restoration:

@@ -26,14 +26,17 @@ Settings = dict[str, object]
 
 
 def settings_of_upsampler(
-    model: str | Path, networks: Networks, options: RestoreOptions
+    model: str | Path | None, networks: Networks, options: RestoreOptions
 ) -> Settings:
-    """Of the network that enlarges, its tiles, and what is done before and after it."""
+    """Settings of the network that enlarges, its tiles, and what is done before and after it.
+
+    model  None for sessions that were given
+    """
     opened = networks.find("upsampler", "uint8")
     assert opened is not None
     session = opened.session
     return {
-        "networks": _pair(model, "upsampler", opened),
+        "networks": _pair(model, "upsampler", networks),
         "tiles": settings_of_tiling(options.tiling_for(session), session.limits.multiple),
         "alpha": options.alpha,
         "resize": options.resize,
@@ -42,20 +45,24 @@ def settings_of_upsampler(
 
 
 def settings_of_faces(stage: FaceStage, networks: Networks) -> Settings:
-    """Of the face stage: its networks, and which faces are restored and how they are pasted."""
+    """Settings of the face stage: its networks, which faces are restored, how they are pasted."""
     options: FaceOptions = stage.options
-    face = networks.find("face", "uint8")
+    found = networks.find("face", "uint8") is not None
     parser = networks.find("parser", "uint8")
     detector = networks.find("detector", "uint8")
     return {
-        "networks": None if face is None else _pair(options.model, "face", face),
+        "networks": _pair(options.model, "face", networks)
+        if found
+        else {"uint8": _given(stage.info)},
         "detector": {
             "name": stage.detector.name,
             "network": None if detector is None else _network(detector),
             "sha256": getattr(stage.detector, "sha256", None),
             "long_side_px": options.long_side,
         },
-        "parser": None if parser is None else _network(parser),
+        "parser": _network(parser)
+        if parser is not None
+        else stage.parser and _given(stage.parser.session.info),
         "strength": float(options.strength),
         "eye_distance_px": float(options.eye_dist_threshold),
         "only_center_face": options.only_center_face,
@@ -80,9 +87,14 @@ def settings_of_tiling(tiling: Tiling, multiple: int) -> Settings:
     return settings
 
 
-def _pair(model: str | Path | None, kind: Kind, opened: Opened) -> Settings:
+def _pair(model: str | Path | None, kind: Kind, networks: Networks) -> Settings:
     """The network for 8 bits, which is open, and the one for 16 bits, which a later photo opens."""
-    return {"uint8": _network(opened), "float32": _sha256_for_16_bits(model, kind, opened)}
+    opened, deep = networks.find(kind, "uint8"), networks.find(kind, "float32")
+    assert opened is not None
+    sha256 = _sha256_for_16_bits(model, kind, opened)
+    if model is None and deep is not None:
+        sha256 = _sha256_of_info(deep.session.info)
+    return {"uint8": _network(opened), "float32": sha256}
 
 
 def _network(opened: Opened) -> Settings:
@@ -92,9 +104,13 @@ def _network(opened: Opened) -> Settings:
     }
 
 
+def _given(info: ArtifactInfo) -> Settings:
+    return {"sha256": _sha256_of_info(info), "precision": info.precision}
+
+
 def _sha256_for_16_bits(model: str | Path | None, kind: Kind, opened: Opened) -> str | None:
-    """Of the artifact's file, in the precision of the one that is open; None if there is none yet:
-    one that is exported on demand comes of the same weights as the one that is open."""
+    """SHA-256 of the artifact's file, in the precision of the one that is open. None if there is no
+    file yet: one that is exported on demand has the same weights as the one that is open."""
     if model is None:
         return None
     try:
@@ -110,5 +126,5 @@ def _sha256_for_16_bits(model: str | Path | None, kind: Kind, opened: Opened) ->
 
 
 def _sha256_of_info(info: ArtifactInfo) -> str:
-    """Of a session that was opened from no file: by what it says of itself."""
+    """Identity of a session that was opened from no file: its metadata."""
     return hashlib.sha256(info.to_json().encode()).hexdigest()

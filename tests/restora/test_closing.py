@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakes import NearestSession, tiny_artifact
+from fakes import NearestSession, replace_opening, tiny_artifact
 from restora.artifact import Io, Kind
 from restora.backends import Opened, SessionOptions
 from restora.backends.base import Batch
@@ -59,10 +59,14 @@ class World:
         return Opened(self.opened[-1], "cpu", "fp32")
 
     def restorer(self, **options: Any) -> Restorer:
-        def find(_model: str | Path, io: Io, _kind: Kind) -> Path:
-            return Path(io)
+        return Restorer("any.onnx", **options)
 
-        return Restorer("any.onnx", find=find, choose=self.choose, **options)
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    replace_opening(monkeypatch, world.choose)
+    return world
 
 
 def refuses(restorer: Restorer) -> bool:
@@ -72,8 +76,7 @@ def refuses(restorer: Restorer) -> bool:
     return caught.type is SessionError
 
 
-def test_a_closed_restorer_refuses_and_opens_nothing() -> None:
-    world = World()
+def test_a_closed_restorer_refuses_and_opens_nothing(world: World) -> None:
     restorer = world.restorer()
     restorer.close()
     for photo in (PHOTO, DEEP):
@@ -83,8 +86,7 @@ def test_a_closed_restorer_refuses_and_opens_nothing() -> None:
     assert world.opened[0].closed == 1
 
 
-def test_facts_of_a_closed_restorer_stay_and_open_nothing() -> None:
-    world = World()
+def test_facts_of_a_closed_restorer_stay_and_open_nothing(world: World) -> None:
     restorer = world.restorer()
 
     def facts() -> list[object]:
@@ -124,8 +126,7 @@ def test_interpolation_is_closed_too() -> None:
         restorer.restore(PHOTO)
 
 
-def test_every_session_is_closed_once_however_often_the_restorer_is() -> None:
-    world = World()
+def test_every_session_is_closed_once_however_often_the_restorer_is(world: World) -> None:
     restorer = world.restorer()
     restorer.restore(DEEP)
     assert len(world.opened) == 2
@@ -135,8 +136,7 @@ def test_every_session_is_closed_once_however_often_the_restorer_is() -> None:
     assert [session.closed for session in world.opened] == [1, 1]
 
 
-def test_closing_in_another_thread_lets_running_photos_end() -> None:
-    world = World()
+def test_closing_in_another_thread_lets_running_photos_end(world: World) -> None:
     restorer = world.restorer()
     (session,) = world.opened
     session.go_on.clear()
@@ -153,9 +153,8 @@ def test_closing_in_another_thread_lets_running_photos_end() -> None:
     assert session.closed == 1
 
 
-def test_an_interrupted_block_does_not_wait_for_whole_photos() -> None:
+def test_an_interrupted_block_does_not_wait_for_whole_photos(world: World) -> None:
     """Ctrl-C in the main thread ends photos of other threads at their next tile."""
-    world = World()
     large = Photo(np.zeros((64, 64, 3), np.uint8))
     options = RestoreOptions(tile=16, overlap=4, batch=1)
     with ThreadPoolExecutor(2) as threads:
@@ -176,16 +175,16 @@ def test_an_interrupted_block_does_not_wait_for_whole_photos() -> None:
     assert session.closed == 1
 
 
-def test_a_progress_callback_cannot_close_its_own_call() -> None:
-    restorer = World().restorer()
+def test_a_progress_callback_cannot_close_its_own_call(world: World) -> None:
+    restorer = world.restorer()
     with pytest.raises(SessionError, match="callback of its own call"):
         restorer.restore(PHOTO, progress=lambda *_: restorer.close())
     restorer.restore(PHOTO)
     restorer.close()
 
 
-def test_an_artifact_of_another_type_is_closed_each_time_it_is_refused() -> None:
-    world = World(io=lambda _: "uint8")
+def test_an_artifact_of_another_type_is_closed_each_time_it_is_refused(world: World) -> None:
+    world.io = lambda _: "uint8"
     restorer = world.restorer()
     for _ in range(3):
         with pytest.raises(MissingModelError, match="an artifact for float32 pictures is needed"):
@@ -194,16 +193,17 @@ def test_an_artifact_of_another_type_is_closed_each_time_it_is_refused() -> None
     assert len(restorer.networks) == 1
 
 
-def test_what_was_opened_is_closed_when_the_rest_cannot_be() -> None:
-    world = World()
-
+def test_what_was_opened_is_closed_when_the_rest_cannot_be(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def find(model: str | Path, io: Io, kind: Kind) -> Path:
         if kind != "upsampler":
             raise MissingModelError(f"there is no {model}")
         return Path(io)
 
+    replace_opening(monkeypatch, world.choose, find)
     with pytest.raises(MissingModelError, match="there is no face"):
-        Restorer("any.onnx", faces=FaceOptions(model="face.onnx"), find=find, choose=world.choose)
+        world.restorer(faces=FaceOptions(model="face.onnx"))
     assert [session.closed for session in world.opened] == [1]
 
 
@@ -221,9 +221,8 @@ def test_a_face_stage_opens_nothing_after_its_restorer_is_closed(
         opened.append(path)
         return Opened(FaceSession(io=path.name), "cpu", "fp32")
 
-    restorer = Restorer(
-        None, faces=FaceOptions(model="face.onnx"), find=lambda _, io, __: Path(io), choose=choose
-    )
+    replace_opening(monkeypatch, choose)
+    restorer = Restorer(None, faces=FaceOptions(model="face.onnx"))
     stage = restorer.faces
     restorer.close()
     deep = Photo(np.zeros((600, 600, 3), np.uint16))

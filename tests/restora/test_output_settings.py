@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from faces_fakes import FaceSession, FixedDetector, LabelSession
-from fakes import NearestSession, tiny_artifact
+from fakes import NearestSession, replace_opening, tiny_artifact
 from restora.artifact import Io, Kind
-from restora.backends import Opened, SessionOptions
+from restora.backends import Opened, SessionOptions, choose_session
 from restora.faces import open as joint_open
 from restora.faces.options import FaceOptions
 from restora.image import Photo
@@ -114,15 +114,18 @@ def test_the_artifact_for_16_bits_counts_before_it_is_opened_and_after(tiny: Pat
     assert settings(tiny) != before
 
 
-def test_an_artifact_that_would_have_to_be_exported_is_not(tiny: Path) -> None:
-    """The finder of the command line exports what it does not find."""
+def test_an_artifact_that_would_have_to_be_exported_is_not(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finding an artifact exports it where only the checkpoint is here."""
     asked: list[Io] = []
 
     def find(_model: str | Path, io: Io, _kind: Kind) -> Path:
         asked.append(io)
         return tiny
 
-    with Restorer("realesr-general-x4v3", options=CPU, find=find) as restorer:
+    replace_opening(monkeypatch, choose_session, find)
+    with Restorer("realesr-general-x4v3", options=CPU) as restorer:
         restorer.output_settings()
     assert asked == ["uint8"]
 
@@ -142,17 +145,19 @@ def choose_as(precision: str, arithmetic: str | None = None) -> Callable[..., Op
     return choose
 
 
-def test_the_precision_that_a_network_really_runs_in_counts() -> None:
-    found = [
-        json.dumps(Restorer("any.onnx", find=lambda *_: Path(), choose=choose).output_settings())
-        for choose in (
-            choose_as("fp32"),
-            choose_as("bf16"),
-            choose_as("int8", "int8+bf16"),
-            choose_as("int8", "int8+f32"),
-        )
-    ]
-    assert len(set(found)) == 4
+def test_the_precision_that_a_network_really_runs_in_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = set()
+    for choose in (
+        choose_as("fp32"),
+        choose_as("bf16"),
+        choose_as("int8", "int8+bf16"),
+        choose_as("int8", "int8+f32"),
+    ):
+        replace_opening(monkeypatch, choose)
+        found.add(json.dumps(Restorer("any.onnx").output_settings()))
+    assert len(found) == 4
 
 
 def test_the_artifact_that_runs_counts_not_the_one_that_was_named(tmp_path: Path) -> None:
@@ -188,8 +193,10 @@ def face_settings(
             return Opened(LabelSession(np.zeros((8, 8), np.uint8)), "cpu", "fp32", (), "sha")
         return Opened(NearestSession(), "cpu", "fp32")
 
+    replace_opening(monkeypatch, choose, find)
+
     def of(faces: FaceOptions) -> dict[str, object]:
-        with Restorer(tiny, options=CPU, faces=faces, find=find, choose=choose) as restorer:
+        with Restorer(tiny, options=CPU, faces=faces) as restorer:
             found = restorer.output_settings()
         json.dumps(found)
         return found

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from restora.errors import MissingModelError, OptionError, UnknownModelError
+from restora.errors import MissingBackendError, MissingModelError, UnknownModelError
 from restora.pipeline import Restorer
 
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
-def test_a_checkpoint_is_refused_with_the_command_that_exports_it(
+def test_a_checkpoint_that_cannot_be_exported_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = Path(f"net.{ending}")
-    path.write_bytes(b"")
-    words = f"`restora export net.{ending} -o net.onnx`"
-    for model in (str(path), path):
-        with pytest.raises(OptionError, match=words):
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
+    monkeypatch.setitem(sys.modules, "restora_export.files", None)
+    Path(f"net.{ending}").write_bytes(b"weights")
+    for model in (f"net.{ending}", Path(f"net.{ending}"), f"./net.{ending}"):
+        with pytest.raises(MissingBackendError, match=r"pip install 'restora\[export\]'"):
             Restorer(model)
-    with pytest.raises(OptionError, match=f"restora export ./net.{ending} -o net.onnx"):
-        Restorer(f"./net.{ending}")
 
 
 def test_a_checkpoints_name_of_the_table_is_a_model(

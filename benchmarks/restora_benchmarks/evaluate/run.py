@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from restora import Photo, Restorer
 from restora.errors import OptionError, RestoraError
 from restora.faces.options import FaceOptions
-from restora.models import FindArtifact
 from restora.options import RestoreOptions
 from restora_benchmarks.evaluate.metrics import Metric
 from restora_benchmarks.evaluate.pairs import Pair, resize
@@ -60,7 +59,6 @@ class PipelineRun:
         model: str,
         faces: FaceOptions,
         options: RestoreOptions,
-        find: FindArtifact,
         aligned: bool,
     ) -> None:
         self.pipeline = pipeline
@@ -68,7 +66,7 @@ class PipelineRun:
 
         def open_(name: str | None, *, with_faces: bool) -> Restorer:
             chosen = faces if with_faces else None
-            restorer = Restorer(name, options=options, faces=chosen, find=find)
+            restorer = Restorer(name, options=options, faces=chosen)
             self._restorers.append(restorer)
             return restorer
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from restora.artifact import Artifact, check_accuracy, read_artifact, read_precision_variants
-from restora.backends.options import Backend, SessionOptions
+from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
 from restora.errors import (
     AccuracyGateError,
     MissingBackendError,
@@ -28,13 +28,14 @@ logger = logging.getLogger(__name__)
 class Opened:
     """A session, what it runs on, in which precision, and why nothing before that was chosen.
 
-    sha256      of the artifact's file that the session was made of, which may be one beside the
-                file that was named; None if it was made of none
-    arithmetic  the precision in full where one word does not tell: "int8+bf16"
+    backend: "given" for a session that was opened elsewhere
+    sha256: of the artifact's file that the session was made of, which may be one beside the file
+        that was named; None if it was made of none
+    arithmetic: the precision in full where one word does not tell: "int8+bf16"
     """
 
     session: Session
-    backend: Backend
+    backend: Backend | Literal["given"]
     precision: str
     refused: tuple[tuple[Backend, str], ...] = ()
     sha256: str | None = None
@@ -80,9 +81,9 @@ def open_session(
 ) -> Session:
     """Load an artifact onto the best runtime of this machine, or the one that is asked for.
 
-    artifact  an artifact, or the path of one; artifacts of other precisions are looked for
-              beside it (NAME.fp16.onnx beside NAME.onnx)
-    options   SessionOptions; None: automatic
+    artifact: an artifact, or the path of one; artifacts of other precisions are looked for beside
+        it (NAME.fp16.onnx beside NAME.onnx)
+    options: SessionOptions; None: automatic
 
     What was chosen, and why nothing better, is logged. Raises MissingBackendError if the asked
     runtime, or any, does not start here, AccuracyGateError if the artifact failed its gate when
@@ -124,6 +125,21 @@ def choose_session(
         f"nothing that could run {source.named.info.model} starts here: install a runtime with "
         f"pip install 'restora[{extra}]'; " + _describe_refusals(refused)
     )
+
+
+def may_run_fp16(options: SessionOptions) -> bool:
+    """Whether an FP16 artifact can be of use: a GPU is allowed, and this machine has a driver."""
+    if options.precision not in ("auto", "fp16"):
+        return False
+    if options.backend not in ("auto", *GPU_BACKENDS) or options.device == "cpu":
+        return False
+    from restora.backends.tensorrt.cuda import require_driver_library
+
+    try:
+        require_driver_library()
+    except MissingBackendError:
+        return False
+    return True
 
 
 def _opened(

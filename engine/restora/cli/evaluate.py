@@ -16,7 +16,6 @@ from restora.errors import MissingBackendError, OptionError
 from restora.exit_codes import ExitCode
 from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
-from restora.models.resolve import artifact_finder
 from restora.options import RestoreOptions
 
 METRICS = ("psnr", "ssim", "lpips", "fid", "identity")
@@ -115,7 +114,6 @@ def evaluate(
             model=model,
             faces=FaceOptions(model=face_model),
             options=RestoreOptions(backend=backend),
-            find=artifact_finder(model, None),
             aligned=aligned,
         )
         pairs = (

@@ -18,7 +18,6 @@ from restora.jobs.output import WriteOptions
 from restora.jobs.plan import Ext, Naming, is_file_name, is_folder, plan_jobs, require_free
 from restora.jobs.run_journal import FILE, known_results
 from restora.models import DEFAULT_MODEL
-from restora.models.resolve import artifact_finder
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
 from restora.pipeline import Restorer
 from restora.upsample import check_outscale
@@ -171,6 +170,7 @@ def restore(
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         device="auto" if gpu_id is None else f"gpu:{gpu_id}",
         max_output_pixels=max_output_pixels,
+        denoise_strength=denoise_strength,
     )
     if outscale is not None:
         check_outscale(outscale)
@@ -219,14 +219,12 @@ def restore(
         stop_at_error=on_error == "stop",
         json_lines=json_lines,
     )
-    find = artifact_finder(model, denoise_strength, half=runtime_flags.needs_fp16(options))
     raise typer.Exit(
         run.run(
             lambda: Restorer(
                 None if model == "none" else model,
                 options=options,
                 faces=face_flags.face_options_or_none(asked, face_options),
-                find=find,
             )
         )
     )

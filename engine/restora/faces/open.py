@@ -24,13 +24,11 @@ PARSER_MODEL = "parsing_parsenet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 
 
-def open_faces(
-    options: FaceOptions, *, find: FindArtifact, open_session: OpenSession
-) -> tuple[FaceStage, Callable[[], None]]:
-    """The face stage, and what frees its sessions.
+def open_faces(options: FaceOptions, *, find: FindArtifact, open_session: OpenSession) -> FaceStage:
+    """Open the detector, the face network and, if asked for, the parser.
 
-    find          where an artifact lies
-    open_session  loads it for pictures of a type
+    find: where an artifact lies
+    open_session: loads it for pictures of a type
 
     Raises MissingModelError or MissingBackendError, saying what to get, if a part is not here.
     """
@@ -58,15 +56,8 @@ def open_faces(
     if options.parse:
         parser = FaceParser(open_session(find(PARSER_MODEL, "uint8", "parser"), "parser", "uint8"))
 
-    def close() -> None:
-        detector.close()
-        if parser is not None:
-            parser.close()
-        for opened in restorers.values():
-            opened.session.close()
-
     found = replace(options, model=model)
-    return FaceStage(detector, restorer, parser=parser, options=found), close
+    return FaceStage(detector, restorer, parser=parser, options=found)
 
 
 def find_face_model() -> str | None:

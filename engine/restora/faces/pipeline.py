@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restora.artifact import Io
+from restora.artifact import ArtifactInfo, Io
 from restora.errors import RestoraError
 from restora.faces import (
     Face,
@@ -35,10 +35,10 @@ T = TypeVar("T")
 class FaceOutcome:
     """What became of one face. A face that is not restored is as the upsampler made it.
 
-    box, score  of the detection, box in pixels of the photo before it was enlarged
-    reason      why it was skipped or failed
-    crop        the aligned face before restoration, RGB
-    restored    and after it
+    box, score: of the detection, box in pixels of the photo before it was enlarged
+    reason: why it was skipped or failed
+    crop: the aligned face before restoration, RGB
+    restored: and after it
     """
 
     box: Box
@@ -69,8 +69,8 @@ class FaceResult:
 class FaceStage:
     """Finds, aligns, restores and pastes. Safe to call from several threads.
 
-    restorer  gives the FaceRestorer for "uint8" or "float32" faces
-    parser    None: whole crops are pasted
+    restorer: gives the FaceRestorer for "uint8" or "float32" faces
+    parser: None: whole crops are pasted
     """
 
     def __init__(
@@ -82,18 +82,37 @@ class FaceStage:
         options: FaceOptions | None = None,
     ) -> None:
         self.detector = detector
-        self._restorer = restorer
+        self._open_restorer = restorer
+        self._used: dict[Io, FaceRestorer] = {}
         self.parser = parser
         self.options = options or FaceOptions()
 
     @property
     def model(self) -> str:
-        return self._restorer("uint8").session.info.model
+        return self.info.model
+
+    @property
+    def info(self) -> ArtifactInfo:
+        """Of the face network for 8-bit photos."""
+        return self._restorer("uint8").session.info
+
+    def close(self) -> None:
+        """Free the detector, the parser and the face networks that were used."""
+        self.detector.close()
+        if self.parser is not None:
+            self.parser.close()
+        for restorer in self._used.values():
+            restorer.session.close()
+
+    def _restorer(self, io: Io) -> FaceRestorer:
+        restorer = self._open_restorer(io)
+        self._used[io] = restorer
+        return restorer
 
     def restore_faces(self, photo: Photo, canvas: Photo, *, upscale: float) -> FaceResult:
         """Paste the restored faces of `photo` into the pixels of `canvas`, in place.
 
-        canvas  the photo enlarged `upscale` times, of the same depth
+        canvas: the photo enlarged `upscale` times, of the same depth
 
         Raises FaceError, NonFiniteOutputError or SessionError if the detector failed; what goes
         wrong with one face stands in its outcome.

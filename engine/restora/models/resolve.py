@@ -1,4 +1,5 @@
-"""Find a model's artifact, and make it from its checkpoint if that is what this machine has."""
+"""Find a model's artifact, or export it from its checkpoint: the one place that does, for the
+command line, Python and the cluster."""
 
 import errno
 import hashlib
@@ -28,24 +29,27 @@ DENOISE_MODEL, DENOISE_PARTNER = "realesr-general-x4v3", "realesr-general-wdn-x4
 
 
 def artifact_finder(
-    model: str, denoise_strength: float | None, *, half: bool = False
+    model: str | Path | None, denoise_strength: float | None, *, half: bool = False
 ) -> FindArtifact:
-    """How to find artifacts, making them from their checkpoints where only those are here.
+    """A function that finds artifacts, and exports those of which only the checkpoint is here.
 
-    model  what enlarges: a name of the table, or the path of an artifact or of a checkpoint
+    model  the upsampler: a name of the table, or the path of an artifact or of a checkpoint
     denoise_strength  0..1, for realesr-general-x4v3: 1 is the model itself, 0 its partner that
-                      leaves noise alone; None: the model itself
-    half   make FP16 artifacts too, beside those in FP32
+                      keeps noise; None: the model itself
+    half   export FP16 artifacts too, beside those in FP32
 
-    Checkpoints are exported once into the model folder, which is announced.
+    An export is done once, into the folder `exported` of the model folder, and logged.
     """
     if denoise_strength is not None:
-        if model.removesuffix(".pth") != DENOISE_MODEL:
+        if str(model).removesuffix(".pth") != DENOISE_MODEL:
             raise OptionError(
-                f"--denoise-strength works with {DENOISE_MODEL} only, the model is {model}"
+                f"denoise_strength (--denoise-strength) works with {DENOISE_MODEL} only, the "
+                f"model is {model}"
             )
         if not 0 <= denoise_strength <= 1:
-            raise OptionError(f"--denoise-strength must be in 0..1, got {denoise_strength}")
+            raise OptionError(
+                f"denoise_strength (--denoise-strength) must be in 0..1, got {denoise_strength}"
+            )
     if denoise_strength is None or denoise_strength == 1:
         return partial(find_or_export, half=half)
     first, second = _checkpoint(DENOISE_MODEL), _checkpoint(DENOISE_PARTNER)
@@ -63,7 +67,10 @@ def artifact_finder(
 def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False) -> Path:
     """The artifact of a model, of an .onnx file or of a checkpoint file.
 
-    half  make an FP16 one beside it too, if it is made now and of a network that makes pictures
+    half  export an FP16 one beside it too, if the network gives pictures and is exported at all
+
+    Raises UnknownModelError or MissingModelError if there is neither an artifact nor a checkpoint,
+    MissingBackendError if an export needs `restora[export]` and it is not installed.
     """
     half = half and kind in ("upsampler", "face")
     path = Path(model)
@@ -98,7 +105,7 @@ def _checkpoint(name: str) -> Path:
 def _export_once(
     checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, float]], *, half: bool
 ) -> Path:
-    """The cached artifact of these checkpoints, keyed by what they hold, made if need be."""
+    """The artifact of these checkpoints, exported unless it is there; its name holds their hash."""
     from restora.version import __version__
 
     key = hashlib.sha256(f"{io} {__version__}".encode())
@@ -138,7 +145,7 @@ def _export(
         from restora_export.files import export_file
     except ImportError as error:
         raise MissingBackendError(
-            f"{checkpoint} is a PyTorch checkpoint; making an artifact of it needs "
+            f"{checkpoint} is a PyTorch checkpoint; exporting it needs "
             f"pip install 'restora[export]' ({error})"
         ) from error
     logger.warning("exporting %s to ONNX (%s, %s pictures); this is done once", name, precision, io)

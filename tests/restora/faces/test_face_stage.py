@@ -254,7 +254,7 @@ def test_a_detector_that_fails_is_said_and_the_photo_enlarged(
             raise error("the detector is ill")
 
         stage.detector.detect = fail  # type: ignore[assignment, method-assign]
-        restorer.faces, restorer._close_faces = stage, lambda: None
+        restorer.faces = stage
         result = restorer.restore(astronaut)
     assert result.face_error == "the detector is ill"
     assert not result.complete
@@ -278,7 +278,7 @@ def test_a_lost_gpu_ends_the_call_instead_of_leaving_faces_out(
     else:
         session.run = fail  # type: ignore[assignment, method-assign]
     with Restorer(tmp_path / "tiny.onnx", options=RestoreOptions(backend="cpu")) as restorer:
-        restorer.faces, restorer._close_faces = stage, lambda: None
+        restorer.faces = stage
         with pytest.raises(DeviceLostError, match="fell off the bus"):
             restorer.restore(astronaut)
 
@@ -287,7 +287,7 @@ def test_the_joint_restorer_tells_of_each_face(tmp_path: Path, astronaut: Photo)
     (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=2).onnx)
     with Restorer(tmp_path / "tiny.onnx") as restorer:
         plain = restorer.restore(astronaut, outscale=3)
-        restorer.faces, restorer._close_faces = stage_of([ASTRONAUT]), lambda: None
+        restorer.faces = stage_of([ASTRONAUT])
         result = restorer.restore(astronaut, outscale=3)
     assert result.complete
     assert result.face_model == "tiny"
@@ -319,7 +319,7 @@ def test_faces_on_an_upsampled_background_are_the_published_picture(tmp_path: Pa
         parser=FaceParser(LabelSession(labels)),
     )
     with Restorer(tmp_path / "bg.onnx", options=RestoreOptions(tile=0)) as restorer:
-        restorer.faces, restorer._close_faces = stage, lambda: None
+        restorer.faces = stage
         photo = read_photo(DATA / "syn.png")
         result = restorer.restore(photo)
         small = read_photo(DATA / "small_input.png")

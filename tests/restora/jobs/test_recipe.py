@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
-from fakes import tiny_artifact
+from fakes import replace_opening, tiny_artifact
 from restora.artifact import Io, Kind
 from restora.backends import Opened, SessionOptions, choose_session
 from restora.faces import open as joint_open
@@ -149,6 +149,7 @@ def test_face_options_that_change_the_picture_change_the_recipe(
             return Opened(FaceSession(), "cpu", "fp32", (), "sha of the face network")
         return choose_session(path, options=options)
 
+    replace_opening(monkeypatch, choose, find)
     pixels = np.random.default_rng(2).integers(0, 256, (200, 400, 3), np.uint8)
     found = []
     for faces in (
@@ -158,7 +159,7 @@ def test_face_options_that_change_the_picture_change_the_recipe(
         FaceOptions(model="GFPGANv1.4", eye_dist_threshold=100),
         FaceOptions(model="GFPGANv1.4", batch=1),
     ):
-        with Restorer(tiny, options=CPU, faces=faces, find=find, choose=choose) as restorer:
+        with Restorer(tiny, options=CPU, faces=faces) as restorer:
             found.append(made(restorer, Photo(pixels), tmp_path))
     plain, whole, half, small, batched = found
     assert len({plain[0], whole[0], half[0]}) == 3

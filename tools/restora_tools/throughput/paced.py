@@ -6,10 +6,9 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from restora.artifact import read_artifact
-from restora.backends import Opened, SessionOptions, SizeLimits
+from restora.backends import SizeLimits
 from restora.backends.base import Batch
 from restora.models import DEFAULT_MODEL, find_artifact
 from restora.pipeline import Restorer
@@ -64,9 +63,4 @@ class PacedSession:
 
 def open_paced(pace: Pace) -> tuple[Restorer, PacedSession]:
     session = PacedSession(pace)
-
-    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> Opened:
-        assert options is not None
-        return Opened(session, "cpu", "a device that sleeps")
-
-    return Restorer(choose=choose), session
+    return Restorer.from_session(session), session
