@@ -10,6 +10,7 @@ from restora.byte_size import parse_size
 from restora.errors import MissingBackendError, OptionError
 
 build_command = importlib.import_module("restora.cli.build")
+prebuild = importlib.import_module("restora.backends.tensorrt.prebuild")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_the_workspace_of_a_build_is_such_a_size_too(
     def refuse() -> None:
         raise MissingBackendError("no driver")
 
-    monkeypatch.setattr(build_command, "require_driver_library", refuse)
+    monkeypatch.setattr(prebuild, "require_driver_library", refuse)
     app = typer.Typer()
     app.command()(build_command.build)
     assert CliRunner().invoke(app, ["restora-lite-x2", "--workspace", size]).exit_code == code

@@ -4,68 +4,68 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from restora.artifact import Artifact, read_artifact, read_precision_variants
 from restora.backends.tensorrt.build import BuildOptions, Compatibility
 from restora.backends.tensorrt.cache import PlanCache
-from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
-from restora.backends.tensorrt.module import features_of, import_tensorrt
-from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
-from restora.backends.tensorrt.profiles import plan_profiles
+from restora.backends.tensorrt.prebuild import build_plans, can_cancel_builds
 from restora.backends.tensorrt.progress import BuildProgress
 from restora.byte_size import parse_size
 from restora.checks import check_whole
+from restora.cli import panels
 from restora.cli.console import print_json, print_note, stderr_console
 from restora.cli.exits import reports_errors
 from restora.errors import OptionError
 from restora.exit_codes import ExitCode
-from restora.models import MODELS
-from restora.models.resolve import find_or_export
+
+_engine = panels.in_panel("TensorRT engine")
 
 
 @reports_errors
 def build(
     model: Annotated[
-        str, typer.Argument(help="A name of `restora models`, or an .onnx artifact's path.")
+        str, typer.Argument(help="A name listed by `restora models`, or the path of an artifact.")
     ],
     precision: Annotated[
         Literal["fp16", "mixed", "fp32", "int8"], typer.Option(help="Compute precision.")
     ] = "fp16",
-    tile: Annotated[int, typer.Option(min=8, help="Side of most tiles, in pixels.")] = 256,
-    batch: Annotated[
+    tile: Annotated[int, panels.tiles(min=8, help="Side of most tiles, in pixels.")] = 256,
+    batches: Annotated[
         str,
-        typer.Option(
-            help="Tiles per call, numbers with commas between them: one plan is built for each. "
-            "(In restore it is one number.)"
+        panels.tiles(
+            help="Tiles per call, numbers separated by commas; one plan is built for each."
         ),
     ] = "1,4",
-    max_tile: Annotated[int, typer.Option(min=8, help="Largest side of any tile.")] = 1024,
-    workspace: Annotated[str, typer.Option(help="Most scratch memory of one layer.")] = "4G",
+    max_tile: Annotated[
+        int, panels.tiles(min=8, help="Largest side of any tile, in pixels.")
+    ] = 1024,
+    workspace: Annotated[str, _engine(help="Limit of one layer's scratch memory.")] = "4G",
     level: Annotated[
-        int, typer.Option(min=0, max=5, help="Optimization: 0 builds fast, 5 runs fast.")
+        int, _engine(min=0, max=5, help="Optimization: 0 builds fast, 5 runs fast.")
     ] = 3,
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="Plans for later TensorRT versions too.")
+        bool, _engine("--version-compatible", help="For later TensorRT versions too.")
     ] = False,
-    hardware: Annotated[
-        Compatibility, typer.Option(help="Which other GPUs plans run on.")
-    ] = "none",
-    strip: Annotated[
-        bool, typer.Option("--strip", help="Leave weights out of plans; refitted when loaded.")
+    hardware: Annotated[Compatibility, _engine(help="Which other GPUs plans run on.")] = "none",
+    strip_weights: Annotated[
+        bool,
+        _engine(
+            "--strip-weights",
+            help="Leave weights out of plans; loading one takes them from the artifact.",
+        ),
     ] = False,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", min=0, help="Which GPU.")] = 0,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", min=0, help="Number of the GPU.")] = 0,
     json_lines: Annotated[
         bool, typer.Option("--json", help="One JSON object per plan on stdout.")
     ] = False,
 ) -> None:
     """Build TensorRT plans of a model for this machine's GPU.
 
-    Each plan is checked against the picture that travels with the artifact; one that fails its
-    gate is refused with a message, and FP32 is built instead.
+    Each plan is checked against the reference picture in the artifact. A plan that misses the
+    accuracy threshold is refused with a message, and FP32 is built instead.
     """
     options = BuildOptions(
         precision=precision,
@@ -73,63 +73,54 @@ def build(
         level=level,
         version_compatible=version_compatible,
         hardware=hardware,
-        strip_weights=strip,
+        strip_weights=strip_weights,
     )
-    batches = parse_batches(batch)
-    require_driver_library()
-    trt = import_tensorrt()
-    device = Device(import_pycuda(), gpu_id)
-    rungs = plan_candidates(trt, options, find_artifacts(model))
-    info = rungs[0].artifact.info
-    profiles = plan_profiles(info, tile=tile, batches=batches, max_tile=max_tile)
+    sizes = parse_batches(batches)
     cache = PlanCache()
-    with _progress_bar() as progress, _leaving_at_once(if_=not features_of(trt).progress):
-        prepared = prepare_plans(
-            trt, device, cache, rungs, profiles, progress=progress, report=print_note
+    with _progress_bar() as progress, _leaving_at_once(unless=can_cancel_builds()):
+        plans = build_plans(
+            model,
+            options,
+            tile=tile,
+            batches=sizes,
+            max_tile=max_tile,
+            gpu=gpu_id,
+            cache=cache,
+            progress=progress,
+            report=print_note,
         )
-    for plan, _ in prepared:
+    for plan in plans:
         _report(plan.facts, json_lines)
-    print_note(f"plans are in {cache.folder}")
-
-
-def find_artifacts(model: str) -> list[Artifact]:
-    """The artifacts of a model in all precisions that are here, each past its gate."""
-    kind = MODELS[model].kind if model in MODELS else "upsampler"
-    path = find_or_export(model, "uint8", kind, half=True)
-    return read_precision_variants(read_artifact(path), path)
+    print_note(f"plans are in {cache.folder}" if cache.folder else "plans were not kept")
 
 
 def parse_batches(text: str) -> list[int]:
-    """Numbers between commas. Raises OptionError."""
+    """Numbers separated by commas. Raises OptionError."""
     try:
-        return [check_whole("--batch", int(part), least=1) for part in text.split(",")]
+        return [check_whole("--batches", int(part), least=1) for part in text.split(",")]
     except ValueError as error:
         if isinstance(error, OptionError):
             raise
         raise OptionError(
-            f"--batch must be numbers of tiles with commas between them, such as 1,4, got {text!r}"
+            f"--batches must be numbers of tiles separated by commas, such as 1,4, got {text!r}"
         ) from error
 
 
-def _report(facts: dict[str, object], json_lines: bool) -> None:
+def _report(facts: dict[str, Any], json_lines: bool) -> None:
     if json_lines:
         print_json(facts)
-    options, figures = facts["options"], facts["selfcheck"]
-    assert isinstance(options, dict)
-    assert isinstance(figures, dict)
-    shapes = facts["profile"]
-    assert isinstance(shapes, dict)
+    figures = facts["selfcheck"]
     print_note(
-        f"{facts['model']}, {options['precision']}, up to {shapes['largest']}: PSNR "
-        f"{figures['psnr_mean']} dB mean, {figures['psnr_min']} least; {facts['build_s']} s"
+        f"{facts['model']}, {facts['options']['precision']}, up to {facts['profile']['largest']}: "
+        f"PSNR {figures['psnr_mean']} dB mean, {figures['psnr_min']} dB min; {facts['build_s']} s"
     )
 
 
 @contextmanager
-def _leaving_at_once(*, if_: bool) -> Iterator[None]:
-    """Let Ctrl-C end the process, for a builder (8.6) that cannot be told to stop: nothing is
-    half-written, since plans are published whole."""
-    if not if_:
+def _leaving_at_once(*, unless: bool) -> Iterator[None]:
+    """Let Ctrl-C end the process, for a builder that cannot be canceled. Plans are published
+    whole, so none is left half-written."""
+    if unless:
         yield
         return
 
@@ -146,7 +137,7 @@ def _leaving_at_once(*, if_: bool) -> Iterator[None]:
 
 @contextmanager
 def _progress_bar() -> Iterator[BuildProgress | None]:
-    """TensorRT's own phases on a terminal; nothing elsewhere. Ctrl-C cancels."""
+    """TensorRT's own phases on a terminal, nothing elsewhere. Ctrl-C cancels."""
     console = stderr_console()
     if not console.is_terminal:
         yield None

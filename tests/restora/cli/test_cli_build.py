@@ -18,7 +18,8 @@ import os, signal, sys
 from pathlib import Path
 from cuda_bindings_double import FakeDriver, FakeNvrtc
 from pycuda_double import FakeCuda
-from restora.cli import build as cli, main
+from restora.backends.tensorrt import prebuild
+from restora.cli import main
 from restora.backends import SessionOptions, open_session
 from restora.models import find_artifact
 from tensorrt_double import FakeTensorRT
@@ -27,9 +28,9 @@ trt, cuda = FakeTensorRT(os.environ["VERSION"]), FakeCuda()
 trt.world.cuda = cuda
 options = SessionOptions(backend="cpu")
 trt.world.network = open_session(find_artifact("restora-lite-x2", "uint8"), options=options).run
-cli.require_driver_library = lambda: None
-cli.import_tensorrt = lambda: trt
-cli.import_pycuda = lambda: cuda
+prebuild.require_driver_library = lambda: None
+prebuild.import_tensorrt = lambda: trt
+prebuild.import_pycuda = lambda: cuda
 
 def fail(build):
     number = len(trt.world.builds)

@@ -1,0 +1,76 @@
+"""Build the TensorRT plans of a model ahead of the first run that needs them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from restora.artifact import Artifact, read_artifact, read_precision_variants
+from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.cache import CachedPlan, PlanCache
+from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.module import features_of, import_tensorrt
+from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
+from restora.backends.tensorrt.profiles import plan_profiles
+from restora.backends.tensorrt.progress import BuildProgress
+from restora.models import MODELS
+from restora.models.resolve import find_or_export
+
+logger = logging.getLogger(__name__)
+
+
+def build_plans(
+    model: str,
+    options: BuildOptions,
+    *,
+    tile: int = 256,
+    batches: Sequence[int] = (1, 4),
+    max_tile: int = 1024,
+    gpu: int = 0,
+    cache: PlanCache | None = None,
+    progress: BuildProgress | None = None,
+    report: Callable[[str], None] = logger.info,
+) -> list[CachedPlan]:
+    """Build the plans of a model, or find them in the cache, each checked against the artifact.
+
+    model     a name of the table of models, or the path of an artifact or a checkpoint
+    tile      side in pixels of the tiles that most of the work is done in
+    batches   tiles per call; one plan is built for each number
+    max_tile  largest side in pixels of any tile
+    gpu       number of the GPU
+
+    Raises MissingBackendError without a driver or TensorRT, OptionError for sizes that TensorRT
+    cannot hold, MissingModelError, AccuracyGateError or BuildError.
+    """
+    require_driver_library()
+    trt = import_tensorrt()
+    device = Device(import_pycuda(), gpu)
+    candidates = plan_candidates(trt, options, find_precisions(model))
+    info = candidates[0].artifact.info
+    profiles = plan_profiles(info, tile=tile, batches=batches, max_tile=max_tile)
+    prepared = prepare_plans(
+        trt,
+        device,
+        cache or PlanCache(),
+        candidates,
+        profiles,
+        progress=progress,
+        report=report,
+    )
+    return [plan for plan, _ in prepared]
+
+
+def can_cancel_builds() -> bool:
+    """Whether a build notices Ctrl-C; that of TensorRT 8.6 does not.
+
+    Raises MissingBackendError without a driver or TensorRT.
+    """
+    require_driver_library()
+    return features_of(import_tensorrt()).progress
+
+
+def find_precisions(model: str) -> list[Artifact]:
+    """Find or export the artifacts of a model, one for each precision that meets its threshold."""
+    kind = MODELS[model].kind if model in MODELS else "upsampler"
+    path = find_or_export(model, "uint8", kind, half=True)
+    return read_precision_variants(read_artifact(path), path)
