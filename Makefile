@@ -6,9 +6,10 @@ CPU := $(VENV)/.installed-cpu
 DOCS := $(VENV)/.installed-docs
 DEV := $(VENV)/.installed-dev
 FUZZ_MINUTES ?= 20
+WORKERS ?= 2
 CODE := engine export calibration benchmarks tools tests
 
-.PHONY: demo test check format docs release-check release-notes bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test test-slow check format docs release-check release-notes bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -19,8 +20,11 @@ demo: $(CPU)  ## restore the bundled sample photo and write a before | after pic
 	$(BIN)/restora restore --input demo/old.jpg --output demo/restored.png --compare --overwrite
 	@echo "look at demo/restored.png and demo/restored_compare.jpg"
 
-test: $(DEV)  ## run all tests
-	$(BIN)/python -m pytest
+test: $(DEV)  ## run the tests on WORKERS=2 cores, but for the slow ones (5 minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-slow: $(DEV)  ## run the slow tests: kills, endurance, Ray, memory of whole commands
+	$(BIN)/python -m pytest -m slow
 
 check: $(DEV)  ## ruff, ruff format, mypy strict
 	$(BIN)/ruff check $(CODE)
@@ -59,6 +63,7 @@ int8: $(DEV)  ## make the bundled INT8 artifact again and measure it (about 15 m
 
 bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 to 1,000 files (20 minutes)
 	$(BIN)/python -m restora_tools.throughput.run
+	$(BIN)/python -m restora_tools.throughput.isolation
 
 endurance: $(DEV)  ## 1,000 photos, 40 broken, killed and resumed; a hundred kills (20 minutes)
 	$(BIN)/python -m restora_tools.endurance.run

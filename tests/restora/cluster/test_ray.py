@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fakes import tiny_artifact
-from processes import run
+from processes import run_process as run
 from restora.cli.cluster import cluster
 from restora.cluster.attempts import AttemptLog, Row, read_attempts
 from restora.cluster.batch import BatchRecipe, RestoreBatch
