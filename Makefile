@@ -46,7 +46,7 @@ release-notes:  ## print the changes of VERSION (the one at hand) from CHANGELOG
 
 bench: $(DEV)  ## measure runtimes, peers and whole photos (25 minutes); reports go to build/bench
 	$(BIN)/restora bench run -o build/bench/bench-lite.json --tiles 128,256 \
-		--batches 1,4 --threads 1,2 --megapixels 12 --photo-repeats 2 --no-published
+		--batches 1,4 --threads 1,2 --megapixels 12 --photo-repeats 2 --no-upstream
 	$(BIN)/restora bench run -o build/bench/bench-full.json --tiles 128 --batches 1 \
 		-m realesr-general-x4v3,RealESRGAN_x2plus,RealESRGAN_x4plus --suites tiles --no-probes
 	$(BIN)/restora bench run -o build/bench/bench-photo.json -m RealESRGAN_x2plus \

@@ -167,7 +167,7 @@ def test_the_command_measures_compares_and_reports(tmp_path: Path) -> None:
     runner = CliRunner()
     output = tmp_path / "mine.json"
     words = ["run", "-o", str(output), "-m", "tiny", "--suites", "tiles", "--tiles", "16"]
-    words += ["--batches", "1", "--repeats", "1", "--no-probes", "--ways", "restora cpu/fp32"]
+    words += ["--batches", "1", "--repeats", "1", "--no-probes", "--backends", "restora cpu/fp32"]
     done = runner.invoke(bench_app, words)
     assert done.exit_code == 0, done.output
     assert "restora cpu, fp32" in done.output
@@ -183,7 +183,7 @@ def test_the_command_measures_compares_and_reports(tmp_path: Path) -> None:
 def test_ways_are_found_by_their_names() -> None:
     for way in (*OURS, *PEERS):
         assert find_way(key_of(way)) is way
-    with pytest.raises(OptionError, match="unknown way"):
+    with pytest.raises(OptionError, match="unknown backend"):
         find_way("abacus/fp32")
     with pytest.raises(OptionError, match="unknown model"):
         find_model("nothing", Path(), lambda _words: None)

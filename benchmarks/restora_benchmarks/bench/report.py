@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from restora.atomic import write_atomically
 from restora_benchmarks.bench.plots import make_plots
 
 Row = dict[str, Any]
@@ -30,6 +32,11 @@ svg { max-width: 100%; height: auto; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
 p.note { color: #555; max-width: 46rem; }
 """
+
+
+def write_report(path: Path, result: dict[str, Any]) -> None:
+    """Into a folder that exists. Raises OutputError."""
+    write_atomically(path, make_report(result).encode())
 
 
 def make_report(result: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from restora.backends.cores import count_allowed_cores
+from restora.errors import OptionError
 from restora_benchmarks.bench.ceiling import measure_ceilings
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.bench.photos import (
@@ -24,22 +25,27 @@ from restora_benchmarks.bench.ways import OURS, PEERS, Way
 from restora_benchmarks.machine import describe_machine
 
 Row = dict[str, Any]
+SUITES = ("tiles", "photo", "size", "stages")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured.
+    """What is measured. Raises OptionError for values that cannot be.
 
-    suites       of "tiles", "photo", "size", "stages"
-    ways         of the suite "tiles"; the first must be FP32
-    settings     of the other suites
-    megapixels   of the photo, input
-    output_mps   sizes of results of the suite "size"
-    threads      0 = all allowed cores; the other suites run with the most of them alone
+    suites: some of SUITES
+    ways: what the suite "tiles" measures; the first must be FP32
+    settings: what the other suites measure
+    sides, batches: of the tiles, in pixels and tiles per call
+    megapixels: size of the input photo
+    output_mps: sizes in megapixels of the results of the suite "size"
+    threads: 0 means all allowed cores; the other suites run with the largest number only
+    probes: whether to measure start-up and memory of each way
+    peers_in_photos: whether to measure upstream inference_realesrgan.py on whole photos
+    folder: where exported models are kept
     """
 
     models: tuple[str, ...] = ("restora-lite-x2",)
-    suites: tuple[str, ...] = ("tiles", "photo", "size", "stages")
+    suites: tuple[str, ...] = SUITES
     ways: tuple[Way, ...] = (*OURS, *PEERS)
     settings: tuple[Setting, ...] = (Setting("cpu", "fp32"), Setting("openvino", "bf16"))
     sides: tuple[int, ...] = (128, 256)
@@ -52,6 +58,18 @@ class Plan:
     probes: bool = True
     peers_in_photos: bool = True
     folder: Path = field(default=Path("build/bench"))
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.suites if name not in SUITES]
+        if unknown:
+            raise OptionError(f"suites must be some of {', '.join(SUITES)}, got {unknown[0]!r}")
+        for name in ("sides", "batches", "output_mps", "repeats", "photo_repeats", "megapixels"):
+            value = getattr(self, name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not numbers or not all(0 < number < float("inf") for number in numbers):
+                raise OptionError(f"{name} must be numbers above 0, got {value}")
+        if not self.threads or min(self.threads) < 0:
+            raise OptionError(f"threads must be numbers of at least 0, got {self.threads}")
 
 
 def run_plan(plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:

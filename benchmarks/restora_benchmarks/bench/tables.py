@@ -10,6 +10,14 @@ from rich.table import Table
 Row = dict[str, Any]
 
 
+def result_tables(result: dict[str, Any], *, wide: bool) -> list[Table]:
+    """All tables of a result. wide: with percentiles, start-up and memory."""
+    rows = result["rows"]
+    tiles = [row for row in rows if row["suite"] == "tiles"]
+    photos = [row for row in rows if row["suite"] in ("photo", "size")]
+    return [*tile_tables(tiles, wide=wide), *photo_tables(photos)]
+
+
 def tile_tables(rows: list[Row], *, wide: bool) -> list[Table]:
     """The suite `tiles`, a table for each model and number of threads. wide: with percentiles,
     start-up and memory."""

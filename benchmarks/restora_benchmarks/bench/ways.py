@@ -83,9 +83,15 @@ def key_of(way: Way) -> str:
     return f"{way.name}/{way.precision}"
 
 
+def find_ways(names: str) -> tuple[Way, ...]:
+    """Ways by "all", "ours", or names separated by commas. Raises OptionError."""
+    groups = {"all": (*OURS, *PEERS), "ours": OURS}
+    return groups.get(names) or tuple(find_way(key) for key in names.split(","))
+
+
 def find_way(key: str) -> Way:
     """Raises OptionError for an unknown one."""
     for way in (*OURS, *PEERS):
         if key_of(way) == key:
             return way
-    raise OptionError(f"unknown way {key!r}; known: {', '.join(map(key_of, (*OURS, *PEERS)))}")
+    raise OptionError(f"unknown backend {key!r}; known: {', '.join(map(key_of, (*OURS, *PEERS)))}")

@@ -62,7 +62,7 @@ COMMANDS = {
     ),
     "bench": CommandEntry(
         "restora.cli.bench:bench_app",
-        "Measure models, runtimes and peers on this machine, accuracy beside speed.",
+        "Measure the speed and accuracy of models and backends on this machine.",
         _MEASURE,
     ),
     "evaluate": CommandEntry(
