@@ -2,63 +2,57 @@
 
 from typing import Annotated, Literal
 
-import typer
-
 from restora.cli.console import print_note
+from restora.cli.panels import faces
 from restora.errors import MissingModelError
 from restora.faces.open import find_detector, find_face_model
 from restora.faces.options import FaceOptions
 
 Faces = Annotated[
     bool | None,
-    typer.Option(
+    faces(
         "--faces/--no-faces",
         help="Restore faces with a network of their own. Default: if a face model is here.",
     ),
 ]
-FaceEnhance = Annotated[bool, typer.Option("--face-enhance", help="The same as --faces.")]
+FaceEnhance = Annotated[bool, faces("--face-enhance", help="The same as --faces.")]
 FaceModel = Annotated[
     str | None,
-    typer.Option(
+    faces(
         envvar="RESTORA_FACE_MODEL",
-        help="A face model of `restora models`, or the path of its artifact or checkpoint. "
+        help="A face model of `restora models`, or the path of an artifact or a checkpoint. "
         "Default: the first that is on this machine.",
     ),
 ]
 FaceDetector = Annotated[
     Literal["auto", "retinaface", "yunet", "centerface"],
-    typer.Option(help="Face detector. auto: the first of these that is on this machine."),
+    faces(help="Face detector. auto: the first of these that is on this machine."),
 ]
 FaceStrength = Annotated[
-    float, typer.Option(min=0, max=1, help="Blend weight: 0 original face, 1 restored face.")
+    float, faces(min=0, max=1, help="Blend weight: 0 original face, 1 restored face.")
 ]
-FaceBatch = Annotated[int, typer.Option(min=1, help="Faces per call of the face network, at most.")]
+FaceBatch = Annotated[int, faces(min=1, help="Maximum number of faces per network call.")]
 Parse = Annotated[
     bool,
-    typer.Option(
-        "--parse",
+    faces(
+        "--face-parsing",
         help="Paste only what the face parser (parsing_parsenet) labels as face, not whole crops.",
     ),
 ]
 EyeDistance = Annotated[
     float,
-    typer.Option(
-        min=0, help="Faces whose eyes are closer, in pixels of the input, are not restored."
-    ),
+    faces(min=0, help="Minimum distance between the eyes of a restored face, in input pixels."),
 ]
 OnlyCenter = Annotated[
-    bool, typer.Option("--only-center-face", help="Restore only the face nearest to the center.")
+    bool, faces("--only-center-face", help="Restore only the face nearest to the center.")
 ]
 Aligned = Annotated[
     bool,
-    typer.Option(
-        "--aligned",
-        help="Inputs are aligned faces: each is restored as one face, without an upscaler.",
-    ),
+    faces("--aligned", help="Inputs are aligned faces: restore each as one face, not upscaled."),
 ]
 SaveFaces = Annotated[
     bool,
-    typer.Option(
+    faces(
         "--save-faces",
         help="Also write cropped_faces/, restored_faces/ and cmp/ into the output folder.",
     ),
@@ -66,9 +60,9 @@ SaveFaces = Annotated[
 
 
 def face_options_or_none(wanted: bool | None, options: FaceOptions) -> FaceOptions | None:
-    """What was asked for; None if faces are not restored. wanted None: decide by what is here.
+    """The options, or None if faces are not restored. wanted: None decides by what is here.
 
-    Raises MissingModelError if faces were asked for and no face model is here.
+    Raises MissingModelError if faces are wanted and no face model is here.
     """
     if wanted is False:
         return None
@@ -77,7 +71,7 @@ def face_options_or_none(wanted: bool | None, options: FaceOptions) -> FaceOptio
         return None
     if model is not None and wanted is None and not _has_detector(options):
         print_note(
-            f"faces are left to the upsampler: {model} is here, but nothing that finds faces "
+            f"faces are not restored separately: {model} is here, but no face detector "
             "(see `restora doctor`)"
         )
         return None

@@ -1,19 +1,16 @@
-"""Options of several commands: what networks run on, and with how much memory."""
+"""Options of several commands: the backend, and limits of memory and input size."""
 
 from typing import Annotated
 
-import typer
-
 from restora.backends.options import BackendChoice, PrecisionChoice
-from restora.backends.tensorrt.cuda import require_driver_library
 from restora.byte_size import parse_size
-from restora.errors import MissingBackendError, OptionError
+from restora.cli.panels import backend, limits
+from restora.errors import OptionError
 from restora.image.limits import PhotoLimits
-from restora.options import RestoreOptions
 
 Backend = Annotated[
     BackendChoice,
-    typer.Option(
+    backend(
         "--backend",
         envvar="RESTORA_BACKEND",
         help="Inference backend. auto takes the fastest that starts here (-v logs why nothing "
@@ -22,26 +19,32 @@ Backend = Annotated[
 ]
 Precision = Annotated[
     PrecisionChoice,
-    typer.Option(
+    backend(
         "--precision",
         help="Compute precision. auto: fp16 on a GPU if there is an artifact for it, bf16 with "
         "OpenVINO if the CPU has it and it is accurate enough, else fp32.",
     ),
 ]
-Fp32 = Annotated[bool, typer.Option("--fp32", help="The same as --precision fp32.")]
+Fp32 = Annotated[bool, backend("--fp32", help="The same as --precision fp32.")]
 GpuId = Annotated[
     int | None,
-    typer.Option(
+    backend(
         "--gpu-id",
         "-g",
         min=0,
         help="Number of the GPU to use. The run then fails rather than use the CPU.",
     ),
 ]
+Threads = Annotated[
+    int,
+    backend(
+        "--threads", min=0, envvar="RESTORA_THREADS", help="CPU threads; 0: all allowed cores."
+    ),
+]
 
 Memory = Annotated[
     str | None,
-    typer.Option(
+    limits(
         "--memory",
         envvar="RESTORA_MEMORY",
         help="Limit of main memory for the whole process, such as 2G: fewer photos are in flight "
@@ -49,15 +52,10 @@ Memory = Annotated[
         "photos.",
     ),
 ]
-
-MaxPixels = Annotated[
-    int, typer.Option(min=1, help="Larger inputs are refused before they are decoded.")
-]
-MaxFileSize = Annotated[
-    str, typer.Option(help="Larger files, such as 4G, are refused before they are read.")
-]
+MaxPixels = Annotated[int, limits(min=1, help="Refuse larger inputs before decoding them.")]
+MaxFileSize = Annotated[str, limits(help="Refuse larger files, such as 4G, before reading them.")]
 DecodeTimeout = Annotated[
-    float, typer.Option(help="Seconds after which the decoding of a photo is ended.")
+    float, limits(help="Seconds after which the decoding of a photo is stopped.")
 ]
 MAX_PIXELS = PhotoLimits().max_pixels
 MAX_FILE_SIZE = "2G"
@@ -74,14 +72,3 @@ def choose_precision(precision: PrecisionChoice, *, fp32: bool) -> PrecisionChoi
     if fp32 and precision not in ("auto", "fp32"):
         raise OptionError(f"--fp32 and --precision {precision} contradict each other")
     return "fp32" if fp32 else precision
-
-
-def needs_fp16(options: RestoreOptions) -> bool:
-    """Whether FP16 artifacts are of use: a GPU may be used, and is there."""
-    if options.backend == "cpu" or options.precision not in ("auto", "fp16"):
-        return False
-    try:
-        require_driver_library()
-    except MissingBackendError:
-        return False
-    return True
