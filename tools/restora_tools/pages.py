@@ -18,6 +18,8 @@ from restora_tools.page_tables import choices_table, int8_table, row_of
 from restora_tools.speed_tables import speed_summary, speed_table
 from restora_tools.throughput.tables import (
     endurance_table,
+    hostile_table,
+    isolation_table,
     photos_table,
     scale_table,
     video_table,
@@ -32,6 +34,7 @@ PAGES = (
     Path("docs/benchmarks.md"),
     Path("docs/int8.md"),
     Path("docs/throughput.md"),
+    Path("docs/untrusted-files.md"),
 )
 BENCHES = ("lite", "full", "photo")
 PICTURE = Path("docs/pictures/before_after.jpg")
@@ -57,6 +60,8 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "video": video_table(throughput),
         "scale": scale_table(throughput),
         "endurance": endurance_table(_read(results / "endurance.json")),
+        "isolation": isolation_table(_read(results / "isolation.json")),
+        "hostile": hostile_table(_read(results / "endurance-hostile.json")),
     }
 
     def fill(match: re.Match[str]) -> str:

@@ -1,8 +1,13 @@
-"""What it costs to decode photos in child processes: the flow as it is, beside the flow with
-decoding in its own process."""
+"""Measure what it costs to decode photos in child processes:
+`python -m restora_tools.throughput.isolation`.
+
+The pipeline as it is takes turns with the pipeline that decodes in its own process.
+"""
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +19,14 @@ from restora.image import probe_file, read_photo
 from restora.options import RestoreOptions
 from restora_benchmarks.bench.photos import Setting
 from restora_calibration.timing import time_in_turns
+from restora_tools.results import write_results
 from restora_tools.throughput.paced import Pace, open_paced
 from restora_tools.throughput.photos import make_files
 from restora_tools.throughput.ways import PhotoFile, through_the_flow
 
 Row = dict[str, Any]
+RESULTS = Path("benchmarks/results/isolation.json")
+FAST = Setting("openvino", "bf16")
 
 
 def measure_isolation(
@@ -63,3 +71,23 @@ def decoding_in_process() -> Iterator[None]:
         mock.patch("restora.jobs.memory.probe_isolated", probe_file),
     ):
         yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--photos", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        rows = []
+        for row in measure_isolation(
+            Path(name), FAST, photos=arguments.photos, repeats=arguments.repeats
+        ):
+            print(row)
+            rows.append(row)
+    write_results(arguments.json, rows=rows)
+
+
+if __name__ == "__main__":
+    main()

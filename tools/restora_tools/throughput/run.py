@@ -14,7 +14,6 @@ from rich.console import Console
 
 from restora_benchmarks.bench.photos import Setting
 from restora_tools.results import write_results
-from restora_tools.throughput.isolation import measure_isolation
 from restora_tools.throughput.paced import Pace
 from restora_tools.throughput.photos import measure_networks, measure_paced
 from restora_tools.throughput.scale import COUNTS, measure_scale
@@ -55,11 +54,7 @@ def main() -> None:
         counts = tuple(count for count in COUNTS if count <= arguments.most_files)
         scale = measure_scale(folder, FAST, counts=counts)
         console.print(scale)
-        isolation = list(
-            measure_isolation(folder, FAST, photos=2 * arguments.photos, repeats=repeats)
-        )
-        console.print(isolation)
-    write_results(arguments.json, photos=photos, video=video, scale=scale, isolation=isolation)
+    write_results(arguments.json, photos=photos, video=video, scale=scale)
     console.print(f"wrote {arguments.json}")
 
 

@@ -75,7 +75,7 @@ def scale_table(result: dict[str, Any]) -> str:
 def isolation_table(result: dict[str, Any]) -> str:
     heads = ["network and photos", "decoded in child processes", "in the same process", "ratio"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
-    for row in result["isolation"]:
+    for row in result["rows"]:
         speed = row["photos_per_s"]
         cells = [_name_of(row), f"{speed['isolated']:.3g}", f"{speed['in process']:.3g}"]
         lines.append(row_of([*cells, f"{row['ratio']:.2f}"]))
@@ -108,3 +108,23 @@ def _rename(what: str) -> str:
     for old, new in _NAMES.items():
         what = what.replace(old, new)
     return what
+
+
+def hostile_table(result: dict[str, Any]) -> str:
+    """Runs under --memory 1G, with ordinary files and with files made to hurt."""
+    heads = [
+        "1,000 files",
+        "restored",
+        "failed, one row each",
+        "exit code",
+        "seconds",
+        "peak memory",
+    ]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in result["rows"]:
+        name = row["way"].removeprefix("restora restore --memory 1G, ")
+        failed = str(sum(row["errors"].values()))
+        cells = [name, f"{row['outputs']:,}", failed, str(row["exit_code"])]
+        lines.append(row_of([*cells, f"{row['seconds']:.0f}", f"{row['peak_mb']} MB"]))
+    words = "Peak memory is that of the command and its decoder processes together."
+    return "\n".join([*lines, "", words])

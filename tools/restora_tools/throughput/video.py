@@ -14,7 +14,7 @@ import torch
 from restora import Restorer
 from restora.backends.cores import count_allowed_cores
 from restora.options import RestoreOptions
-from restora.video.encoder import EncoderOptions
+from restora.video.options import VideoOptions
 from restora.video.restore import restore_video
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.bench.photos import PUBLISHED_PAD, PUBLISHED_TILE, Setting
@@ -25,7 +25,7 @@ from restora_calibration.timing import time_in_turns
 Row = dict[str, Any]
 _SIZE = (320, 240)
 _RATE = 25
-_CODEC, _QUALITY = "libx264", 18
+_CODEC, _CRF = "libx264", 18
 
 
 def make_clip(path: Path, frames: int) -> Path:
@@ -47,14 +47,12 @@ def measure_video(folder: Path, setting: Setting, *, frames: int, repeats: int) 
     with Restorer(options=options) as restorer:
 
         def ours() -> None:
-            encoder = EncoderOptions(_CODEC, _QUALITY)
-            result = restore_video(
-                source, folder / "ours.mp4", restorer, encoder=encoder, overwrite=True
-            )
+            asked = VideoOptions(encoder=_CODEC, crf=_CRF, overwrite=True)
+            result = restore_video(source, folder / "ours.mp4", restorer, options=asked)
             assert result is not None
             assert result.frames == frames
-            stages = (result.stages.decode, result.stages.restore, result.stages.encode)
-            shares.append({s.name: s.use.busy_s / result.elapsed_s for s in stages})
+            stages = result.stages.items()
+            shares.append({name: stats.busy_s / result.elapsed_s for name, stats in stages})
 
         ways: dict[str, Callable[[], object]] = {
             "restora video": ours,
@@ -90,7 +88,7 @@ def _restore_published(source: Path, target: Path) -> None:
 
 
 def _add_stream(output: Any, size: tuple[int, int]) -> Any:
-    stream = output.add_stream(_CODEC, rate=Fraction(_RATE), options={"crf": str(_QUALITY)})
+    stream = output.add_stream(_CODEC, rate=Fraction(_RATE), options={"crf": str(_CRF)})
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
     return stream
