@@ -21,13 +21,13 @@ from restora.cli.report import report_outcome, summarize
 from restora.errors import MissingBackendError, OptionError
 from restora.faces.options import FaceOptions
 from restora.image import PhotoLimits
-from restora.jobs.batch import exit_code_of_run, untried
 from restora.jobs.files import prepare_folder, require_own_folder
 from restora.jobs.journal import Journal
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import RESULT_FORMATS, Ext, Job, Naming, is_folder, plan_files, plan_jobs
 from restora.jobs.recipe import recipe_hash, writing_settings
-from restora.jobs.run_journal import FILE, RunJournal, known_results, require_an_outcome_each
+from restora.jobs.result import exit_code_of_run, require_an_outcome_each, untried
+from restora.jobs.run_journal import FILE, RunJournal, known_results
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer

@@ -1,24 +1,79 @@
-"""What `restora restore` prints while it works and when it is done."""
+"""What commands print about photos: the plan, the beginning, each outcome, the end."""
 
-import threading
+import contextlib
 import time
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from types import TracebackType
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-from restora.cli.console import print_error, print_json, print_note, stderr_console
-from restora.jobs.batch import RunProgress
+from restora.cli.console import print_error, print_json, print_note
+from restora.cli.progress import PhotoProgress, photo_progress
+from restora.cli.stopping import ShutdownRequest, graceful_shutdown
 from restora.jobs.outcome import Outcome, Status
-from restora.jobs.photo_flow import Stages
 from restora.jobs.plan import Job
-from restora.pipeline import Restorer
+from restora.jobs.result import RunResult
+from restora.jobs.stage import StageStats
+from restora.networks import OpenNetwork
 
-_LOG_EVERY_S = 10.0
 _MOST_NAMED = 10
+
+
+class RunReport:
+    """Prints a run while it works, and how many files ended how when it is left, also by an error.
+    While photos are restored, the first Ctrl-C or SIGTERM sets `stopping`.
+
+    json_lines  one object for each file on stdout
+    """
+
+    def __init__(self, *, json_lines: bool = False) -> None:
+        self.outcomes: list[Outcome] = []
+        self._json_lines = json_lines
+        self._single = False
+        self._bar: PhotoProgress | None = None
+        self._shutdown = ShutdownRequest()
+        self._restoring = contextlib.ExitStack()
+        self._started = time.perf_counter()
+
+    def begin(self, networks: Sequence[OpenNetwork], jobs: Sequence[Job]) -> None:
+        report_beginning(networks, jobs)
+        self._single = len(jobs) == 1
+        left = [job for job in jobs if job.is_left]
+        if len(left) > 1:
+            self._shutdown = self._restoring.enter_context(graceful_shutdown())
+        self._bar = self._restoring.enter_context(photo_progress(left))
+
+    def update(self, job: Job, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(job, done, total)
+
+    def end(self, job: Job, outcome: Outcome) -> None:
+        if self._bar is not None and job.is_left:
+            self._bar.end(job)
+        self.outcomes.append(outcome)
+        report_outcome(outcome, self._json_lines, single=self._single)
+
+    def stopping(self) -> bool:
+        return bool(self._shutdown)
+
+    def finish(self, result: RunResult) -> None:
+        """Print how fast it was. Raises what a signal during the run would have raised."""
+        self._restoring.close()
+        if not self._json_lines:
+            report_speed(result.networks, result.stages, result.restoring_s)
+        self._shutdown.end()
+
+    def __enter__(self) -> "RunReport":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._restoring.close()
+        # also of a run that ends early: what is done is done
+        summarize(self.outcomes, time.perf_counter() - self._started, self._json_lines)
 
 
 def report_plan(jobs: list[Job], json_lines: bool) -> None:
@@ -34,9 +89,9 @@ def report_plan(jobs: list[Job], json_lines: bool) -> None:
             print_note(f"{job.source} -> {job.target}" + (f"  ({reason})" if reason else ""))
 
 
-def report_beginning(restorer: Restorer, jobs: list[Job]) -> None:
+def report_beginning(networks: Sequence[OpenNetwork], jobs: Sequence[Job]) -> None:
     """What the networks run on, and how many results are replaced, and why."""
-    for line in restorer.describe_sessions():
+    for line in dict.fromkeys(network.describe() for network in networks):
         print_note(line)
     for words, count in Counter(job.note for job in jobs if job.note).items():
         print_note(f"{count} made again: {words}")
@@ -88,127 +143,20 @@ def summarize(outcomes: list[Outcome], elapsed_s: float, json_lines: bool) -> No
 
 
 def report_speed(
-    restorer: Restorer, stages: Stages, elapsed_s: float, things: str = "photos"
+    networks: Sequence[OpenNetwork],
+    stages: Mapping[str, StageStats],
+    elapsed_s: float,
+    things: str = "photos",
 ) -> None:
-    """Photos or frames a second, the share of the time in which each stage was at work, and how
-    full the batches were, if there were any."""
-    count = stages.encode.use.items
+    """Photos or frames per second, the share of the time in which each stage worked, and how full
+    the batches were; nothing for fewer than two."""
+    count = stages["encode"].items if stages else 0
     if count < 2:
         return
-    shares = [
-        f"{stage.name} {stage.use.busy_s / elapsed_s:.0%}"
-        for stage in (stages.decode, stages.restore, stages.encode)
-    ]
+    shares = [f"{name} {stats.busy_s / elapsed_s:.0%}" for name, stats in stages.items()]
     print_note(f"{count / elapsed_s:.2f} {things}/s; at work: {', '.join(shares)}")
-    for info, use in restorer.session_stats():
-        if use.pictures > use.calls:
-            noun = "faces" if info.kind == "face" else "tiles"
-            print_note(f"{info.model}: {use.pictures / use.calls:.1f} {noun} a call")
-
-
-@contextmanager
-def progress_bar(jobs: Sequence[Job]) -> Iterator[RunProgress]:
-    """A bar by pixels on a terminal, a line every ten seconds elsewhere."""
-    console = stderr_console()
-    if not console.is_terminal:
-        yield _Lines(jobs)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        yield _Bar(bar, jobs)
-
-
-@contextmanager
-def frame_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar by frames, with frames a second and the time that is left; a line every ten seconds
-    where there is no terminal."""
-    console = stderr_console()
-    started = time.monotonic()
-    first: list[int] = []
-
-    def speed(done: int) -> str:
-        first.append(done - 1) if not first else None
-        return f"{(done - first[0]) / max(1e-6, time.monotonic() - started):.2f} fps"
-
-    if not console.is_terminal:
-        last = started
-
-        def log(done: int, total: int | None) -> None:
-            nonlocal last
-            words = speed(done)
-            if time.monotonic() - last >= _LOG_EVERY_S:
-                last = time.monotonic()
-                print_note(f"{name}: frame {done} of {total or '?'}, {words}")
-
-        yield log
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(name, total=None)
-
-        def update(done: int, total: int | None) -> None:
-            words = f"{name} {done}/{total or '?'} {speed(done)}"
-            bar.update(task, description=words, completed=done, total=total)
-
-        yield update
-
-
-class _Shares(ABC):
-    """How much of a run is done, by pixels of the inputs: a large photo takes longer."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.files = len(jobs)
-        self.weight = sum(map(_weigh, jobs))
-        self.ended = 0
-        self._done = 0
-        self._lock = threading.Lock()
-        self._parts: dict[Path, float] = {}
-
-    def update(self, job: Job, done: int, total: int) -> None:
-        with self._lock:
-            self._parts[job.source] = _weigh(job) * done / max(1, total)
-            self.show(job.source.name, self._done + sum(self._parts.values()))
-
-    def end(self, job: Job) -> None:
-        with self._lock:
-            self.ended += 1
-            self._done += _weigh(job)
-            self._parts.pop(job.source, None)
-            self.show(job.source.name, self._done + sum(self._parts.values()))
-
-    @abstractmethod
-    def show(self, name: str, completed: float) -> None:
-        """completed: of self.weight, with parts of photos that are worked on."""
-
-
-def _weigh(job: Job) -> int:
-    return max(1, job.pixels)
-
-
-class _Bar(_Shares):
-    def __init__(self, bar: Progress, jobs: Sequence[Job]) -> None:
-        super().__init__(jobs)
-        self._bar = bar
-        self._task = bar.add_task("", total=self.weight)
-
-    def show(self, name: str, completed: float) -> None:
-        count = f"{min(self.ended + 1, self.files)}/{self.files} " if self.files > 1 else ""
-        self._bar.update(self._task, description=f"{count}{name}", completed=completed)
-
-
-class _Lines(_Shares):
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        super().__init__(jobs)
-        self._last = time.monotonic()
-
-    def show(self, name: str, completed: float) -> None:
-        if time.monotonic() - self._last >= _LOG_EVERY_S:
-            self._last = time.monotonic()
-            share = f"{completed / self.weight:.0%}"
-            of_all = f"{self.ended} of {self.files} done, {share} of the pixels, now {name}"
-            print_note(of_all if self.files > 1 else f"{name}: {share}")
+    for network in networks:
+        stats = network.stats
+        if stats is not None and stats.pictures > stats.calls:
+            noun = "faces" if network.info.kind == "face" else "tiles"
+            print_note(f"{network.info.model}: {stats.pictures / stats.calls:.1f} {noun} a call")

@@ -19,7 +19,7 @@ from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome, failed
 from restora.jobs.output import WriteOptions, write_result
 from restora.jobs.scheduler import Bounds, run_flow
-from restora.jobs.stage import Stage
+from restora.jobs.stage import Stage, StageStats
 from restora.networks import max_in_flight, slots_for
 from restora.pipeline import Restorer
 from restora.restoration import Restoration
@@ -62,6 +62,10 @@ class Stages:
     @classmethod
     def around(cls, restorer: Restorer) -> Stages:
         return cls(restore=Stage("restore", max_in_flight(restorer.networks)))
+
+    def stats(self) -> dict[str, StageStats]:
+        """What each stage has done so far, by its name."""
+        return {stage.name: stage.use for stage in (self.decode, self.restore, self.encode)}
 
     @property
     def places(self) -> int:

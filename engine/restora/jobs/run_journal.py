@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from restora.atomic import remove_partial
-from restora.errors import OptionError, SessionError
+from restora.errors import OptionError
 from restora.exit_codes import ExitCode, code_of_type
 from restora.jobs.extras import Extras, FaceFiles
 from restora.jobs.files import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint
@@ -179,14 +178,6 @@ def in_order(jobs: list[Job]) -> list[Job]:
     """What may kill the process comes last, so that everything else is done by then; what crashed
     it most often last of all."""
     return sorted(jobs, key=lambda job: (job.alone, job.crashes))
-
-
-def require_an_outcome_each(jobs: list[Job], outcomes: list[Outcome]) -> None:
-    """Raise SessionError if an input was lost or came out twice."""
-    counts = Counter(outcome.input for outcome in outcomes)
-    lost = [str(job.source) for job in jobs if counts[str(job.source)] != 1]
-    if lost:
-        raise SessionError(f"{len(lost)} inputs have no outcome, or two, such as {lost[0]}")
 
 
 def _asked(extras: Extras) -> frozenset[Asked]:

@@ -1,0 +1,77 @@
+"""Options of restore_folder and restore_file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from restora.checks import check_choice, check_flag, check_whole, set_checked
+from restora.errors import OptionError
+from restora.image import PhotoLimits
+from restora.jobs.plan import Ext
+from restora.upsample import check_outscale
+
+OnError = Literal["skip", "stop"]
+_FLAGS = (
+    "strip_metadata", "compare", "save_faces", "aligned", "recursive", "overwrite", "retry_failed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How files are read, named and written, and how a run goes on. Raises OptionError for a value
+    that cannot work, when the options are made.
+
+    ext             format of results: "jpg", "png", "webp", "tiff"; "auto": the input's own, or png
+    suffix          added to the names of results as NAME_SUFFIX
+    quality         of JPEG and WebP, 1..100; higher is better
+    strip_metadata  drop ICC, EXIF and XMP
+    compare         also write a before | after picture, NAME_compare.jpg
+    save_faces      also write cropped_faces/, restored_faces/ and cmp/ into the output folder
+    outscale        final enlargement; None: the network's own
+    aligned         every input is one aligned face
+    recursive       go into subfolders
+    overwrite       replace results that exist, and restore again what is done
+    retry_failed    try again what failed, or crashed the process, in earlier runs
+    on_error        "skip": a failed photo costs only itself; "stop": it ends the run
+    limits          of inputs
+    memory          limit of the process and its decoders in bytes; None: half of what is free is
+                    for photos. Call restora.malloc.return_freed_memory() first, or the system sees
+                    more
+    manifest        file of the run's journal; None: .restora/manifest.jsonl in the output folder
+                    for folders, no journal for a single photo
+    """
+
+    ext: Ext = "auto"
+    suffix: str = ""
+    quality: int = 95
+    strip_metadata: bool = False
+    compare: bool = False
+    save_faces: bool = False
+    outscale: float | None = None
+    aligned: bool = False
+    recursive: bool = False
+    overwrite: bool = False
+    retry_failed: bool = False
+    on_error: OnError = "skip"
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
+    memory: int | None = None
+    manifest: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.suffix, str) or any(mark in self.suffix for mark in "/\\\0"):
+            raise OptionError(f"suffix must be part of a file name, got {self.suffix!r}")
+        if not isinstance(self.limits, PhotoLimits):
+            raise OptionError(f"limits must be PhotoLimits, got {self.limits!r}")
+        outscale, memory, manifest = self.outscale, self.memory, self.manifest
+        set_checked(
+            self,
+            ext=check_choice("ext", self.ext, get_args(Ext)),
+            quality=check_whole("quality", self.quality, least=1, most=100),
+            outscale=outscale if outscale is None else check_outscale(outscale),
+            on_error=check_choice("on_error", self.on_error, get_args(OnError)),
+            memory=memory if memory is None else check_whole("memory", memory, least=1),
+            manifest=manifest if manifest is None else Path(manifest),
+            **{name: check_flag(name, getattr(self, name)) for name in _FLAGS},
+        )

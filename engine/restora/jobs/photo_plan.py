@@ -1,0 +1,48 @@
+"""The plan of a run: all its inputs, where their results go, and where its journal lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from restora.jobs.options import RunOptions
+from restora.jobs.plan import Job, Naming, is_file_name, is_folder, plan_jobs
+from restora.jobs.run_journal import FILE, known_results
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoPlan:
+    """What a run is about to do.
+
+    root     that inputs are named from in the journal
+    folder   that nothing is written outside of
+    journal  None: no journal is kept
+    """
+
+    jobs: list[Job]
+    root: Path
+    folder: Path
+    journal: Path | None
+
+
+def plan_photos(source: Path | str, output: Path | str, options: RunOptions) -> PhotoPlan:
+    """Name the result of every input, without reading more than its first bytes.
+
+    source  a photo, or a folder of photos
+    output  a folder; or a file, if the source is one
+
+    Raises OptionError if there is nothing to do, or a result would take the place of an input.
+    """
+    source, output = Path(source), Path(output)
+    from_folder = is_folder(source)
+    folder = output.parent if is_file_name(output) and not from_folder else output
+    journal = options.manifest or (folder / FILE if from_folder else None)
+    jobs = plan_jobs(
+        source,
+        output,
+        Naming(options.ext, options.suffix, options.compare, options.save_faces),
+        recursive=options.recursive,
+        limits=options.limits,
+        known=known_results(journal, source, output),
+    )
+    return PhotoPlan(jobs, source if from_folder else source.parent, folder, journal)

@@ -1,0 +1,201 @@
+"""Restore photos, from the plan to the last row of the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from restora.atomic import remove_partial
+from restora.errors import OptionError
+from restora.image.isolated import start_decoder
+from restora.jobs.batch import iter_job_outcomes
+from restora.jobs.files import fingerprint, prepare_folder
+from restora.jobs.journal import Journal
+from restora.jobs.lock import OutputLocks
+from restora.jobs.memory import PhotoMemory
+from restora.jobs.options import RunOptions
+from restora.jobs.outcome import Outcome
+from restora.jobs.output import WriteOptions
+from restora.jobs.photo_flow import PhotoFlow, Stages
+from restora.jobs.photo_plan import PhotoPlan, plan_photos
+from restora.jobs.plan import RESULT_FORMATS, Job, measure, require_free
+from restora.jobs.progress import NoProgress, RunProgress
+from restora.jobs.recipe import recipe_hash, writing_settings
+from restora.jobs.result import RunResult, require_an_outcome_each, untried
+from restora.jobs.run_journal import RunJournal, in_order
+from restora.pipeline import Restorer
+
+
+def never() -> bool:
+    return False
+
+
+def restore_photos(
+    source: Path | str,
+    output: Path | str,
+    restorer: Restorer | Callable[[], Restorer],
+    *,
+    options: RunOptions | None = None,
+    progress: RunProgress | None = None,
+    stop: Callable[[], bool] = never,
+) -> RunResult:
+    """Restore a photo or a folder of photos; see restore_folder and restore_file.
+
+    source  a photo, or a folder of photos
+    output  a folder; or a file, if the source is one
+
+    A photo that fails is a failed outcome, also of a single photo.
+    """
+    options = options or RunOptions()
+    started = time.perf_counter()
+    plan = plan_photos(source, output, options)
+    if plan.journal is None and not options.overwrite:
+        require_free(plan.jobs)
+    prepare_folder(plan.folder / "any", None)
+    run = _PhotoRun(plan, options, progress or NoProgress(), stop)
+    run.restore(restorer)
+    return run.result(time.perf_counter() - started)
+
+
+class _PhotoRun:
+    """One run; used once."""
+
+    def __init__(
+        self, plan: PhotoPlan, options: RunOptions, progress: RunProgress, stop: Callable[[], bool]
+    ) -> None:
+        self._plan = plan
+        self._options = options
+        self._progress = progress
+        self._stop = stop
+        self._outcomes: list[Outcome] = []
+        self._result = RunResult((), 0.0)
+
+    def restore(self, restorer: Restorer | Callable[[], Restorer]) -> None:
+        """Open the networks only if something may be left to do."""
+        if not any(job.is_left for job in self._plan.jobs):
+            self._take_untried(self._plan.jobs)
+            return
+        start_decoder()
+        with contextlib.ExitStack() as stack:
+            if not isinstance(restorer, Restorer):
+                restorer = stack.enter_context(restorer())
+            if self._options.aligned and restorer.faces is None:
+                raise OptionError("aligned faces need a Restorer with faces: faces=FaceOptions()")
+            journal = self._open_journal(restorer, stack)
+            jobs = self._plan.jobs if journal is None else self._settle(journal)
+            if any(job.is_left for job in jobs):
+                self._restore_left(restorer, jobs, journal)
+            else:
+                self._take_untried(jobs)
+
+    def result(self, elapsed_s: float) -> RunResult:
+        """Raises SessionError if an input was lost."""
+        done = self._result
+        stopped = self._stop() and len(self._outcomes) < len(self._plan.jobs)
+        if not stopped:
+            require_an_outcome_each(self._plan.jobs, self._outcomes)
+        return RunResult(
+            tuple(self._outcomes), elapsed_s, done.restoring_s, done.stages, done.networks, stopped
+        )
+
+    def _settle(self, journal: RunJournal) -> list[Job]:
+        options = self._options
+        settled = journal.settle(
+            self._plan.jobs, overwrite=options.overwrite, retry_failed=options.retry_failed
+        )
+        return in_order(list(settled))
+
+    def _restore_left(
+        self, restorer: Restorer, jobs: list[Job], journal: RunJournal | None
+    ) -> None:
+        options = self._options
+        jobs = [measure(job, options.limits) if job.is_left else job for job in jobs]
+        self._progress.begin(restorer.networks, jobs)
+        started = time.perf_counter()
+        stages = Stages.around(restorer)
+        with contextlib.closing(OutputLocks()) as locks:
+
+            def begin(job: Job) -> None:
+                locks.acquire(job.target)
+                self._require_as_planned(job)
+                if journal is not None:
+                    journal.begin(job)
+                else:  # a journal knows which of many photos a killed run was working on
+                    remove_partial(job.target)
+                    job.extras.remove_partial()
+
+            flow: PhotoFlow[Job] = PhotoFlow(
+                restorer,
+                stages,
+                self._writing(),
+                PhotoMemory(restorer, options.memory),
+                outscale=options.outscale,
+                aligned=options.aligned,
+                limits=options.limits,
+                begin=begin,
+                progress=self._progress.update,
+                header_of=lambda job: job.known_header,
+            )
+            outcomes = iter_job_outcomes(
+                jobs,
+                flow,
+                stop_at_error=options.on_error == "stop",
+                journal=journal,
+                locks=locks,
+                stop=self._stop,
+            )
+            with contextlib.closing(outcomes):
+                for job, outcome in outcomes:
+                    self._take(job, outcome)
+        restoring_s = time.perf_counter() - started
+        self._result = RunResult((), 0.0, restoring_s, stages.stats(), restorer.networks)
+
+    def _writing(self) -> WriteOptions:
+        extras = {job.target: job.extras for job in self._plan.jobs}
+        options = self._options
+        return WriteOptions(self._plan.folder, options.quality, options.strip_metadata, extras)
+
+    def _require_as_planned(self, job: Job) -> None:
+        """Raise OptionError if another program wrote the result since this run was planned."""
+        found = fingerprint(job.target) if os.path.lexists(job.target) else None
+        if not self._options.overwrite and found != job.found:
+            raise OptionError(
+                f"{job.target} was written by another program during this run: give --overwrite "
+                "to replace it"
+            )
+
+    def _open_journal(self, restorer: Restorer, stack: contextlib.ExitStack) -> RunJournal | None:
+        if self._plan.journal is None:
+            return None
+        journal = stack.enter_context(contextlib.closing(Journal(self._plan.journal)))
+        options = self._options
+
+        @functools.cache
+        def recipe_of_format(format_: str) -> str:
+            settings = writing_settings(
+                restorer,
+                format_,
+                outscale=options.outscale,
+                quality=options.quality,
+                strip_metadata=options.strip_metadata,
+                aligned=options.aligned,
+            )
+            return recipe_hash(restorer, settings)
+
+        return RunJournal(
+            journal,
+            lambda target: recipe_of_format(RESULT_FORMATS[target.suffix.lower()]),
+            self._plan.root,
+        )
+
+    def _take(self, job: Job, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._progress.end(job, outcome)
+
+    def _take_untried(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._take(job, untried(job))
