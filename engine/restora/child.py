@@ -25,11 +25,11 @@ _PROGRAM = (
 class Child:
     """One child process.
 
-    function      "package.module:name"; called there with a Connection, until it returns
-    keeps_output  its stdout and stderr are this process's; otherwise what it prints is dropped
-    environment   variables that differ from this process's
+    function: "package.module:name"; called there with a Connection, until it returns
+    keeps_output: its stdout and stderr are this process's; otherwise what it prints is dropped
+    environment: variables that differ from this process's
 
-    connection    our end of the pipe; the child ends when it is closed
+    connection: our end of the pipe; the child ends when it is closed
 
     Raises DecoderProcessError if no process can be started.
     """

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from restora.byte_size import parse_size
-from restora.cli import face_flags, runtime_flags
+from restora.cli import face_flags, runtime_flags, tile_flags
 from restora.cli.console import print_error, print_note
 from restora.cli.exits import reports_errors
-from restora.cli.report import frame_progress, report_speed
+from restora.cli.progress import frame_progress
+from restora.cli.report import report_speed
 from restora.cli.stopping import graceful_shutdown
 from restora.errors import MissingBackendError
 from restora.exit_codes import ExitCode
@@ -19,7 +20,10 @@ from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.upsample import check_outscale
+from restora.video.options import MAX_CRF, VideoOptions
+
+if TYPE_CHECKING:
+    from restora.video.restore import VideoResult
 
 
 @reports_errors
@@ -30,69 +34,87 @@ def video(
     ],
     model: Annotated[
         str,
-        typer.Option("--model", "-n", envvar="RESTORA_MODEL", help="As of `restora restore`."),
+        typer.Option("--model", "-n", envvar="RESTORA_MODEL", help="See `restora restore`."),
     ] = DEFAULT_MODEL,
-    outscale: Annotated[
-        float | None,
-        typer.Option("--outscale", "-s", help="Final enlargement. Default: the model's own."),
-    ] = None,
+    outscale: tile_flags.Outscale = None,
     encoder: Annotated[
         str,
         typer.Option(help="An FFmpeg encoder. auto: H.264, H.265 for 10 bits, VP9 in WebM."),
     ] = "auto",
-    quality: Annotated[
-        int, typer.Option(min=0, max=63, help="Of the encoder (crf, cq); lower is better.")
+    crf: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MAX_CRF, help="Constant quality of the encoder (crf, cq); lower is better."
+        ),
     ] = 18,
-    preset: Annotated[str | None, typer.Option(help="Of the encoder, such as slow.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset of the encoder, such as slow.")] = None,
     skip_duplicates: Annotated[
         bool,
-        typer.Option("--skip-duplicates", help="A frame like the one before gets its result."),
+        typer.Option("--skip-duplicates", help="Reuse the result for identical frames in a row."),
     ] = False,
     hwaccel: Annotated[
         str | None, typer.Option(help="FFmpeg device that decodes, such as cuda or vaapi.")
     ] = None,
-    segment: Annotated[
+    segment_frames: Annotated[
         int, typer.Option(min=1, help="Frames that an interrupted run loses at most.")
     ] = 240,
-    tile: Annotated[
-        int, typer.Option("--tile", "-t", min=0, help="Largest side of a tile; 0: automatic.")
-    ] = 0,
-    batch: Annotated[int | None, typer.Option(min=1, help="Tiles per call.")] = None,
-    threads: Annotated[
-        int, typer.Option(min=0, envvar="RESTORA_THREADS", help="CPU threads; 0: all allowed.")
-    ] = 0,
+    tile: tile_flags.Tile = "auto",
+    batch: tile_flags.Batch = None,
+    threads: runtime_flags.Threads = 0,
     memory: runtime_flags.Memory = None,
     backend: runtime_flags.Backend = "auto",
     precision: runtime_flags.Precision = "auto",
     fp32: runtime_flags.Fp32 = False,
     faces: face_flags.Faces = None,
     gpu_id: runtime_flags.GpuId = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing result.")
+    ] = False,
 ) -> None:
     """Restore every frame; times, audio, subtitles, chapters, rotation and colors are kept.
 
     An interrupted run resumes at the last finished segment. Exit codes: 0 all done, 2 wrong usage,
     3 a part of the video is damaged and missing, 4 the video cannot be read, 5 model, 6 machine.
     """
-    try:
-        from restora.video.encoder import EncoderOptions
-        from restora.video.restore import restore_video
-        from restora.video.target import require_target
-    except ImportError as error:
-        raise MissingBackendError(
-            f"videos need PyAV: pip install 'restora[video]' ({error})"
-        ) from error
-    require_target(output, input_, overwrite=overwrite)  # before the networks are opened
     options = RestoreOptions(
-        tile=tile or "auto",
+        tile=tile_flags.parse_tile(tile),
         batch=batch,
         threads=threads,
         backend=backend,
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         device="auto" if gpu_id is None else f"gpu:{gpu_id}",
     )
-    if outscale is not None:
-        check_outscale(outscale)
+    video_options = VideoOptions(
+        encoder=encoder,
+        crf=crf,
+        preset=preset,
+        outscale=outscale,
+        skip_duplicates=skip_duplicates,
+        hardware=hwaccel,
+        memory=None if memory is None else parse_size(memory),
+        segment_frames=segment_frames,
+        overwrite=overwrite,
+    )
+    _run(input_, output, model, options, faces, video_options)
+
+
+def _run(
+    input_: Path,
+    output: Path,
+    model: str,
+    options: RestoreOptions,
+    faces: bool | None,
+    video_options: VideoOptions,
+) -> None:
+    try:
+        from restora.video.restore import restore_video
+        from restora.video.target import require_target
+    except ImportError as error:
+        raise MissingBackendError(
+            f"videos need PyAV: pip install 'restora[video]' ({error})"
+        ) from error
+    # before the networks are opened
+    require_target(output, input_, overwrite=video_options.overwrite)
     with (
         Restorer(
             None if model == "none" else model,
@@ -101,27 +123,26 @@ def video(
         ) as restorer,
         graceful_shutdown() as stopping,
     ):
-        for line in restorer.describe_sessions():
-            print_note(line)
+        for network in restorer.networks:
+            print_note(network.describe())
         with frame_progress(input_.name) as progress:
             result = restore_video(
                 input_,
                 output,
                 restorer,
-                encoder=EncoderOptions(encoder, quality, preset),
-                outscale=outscale,
-                skip_duplicates=skip_duplicates,
-                hardware=hwaccel,
-                memory=None if memory is None else parse_size(memory),
-                segment_frames=segment,
-                overwrite=overwrite,
+                options=video_options,
                 progress=progress,
                 stop=lambda: bool(stopping),
             )
         if result is None:
             stopping.end()
             return
-        report_speed(restorer, result.stages, result.elapsed_s, "frames")
+        report_speed(restorer.networks, result.stages, result.elapsed_s, "frames")
+    _report(input_, output, result)
+
+
+def _report(input_: Path, output: Path, result: VideoResult) -> None:
+    """Raises typer.Exit if a part of the video is missing."""
     words = f"{output}: {result.frames} frames in {result.elapsed_s:.1f} s"
     if result.resumed:
         words += f", {result.resumed} of them by an earlier run"
@@ -132,12 +153,13 @@ def video(
         print_note(f"{result.fitted} frames of another size or rotation were fitted to the first")
     for name in result.left_out:
         print_note(f"left out {name}")
-    if not result.complete:
-        for fault in result.faults:
-            print_error(f"{input_}: {fault}")
-        if result.expected is not None and result.frames < result.expected:
-            print_error(
-                f"{input_}: {result.frames} frames could be decoded, the file says it has "
-                f"{result.expected}"
-            )
-        raise typer.Exit(ExitCode.SOME_FAILED)
+    if result.complete:
+        return
+    for fault in result.faults:
+        print_error(f"{input_}: {fault}")
+    if result.expected is not None and result.frames < result.expected:
+        print_error(
+            f"{input_}: {result.frames} frames could be decoded, the file says it has "
+            f"{result.expected}"
+        )
+    raise typer.Exit(ExitCode.SOME_FAILED)

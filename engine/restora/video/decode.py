@@ -37,10 +37,10 @@ class FrameReader:
     A packet that cannot be decoded is left out, and where the file cannot be read any more the
     frames end.
 
-    damaged     packets that could not be decoded
-    lost_times  frames whose time is not likely, which get the next one
-    empty       packets without data, which stand for a frame that is shown longer
-    problem     why the file could not be read to its end; None if it could
+    damaged: packets that could not be decoded
+    lost_times: frames whose time is not likely, which get the next one
+    empty: packets without data, which stand for a frame that is shown longer
+    problem: why the file could not be read to its end; None if it could
     """
 
     def __init__(self, container: InputContainer) -> None:

@@ -1,4 +1,4 @@
-"""The video stream of the result: which encoder, how good, and the source's tags."""
+"""The video stream of the result: its encoder, its quality, and the source's tags."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from restora.errors import MissingBackendError, OptionError, VideoError
+from restora.video.options import VideoOptions
 from restora.video.segments import NO_TIME, Encoded
 from restora.video.source import VideoFacts, reason_of
 
@@ -32,32 +33,15 @@ _ENCODERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderOptions:
-    """codec    an FFmpeg encoder; "auto": H.264 for 8 bits, H.265 for 10, VP9 in WebM
-    quality  constant quality as that encoder counts it, lower is better; 18 can hardly be told from
-             the frames themselves with H.264
-    preset   how much time the encoder takes; None: its own default
-    """
+class Encoder:
+    """An encoder that this build of FFmpeg has; fields as of VideoOptions."""
 
-    codec: str = "auto"
-    quality: int = 18
-    preset: str | None = None
-
-    def choose(self, facts: VideoFacts, target: Path) -> EncoderOptions:
-        """With "auto" decided. Raises OptionError for an encoder that is not here."""
-        codec = self.codec
-        if codec == "auto":
-            codec = "libx264" if facts.bits == 8 else "libx265"
-            if target.suffix.lower() == ".webm":
-                codec = "libvpx-vp9"
-        if codec not in _ENCODERS:
-            raise OptionError(f"--encoder must be one of {', '.join(_ENCODERS)}, got {codec}")
-        if codec not in av.codecs_available:
-            raise OptionError(f"this build of FFmpeg has no encoder {codec}")
-        return EncoderOptions(codec, self.quality, self.preset)
+    codec: str
+    crf: int
+    preset: str | None
 
     def settings(self) -> dict[str, str]:
-        found = {_ENCODERS[self.codec][1]: str(self.quality)}
+        found = {_ENCODERS[self.codec][1]: str(self.crf)}
         if self.codec == "libvpx-vp9":
             found["b"] = "0"
         if self.preset is not None:
@@ -65,6 +49,18 @@ class EncoderOptions:
         if self.codec == "libx265":
             found["x265-params"] = "log-level=error"
         return found
+
+
+def choose_encoder(options: VideoOptions, facts: VideoFacts, target: Path) -> Encoder:
+    """Decide what "auto" means. Raises OptionError for an encoder that is not here."""
+    codec = options.encoder
+    if codec == "auto":
+        codec = "libx264" if facts.bits == 8 else "libx265"
+        if target.suffix.lower() == ".webm":
+            codec = "libvpx-vp9"
+    if codec not in av.codecs_available:
+        raise OptionError(f"this build of FFmpeg has no encoder {codec}")
+    return Encoder(codec, options.crf, options.preset)
 
 
 def require_container(target: Path) -> str:
@@ -76,7 +72,7 @@ def require_container(target: Path) -> str:
 
 
 def require_encoder(
-    facts: VideoFacts, options: EncoderOptions, *, size: tuple[int, int], pixels: str, target: Path
+    facts: VideoFacts, encoder: Encoder, *, size: tuple[int, int], pixels: str, target: Path
 ) -> None:
     """Start the encoder once, before a frame is restored.
 
@@ -85,17 +81,17 @@ def require_encoder(
     """
     format_ = require_container(target)
     with av.open(io.BytesIO(), "w", format=format_) as nothing:
-        if _ENCODERS[options.codec][0] not in nothing.supported_codecs:
+        if _ENCODERS[encoder.codec][0] not in nothing.supported_codecs:
             raise OptionError(
-                f"{target.suffix} does not hold what {options.codec} makes: choose another "
+                f"{target.suffix} does not hold what {encoder.codec} encodes: choose another "
                 "--encoder or another ending of the output"
             )
         try:
-            add_video(nothing, facts, options, size=size, pixels=pixels).codec_context.open()
+            add_video(nothing, facts, encoder, size=size, pixels=pixels).codec_context.open()
         except Exception as error:  # FFmpeg's, and PyAV's on odd values
             width, height = size
             raise MissingBackendError(
-                f"the encoder {options.codec} does not start here for {width} x {height} in "
+                f"the encoder {encoder.codec} does not start here for {width} x {height} in "
                 f"{pixels} ({reason_of(error)}): choose another --encoder"
             ) from error
 
@@ -103,13 +99,13 @@ def require_encoder(
 def add_video(
     output: OutputContainer,
     facts: VideoFacts,
-    options: EncoderOptions,
+    encoder: Encoder,
     *,
     size: tuple[int, int],
     pixels: str,
 ) -> VideoStream:
     """Add the stream that frames are encoded into; size: (width, height)."""
-    stream = output.add_stream(options.codec, rate=facts.rate, options=options.settings())
+    stream = output.add_stream(encoder.codec, rate=facts.rate, options=encoder.settings())
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = size
     stream.pix_fmt = pixels
@@ -121,7 +117,7 @@ def add_video(
     context.color_trc, context.color_primaries = facts.transfer, facts.primaries
     if facts.aspect is not None:
         context.sample_aspect_ratio = Fraction(facts.aspect)
-    if options.codec in ("libx265", "hevc_nvenc") and output.format.name in ("mp4", "mov"):
+    if encoder.codec in ("libx265", "hevc_nvenc") and output.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # what Apple's players look for
     if facts.rotation:
         stream.set_display_rotation(facts.rotation)
@@ -131,7 +127,7 @@ def add_video(
 def encode_frames(
     frames: Iterable[VideoFrame],
     facts: VideoFacts,
-    options: EncoderOptions,
+    encoder: Encoder,
     *,
     size: tuple[int, int],
     pixels: str,
@@ -139,10 +135,10 @@ def encode_frames(
 ) -> list[Encoded]:
     """Frames to packets that can be decoded without any others.
 
-    container  that they will lie in: it decides where encoders put their headers
+    container: that they will lie in: it decides where encoders put their headers
     """
     with av.open(io.BytesIO(), "w", format=container) as nothing:
-        stream = add_video(nothing, facts, options, size=size, pixels=pixels)
+        stream = add_video(nothing, facts, encoder, size=size, pixels=pixels)
         packets: list[Any] = []
         for frame in frames:
             packets += _encode(stream, frame)

@@ -12,9 +12,9 @@ Pixels = NDArray[np.uint8 | np.uint16]
 def fit_pixels(pixels: Pixels, size: tuple[int, int], *, shape: float = 1.0) -> Pixels:
     """Scale to fill `size`, or as much of it as keeps the shape, with black around it.
 
-    pixels  uint8 or uint16, (height, width, 3)
-    size    (width, height) of the result
-    shape   of the given pixels beside the result's, width / height
+    pixels: uint8 or uint16, (height, width, 3)
+    size: (width, height) of the result
+    shape: of the given pixels beside the result's, width / height
 
     Returns (height, width, 3), contiguous, of the same dtype.
     """

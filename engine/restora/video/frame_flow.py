@@ -16,6 +16,7 @@ from restora.jobs.photo_flow import Stages
 from restora.jobs.scheduler import Bounds, run_flow
 from restora.jobs.sizes import bytes_of_photo
 from restora.jobs.stage import Stage
+from restora.networks import max_in_flight, slots_for
 from restora.pipeline import Restorer
 from restora.video.decode import Decoded
 from restora.video.frames import FrameConverter, Pixels
@@ -58,11 +59,11 @@ def bytes_of_frame(size: tuple[int, int], bits: int, *, scale: int, outscale: fl
 class FrameFlow:
     """Frames through the networks, several at once, in order.
 
-    size    (width, height) of results, which are cut to it
-    memory  what frames in flight may take together
+    size: (width, height) of results, which are cut to it
+    memory: what frames in flight may take together
 
-    stages  how busy decoding, restoring and encoding were
-    reused  results that were used again for an equal frame
+    stages: how busy decoding, restoring and encoding were
+    reused: results that were used again for an equal frame
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FrameFlow:
         memory: PhotoMemory,
     ) -> None:
         self.restorer = restorer
+        self.networks = restorer.networks
         self.converter = converter
         self.size = size
         self.outscale = outscale
@@ -96,7 +98,7 @@ class FrameFlow:
         )
         self.memory.check("a frame", each)
         bounds: Bounds[Frame] = Bounds(
-            items=self.restorer.places + 2,  # one waits for a place, one for the encoder
+            items=max_in_flight(self.networks) + 2,  # one waits for a slot, one for the encoder
             memory=self.memory.budget,
             bytes_of=lambda frame: 0 if frame.pixels is None else each,
         )
@@ -117,5 +119,5 @@ class FrameFlow:
         if frame.pixels is None:
             return None
         height, width, _ = frame.pixels.shape
-        with self.stages.restore.running(self.restorer.places_of(width, height)):
+        with self.stages.restore.running(slots_for(self.networks, width, height)):
             return self.restorer.restore(Photo(frame.pixels), outscale=self.outscale).photo.pixels

@@ -40,7 +40,7 @@ _ALIKE = Fraction(1, 100)
 class Look:
     """What may change from one frame to the next.
 
-    light  SDR, PQ or HLG; None if there is no tag
+    light: SDR, PQ or HLG; None if there is no tag
     """
 
     width: int
@@ -66,9 +66,9 @@ class FrameConverter:
     A frame is read with its own matrix and range. One of another size or rotation than the first
     is turned and scaled to the first one's, as players do, with black bars where its shape differs.
 
-    pixels  FFmpeg's name of the result's pixel format
+    pixels: FFmpeg's name of the result's pixel format
 
-    fitted  frames that were turned or scaled
+    fitted: frames that were turned or scaled
 
     Raises VideoError for a matrix that this PyAV does not know.
     """

@@ -17,7 +17,7 @@ from av.stream import Stream
 
 from restora.errors import RestoraError, VideoError
 from restora.video.decode import LONGEST_S
-from restora.video.encoder import EncoderOptions, add_video, require_container
+from restora.video.encoder import Encoder, add_video, require_container
 from restora.video.segments import NO_TIME, Encoded
 from restora.video.sink import Sink
 from restora.video.source import VideoFacts, open_video, reason_of
@@ -35,7 +35,7 @@ _BUFFER_BYTES = 1 << 20
 @dataclass(slots=True)
 class JoinResult:
     """left_out  streams that the format cannot hold, for people
-    faults    what could not be copied to its end, for people
+    faults: what could not be copied to its end, for people
     """
 
     left_out: list[str] = field(default_factory=list)
@@ -46,14 +46,14 @@ class JoinResult:
 class Joiner:
     """One source and the video stream that takes the place of its own.
 
-    size    (width, height) of the result
-    pixels  FFmpeg's name of its pixel format
+    size: (width, height) of the result
+    pixels: FFmpeg's name of its pixel format
     """
 
     source: Path
     target: Path
     facts: VideoFacts
-    encoder: EncoderOptions
+    encoder: Encoder
     size: tuple[int, int]
     pixels: str
 
@@ -83,8 +83,8 @@ class Joiner:
     def join(self, packets: Callable[[], Iterator[Encoded]]) -> JoinResult:
         """Write `target`; audio and subtitles are copied as they are, packet by packet.
 
-        packets  called for each try: where the other streams make the format fail, the video is
-                 written without them, which the result says
+        packets: called for each try: where the other streams make the format fail, the video is
+            written without them, which the result says
 
         Raises VideoError if the source cannot be opened any more, DiskFullError or OutputError if
         the result cannot be written. There is no partial result.
@@ -225,7 +225,7 @@ def _other_packets(
 ) -> Iterator[Packet[Any]]:
     """Those of streams that are copied; no stream's decoding times go back.
 
-    strict  no two packets of sound may have the same time
+    strict: no two packets of sound may have the same time
     """
     if not copies:
         return

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,12 +19,13 @@ from restora.errors import VideoError
 from restora.jobs.files import fingerprint
 from restora.jobs.lock import output_lock
 from restora.jobs.memory import PhotoMemory
-from restora.jobs.photo_flow import Stages
 from restora.jobs.recipe import recipe_hash
+from restora.jobs.stage import StageStats
 from restora.pipeline import Restorer
 from restora.video.decode import FrameReader
 from restora.video.encoder import (
-    EncoderOptions,
+    Encoder,
+    choose_encoder,
     encode_frames,
     require_container,
     require_encoder,
@@ -32,6 +33,7 @@ from restora.video.encoder import (
 from restora.video.frame_flow import FrameFlow, bytes_of_frame, read_frames
 from restora.video.frames import FrameConverter, result_pixels
 from restora.video.join import Joiner
+from restora.video.options import FrameProgress, VideoOptions
 from restora.video.segments import SegmentStore
 from restora.video.source import (
     MAX_PIXELS,
@@ -43,8 +45,6 @@ from restora.video.source import (
 )
 from restora.video.target import path_beside, require_target, require_writable
 
-Progress = Callable[[int, int | None], None]
-SEGMENT_FRAMES = 240
 _DECODED_BYTES = 48  # of a pixel: 16 frames that a decoder keeps, 3 bytes each
 _OPENED_BYTES = 20  # of a pixel, while a file is opened and only a few frames are decoded
 _ENDS_BYTES = 1 << 20
@@ -53,16 +53,16 @@ _FORMAT = 2  # of segments
 
 @dataclass(frozen=True, slots=True)
 class VideoResult:
-    """What a run made of a video.
+    """How the restoration of a video ended.
 
-    frames      in the result
-    expected    frames that the source says it has; None if it does not say
-    resumed     frames that an earlier run had finished
-    reused      frames that were the same as the one before, and not restored again
-    fitted      frames of another size or rotation than the first, fitted to it by this run
-    left_out    streams that the result's format cannot hold, for people
-    faults      what is damaged in the source and missing in the result, for people
-    stages      how busy decoding, restoring and encoding were
+    frames: of the result
+    expected: frames that the source says it has; None if it does not say
+    resumed: frames that an earlier run had finished
+    reused: frames identical to the one before, which got its result
+    fitted: frames of another size or rotation than the first, fitted to it by this run
+    left_out: streams that the result's format cannot hold, for people
+    faults: what is damaged in the source and missing in the result, for people
+    stages: how busy "decode", "restore" and "encode" were
     """
 
     frames: int
@@ -73,7 +73,7 @@ class VideoResult:
     left_out: tuple[str, ...]
     faults: tuple[str, ...]
     elapsed_s: float
-    stages: Stages
+    stages: Mapping[str, StageStats]
 
     @property
     def complete(self) -> bool:
@@ -82,52 +82,38 @@ class VideoResult:
 
 
 def restore_video(
-    source: Path,
-    target: Path,
+    source: Path | str,
+    output: Path | str,
     restorer: Restorer,
     *,
-    encoder: EncoderOptions | None = None,
-    outscale: float | None = None,
-    skip_duplicates: bool = False,
-    hardware: str | None = None,
-    memory: int | None = None,
-    segment_frames: int = SEGMENT_FRAMES,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    options: VideoOptions | None = None,
+    progress: FrameProgress | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> VideoResult | None:
     """Restore every frame; times, audio, subtitles, chapters, rotation and color tags are kept.
 
-    target           .mp4, .mov, .mkv or .webm; written whole or not at all. Finished segments lie
-                     beside it until then, and another run resumes after them
-    skip_duplicates  a frame that equals the one before gets its result
-    hardware         FFmpeg's name of a decoder device
-    memory           most bytes of the whole process; None: half of what is free is for frames
-    segment_frames   that an interrupted run loses at most
-    overwrite        replace a result that is there
-    progress         called with (frames done, frames in all if known)
-    stop             looked at before each frame; True ends the run at a segment's border
+    output: .mp4, .mov, .mkv or .webm; it is written completely or not at all. Finished segments lie
+        beside it until then, and another run resumes after them
+    progress: called after each frame
+    stop: asked before each frame; once it is true the run ends, and keeps the frames of segments
+        that are finished
 
-    Returns None if `stop` ended it. Raises VideoError for what cannot be read, OptionError for a
-    target that exists or that another run is writing, and for an encoder or format that is not
-    known, OutputError for what cannot be written, MissingBackendError for an encoder or a decoder
-    device that does not start here, MemoryLimitError for frames that are too large for `memory`,
-    and what the networks raise.
+    Returns None if `stop` ended the run. Raises VideoError for what cannot be read, OptionError for
+    an output that exists or that another run is writing, and for an unknown encoder or format,
+    OutputError for what cannot be written, MissingBackendError for an encoder or a decoder device
+    that does not start here, MemoryLimitError for frames that are too large for options.memory, and
+    what the networks raise.
     """
-    source, target = Path(source), Path(target)
+    options = options or VideoOptions()
+    source, target = Path(source), Path(output)
     require_container(target)
-    require_target(target, source, overwrite=overwrite)
+    require_target(target, source, overwrite=options.overwrite)
     require_writable(target)
     with output_lock(target):
-        require_target(target, source, overwrite=overwrite)  # a run may have ended meanwhile
-        run = _Run(source, target, restorer, hardware, outscale, PhotoMemory(restorer, memory))
-        return run.restore(
-            encoder or EncoderOptions(),
-            skip_duplicates=skip_duplicates,
-            segment_frames=segment_frames,
-            progress=progress,
-            stop=stop,
-        )
+        # another run may have ended meanwhile
+        require_target(target, source, overwrite=options.overwrite)
+        run = _Run(source, target, restorer, options, PhotoMemory(restorer, options.memory))
+        return run.restore(progress, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,34 +123,26 @@ class _Run:
     source: Path
     target: Path
     restorer: Restorer
-    hardware: str | None
-    outscale: float | None
+    options: VideoOptions
     memory: PhotoMemory
 
     def restore(
-        self,
-        encoder: EncoderOptions,
-        *,
-        skip_duplicates: bool,
-        segment_frames: int,
-        progress: Progress | None,
-        stop: Callable[[], bool],
+        self, progress: FrameProgress | None, stop: Callable[[], bool]
     ) -> VideoResult | None:
         started = time.perf_counter()
         facts = self._read_facts()
-        chosen = encoder.choose(facts, self.target)
-        size = result_size(facts, self.restorer, self.outscale)
+        encoder = choose_encoder(self.options, facts, self.target)
+        outscale, segment_frames = self.options.outscale, self.options.segment_frames
+        size = result_size(facts, self.restorer, outscale)
         pixels = result_pixels(facts)
-        require_encoder(facts, chosen, size=size, pixels=pixels, target=self.target)
-        joiner = Joiner(self.source, self.target, facts, chosen, size, pixels)
+        require_encoder(facts, encoder, size=size, pixels=pixels, target=self.target)
+        joiner = Joiner(self.source, self.target, facts, encoder, size, pixels)
         joiner.check()
         converter = FrameConverter(facts, pixels)
-        work = FrameFlow(
-            self.restorer, converter, size=size, outscale=self.outscale, memory=self.memory
-        )
+        work = FrameFlow(self.restorer, converter, size=size, outscale=outscale, memory=self.memory)
         store = SegmentStore(
             path_beside(self.target, ".segments"),
-            {**self._recipe(chosen), "size": size, "pixels": pixels, "frames": segment_frames},
+            {**self._recipe(encoder), "size": size, "pixels": pixels, "frames": segment_frames},
             most_frames=segment_frames,
         )
         resumed = done = store.frames
@@ -173,14 +151,14 @@ class _Run:
             decoded = iter(reader)
             for _ in islice(decoded, resumed):
                 pass
-            read = read_frames(decoded, converter, work.stages.decode, skip_duplicates)
+            read = read_frames(decoded, converter, work.stages.decode, self.options.skip_duplicates)
             with contextlib.closing(work.restore(read, stop=stop)) as frames:
                 while True:
                     counted = _Counted(islice(frames, segment_frames), done, facts.frames, progress)
                     packets = encode_frames(
                         counted,
                         facts,
-                        chosen,
+                        encoder,
                         size=size,
                         pixels=pixels,
                         container=require_container(self.target),
@@ -202,36 +180,38 @@ class _Run:
             left_out=tuple(joined.left_out),
             faults=(*reader.faults, *joined.faults),
             elapsed_s=time.perf_counter() - started,
-            stages=work.stages,
+            stages=work.stages.stats(),
         )
 
     def _read_facts(self) -> VideoFacts:
         """Sizes are checked before a frame is decoded."""
         with open_video(
-            self.source, hardware=self.hardware, max_pixels=self._most_pixels(_OPENED_BYTES)
+            self.source, hardware=self.options.hardware, max_pixels=self._most_pixels(_OPENED_BYTES)
         ) as container:
             size = require_size(container)
-            needed = bytes_of_frame(size, 8, scale=self.restorer.scale, outscale=self.outscale)
+            needed = bytes_of_frame(
+                size, 8, scale=self.restorer.scale, outscale=self.options.outscale
+            )
             self.memory.check(f"a frame of {size[0]} x {size[1]}", needed)
             return read_facts(container)
 
     def _open(self, frame_pixels: int) -> contextlib.AbstractContextManager[Any]:
         """For decoding; frames may grow on the way as far as the memory allows."""
         most = max(frame_pixels, self._most_pixels(_DECODED_BYTES))
-        return open_video(self.source, hardware=self.hardware, max_pixels=most)
+        return open_video(self.source, hardware=self.options.hardware, max_pixels=most)
 
     def _most_pixels(self, pixel_bytes: int) -> int:
         if self.memory.limit is None:
             return MAX_PIXELS
         return min(MAX_PIXELS, self.memory.budget.capacity // pixel_bytes)
 
-    def _recipe(self, encoder: EncoderOptions) -> dict[str, Any]:
+    def _recipe(self, encoder: Encoder) -> dict[str, Any]:
         """All that segments depend on."""
         return {
             "format": _FORMAT,
-            "restora": recipe_hash(self.restorer, {"outscale": self.outscale}),
+            "restora": recipe_hash(self.restorer, {"outscale": self.options.outscale}),
             "source": [*fingerprint(self.source), _digest_of_ends(self.source)],
-            "encoder": [encoder.codec, encoder.quality, encoder.preset],
+            "encoder": [encoder.codec, encoder.crf, encoder.preset],
             "ffmpeg": [av.__version__, av.library_versions],
         }
 
@@ -256,7 +236,7 @@ class _Counted:
         frames: Iterator[VideoFrame],
         before: int,
         expected: int | None,
-        progress: Progress | None,
+        progress: FrameProgress | None,
     ) -> None:
         self._frames = frames
         self._before = before

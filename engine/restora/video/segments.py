@@ -52,8 +52,8 @@ class SegmentStore:
     A segment's file holds the SHA-256 of what follows, the number of source frames and of packets,
     a row of five integers for each packet, and the packets' bytes.
 
-    recipe       segments of another one are thrown away
-    most_frames  of the source that one segment may stand for
+    recipe: segments of another one are thrown away
+    most_frames: of the source that one segment may stand for
 
     Opening the store checks every segment. The first damaged one and those after it are removed,
     with a warning. Raises UnsafePathError if the folder is a link or no folder, OutputError if it
@@ -89,7 +89,7 @@ class SegmentStore:
     def append(self, packets: list[Encoded], *, frames: int) -> None:
         """Keep one more segment, on disk when this returns.
 
-        frames  of the source that the segment stands for
+        frames: of the source that the segment stands for
         """
         head = np.array([(frames, len(packets))], _HEAD)
         rows = np.array(

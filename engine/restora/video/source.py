@@ -35,14 +35,14 @@ _UNSPECIFIED = (0, 2)
 class VideoFacts:
     """What the result must share with its source.
 
-    width, height  of the stored frames, before rotation
-    bits           8 or 10: what is kept of each color
-    pixels         FFmpeg's name of the pixel format
-    frames         as the file says; None if it does not
-    rate           average frames a second
-    time_base      unit of times, seconds
-    rotation       degrees, counter-clockwise, by which a player turns the picture
-    matrix, transfer, primaries, color_range  ITU-T H.273 and FFmpeg's numbers, as tagged
+    width, height: of the stored frames, before rotation
+    bits: 8 or 10: what is kept of each color
+    pixels: FFmpeg's name of the pixel format
+    frames: as the file says; None if it does not
+    rate: average frames a second
+    time_base: unit of times, seconds
+    rotation: degrees, counter-clockwise, by which a player turns the picture
+    matrix, transfer, primaries, color_range: ITU-T H.273 and FFmpeg's numbers, as tagged
     """
 
     width: int
@@ -87,8 +87,8 @@ def open_video(
 ) -> Iterator[InputContainer]:
     """Open a local video file of a format on the list, for reading; a child process opens it first.
 
-    hardware    FFmpeg's name of a decoder device ("cuda", "vaapi"); None: decode on the CPU
-    max_pixels  of a frame; the decoder refuses larger ones before it allocates memory for them
+    hardware: FFmpeg's name of a decoder device ("cuda", "vaapi"); None: decode on the CPU
+    max_pixels: of a frame; the decoder refuses larger ones before it allocates memory for them
 
     Raises VideoError if it is not a regular file, not such a video, holds no video stream, or takes
     far more memory to open than its size explains; MissingBackendError if the device does not
@@ -112,7 +112,7 @@ def open_untried(
     """open_video without bounds of memory, for a file that passed, or for the process that tries
     it.
 
-    name  of the file in messages; None: its path
+    name: of the file in messages; None: its path
     """
     name = name or str(path)
     decoding = {"max_pixels": str(max_pixels)}

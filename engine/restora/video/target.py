@@ -60,7 +60,7 @@ def require_writable(target: Path) -> None:
 def path_beside(target: Path, ending: str) -> Path:
     """A hidden path in the target's folder, short enough for any file system.
 
-    ending  at most 14 bytes
+    ending: at most 14 bytes
     """
     raw = os.fsencode(target.name)
     name = target.name if len(raw) <= _MOST_NAME_BYTES else hashlib.sha256(raw).hexdigest()

@@ -31,10 +31,10 @@ _MOST_PASSED = 64
 class Trial(NamedTuple):
     """What the child tries.
 
-    path        absolute
-    name        of the file in messages
-    max_pixels  of a frame
-    timeout_s   for opening, and for each packet
+    path: absolute
+    name: of the file in messages
+    max_pixels: of a frame
+    timeout_s: for opening, and for each packet
     """
 
     path: str
@@ -45,7 +45,7 @@ class Trial(NamedTuple):
 
 class Verdict(NamedTuple):
     """problem  why the file must not be opened; None if it can be
-    peak     largest resident size of the child so far, bytes
+    peak: largest resident size of the child so far, bytes
     """
 
     problem: str | None

@@ -19,6 +19,7 @@ av = pytest.importorskip("av")
 from av.bitstream import BitStreamFilterContext  # noqa: E402
 
 from restora.video.fit import fit_pixels  # noqa: E402
+from restora.video.options import VideoOptions  # noqa: E402
 from restora.video.restore import restore_video  # noqa: E402
 from video_clips import (  # noqa: E402
     BT709,
@@ -40,7 +41,7 @@ INNER = (slice(6, -6), slice(6, -6))  # the network darkens the border
 
 def restored(restorer: Restorer, source: Path, *, fitted: int) -> Seen:
     target = source.with_suffix(".mp4")
-    result = restore_video(source, target, restorer, segment_frames=5)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=5))
     assert result is not None
     assert result.complete
     assert result.fitted == fitted

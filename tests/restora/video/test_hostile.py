@@ -12,15 +12,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from processes import run, start
+from processes import run_measured, run_process, start
 from restora import Restorer
 from restora.errors import MemoryLimitError, VideoError
 
 av = pytest.importorskip("av")
 
 from restora.video.decode import FrameReader  # noqa: E402
+from restora.video.options import VideoOptions  # noqa: E402
 from restora.video.restore import restore_video  # noqa: E402
 from restora.video.source import open_video, read_facts  # noqa: E402
 from restora.video.timeline import Timeline  # noqa: E402
@@ -187,18 +189,20 @@ def test_whatever_pyav_raises_becomes_a_video_error(
             assert reader.problem
 
 
+def _beside_us(more: int) -> int:
+    """A limit on the memory of this process that leaves so many bytes for a video."""
+    return int(psutil.Process().memory_info().rss) + more
+
+
 def test_frames_that_claim_to_be_huge_are_refused_before_memory_is_taken(
     model: Path, tmp_path: Path
 ) -> None:
     make_vp8(tmp_path / "in.mkv", [BIG] * 3)
     words = ["video", "-i", "in.mkv", "-o", "out.mp4", "-n", model, "--memory", "1G"]
-    process = start(tmp_path, *words, "--backend", "cpu")
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    _, said = process.communicate()
-    assert process.returncode == 4, said
-    assert "no frame of 64 x 48 that can be decoded" in said
-    assert usage.ru_maxrss < 500 << 10
+    done, peak = run_measured(tmp_path, *words, "--backend", "cpu")
+    assert done.returncode == 4, done.stderr
+    assert "no frame of 64 x 48 that can be decoded" in done.stderr
+    assert peak < 500 << 20
     assert not (tmp_path / "out.mp4").exists()
 
 
@@ -208,7 +212,12 @@ def test_a_frame_that_needs_more_than_the_memory_is_named_before_it_is_decoded(
     source = make_clip(tmp_path / "in.mkv", Clip(frames=2, size=(4000, 3000), audio=False))
     monkeypatch.setattr("restora.video.restore.read_facts", None)  # it decodes
     with pytest.raises(MemoryLimitError, match="a frame of 4000 x 3000 needs"):
-        restore_video(source, tmp_path / "out.mp4", restorer, memory=600 << 20)
+        restore_video(
+            source,
+            tmp_path / "out.mp4",
+            restorer,
+            options=VideoOptions(memory=_beside_us(450 << 20)),
+        )
 
 
 @pytest.mark.parametrize("late", [0, 1, 5])
@@ -218,7 +227,9 @@ def test_frames_that_grow_past_the_memory_are_left_out_and_said(
     sizes = [(64, 48)] * 6
     sizes[late] = BIG
     source = make_vp8(tmp_path / "in.mkv", sizes)
-    result = restore_video(source, tmp_path / "out.mp4", restorer, memory=1 << 30)
+    result = restore_video(
+        source, tmp_path / "out.mp4", restorer, options=VideoOptions(memory=_beside_us(850 << 20))
+    )
     assert result is not None
     assert (result.frames, result.complete) == (5, False)
     assert result.faults == ("packets of the video that cannot be decoded: 1",)
@@ -226,7 +237,7 @@ def test_frames_that_grow_past_the_memory_are_left_out_and_said(
     assert [round(time * 25) for time in seen.times] == [i for i in range(6) if i != late]
     if late == 5:
         words = ["video", "-i", source, "-o", "cli.mp4", "-n", model, "--memory", "1G"]
-        ended = run(tmp_path, *words, "--backend", "cpu")
+        ended = run_process(tmp_path, *words, "--backend", "cpu")
         assert ended.returncode == 3, ended.stderr
         assert "cannot be decoded: 1" in ended.stderr
 
@@ -335,7 +346,7 @@ def test_frames_like_the_one_before_are_reused_and_no_others(
     shown = (0, 0, 5, 5, 5, 9, 0, 20, 20, 0)
     source = make_lossless(tmp_path / "in.mkv", shown)
     target = tmp_path / "out.mp4"
-    result = restore_video(source, target, restorer, skip_duplicates=True)
+    result = restore_video(source, target, restorer, options=VideoOptions(skip_duplicates=True))
     assert result is not None
     assert result.reused == 4
     seen = look(target)
@@ -353,16 +364,16 @@ def test_the_first_frame_of_a_resumed_run_is_restored_even_if_it_is_like_the_one
 ) -> None:
     source = make_lossless(tmp_path / "in.mkv", (3,) * 8)
     target, seen = tmp_path / "out.mp4", list[int]()
-    words: dict[str, Any] = {"segment_frames": 4, "skip_duplicates": True}
+    options = VideoOptions(segment_frames=4, skip_duplicates=True)
     restore_video(
         source,
         target,
         restorer,
-        **words,
+        options=options,
         progress=lambda done, _total: seen.append(done),
         stop=lambda: len(seen) >= 6,
     )
-    result = restore_video(source, target, restorer, **words)
+    result = restore_video(source, target, restorer, options=options)
     assert result is not None
     assert (result.resumed, result.frames, result.reused) == (4, 8, 3)
     assert len(look(target).times) == 8

@@ -17,7 +17,7 @@ from restora.options import RestoreOptions
 
 av = pytest.importorskip("av")
 
-from restora.video.encoder import EncoderOptions  # noqa: E402
+from restora.video.options import VideoOptions  # noqa: E402
 from restora.video.restore import restore_video  # noqa: E402
 from restora.video.segments import Encoded, SegmentStore  # noqa: E402
 from video_clips import Clip, look, make_clip, psnr  # noqa: E402
@@ -32,7 +32,7 @@ def interrupt(source: Path, target: Path, restorer: Restorer, **options: Any) ->
         source,
         target,
         restorer,
-        segment_frames=FRAMES,
+        options=VideoOptions(segment_frames=FRAMES),
         progress=lambda done, _total: seen.append(done),
         stop=lambda: len(seen) >= 14,
         **options,
@@ -144,11 +144,13 @@ def test_a_damaged_segment_and_those_after_it_are_made_again(
     source, target = make_clip(tmp_path / "in.mp4", Clip()), tmp_path / "out.mp4"
     folder = interrupt(source, target, restorer)
     DAMAGE[damage](folder / f"segment-{number:06}.bin")
-    result = restore_video(source, target, restorer, segment_frames=FRAMES)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.resumed == FRAMES * number
     assert "made again" in caplog.text
-    restore_video(source, tmp_path / "whole.mp4", restorer, segment_frames=FRAMES)
+    restore_video(
+        source, tmp_path / "whole.mp4", restorer, options=VideoOptions(segment_frames=FRAMES)
+    )
     assert_same_frames(target, tmp_path / "whole.mp4")
     assert not list(tmp_path.glob(".*"))
 
@@ -169,7 +171,7 @@ def test_a_damaged_recipe_throws_the_segments_away(
 ) -> None:
     source, target = make_clip(tmp_path / "in.mp4", Clip()), tmp_path / "out.mp4"
     damage(interrupt(source, target, restorer) / "recipe.json")
-    result = restore_video(source, target, restorer, segment_frames=FRAMES)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.resumed == 0
     assert look(target).times == look(source).times
@@ -183,7 +185,7 @@ def test_later_segments_of_an_older_run_do_not_come_after_newer_ones(
     third = folder / "segment-000003.bin"
     third.write_bytes((folder / "segment-000001.bin").read_bytes())
     (folder / "segment-000000.bin").write_bytes(b"")
-    result = restore_video(source, target, restorer, segment_frames=FRAMES)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.frames == len(look(target).times) == 20
 
@@ -264,9 +266,9 @@ def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     "changes",
     [
         {"outscale": 1.0},
-        {"encoder": EncoderOptions(quality=30)},
-        {"encoder": EncoderOptions(preset="fast")},
-        {"encoder": EncoderOptions("libx265")},
+        {"crf": 30},
+        {"preset": "fast"},
+        {"encoder": "libx265"},
         {"segment_frames": 5},
     ],
 )
@@ -274,12 +276,13 @@ def test_a_run_with_other_settings_uses_no_segment_of_the_one_before(
     changes: dict[str, Any], restorer: Restorer, tmp_path: Path
 ) -> None:
     source, target = make_clip(tmp_path / "in.mp4", Clip()), tmp_path / "out.mp4"
+    options = VideoOptions(**{"segment_frames": FRAMES, **changes})
     interrupt(source, target, restorer)
-    result = restore_video(source, target, restorer, **{"segment_frames": FRAMES, **changes})
+    result = restore_video(source, target, restorer, options=options)
     assert result is not None
     assert (result.resumed, result.frames) == (0, 20)
     whole = tmp_path / "whole.mp4"
-    restore_video(source, whole, restorer, **{"segment_frames": FRAMES, **changes})
+    restore_video(source, whole, restorer, options=options)
     assert_same_frames(target, whole)
 
 
@@ -290,14 +293,14 @@ def test_a_restorer_with_other_options_uses_no_segment_of_the_one_before(
     interrupt(source, target, restorer)
     with Restorer(model, options=RestoreOptions(backend="cpu", tile=32)) as other:
         interrupt(source, target, other)
-        result = restore_video(source, target, other, segment_frames=FRAMES)
+        result = restore_video(source, target, other, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.resumed == 2 * FRAMES  # of its own
     target.unlink()
     interrupt(source, target, restorer)
     settings = restorer.output_settings()
     monkeypatch.setattr(Restorer, "output_settings", lambda _: {**settings, "faces": "changed"})
-    result = restore_video(source, target, restorer, segment_frames=FRAMES)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.resumed == 0
 
@@ -312,7 +315,7 @@ def test_another_source_of_the_same_size_and_time_uses_no_segment_of_the_one_bef
     assert data.count(b"a clip") == 1
     source.write_bytes(data.replace(b"a clip", b"A CLIP"))
     os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
-    result = restore_video(source, target, restorer, segment_frames=FRAMES)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.resumed == 0
     assert look(target).title == "A CLIP"

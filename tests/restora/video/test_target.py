@@ -21,7 +21,7 @@ av = pytest.importorskip("av")
 
 from restora.video import join as join_module  # noqa: E402
 from restora.video import target as target_module  # noqa: E402
-from restora.video.encoder import EncoderOptions  # noqa: E402
+from restora.video.options import VideoOptions  # noqa: E402
 from restora.video.restore import restore_video  # noqa: E402
 from restora.video.target import whole_file  # noqa: E402
 from video_clips import Clip, look, make_clip  # noqa: E402
@@ -51,12 +51,18 @@ def test_a_second_run_of_the_same_result_is_refused_and_touches_nothing(
         for overwrite in (False, True):
             with pytest.raises(OptionError, match=r"another run is writing .*out\.mp4"):
                 restore_video(
-                    source, target, restorer, segment_frames=2, overwrite=overwrite, progress=never
+                    source,
+                    target,
+                    restorer,
+                    options=VideoOptions(segment_frames=2, overwrite=overwrite),
+                    progress=never,
                 )
         assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
         tried.append(done)
 
-    result = restore_video(source, target, restorer, segment_frames=2, progress=try_another)
+    result = restore_video(
+        source, target, restorer, options=VideoOptions(segment_frames=2), progress=try_another
+    )
     assert result is not None
     assert tried == [4]
     assert "segment-000000.bin" in before
@@ -79,7 +85,7 @@ def test_of_many_commands_that_start_at_once_one_writes_the_whole_result(
     model: Path, tmp_path: Path
 ) -> None:
     source = make_clip(tmp_path / "in.mp4", Clip(frames=60, size=(160, 120)))
-    words = ["video", "-i", source, "-o", "out.mp4", "-n", model, "--segment", "5"]
+    words = ["video", "-i", source, "-o", "out.mp4", "-n", model, "--segment-frames", "5"]
     processes = [start(tmp_path, *words, "--backend", "cpu") for _ in range(3)]
     ends = [(process.communicate()[1], process.returncode) for process in processes]
     assert sorted(code for _, code in ends) == [0, 2, 2], ends
@@ -95,7 +101,7 @@ def test_a_result_that_is_there_is_replaced_only_when_asked(
     with pytest.raises(OptionError, match="exists already"):
         restore_video(source, target, restorer, progress=never)
     assert target.read_text() == "precious"
-    assert restore_video(source, target, restorer, overwrite=True) is not None
+    assert restore_video(source, target, restorer, options=VideoOptions(overwrite=True)) is not None
     assert len(look(target).times) == 6
 
 
@@ -113,7 +119,9 @@ def test_a_source_is_never_its_own_result(
         target.hardlink_to(source)
     before = source.read_bytes()
     with pytest.raises(OptionError, match="its own source"):
-        restore_video(source, target, restorer, overwrite=True, progress=never)
+        restore_video(
+            source, target, restorer, options=VideoOptions(overwrite=True), progress=never
+        )
     assert source.read_bytes() == before
 
 
@@ -127,7 +135,9 @@ def test_a_link_in_place_of_the_result_is_refused(
         victim.write_text("precious")
     target.symlink_to(victim)
     with pytest.raises(UnsafePathError, match="is a link"):
-        restore_video(source, target, restorer, overwrite=overwrite, progress=never)
+        restore_video(
+            source, target, restorer, options=VideoOptions(overwrite=overwrite), progress=never
+        )
     assert victim.exists() != dangling
     assert target.is_symlink()
 
@@ -188,7 +198,9 @@ def test_any_name_that_the_file_system_takes_is_written(
     source = make_clip(tmp_path / f"{stem}{ending}", Clip(frames=6))
     (tmp_path / "results").mkdir()
     target = tmp_path / "results" / source.name
-    assert restore_video(source, target, restorer, segment_frames=2) is not None
+    assert (
+        restore_video(source, target, restorer, options=VideoOptions(segment_frames=2)) is not None
+    )
     assert look(target).times == look(source).times
     assert [path.name for path in target.parent.iterdir()] == [source.name]
 
@@ -205,12 +217,12 @@ def test_relative_names_with_a_colon_work(
 def test_what_the_format_cannot_hold_is_found_before_a_frame_is_restored(
     source: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(OptionError, match=r"\.webm does not hold what libx264 makes"):
+    with pytest.raises(OptionError, match=r"\.webm does not hold what libx264 encodes"):
         restore_video(
             source,
             tmp_path / "out.webm",
             restorer,
-            encoder=EncoderOptions("libx264"),
+            options=VideoOptions(encoder="libx264"),
             progress=never,
         )
 
@@ -399,9 +411,13 @@ def test_a_disk_that_fills_up_while_a_segment_is_written_leaves_those_before(
     with monkeypatch.context() as patch:
         patch.setattr(segments, "write_atomically", write_or_fail)
         with pytest.raises(DiskFullError):
-            restore_video(source, tmp_path / "out.mp4", restorer, segment_frames=2)
+            restore_video(
+                source, tmp_path / "out.mp4", restorer, options=VideoOptions(segment_frames=2)
+            )
     assert not (tmp_path / "out.mp4").exists()
-    result = restore_video(source, tmp_path / "out.mp4", restorer, segment_frames=2)
+    result = restore_video(
+        source, tmp_path / "out.mp4", restorer, options=VideoOptions(segment_frames=2)
+    )
     assert result is not None
     assert (result.resumed, result.frames) == (4, 6)
 
@@ -427,7 +443,7 @@ def test_an_error_in_the_body_keeps_the_file_that_was_there(tmp_path: Path) -> N
 def test_a_run_that_is_ended_leaves_no_lock_and_no_result(model: Path, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", Clip(frames=200, size=(320, 240)))
     folder = tmp_path / ".out.mp4.segments"
-    words = ["video", "-i", source, "-o", "out.mp4", "-n", model, "--segment", "5"]
+    words = ["video", "-i", source, "-o", "out.mp4", "-n", model, "--segment-frames", "5"]
     process = start(tmp_path, *words, "--backend", "cpu")
     while process.poll() is None and not list(folder.glob("segment-*.bin")):
         time.sleep(0.01)

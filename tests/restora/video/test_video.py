@@ -17,7 +17,7 @@ from restora.errors import MissingBackendError, OptionError, VideoError
 
 av = pytest.importorskip("av")
 
-from restora.video.encoder import EncoderOptions  # noqa: E402
+from restora.video.options import VideoOptions  # noqa: E402
 from restora.video.restore import restore_video  # noqa: E402
 from restora.video.source import open_video  # noqa: E402
 from video_clips import (  # noqa: E402
@@ -65,9 +65,11 @@ def test_devices_that_are_not_here_are_named_before_a_frame_is_restored(
 ) -> None:
     source = make_clip(tmp_path / "in.mp4", Clip())
     with pytest.raises(MissingBackendError, match="decoder device cuda does not start here"):
-        restore_video(source, tmp_path / "out.mp4", restorer, hardware="cuda")
+        restore_video(source, tmp_path / "out.mp4", restorer, options=VideoOptions(hardware="cuda"))
     with pytest.raises(MissingBackendError, match="encoder h264_nvenc does not start here"):
-        restore_video(source, tmp_path / "out.mp4", restorer, encoder=EncoderOptions("h264_nvenc"))
+        restore_video(
+            source, tmp_path / "out.mp4", restorer, options=VideoOptions(encoder="h264_nvenc")
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
@@ -87,7 +89,7 @@ def test_everything_is_kept_but_the_size(
 ) -> None:
     source = make_clip(tmp_path / f"in{suffix}", CLIPS[name])
     target = tmp_path / f"out{suffix}"
-    result = restore_video(source, target, restorer, segment_frames=7)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=7))
     assert result is not None
     assert result.complete
     assert result.left_out == ()
@@ -133,7 +135,9 @@ def test_frames_like_the_one_before_are_reused_when_asked(
 ) -> None:
     source = make_clip(tmp_path / "in.mkv", Clip(still=True, audio=False))
     plain = restore_video(source, tmp_path / "plain.mp4", restorer)
-    reused = restore_video(source, tmp_path / "reused.mp4", restorer, skip_duplicates=True)
+    reused = restore_video(
+        source, tmp_path / "reused.mp4", restorer, options=VideoOptions(skip_duplicates=True)
+    )
     assert plain is not None
     assert reused is not None
     assert plain.reused == 0
@@ -146,19 +150,19 @@ def test_a_run_that_was_ended_goes_on_and_gives_the_same_file(
 ) -> None:
     source = make_clip(tmp_path / "in.mp4", Clip())
     whole, parts = tmp_path / "whole.mp4", tmp_path / "parts.mp4"
-    restore_video(source, whole, restorer, segment_frames=6)
+    restore_video(source, whole, restorer, options=VideoOptions(segment_frames=6))
     seen: list[int] = []
     ended = restore_video(
         source,
         parts,
         restorer,
-        segment_frames=6,
+        options=VideoOptions(segment_frames=6),
         progress=lambda done, _total: seen.append(done),
         stop=lambda: len(seen) >= 14,
     )
     assert ended is None
     assert not parts.exists()
-    result = restore_video(source, parts, restorer, segment_frames=6)
+    result = restore_video(source, parts, restorer, options=VideoOptions(segment_frames=6))
     assert result is not None
     assert (result.resumed, result.frames) == (12, 20)
     assert parts.read_bytes() == whole.read_bytes()
@@ -173,12 +177,11 @@ def test_segments_of_other_settings_are_not_used(restorer: Restorer, tmp_path: P
         source,
         target,
         restorer,
-        segment_frames=6,
+        options=VideoOptions(segment_frames=6),
         progress=lambda done, _total: seen.append(done),
         stop=lambda: len(seen) >= 14,
     )
-    other = EncoderOptions(quality=30)
-    result = restore_video(source, target, restorer, segment_frames=6, encoder=other)
+    result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=6, crf=30))
     assert result is not None
     assert result.resumed == 0
 
@@ -215,8 +218,10 @@ def test_encoders_and_formats_are_checked_before_any_work(
     source = make_clip(tmp_path / "in.mp4", Clip(frames=3))
     with pytest.raises(OptionError, match="must end in"):
         restore_video(source, tmp_path / "out.gif", restorer)
-    with pytest.raises(OptionError, match="--encoder"):
-        restore_video(source, tmp_path / "o.mp4", restorer, encoder=EncoderOptions("rawvideo"))
+    with pytest.raises(OptionError, match="encoder must be one of"):
+        restore_video(
+            source, tmp_path / "o.mp4", restorer, options=VideoOptions(encoder="rawvideo")
+        )
     existing = run(tmp_path, "video", "-i", "in.mp4", "-o", "in.mp4", "-n", model)
     assert existing.returncode == 2
     same = run(tmp_path, "video", "-i", "in.mp4", "-o", "in.mp4", "-n", model, "--overwrite")
@@ -224,18 +229,34 @@ def test_encoders_and_formats_are_checked_before_any_work(
     assert "its own source" in same.stderr
 
 
+def test_paths_are_texts_too_and_the_command_takes_tiles_as_restore_does(
+    restorer: Restorer, model: Path, tmp_path: Path
+) -> None:
+    source = make_clip(tmp_path / "in.mp4", Clip(frames=3, audio=False))
+    result = restore_video(str(source), str(tmp_path / "out.mp4"), restorer)
+    assert result is not None
+    assert result.frames == 3
+    words = ("video", "-i", "in.mp4", "-n", model, "--backend", "cpu")
+    for tile in ("auto", "0", "32"):
+        done = run(tmp_path, *words, "-o", f"{tile}.mp4", "--tile", tile)
+        assert done.returncode == 0, done.stderr
+    wrong = run(tmp_path, *words, "-o", "x.mp4", "--tile", "half")
+    assert wrong.returncode == 2
+    assert "--tile must be auto, 0 or a number" in wrong.stderr
+
+
 def test_other_encoders_work(restorer: Restorer, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", Clip(frames=5, audio=False))
     restore_video(source, tmp_path / "out.webm", restorer)
-    hevc = EncoderOptions("libx265", quality=20, preset="ultrafast")
-    restore_video(source, tmp_path / "out.mov", restorer, encoder=hevc)
+    hevc = VideoOptions(encoder="libx265", crf=20, preset="ultrafast")
+    restore_video(source, tmp_path / "out.mov", restorer, options=hevc)
     for name in ("out.webm", "out.mov"):
         assert len(look(tmp_path / name).times) == 5
 
 
 def test_the_command_goes_on_after_it_was_killed(model: Path, tmp_path: Path) -> None:
     make_clip(tmp_path / "in.mp4", Clip(frames=60, size=(480, 320)))
-    words = ["video", "-i", "in.mp4", "-o", "out.mp4", "-n", model, "--segment", "5"]
+    words = ["video", "-i", "in.mp4", "-o", "out.mp4", "-n", model, "--segment-frames", "5"]
     words += ["--backend", "cpu"]
     folder = tmp_path / ".out.mp4.segments"
     process = start(tmp_path, *words)
