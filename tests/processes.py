@@ -1,5 +1,7 @@
 """The command line, as users run it: in this process, or in one of its own where that matters."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import logging
@@ -28,7 +30,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     """Start a command in a process of its own: to be killed, signaled or watched."""
     return subprocess.Popen(
         [sys.executable, "-m", "restora", *map(str, arguments)],
@@ -40,14 +42,37 @@ def start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
     )
 
 
-def run_process(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
+def run_process(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end in a process of its own."""
     process = start(folder, *arguments)
     out, err = process.communicate(timeout=120)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run([sys.executable, "-m", "restora", *sys.argv[2:]]).returncode
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+open(sys.argv[1], "w").write(f"{code} {peak}")
+"""
+
+
+def run_measured(folder: Path, *arguments: object) -> tuple[subprocess.CompletedProcess[str], int]:
+    """Run a command in a process of its own; returns the peak of its resident memory too, in bytes.
+
+    A small process starts it: a child inherits the peak of the one that starts it.
+    """
+    note = folder / "peak.txt"
+    words = [sys.executable, "-c", _MEASURE, str(note), *map(str, arguments)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=folder, env=environment(folder), check=True
+    )
+    code, peak = note.read_text().split()
+    note.unlink()
+    return subprocess.CompletedProcess(words, int(code), done.stdout, done.stderr), int(peak) << 10
+
+
+def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end in this process, which costs no start of an interpreter.
 
     Working directory, environment, signal handlers, logging and streams are those of a command

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -16,7 +14,7 @@ import pytest
 
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
 from fakes import BatchingSession, restorer_of, tiny_artifact
-from processes import environment
+from processes import run_measured
 from restora.backends import SharedSession
 from restora.backends.base import Batch
 from restora.errors import DeviceMemoryError, NonFiniteOutputError, OptionError
@@ -282,31 +280,16 @@ def test_full_memory_is_the_photos_own_error(
     assert outcomes["001.png"].error_type == "DeviceMemoryError"
 
 
-MEASURE = """
-import resource, subprocess, sys
-done = subprocess.run([sys.executable, "-m", "restora", *sys.argv[1:]], capture_output=True)
-print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-print(done.stderr.decode())
-"""
-
-
+@pytest.mark.slow
 def test_the_command_keeps_to_its_memory(tmp_path: Path) -> None:
     (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=4, io="uint8").onnx)
     make_jobs(tmp_path, 8, (1400, 1000))
     words = ["restore", "-i", ".", "-o", "out", "-n", "tiny.onnx", "--backend", "cpu"]
 
     def peak_of(*more: str) -> int:
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURE, *words, *more],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            check=True,
-        )
-        code, peak = done.stdout.split("\n")[0].split()
-        assert code == "0", done.stdout
-        return int(peak) << 10
+        done, peak = run_measured(tmp_path, *words, *more)
+        assert done.returncode == 0, done.stderr
+        return peak
 
     limit = 520
     assert peak_of("--memory", f"{limit}M", "--overwrite") < limit << 20
