@@ -141,11 +141,11 @@ def test_without_a_gpu_the_stages_say_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> Modules:
-        raise MissingBackendError("TensorRT is not here")
+        raise MissingBackendError("TensorRT is not installed")
 
     monkeypatch.setattr(gpu_check, "import_modules", refuse)
     assert run_stage(tmp_path, "--stage", "build") == 1
-    assert "build: skipped: TensorRT is not here" in capsys.readouterr().out
+    assert "build: skipped: TensorRT is not installed" in capsys.readouterr().out
 
 
 def test_the_tensorrt_stages_run_with_numpy_opencv_onnx_tensorrt_and_pycuda_alone(

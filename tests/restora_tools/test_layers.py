@@ -43,7 +43,7 @@ def test_nan_departs_whatever_the_threshold() -> None:
 
 
 def test_the_picture_is_the_artifacts_own(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="carries no picture"):
+    with pytest.raises(ArtifactError, match="has no self-check"):
         picture_for(tiny_artifact())
     image = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
     session = open_session(tiny_artifact(), options=SessionOptions(backend="cpu"))

@@ -106,7 +106,7 @@ def picture_for(artifact: Artifact) -> NDArray[Any]:
     """The picture that travels with an artifact. Raises ArtifactError if none does."""
     selfcheck = artifact.read_selfcheck()
     if selfcheck is None:
-        raise ArtifactError(f"{artifact.info.model} carries no picture: export it again")
+        raise ArtifactError(f"{artifact.info.model} has no self-check: export it again")
     return selfcheck.image[:1]
 
 

@@ -1,4 +1,4 @@
-"""Sessions: a loaded model on one runtime. One file a runtime, imported late."""
+"""Backends: one module per runtime, each imported when it is used. A session is a loaded model."""
 
 from restora.backends.base import Batch, Session, SizeLimits
 from restora.backends.batching import SessionStats, SharedSession

@@ -1,4 +1,4 @@
-"""What every runtime looks like to the stages: one verb, and the sizes it takes."""
+"""The interface of all backends, and the checks of their inputs and outputs."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -15,16 +15,16 @@ Batch = NDArray[np.uint8 | np.float32]
 
 @dataclass(frozen=True, slots=True)
 class SizeLimits:
-    """Sizes of input that a session takes.
+    """The input sizes that a session accepts, and those that it prefers.
 
     multiple: height and width must be multiples of this
-    fixed_tile: the only height and width that it takes; None: any
-    max_batch: most pictures in one call; None: any
-    min_tile: smallest height and width
-    max_tile: largest height and width; None: any
-    best_tile: the side of tiles that it runs fastest; None: as it comes
-    best_batch: how many of those it runs at once fastest
-    best_calls: how many calls at once it makes use of
+    fixed_tile: the only accepted height and width; None accepts any
+    max_batch: the largest batch; None means no limit
+    min_tile: the smallest height and width
+    max_tile: the largest height and width; None means no limit
+    best_tile: the fastest side of tiles; None means no preference
+    best_batch: the fastest batch of such tiles
+    best_calls: how many concurrent calls make the session faster
     """
 
     multiple: int = 1
@@ -38,12 +38,12 @@ class SizeLimits:
 
 
 def limits_of(info: ArtifactInfo) -> SizeLimits:
-    """What the artifact itself asks for; a runtime may narrow it."""
+    """The limits of the artifact itself. A backend may narrow them."""
     return SizeLimits(multiple=info.size_multiple, fixed_tile=info.side)
 
 
 class Session(Protocol):
-    """A loaded model. Safe to call from several threads at once."""
+    """A loaded model. Its methods can be called from several threads at once."""
 
     @property
     def info(self) -> ArtifactInfo: ...
@@ -52,28 +52,28 @@ class Session(Protocol):
     def limits(self) -> SizeLimits: ...
 
     def run(self, batch: Batch) -> Batch:
-        """Map a batch of pictures to a batch of results.
+        """Run the network on a batch of images.
 
         batch: (batch, height, width, 3) RGB in the artifact's io dtype
 
-        Returns, of an upsampler or a face network, (batch, scale * height, scale * width, 3), same
-        dtype; of other kinds, what ArtifactInfo says.
-        Raises ShapeError for a batch that the session does not take, NonFiniteOutputError if the
-        network put out NaN or Inf, SessionError if the runtime failed.
+        An upsampler or a face network returns (batch, scale * height, scale * width, 3) of the same
+        dtype; ArtifactInfo describes the output of other kinds.
+        Raises ShapeError for a batch that the session does not accept, NonFiniteOutputError if the
+        network returns NaN or Inf, and SessionError if the runtime fails.
         """
         ...
 
     def close(self) -> None:
-        """Free what the session holds. It must not be run afterwards."""
+        """Free all resources of the session, which cannot run afterwards."""
         ...
 
 
 @runtime_checkable
 class TilingSession(Session, Protocol):
-    """A session that cuts and joins tiles itself, where its data lies."""
+    """A session that splits and blends tiles itself, for example on the GPU."""
 
     def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
-        """What restora.tiling.run_tiles does with `run`.
+        """Compute the same result as restora.tiling.run_tiles with `run`.
 
         image: (height, width, 3) in the artifact's io dtype, sides multiples of limits.multiple
         """
@@ -81,7 +81,7 @@ class TilingSession(Session, Protocol):
 
 
 def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
-    """Raise ShapeError unless `batch` is what a session of these limits takes."""
+    """Raise ShapeError unless a session with these limits accepts `batch`."""
     if batch.dtype != np.dtype(info.io):
         raise ShapeError(f"{info.model} takes {info.io} pictures, got {batch.dtype}")
     if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
@@ -114,7 +114,7 @@ def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
 
 
 def check_result(result: Batch, batch: Batch, info: ArtifactInfo) -> None:
-    """Raise SessionError unless a result has the shape and type that the metadata says."""
+    """Raise SessionError unless a result has the shape and dtype that the metadata promises."""
     count, height, width, _ = batch.shape
     pictures = (count, info.scale * height, info.scale * width, 3)
     anchors = result.shape[1] if result.ndim > 1 else 0
@@ -130,13 +130,13 @@ def check_result(result: Batch, batch: Batch, info: ArtifactInfo) -> None:
 
 
 def check_finite(channel_means: NDArray[np.float32], info: ArtifactInfo) -> None:
-    """Raise NonFiniteOutputError unless the means of the unclipped output are finite.
+    """Raise NonFiniteOutputError unless the channel means of the unclipped output are finite.
 
-    A mean over values of which one is NaN or Inf is itself NaN or Inf, so that the graph can
-    round to uint8 and still say what happened before.
+    One NaN or Inf makes the mean NaN or Inf, so they are detected although the output is rounded
+    to uint8.
     """
     if not np.isfinite(channel_means).all():
         raise NonFiniteOutputError(
-            f"{info.model} ({info.precision}) put out NaN or Inf: the weights or the precision do "
-            "not fit this picture; try an fp32 artifact"
+            f"{info.model} ({info.precision}) returned NaN or Inf: the weights or the precision "
+            "do not suit this image; try an fp32 artifact"
         )

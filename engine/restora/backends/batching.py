@@ -1,4 +1,4 @@
-"""One session for many callers: what they ask for at the same time runs in the same batches."""
+"""Share one session among many callers: concurrent requests run in common batches."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from restora.backends.base import Batch, Session, SizeLimits, TilingSession, che
 from restora.errors import DeviceLostError, DeviceMemoryError, SessionError
 from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
 
-_AHEAD = 2  # calls of one photo: one runs, and one waits to be the next
+_AHEAD = 2  # calls per photo: one runs while the other one waits
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStats:
-    """What a session has done. busy_s: time in which at least one call ran; pictures: of all
-    batches."""
+    """Usage of a session.
+
+    busy_s: seconds in which at least one call was running
+    calls: finished calls
+    pictures: images in all of these calls
+    """
 
     busy_s: float = 0.0
     calls: int = 0
@@ -33,8 +37,12 @@ class SessionStats:
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """One caller's batch. age: callers who came earlier have a lower one; taken: pictures that are
-    running or done; left: that are not done."""
+    """The batch of one caller.
+
+    age: lower for callers that came earlier
+    taken: how many images are running or done
+    left: how many images are not done
+    """
 
     batch: Batch
     age: int
@@ -49,7 +57,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Pictures start..stop of a request."""
+    """The images start..stop of a request."""
 
     request: _Request
     start: int
@@ -61,17 +69,17 @@ class _Part:
 
 
 class SharedSession:
-    """A session whose callers share batches. Give each of them a thread.
+    """A session whose callers share batches. Each caller needs its own thread.
 
-    session: that runs; closed with this one
-    batch: most pictures in one call of it
+    session: the session that runs the batches; close() closes it too
+    batch: the largest batch in one call
 
-    Nobody waits for a batch to fill: while one runs, others gather, so batches are full exactly
-    when the network is what all wait for. limits.best_calls calls run at once. Of the requests
-    that wait when a call begins, the oldest goes first, and later ones of its shape fill the
-    batch; all tiles of one photo are as old as the photo. Which photo ends first is not promised.
-    A picture gets its own error: when a batch of several callers fails, each one's part is run
-    again alone.
+    No request waits for a batch to fill: requests gather while a batch runs, so batches are full
+    exactly when the network is the bottleneck. Up to limits.best_calls calls run at the same time.
+    A call takes the oldest waiting request and fills the batch with later requests of the same
+    shape; all tiles of a photo have the age of the photo. The order in which photos finish is not
+    defined. If a batch with parts of several callers fails, each part runs again alone, so only
+    the caller whose part is at fault gets the error.
     """
 
     def __init__(self, session: Session, *, batch: int = 1) -> None:
@@ -79,7 +87,7 @@ class SharedSession:
         limits = session.limits
         self.batch = min(batch, limits.max_batch or batch)
         self._changed = threading.Condition()
-        self._waiting: list[_Request] = []  # the oldest first
+        self._waiting: list[_Request] = []  # oldest first
         self._ages = count()
         self._running = 0
         self._photos = 0
@@ -98,7 +106,7 @@ class SharedSession:
 
     @property
     def gains_by_batches(self) -> bool:
-        """Whether the session itself runs batches faster than one picture after another."""
+        """Whether a batch is faster than its images one by one."""
         return self.limits.best_batch > 1
 
     @property
@@ -114,8 +122,11 @@ class SharedSession:
         return self._run(batch, next(self._ages))
 
     def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
-        """Where the data lies, if the session can; a picture of fewer tiles than a batch leaves
-        room that others beside it use."""
+        """Restore an image in tiles, on the device if the session supports it.
+
+        An image with fewer tiles than a batch is tiled on the host while other images are in
+        flight, so that their tiles share batches.
+        """
         height, width, _ = image.shape
         scale, multiple = self.info.scale, self.limits.multiple
         plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)
@@ -141,8 +152,10 @@ class SharedSession:
                 self._photos -= 1
 
     def close(self) -> None:
-        """Calls that run are waited for; those that wait raise SessionError. A second close waits
-        for the first one."""
+        """Wait for running calls and close the session; waiting calls raise SessionError.
+
+        A second call waits until the first one has finished.
+        """
         with self._changed:
             self._closed = True
             for request in self._waiting:
@@ -176,7 +189,7 @@ class SharedSession:
         parts = self._take_parts()
         self._begin(sum(part.stop - part.start for part in parts))
         self._changed.release()
-        results: list[Batch | Exception] = [SessionError("interrupted")] * len(parts)
+        results: list[Batch | Exception] = [SessionError("the call was interrupted")] * len(parts)
         try:
             results = self._run_parts(parts)
         finally:
@@ -186,7 +199,7 @@ class SharedSession:
                 self._deliver(part, result)
 
     def _take_parts(self) -> list[_Part]:
-        """The oldest request, and what fits beside it of others of its shape, oldest first."""
+        """Take the oldest request and fill the batch with others of its shape, oldest first."""
         shape = self._waiting[0].batch.shape[1:]
         parts: list[_Part] = []
         room = self.batch

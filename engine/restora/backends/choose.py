@@ -1,4 +1,4 @@
-"""Open an artifact on a runtime. Each runtime's file is imported only when it is tried."""
+"""Choose a backend and open an artifact on it. A backend is imported only when it is tried."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session, what it runs on, in which precision, and why nothing before that was chosen.
+    """An open session, and how it was chosen.
 
-    backend: "given" for a session that was opened elsewhere
-    sha256: of the artifact's file that the session was made of, which may be one beside the file
-        that was named; None if it was made of none
-    arithmetic: the precision in full where one word does not tell: "int8+bf16"
+    backend: name of the backend, or "given" for a session that the caller opened
+    precision: compute precision of the session
+    refused: reasons why faster backends were not chosen, by backend
+    sha256: SHA-256 of the artifact file in use, which may be a file beside the named one; None for
+        a session without a file
+    arithmetic: the precision of all layers if they differ, such as "int8+bf16"
     """
 
     session: Session
@@ -42,28 +44,28 @@ class Opened:
     arithmetic: str | None = None
 
     def describe(self) -> str:
-        """One line for people: what runs where."""
+        """Describe in one line which model runs on which backend."""
         return f"{self.session.info.model} runs on {self.backend} in {self.precision}"
 
     def describe_choice(self) -> str:
-        """The same, and why nothing faster was chosen."""
+        """Describe the session, and why no faster backend was chosen."""
         why = _describe_refusals(self.refused)
         return f"{self.describe()} ({why})" if why else self.describe()
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be opened: the artifact that was named, and its file if it has one."""
+    """The artifact to open, and its path if it comes from a file."""
 
     named: Artifact
     path: Path | None = None
 
     def family(self) -> list[Artifact]:
-        """The named one first, then those of other precisions beside it."""
+        """The named artifact, followed by its other precisions in the same folder."""
         return self._family
 
     def sha256_of(self, session: Session) -> str:
-        """Of the artifact that `session` was made of."""
+        """SHA-256 of the artifact that `session` runs."""
         if session.info == self.named.info:
             return self.named.sha256
         return next(
@@ -79,15 +81,15 @@ class Source:
 def open_session(
     artifact: Artifact | Path | str, *, options: SessionOptions | None = None
 ) -> Session:
-    """Load an artifact onto the best runtime of this machine, or the one that is asked for.
+    """Open an artifact on the requested backend, or on the fastest one that works.
 
-    artifact: an artifact, or the path of one; artifacts of other precisions are looked for beside
-        it (NAME.fp16.onnx beside NAME.onnx)
-    options: SessionOptions; None: automatic
+    artifact: an artifact, or its path; restora looks for other precisions in the same folder
+        (NAME.fp16.onnx beside NAME.onnx)
+    options: None chooses everything automatically
 
-    What was chosen, and why nothing better, is logged. Raises MissingBackendError if the asked
-    runtime, or any, does not start here, AccuracyGateError if the artifact failed its gate when
-    it was made.
+    The choice and the reasons are logged. Raises MissingBackendError if the requested backend, or
+    every backend, fails to start, and AccuracyGateError if the artifact misses its accuracy
+    threshold.
     """
     return choose_session(artifact, options=options).session
 
@@ -95,7 +97,7 @@ def open_session(
 def choose_session(
     artifact: Artifact | Path | str, *, options: SessionOptions | None = None
 ) -> Opened:
-    """The same, and how it was chosen."""
+    """Open an artifact like open_session, and return how the backend was chosen too."""
     options = options or SessionOptions()
     if isinstance(artifact, Artifact):
         check_accuracy(artifact.info)
@@ -113,7 +115,7 @@ def choose_session(
         except RestoraError as error:
             if backend == "cpu":
                 raise
-            # it is there and fails: that is worth more than a line in the log
+            # the backend is installed but fails, so the user must see it
             logger.warning("%s cannot run on %s: %s", source.named.info.model, backend, error)
             refused.append((backend, str(error)))
         else:
@@ -122,13 +124,13 @@ def choose_session(
             return opened
     extra = "gpu" if options.gpu is not None else "cpu"
     raise MissingBackendError(
-        f"nothing that could run {source.named.info.model} starts here: install a runtime with "
-        f"pip install 'restora[{extra}]'; " + _describe_refusals(refused)
+        f"no backend that can run {source.named.info.model} works on this machine: install "
+        f"one with pip install 'restora[{extra}]'; " + _describe_refusals(refused)
     )
 
 
 def may_run_fp16(options: SessionOptions) -> bool:
-    """Whether an FP16 artifact can be of use: a GPU is allowed, and this machine has a driver."""
+    """Whether an FP16 artifact is useful: the options allow a GPU, and there is a driver."""
     if options.precision not in ("auto", "fp16"):
         return False
     if options.backend not in ("auto", *GPU_BACKENDS) or options.device == "cpu":
@@ -149,13 +151,13 @@ def _opened(
     precision: str,
     refused: tuple[tuple[Backend, str], ...] = (),
 ) -> Opened:
-    arithmetic = getattr(session, "arithmetic", None)  # between 8 bits, OpenVINO has the choice
+    arithmetic = getattr(session, "arithmetic", None)  # of the layers that are not INT8
     mixed = f"int8+{arithmetic}" if precision == "int8" and arithmetic else None
     return Opened(session, backend, precision, refused, source.sha256_of(session), mixed)
 
 
 def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
-    """Each reason once, behind all that it holds for."""
+    """List the reasons, each one once, with the backends that it applies to."""
     reasons: dict[str, list[str]] = {}
     for backend, reason in refused:
         reasons.setdefault(reason, []).append(backend)
@@ -194,8 +196,8 @@ def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, st
         raise MissingBackendError(
             f"running on OpenVINO needs pip install 'restora[openvino]' ({error})"
         ) from error
-    except (ImportError, OSError, RuntimeError) as error:  # it wants a home directory, for one
-        raise MissingBackendError(f"OpenVINO is installed, but does not start: {error}") from error
+    except (ImportError, OSError, RuntimeError) as error:  # for example, it needs a home directory
+        raise MissingBackendError(f"OpenVINO is installed but does not start: {error}") from error
     if options.precision == "int8":
         return open_int8(_pick(source, options, half=False), options.cpu), "int8"
     automatic = options.backend == "auto"
@@ -225,7 +227,7 @@ def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
     chosen = _pick(source, options, half=False)
     if chosen.info.precision == "int8":
         logger.warning(
-            "ONNX Runtime runs %s in int8 slower than in fp32; OpenVINO gains by it "
+            "%s in int8 is slower than in fp32 on ONNX Runtime; OpenVINO runs it faster "
             "(pip install 'restora[openvino]')",
             chosen.info.model,
         )
@@ -238,7 +240,7 @@ def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
     if options.precision == "auto" and not half:
         return source.named
     if options.precision == "bf16":
-        raise MissingBackendError("bf16 is computed by OpenVINO alone")
+        raise MissingBackendError("bf16 needs the OpenVINO backend")
     by_precision = {artifact.info.precision: artifact for artifact in source.family()}
     if options.precision == "auto":
         return by_precision.get("fp16", source.named)

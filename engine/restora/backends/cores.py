@@ -1,4 +1,4 @@
-"""How many CPU cores this process may really use."""
+"""Count the CPU cores that this process may use."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ _CGROUP_V1 = (
 
 
 def count_allowed_cores() -> int:
-    """Cores of the affinity mask, cut to the container's quota (cgroup v2 or v1); at least 1."""
+    """Cores in the affinity mask, limited by the quota of the container (cgroup v2 or v1); >= 1."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -23,7 +23,7 @@ def count_allowed_cores() -> int:
 
 
 def _read_quota() -> float | None:
-    """Cores' worth of time that the control group grants, None for no limit."""
+    """CPU quota of the control group in cores, or None without a limit."""
     try:
         if _CGROUP_V2.exists():
             granted, period = _CGROUP_V2.read_text().split()

@@ -27,7 +27,7 @@ _QUIET = 3  # ONNX Runtime's log level "error"; its warnings are about graph opt
 
 
 class OnnxRuntimeCpuSession:
-    """An artifact on the CPU; the slowest session, and the one that every machine has."""
+    """A session on the CPU: the slowest backend, but one that every machine supports."""
 
     def __init__(self, artifact: Artifact, options: CpuOptions | None = None) -> None:
         self._info = artifact.info

@@ -36,12 +36,12 @@ _LOST_WORDS = ("illegal memory access", "cuda failure 700", "device-side assert"
 
 
 class OnnxRuntimeCudaSession:
-    """An artifact on a GPU without TensorRT: slower, and there at once.
+    """A session on a GPU without TensorRT: slower, but it needs no engine to be built.
 
-    gpu: which one
+    gpu: index of the GPU
 
-    Raises MissingBackendError unless the provider really starts: one that is listed may still
-    lack a library.
+    Raises MissingBackendError if the provider does not start. A provider that ONNX Runtime lists
+    may still lack a library.
     """
 
     def __init__(self, artifact: Artifact, *, gpu: int = 0) -> None:
@@ -51,8 +51,8 @@ class OnnxRuntimeCudaSession:
         started = time.perf_counter()
         if PROVIDER not in onnxruntime.get_available_providers():
             raise MissingBackendError(
-                "this ONNX Runtime has no CUDA provider: pip install 'restora[gpu]' in the place "
-                "of onnxruntime"
+                "this ONNX Runtime has no CUDA provider: uninstall onnxruntime, then "
+                "pip install 'restora[gpu]'"
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _QUIET
@@ -67,8 +67,8 @@ class OnnxRuntimeCudaSession:
             ) from error
         if session.get_providers()[0] != PROVIDER:
             raise MissingBackendError(
-                "ONNX Runtime's CUDA provider is installed and does not start: its CUDA, cuDNN or "
-                "the driver do not fit; set RESTORA_LOG=DEBUG for its own words"
+                "ONNX Runtime's CUDA provider is installed but does not start: the versions of "
+                "CUDA, cuDNN or the driver do not match; RESTORA_LOG=DEBUG shows its messages"
             )
         session.disable_fallback()
         self._session: Any = session
@@ -117,7 +117,7 @@ class OnnxRuntimeCudaSession:
         self._session = None
 
     def _start(self) -> None:
-        """Run the smallest batch: only then are its libraries loaded."""
+        """Run the smallest batch, since the provider loads its libraries on the first run."""
         side = self._limits.fixed_tile or self._limits.multiple * 8
         try:
             self.run(np.zeros((1, side, side, 3), self._info.io))
@@ -130,7 +130,7 @@ class OnnxRuntimeCudaSession:
 def _settings(gpu: int) -> dict[str, str]:
     return {
         "device_id": str(gpu),
-        # tiles come in several sizes, and the exhaustive search is done for each of them
+        # the exhaustive search would run for every size of tile
         "cudnn_conv_algo_search": "HEURISTIC",
         "do_copy_in_default_stream": "1",
         "use_tf32": "0",

@@ -1,4 +1,4 @@
-"""Run artifacts on the CPU with OpenVINO, in FP32 or, where it passes the gate, in bfloat16."""
+"""Run artifacts on the CPU with OpenVINO: in FP32, INT8, or bfloat16 if the self-check passes."""
 
 from __future__ import annotations
 
@@ -47,21 +47,22 @@ logger = logging.getLogger(__name__)
 DEVICE = "CPU"
 INPUT, OUTPUT, MEANS = "image", "restored", "channel_means"
 Arithmetic = Literal["f32", "bf16"]
-# OpenVINO keeps what it prepares for each layer and size of input, 5000 by default: a folder of
-# photos of many sizes then takes a megabyte more for each. This is enough for the few sizes of
-# tiles that one photo has.
+# OpenVINO caches prepared kernels for each layer and input size, 5000 by default: in a folder with
+# many photo sizes, each size then takes another megabyte. This is enough for the few tile sizes of
+# one photo.
 _KERNELS_KEPT = 256
-# bfloat16 is held to what FP16 is held to
+# bfloat16 must reach the threshold of FP16
 _GATE = ACCURACY_GATES["fp16", "uint8"]
 
 
 def open_bf16(artifact: Artifact, options: CpuOptions) -> OpenVinoSession:
-    """In bfloat16, if this CPU computes in it and the artifact's own picture passes the gate.
+    """Open a session that computes in bfloat16.
 
-    Raises MissingBackendError, or AccuracyGateError with the figures.
+    Raises MissingBackendError if the CPU or the artifact does not support it, and AccuracyGateError
+    with the measured PSNR if the self-check fails.
     """
     if artifact.info.kind not in ("upsampler", "face"):
-        raise MissingBackendError(f"a {artifact.info.kind} runs in fp32 alone")
+        raise MissingBackendError(f"a {artifact.info.kind} runs in fp32 only")
     if artifact.info.precision != "fp32":
         raise MissingBackendError(
             f"bf16 is made from fp32 artifacts, not {artifact.info.precision}"
@@ -69,12 +70,12 @@ def open_bf16(artifact: Artifact, options: CpuOptions) -> OpenVinoSession:
     require_bf16()
     session = OpenVinoSession(artifact, options, arithmetic="bf16")
     mean, least = check_answer(session, artifact)
-    logger.info("%s in bf16: PSNR %.1f dB mean, %.1f least", artifact.info.model, mean, least)
+    logger.info("%s in bf16: PSNR %.1f dB mean, %.1f dB min", artifact.info.model, mean, least)
     return session
 
 
 def open_fastest(artifact: Artifact, options: CpuOptions) -> OpenVinoSession:
-    """In bfloat16 if it passes, else in FP32, which is logged."""
+    """Open a session in bfloat16 if possible, otherwise in FP32. The reason is logged."""
     try:
         return open_bf16(artifact, options)
     except (MissingBackendError, AccuracyGateError) as error:
@@ -83,25 +84,24 @@ def open_fastest(artifact: Artifact, options: CpuOptions) -> OpenVinoSession:
 
 
 def open_int8(artifact: Artifact, options: CpuOptions) -> OpenVinoSession:
-    """An INT8 artifact, the rest of its layers in bfloat16 where this CPU has it and the artifact's
-    own picture passes INT8's gate so, else in FP32, where it must pass too.
+    """Open an INT8 artifact, with its other layers in bfloat16 if possible and otherwise in FP32.
 
-    Raises AccuracyGateError with the figures.
+    The self-check must pass in both cases. Raises AccuracyGateError with the measured PSNR.
     """
     try:
         require_bf16()
         session = OpenVinoSession(artifact, options, arithmetic="bf16")
         figures = check_answer(session, artifact, gate=find_gate(artifact.info))
     except (MissingBackendError, AccuracyGateError) as error:
-        logger.info("%s computes in fp32 between 8 bits: %s", artifact.info.model, error)
+        logger.info("%s computes its other layers in fp32: %s", artifact.info.model, error)
         session = OpenVinoSession(artifact, options)
         figures = check_answer(session, artifact, gate=find_gate(artifact.info))
-    logger.info("%s in int8: PSNR %.1f dB mean, %.1f least", artifact.info.model, *figures)
+    logger.info("%s in int8: PSNR %.1f dB mean, %.1f dB min", artifact.info.model, *figures)
     return session
 
 
 def require_bf16() -> None:
-    """Raise MissingBackendError unless this CPU computes in bfloat16."""
+    """Raise MissingBackendError unless this CPU supports bfloat16."""
     if "BF16" not in openvino.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"):
         raise MissingBackendError("this CPU has no bfloat16")
 
@@ -109,26 +109,29 @@ def require_bf16() -> None:
 def check_answer(
     session: OpenVinoSession, artifact: Artifact, *, gate: AccuracyGate = _GATE
 ) -> tuple[float, float]:
-    """PSNR, mean and least, of the picture that travels with the artifact. Raises
-    AccuracyGateError."""
+    """Run the self-check of an artifact. Returns the mean and minimum PSNR in dB.
+
+    Raises AccuracyGateError if they miss `gate`, or if the artifact has no self-check.
+    """
     selfcheck = artifact.read_selfcheck()
     if selfcheck is None:
-        raise AccuracyGateError(f"{artifact.info.model} carries no picture to check it with")
-    mean, least = measure_psnr(session.run(selfcheck.image), selfcheck.answer)
-    need_mean, need_least = gate.psnr_mean or 0.0, gate.psnr_min or 0.0
-    # written so that a NaN figure fails
-    if not (mean >= need_mean and least >= need_least):
+        raise AccuracyGateError(f"{artifact.info.model} has no self-check")
+    mean, minimum = measure_psnr(session.run(selfcheck.image), selfcheck.answer)
+    need_mean, need_min = gate.psnr_mean or 0.0, gate.psnr_min or 0.0
+    # written so that NaN fails
+    if not (mean >= need_mean and minimum >= need_min):
         raise AccuracyGateError(
-            f"in {session.precision} {artifact.info.model} gives {mean:.1f} dB mean and "
-            f"{least:.1f} least, {need_mean:.0f} and {need_least:.0f} are needed"
+            f"{artifact.info.model} must reach a PSNR of {need_mean:.0f} dB mean and "
+            f"{need_min:.0f} dB min, in {session.precision} it reaches {mean:.1f} and {minimum:.1f}"
         )
-    return mean, least
+    return mean, minimum
 
 
 class OpenVinoSession:
-    """An artifact on the CPU through OpenVINO.
+    """A session on the CPU with OpenVINO.
 
-    arithmetic: "f32" is what the artifact's own types say; "bf16" is OpenVINO's, to be checked
+    arithmetic: "f32" computes in the types of the artifact; "bf16" computes in bfloat16, whose
+        accuracy the caller must check
     """
 
     def __init__(
@@ -150,7 +153,7 @@ class OpenVinoSession:
             if artifact.info.precision == "int8":
                 join_rounding(model)
             self._compiled: Any = core.compile_model(model, DEVICE, self._settings())
-        except Exception as error:  # its own exception types are not public
+        except Exception as error:  # OpenVINO's exception types are not public
             raise SessionError(
                 f"OpenVINO {openvino.__version__} cannot load {self._info.model}: {error}"
             ) from error
@@ -175,14 +178,14 @@ class OpenVinoSession:
 
     @property
     def precision(self) -> str:
-        """Of the arithmetic, as our options name it."""
+        """The precision of the session, as in SessionOptions."""
         if self._info.precision == "int8":
             return "int8"
         return "bf16" if self._arithmetic == "bf16" else self._info.precision
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """Of the layers that do not compute in 8 bits."""
+        """The arithmetic of all layers that are not INT8."""
         return self._arithmetic
 
     def run(self, batch: Batch) -> Batch:
@@ -211,7 +214,7 @@ class OpenVinoSession:
 
     @contextmanager
     def _borrow_request(self) -> Iterator[Any]:
-        """A request of one's own: one request runs one batch at a time."""
+        """Borrow an inference request, which runs one batch at a time."""
         compiled = self._compiled
         if compiled is None:
             raise SessionError(f"the session of {self._info.model} is closed")
@@ -228,7 +231,7 @@ class OpenVinoSession:
 
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {
-            # without it OpenVINO chooses bfloat16 by itself
+            # by default OpenVINO uses bfloat16 if the CPU supports it
             "INFERENCE_PRECISION_HINT": self._arithmetic,
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,
@@ -243,8 +246,11 @@ class OpenVinoSession:
 
 
 def make_cache_folder() -> Path | None:
-    """Where compiled networks are kept for fast starts. None, which is logged, if there is no such
-    folder, it cannot be written, or others may write into it: what lies there is code."""
+    """Create the folder in which OpenVINO caches compiled networks for faster starts.
+
+    Returns None, and logs why, if there is no home directory, if the folder cannot be written, or
+    if other users can write to it: compiled networks are executable code.
+    """
     folder = cache_folder("openvino")
     if folder is None:
         logger.info("no OpenVINO cache: the user has no home directory")
@@ -253,7 +259,7 @@ def make_cache_folder() -> Path | None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_own_folder(folder, purpose="the OpenVINO cache")
     except UnsafePathError as error:
-        logger.warning("starts are slower without a cache: %s", error)
+        logger.warning("there is no OpenVINO cache, so starts are slower: %s", error)
         return None
     except OSError as error:
         logger.info("no OpenVINO cache: %s", error)

@@ -1,10 +1,10 @@
-"""Make OpenVINO round INT8 artifacts as they say.
+"""Work around wrong rounding of INT8 artifacts in OpenVINO.
 
-OpenVINO 2026.4 reads a pair of QuantizeLinear and DequantizeLinear as rounding to whole numbers
-and a product behind it. Where such pairs of signed values meet in a concat, its low-precision
-passes lose the scale: values are rounded to 1, 2, 3 instead of to steps of the scale, and
-restora-lite-x2 comes out at about 35 dB instead of 43. One FakeQuantize in the place of each pair
-is read rightly, and as fast.
+OpenVINO 2026.4 imports a pair of QuantizeLinear and DequantizeLinear as rounding to whole numbers
+followed by a multiplication. Where such pairs of signed values meet in a concatenation, its
+low-precision passes lose the scale: values are rounded to 1, 2, 3 instead of to steps of the scale,
+and restora-lite-x2 reaches about 35 dB instead of 43. One FakeQuantize operation in place of each
+pair is computed correctly and is as fast.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BEHIND = ("Convert", "Subtract", "Multiply")
 
 
 def join_rounding(model: openvino.Model) -> int:
-    """Replace each symmetric pair, in place; how many there were."""
+    """Replace every symmetric pair in place. Returns their number."""
     found = 0
     for node in list(model.get_ordered_ops()):
         if node.get_type_name() != "FakeQuantize" or _range_of(node, 3) != _WHOLE:
@@ -39,7 +39,7 @@ def join_rounding(model: openvino.Model) -> int:
 
 
 def _find_product(node: Any) -> Any | None:
-    """The product by the scale that is the only use of a rounded value; None if there is none."""
+    """Find the multiplication by the scale, if it is the only consumer of a rounded value."""
     while True:
         users = list(node.output(0).get_target_inputs())
         if len(users) != 1:

@@ -1,4 +1,4 @@
-"""Settings of the runtimes, apart from them so that they can be named without being installed."""
+"""Options of the backends. This module imports none of their packages."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ _DEVICE = re.compile(r"auto|cpu|gpu(?::([0-9]{1,9}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class CpuOptions:
-    """Settings of sessions on the CPU: OpenVINO heeds `threads`, ONNX Runtime all of them.
+    """Options of CPU sessions. ONNX Runtime uses all of them, OpenVINO only `threads`.
 
-    threads: 0: all cores that this process may use
-    spinning: idle threads burn time waiting: a little faster alone on a machine, much slower in a
-        shared container
-    memory_arena: keep freed memory for the next call (1.2-1.4x slower without)
-    memory_pattern: plan memory by shape: of use only if all tiles have one shape
-    arm64_bf16: bfloat16 matrix products on arm64: faster, less exact
+    threads: number of threads; 0 uses all cores that this process may use
+    spinning: idle threads wait actively, which is slightly faster on an idle machine and much
+        slower in a shared container
+    memory_arena: keep freed memory for the next call; 1.2 to 1.4 times slower without
+    memory_pattern: plan memory for each shape; useful only if all tiles have the same shape
+    arm64_bf16: use bfloat16 matrix products on arm64, which is faster and less accurate
     """
 
     threads: int = 0
@@ -47,16 +47,16 @@ class CpuOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """Which TensorRT plans a session uses; those that are not in the plan cache are built.
+    """Which TensorRT engines a session uses. Engines that are not in the cache are built.
 
-    any_built: take the plans that were built last for this model, of whatever sizes; the other
-        fields then only matter if there are none
-    tile: side of the tiles that most work is done in
-    batches: how many of them at once, one plan for each number
-    max_tile: largest side of any tile
-    workspace: most bytes of scratch memory for one layer while a plan is built
-    level: builder optimization level, 0 (fast build) to 5 (fast plan)
-    graphs: launch work through CUDA graphs
+    any_built: use the engines that were built last for this model, of any size; the other fields
+        apply only if there are none
+    tile: side of full tiles, in pixels
+    batches: batch sizes of full tiles; one engine is built for each
+    max_tile: the largest side of any tile, in pixels
+    workspace: limit of scratch memory for one layer during a build, in bytes
+    level: optimization level of the builder, 0 (fast build) to 5 (fast engine)
+    graphs: launch the network through CUDA graphs
     """
 
     any_built: bool = False
@@ -85,15 +85,15 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """On what, and how, a model runs.
+    """The backend, the precision and the device of a session.
 
-    backend: "auto": the first of TensorRT, ONNX Runtime on CUDA, OpenVINO (in bfloat16) and ONNX
-        Runtime on the CPU that starts here; any other choice never falls back
-    precision: "auto": FP16 on a GPU, if there is an artifact for it; bfloat16 through OpenVINO, if
-        the CPU has it and the artifact's own picture passes the accuracy threshold; else FP32. Any
-        other choice never falls back
-    device: "auto": a GPU if one can be used, else the CPU; "cpu"; "gpu", the first one; or a
-        numbered one, "gpu:1". With a GPU named, the CPU is never used instead
+    backend: "auto" uses the first of TensorRT, ONNX Runtime with CUDA, OpenVINO (in bfloat16) and
+        ONNX Runtime on the CPU that works on this machine; any other value never falls back
+    precision: "auto" uses FP16 on a GPU if there is an FP16 artifact, bfloat16 with OpenVINO if the
+        CPU supports it and the self-check of the artifact passes, and otherwise FP32; any other
+        value never falls back
+    device: "auto" uses a GPU if possible and otherwise the CPU; "cpu", "gpu" (the first one) and
+        "gpu:1" (a numbered one) never fall back
     """
 
     backend: BackendChoice = "auto"

@@ -1,4 +1,4 @@
-"""Tiling: any size of picture through a network of bounded size, joined without seams."""
+"""Process images of any size in tiles of bounded size, and blend the tiles without seams."""
 
 from restora.tiling.blend import Blend, place_span
 from restora.tiling.grid import Span, split_axis, split_published

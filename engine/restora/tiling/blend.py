@@ -1,7 +1,8 @@
-"""Join overlapping tiles: copy each one's own part, fade across the seams.
+"""Blend overlapping tiles.
 
-Across a seam the older tile fades out while the newer one fades in. A ramp never reaches the next
-ramp, so at most two tiles meet along an axis and their weights add up to one.
+Each tile is copied except near its seams. Across a seam the older tile fades out while the newer
+one fades in. Ramps never overlap, so at most two tiles contribute to a pixel along an axis, and
+their weights add up to one.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ Array = NDArray[np.uint8 | np.float32]
 
 
 def find_ramp(spans: list[Span], *, widest: int) -> int:
-    """Width of the fade in input pixels: at most `widest`, what windows share, and their steps."""
+    """Width of the ramp in input pixels, an even number.
+
+    It is limited by `widest`, by the overlap of neighbors and by the distance between seams.
+    """
     seams = [span.left for span in spans[1:]]
     inside = [
         2 * min(later.left - later.start, earlier.stop - later.left)
@@ -29,7 +33,7 @@ def find_ramp(spans: list[Span], *, widest: int) -> int:
 
 
 def make_ramp(length: int, blend: Blend) -> NDArray[np.float32]:
-    """Weights of the newer tile across a seam, (length,), rising between 0 and 1."""
+    """Weights of the newer tile across a seam: (length,), rising from 0 to 1."""
     position = (np.arange(length, dtype=np.float32) + 0.5) / max(1, length)
     if blend == "cosine":
         return (0.5 - 0.5 * np.cos(np.pi * position)).astype(np.float32)
@@ -40,11 +44,11 @@ def make_ramp(length: int, blend: Blend) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Where one window's result goes on a canvas, along one axis, in output pixels.
+    """Where the result of a window goes on the canvas, along one axis, in output pixels.
 
-    fade_begin..copy_begin: fades in over what is there; empty without a ramp
-    copy_begin..end: is copied
-    offset: canvas position - offset = position in the window's result
+    fade_begin..copy_begin: the range that is blended with the canvas; empty without a ramp
+    copy_begin..end: the range that is copied
+    offset: canvas position minus position in the result
     """
 
     fade_begin: int
@@ -54,11 +58,14 @@ class Patch:
 
 
 def place_span(span: Span, *, scale: int, ramp_length: int) -> Patch:
-    """Where a window's result is pasted, its left seam fading over `ramp_length` output pixels."""
+    """Compute where the result of a window is pasted.
+
+    ramp_length: width of the ramp at its left seam, in output pixels
+    """
     half = ramp_length // 2
     begin = span.left * scale
     fades = half if span.left > 0 else 0
-    # the part behind the right seam waits there for the next window to fade in over it
+    # the ramp of the next window needs half a ramp of this window beyond the right seam
     end = min(span.right * scale + half, span.stop * scale)
     return Patch(begin - fades, begin + fades, end, span.start * scale)
 
@@ -66,11 +73,11 @@ def place_span(span: Span, *, scale: int, ramp_length: int) -> Patch:
 def paste_span(
     canvas: Array, piece: Array, span: Span, *, axis: int, scale: int, ramp: NDArray[np.float32]
 ) -> None:
-    """Paste a window's result into `canvas` along one axis, fading in over what is there.
+    """Paste the result of a window into `canvas` along one axis, blended at its left seam.
 
     canvas: covers the whole axis, scale * length
     piece: covers the window, scale * (stop - start)
-    ramp: make_ramp's weights, in output pixels; the first window has none before it
+    ramp: the weights of make_ramp, one per output pixel; the first window is not blended
     """
     patch = place_span(span, scale=scale, ramp_length=len(ramp))
     canvas, piece = np.moveaxis(canvas, axis, 0), np.moveaxis(piece, axis, 0)

@@ -1,4 +1,4 @@
-"""Cut an axis into overlapping windows, and say where one window's pixels give way to the next."""
+"""Split an axis into overlapping windows with seams between them."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from restora.errors import OptionError
 class Span:
     """One window along one axis, in input pixels.
 
-    start, stop: what the network sees
-    left, right: the seams: this window is in charge of left..right
+    start, stop: the pixels that the network sees
+    left, right: the seams; the output for left..right comes from this window
     """
 
     start: int
@@ -24,14 +24,13 @@ class Span:
 def split_axis(
     length: int, *, size: int, overlap: int, multiple: int = 1, fixed: bool = False
 ) -> list[Span]:
-    """Cover 0..length with equal windows whose neighbors share at least `overlap` pixels.
+    """Cover 0..length with as few equal windows as possible.
 
     length: a multiple of `multiple`
-    size: upper bound of a window; windows shrink to what an even split needs
-    multiple: windows start at and measure multiples of this
-    fixed: windows measure exactly `size` (engines with one shape), or `length` if shorter
-
-    As few windows as possible; seams lie in the middle of what neighbors share.
+    size: the largest window; windows shrink to the size that an even split needs
+    overlap: the least number of pixels that neighbors share; seams lie in the middle of the overlap
+    multiple: starts and sizes of windows are multiples of this
+    fixed: windows have exactly `size` pixels (for engines with one shape), or `length` if shorter
     """
     if length < 1 or length % multiple:
         raise OptionError(f"length must be a positive multiple of {multiple}, got {length}")
@@ -54,7 +53,7 @@ def split_axis(
 
 
 def split_published(length: int, *, tile: int, pad: int) -> list[Span]:
-    """The tile grid of the published Real-ESRGAN script: cores of `tile`, `pad` on each side."""
+    """Split an axis as inference_realesrgan.py does: `tile` pixels, padded by `pad`."""
     if tile < 1 or pad < 0:
         raise OptionError(f"tile must be positive and its padding not negative, got {tile}, {pad}")
     spans = []

@@ -1,4 +1,4 @@
-"""Cut a picture into tiles: how, where, and how they are joined."""
+"""Plan the tiles of an image and the ramps that blend them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,14 +16,15 @@ from restora.tiling.grid import Span, split_axis, split_published
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How a picture is cut.
+    """How an image is split into tiles.
 
-    size: largest side of a tile in input pixels; 0 = the whole picture at once
-    overlap: input pixels that neighbors share
+    size: the largest side of a tile, in input pixels; 0 means one tile for the whole image
+    overlap: input pixels that neighboring tiles share
     batch: tiles per call of the network
-    blend: how neighbors are joined; "crop" is the published hard cut
-    fixed: tiles measure exactly `size`
-    published_grid: the published script's grid: `size` is the core, overlap / 2 the padding
+    blend: how neighbors are blended; "crop" is the hard cut of inference_realesrgan.py
+    fixed: tiles have exactly `size` pixels
+    published_grid: use the grid of inference_realesrgan.py: tiles of `size` pixels, padded by
+        overlap / 2
     """
 
     size: int = 256
@@ -46,10 +47,9 @@ class Tiling:
 
     @property
     def fade_px(self) -> int:
-        """The widest fade between two tiles in input pixels, an even number; 0: a hard cut.
+        """The widest ramp between two tiles, in input pixels: an even number, 0 for a hard cut.
 
-        The outer quarter on either side of an overlap is left out: there a tile knows least of
-        its surroundings.
+        The outer quarters of an overlap are not used: there a tile sees least of its surroundings.
         """
         return 0 if self.blend == "crop" else self.overlap // 2 // 2 * 2
 
@@ -80,7 +80,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TilePlan:
-    """All tiles of one picture, and the weights of the fades between them in output pixels."""
+    """All tiles of an image, and the weights of the ramps between them in output pixels."""
 
     rows: list[Span]
     cols: list[Span]
@@ -88,14 +88,17 @@ class TilePlan:
     col_ramp: NDArray[np.float32]
 
     def iter_runs(self) -> Iterator[list[Tile]]:
-        """Tiles row by row, neighbors of one shape together."""
+        """Iterate over the tiles row by row, in groups of consecutive tiles of the same shape."""
         tiles = (Tile(row, col) for row in self.rows for col in self.cols)
         for _, same_shape in groupby(tiles, key=lambda tile: tile.shape):
             yield list(same_shape)
 
 
 def plan_tiles(height: int, width: int, tiling: Tiling, *, multiple: int, scale: int) -> TilePlan:
-    """Cut a picture of height x width, both multiples of `multiple`. Raises OptionError."""
+    """Plan the tiles of an image of height x width pixels, both multiples of `multiple`.
+
+    Raises OptionError if the tiling does not suit the model.
+    """
     rows, cols = tiling.split(height, multiple), tiling.split(width, multiple)
     return TilePlan(
         rows, cols, _output_ramp(rows, tiling, scale), _output_ramp(cols, tiling, scale)

@@ -1,4 +1,4 @@
-"""Run a network over a whole picture tile by tile."""
+"""Run a network on a whole image, tile by tile."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,12 +25,14 @@ def run_tiles(
     progress: Progress | None = None,
     ahead: int = 1,
 ) -> Array:
-    """Returns network(image), computed in tiles: (scale * height, scale * width, channels).
+    """Compute network(image) in tiles: (scale * height, scale * width, channels).
 
     image: (height, width, channels), uint8 or float32, sides multiples of `multiple`
     network: maps (batch, h, w, channels) to (batch, scale * h, scale * w, channels), same dtype
-    progress: called with (output pixels done, output pixels in all)
-    ahead: calls of `network` that are begun while a result is pasted, each in its own thread
+    progress: called with (finished output pixels, all output pixels)
+    ahead: how many calls of `network` run in threads while a result is pasted
+
+    Raises ShapeError if the network returns another shape or dtype.
     """
     height, width, channels = image.shape
     plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)
@@ -53,7 +55,7 @@ def run_tiles(
 def _iter_results(
     image: Array, network: Network, plan: TilePlan, scale: int, batch: int, ahead: int
 ) -> Iterator[tuple[Tile, Array]]:
-    """Yield each tile with its result, in order; the next batches run while one is being pasted."""
+    """Yield each tile with its result, in order. The next batches run while one is pasted."""
     batches = list(_iter_batches(plan, batch))
 
     def run(tiles: list[Tile]) -> Array:

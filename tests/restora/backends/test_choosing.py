@@ -116,7 +116,7 @@ def test_an_asked_backend_never_gives_way(backend: Any) -> None:
 def test_an_asked_gpu_rules_out_the_cpu() -> None:
     with pytest.raises(
         MissingBackendError,
-        match=r"nothing that could run tiny starts here: install a runtime with "
+        match=r"no backend that can run tiny works on this machine: install one with "
         r"pip install 'restora\[gpu\]'; tensorrt, cuda: no NVIDIA",
     ):
         choose_session(tiny_artifact(), options=SessionOptions(device="gpu"))
@@ -308,7 +308,7 @@ def test_the_cuda_session_gives_the_pictures_of_the_cpu(ort: FakeOrt) -> None:
 
 def test_a_provider_that_is_listed_and_does_not_start_is_not_chosen(ort: FakeOrt) -> None:
     ort.starts = False
-    with pytest.raises(MissingBackendError, match="is installed and does not start"):
+    with pytest.raises(MissingBackendError, match="is installed but does not start"):
         OnnxRuntimeCudaSession(tiny_artifact())
     ort.available = ["CPUExecutionProvider"]
     with pytest.raises(MissingBackendError, match="has no CUDA provider"):
@@ -362,12 +362,12 @@ def test_a_neighbor_of_other_weights_is_left_alone(
 
 def test_detectors_are_no_plans(gpu: World) -> None:
     detector = replace(tiny_artifact(), info=replace(tiny_artifact().info, kind="detector"))
-    with pytest.raises(MissingBackendError, match="not detectors"):
+    with pytest.raises(MissingBackendError, match="not for a detector"):
         choose_session(detector, options=SessionOptions(backend="tensorrt"))
 
 
 def test_the_device_is_the_asked_one(gpu: World) -> None:
-    with pytest.raises(MissingBackendError, match="GPU 5 is asked for"):
+    with pytest.raises(MissingBackendError, match="GPU 5 is requested"):
         Device(gpu.cuda, 5)
 
 
@@ -399,5 +399,5 @@ def test_without_any_runtime_the_error_says_what_to_install(
 
     for backend in ("tensorrt", "cuda", "cpu"):
         monkeypatch.setitem(opening._OPENERS, backend, none)
-    with pytest.raises(MissingBackendError, match=r"starts here: install .*'restora\[cpu\]'"):
+    with pytest.raises(MissingBackendError, match=r"works on this machine: install .*'restora\[cpu\]'"):
         choose_session(tiny_artifact())

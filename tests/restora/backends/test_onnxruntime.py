@@ -52,7 +52,7 @@ def test_nan_and_inf_are_an_error_even_when_the_picture_is_uint8(gain: float, io
     batch = np.full((2, 4, 4, 3), 255, io)
     if gain == 1e38 and io == "float32":
         batch *= 4  # 255 * 1e38 * 4 is past float32
-    with pytest.raises(NonFiniteOutputError, match="put out NaN or Inf"):
+    with pytest.raises(NonFiniteOutputError, match="returned NaN or Inf"):
         session.run(batch)
 
 

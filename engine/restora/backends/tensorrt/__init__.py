@@ -1,5 +1,5 @@
-"""TensorRT plans: built from artifacts, kept in a cache, checked before they are used.
+"""TensorRT plans (serialized engines): built from artifacts, cached, checked before they are used.
 
-The `tensorrt` package is imported in module.py alone; all else is handed the module, so that one
-code base serves 8.6, 10 and 11 by what each of them has.
+Only module.py imports the `tensorrt` package. All other modules receive it as an argument and look
+at its features, so one code base supports TensorRT 8.6, 10 and 11.
 """

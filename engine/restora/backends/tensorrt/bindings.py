@@ -1,4 +1,4 @@
-"""cuda-bindings, imported here alone: what PyCUDA lacks, CUDA graphs and the run-time compiler."""
+"""Import cuda-bindings, for what PyCUDA lacks: CUDA graphs and the runtime compiler."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from restora.errors import MissingBackendError, SessionError
 
 
 class CudaCallError(SessionError):
-    """A call of the driver or the compiler gave an error code."""
+    """A call of the driver or the compiler returned an error code."""
 
 
 def import_driver() -> Any:
-    """cuda.bindings.driver. Raises MissingBackendError."""
+    """Import cuda.bindings.driver. Raises MissingBackendError if it is not installed."""
     try:
         from cuda.bindings import driver
     except ImportError as error:
@@ -24,20 +24,20 @@ def import_driver() -> Any:
 
 
 def import_nvrtc() -> Any:
-    """cuda.bindings.nvrtc. Raises MissingBackendError."""
+    """Import cuda.bindings.nvrtc. Raises MissingBackendError if it is not installed."""
     try:
         from cuda.bindings import nvrtc
     except ImportError as error:
         raise MissingBackendError(
-            f"joining tiles on the GPU needs cuda-bindings: pip install cuda-bindings ({error})"
+            f"blending tiles on the GPU needs cuda-bindings: pip install cuda-bindings ({error})"
         ) from error
     return nvrtc
 
 
 def call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
-    """Call one function of the bindings; returns its result without the error code.
+    """Call a function of the bindings. Returns its result without the error code.
 
-    Raises CudaCallError, also when the library behind the bindings is not there.
+    Raises CudaCallError if the call fails, or if the shared library is missing.
     """
     name = getattr(function, "__name__", str(function))
     try:

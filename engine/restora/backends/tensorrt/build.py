@@ -1,4 +1,4 @@
-"""Build a plan from an artifact, on 8.6, 10 and 11."""
+"""Build a plan from an artifact with TensorRT 8.6, 10 or 11."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from restora.errors import BuildError, OptionError
 logger = logging.getLogger(__name__)
 
 INPUT = "image"
-FLAGGED: tuple[Precision, ...] = ("fp16", "mixed")  # by the builder's FP16 flag, where it has one
+FLAGGED: tuple[Precision, ...] = ("fp16", "mixed")  # need the FP16 flag if the builder has it
 Compatibility = Literal["none", "ampere_plus", "same_capability"]
 WORKSPACE_BYTES = 4 << 30
 _LEAST_WORKSPACE = 256 << 20
@@ -27,16 +27,16 @@ _LEAST_WORKSPACE = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How a plan is built. Every field is part of the plan's identity.
+    """Options of a build. Every field is part of the key of the plan.
 
-    precision: of the arithmetic. "fp16" and "mixed" need an artifact of theirs where types come
-        from the graph, and an FP32 one where precision is a flag (8.6)
-    workspace: most bytes of scratch memory for one layer
-    level: builder optimization level, 0 (fast build) to 5 (fast plan)
-    version_compatible: the plan runs on later TensorRT versions too
-    hardware: which other GPUs it runs on
-    strip_weights: leave the weights out: they are put back from the artifact when it is loaded
-    tf32: may FP32 products use TF32? Faster and outside of the FP32 gate
+    precision: compute precision. "fp16" and "mixed" need an artifact of that precision if the types
+        come from the graph (TensorRT 10, 11), and an FP32 artifact if precision is a flag (8.6)
+    workspace: limit of scratch memory for one layer, in bytes
+    level: optimization level of the builder, 0 (fast build) to 5 (fast engine)
+    version_compatible: make a plan that later TensorRT versions can load
+    hardware: which other GPUs can run the plan
+    strip_weights: leave the weights out of the plan; they are refitted from the artifact on loading
+    tf32: allow TF32 in FP32 layers, which is faster but misses the FP32 accuracy threshold
     """
 
     precision: Precision = "fp32"
@@ -56,7 +56,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A plan and how it was made: the options and the profile that worked in the end."""
+    """A plan, with the options and the profile that finally worked."""
 
     plan: bytes = field(repr=False)
     options: BuildOptions
@@ -67,9 +67,9 @@ class Built:
 
 
 def check_precision(info: ArtifactInfo, options: BuildOptions, features: Features) -> None:
-    """Raise OptionError unless this artifact gives a plan of this precision on this TensorRT.
+    """Raise OptionError unless this TensorRT can build this artifact with these options.
 
-    Silently built FP32 for FP16 runs several times slower and nobody notices.
+    Without this check, FP16 could silently become FP32, which is several times slower.
     """
     if features.strongly_typed:
         if info.precision != options.precision:
@@ -114,15 +114,15 @@ def build_plan(
     timing_cache: bytes = b"",
     progress: BuildProgress | None = None,
 ) -> Built:
-    """Build one engine for one profile.
+    """Build one plan for one profile.
 
     trt: the tensorrt module
-    timing_cache: of earlier builds on this GPU and version; b"" for none
-    progress: told the phases and steps; raises to cancel
+    timing_cache: the timing cache of earlier builds on this GPU and version, or b""
+    progress: called with phases and steps; it may raise an exception to cancel the build
 
-    When TensorRT finds no way, it is tried with less workspace, then with the smallest shape as
-    the best one, then with the best shape alone. Raises OptionError for what cannot be asked of
-    this TensorRT, BuildError with the parser's or the builder's own words, BuildCanceledError.
+    If the build fails, it is repeated with less workspace, then with the smallest shape as the best
+    one, then with the best shape only. Raises OptionError for options that this TensorRT does not
+    support, BuildError with the messages of the parser or the builder, and BuildCanceledError.
     """
     features = features_of(trt)
     check_precision(artifact.info, options, features)
@@ -155,7 +155,7 @@ def build_plan(
 
 
 def _ladder(profile: Profile, options: BuildOptions) -> list[tuple[str, Profile, BuildOptions]]:
-    """What is tried one after the other, each with words for it."""
+    """The attempts in order, each with a description."""
     less = max(_LEAST_WORKSPACE, options.workspace // 4)
     steps = [("as asked", profile, options)]
     if less < options.workspace:
@@ -199,13 +199,13 @@ class _Attempt:
             raise BuildError(f"TensorRT refuses the profile {profile}", final=True)
         cache = config.create_timing_cache(timing_cache)
         if not config.set_timing_cache(cache, ignore_mismatch=False):
-            logger.warning("the timing cache is of another GPU or version and starts afresh")
+            logger.warning("the timing cache is of another GPU or version; a new one is started")
             config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
         monitor = make_monitor(self.trt, self.features, config, self.log, progress)
         plan = builder.build_serialized_network(network, config)
         monitor.raise_if_canceled()
         if plan is None:
-            raise BuildError(self.log.describe("the builder gave no plan"))
+            raise BuildError(self.log.describe("the builder returned no plan"))
         serialized = config.get_timing_cache().serialize()
         return bytes(plan), bytes(serialized)
 
@@ -233,7 +233,7 @@ class _Attempt:
         flag = trt.BuilderFlag
         if options.precision in FLAGGED and self.features.fp16_flag:
             config.set_flag(flag.FP16)
-            # without it the builder may overrule what keep_islands fixes
+            # without this flag the builder may ignore the precision of single layers
             config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS)
         if options.precision == "int8" and not self.features.strongly_typed:
             config.set_flag(flag.INT8)
@@ -244,7 +244,7 @@ class _Attempt:
         if self.features.profile_sharing_flag:
             config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
         if self.features.external_tactics:
-            # cuBLAS and cuDNN bring nothing to these networks and would have to be installed
+            # cuBLAS and cuDNN do not accelerate these networks and would have to be installed
             own = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
             sources = [int(getattr(trt.TacticSource, name)) for name in own]
             config.set_tactic_sources(sum(1 << source for source in sources))
@@ -262,7 +262,7 @@ class _Attempt:
 
 
 def describe_parser_errors(parser: Any) -> str:
-    """All of the parser's errors in one line, with the node where this TensorRT tells it."""
+    """All errors of the parser in one line, with the node names if this TensorRT has them."""
     described = []
     for index in range(parser.num_errors):
         error = parser.get_error(index)

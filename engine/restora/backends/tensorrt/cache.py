@@ -1,7 +1,8 @@
-"""Plans on disk: found by what they were made of and for, verified before they are used.
+"""The plan cache on disk.
 
-A plan is code: whoever can write into this folder can run it. The folder is 0700 and must belong
-to the user; every plan is checked against a keyed digest before TensorRT sees a byte of it.
+A plan is executable code: whoever can write to this folder can run code as this user. The folder
+therefore has mode 0700 and must belong to the user, and a keyed digest of each plan is verified
+before TensorRT loads it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CachedPlan:
-    """A plan and what is known of it: options, device, accuracy figures, how it was built."""
+    """A plan and its facts: options, device, accuracy, how it was built."""
 
     plan: bytes = field(repr=False)
     facts: dict[str, Any]
@@ -37,10 +38,10 @@ class CachedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A plan that was built and is not used.
+    """A record that a plan was built but is not used.
 
-    reason: why
-    facts: the same as a plan's
+    reason: why it is not used
+    facts: the same facts as those of a plan
     """
 
     reason: str
@@ -48,7 +49,7 @@ class Refusal:
 
 
 def plan_key(onnx_sha256: str, device: DeviceFacts, options: BuildOptions, profile: Profile) -> str:
-    """Names a plan. Any difference in any of these gives another key; the driver's version none."""
+    """Compute the key of a plan from all that it depends on, which excludes the driver."""
     identity = {
         "format": FORMAT,
         "onnx": onnx_sha256,
@@ -61,18 +62,21 @@ def plan_key(onnx_sha256: str, device: DeviceFacts, options: BuildOptions, profi
 
 
 def plan_folder() -> Path | None:
-    """$RESTORA_PLANS, or restora/plans in $XDG_CACHE_HOME or ~/.cache. It need not exist; None if
-    the user has no home directory. Raises OptionError."""
+    """The plan folder: $RESTORA_PLANS, or restora/plans in $XDG_CACHE_HOME or ~/.cache.
+
+    The folder need not exist. Returns None if the user has no home directory, and raises
+    OptionError if $RESTORA_PLANS is not a usable path.
+    """
     return cache_folder("plans", variable="RESTORA_PLANS")
 
 
 class PlanCache:
-    """Plans in one folder, made with mode 0700 when the first one is stored.
+    """A folder of plans, created with mode 0700 when the first plan is stored.
 
-    folder: default: plan_folder()
+    folder: defaults to plan_folder()
 
-    Where there is no folder, or one that cannot be read or written, plans are used from memory.
-    Raises UnsafePathError if the folder is somebody else's or others may write into it.
+    If there is no folder, or if it cannot be read or written, plans are used from memory.
+    Raises UnsafePathError if the folder belongs to another user, or if others can write to it.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -85,10 +89,10 @@ class PlanCache:
     def get_or_build(
         self, key: str, build: Callable[[], CachedPlan | Refusal]
     ) -> tuple[CachedPlan | Refusal, bool]:
-        """The cached plan, or the one that `build` makes; of several processes, one builds.
+        """Load a plan, or build and store it. Only one of several processes builds it.
 
-        Returns the plan and whether it was built now. A refusal is kept as a plan is, so that it is
-        not built again. A cache that cannot be written costs a warning.
+        Returns the plan or the refusal, and whether it was built now. Refusals are stored too, so
+        a refused plan is not built again. A warning is logged if the cache cannot be written.
         """
         found = self.load(key) or self.load_refusal(key)
         if found is not None:
@@ -102,24 +106,24 @@ class PlanCache:
             return made, True
 
     def load(self, key: str) -> CachedPlan | None:
-        """None if there is no such plan, or if what there is cannot be trusted; that is logged."""
+        """Load a plan. Returns None if it does not exist or fails verification, which is logged."""
         record = self._read_or_warn(key, FACTS)
         return None if record is None else CachedPlan(plan=record[1], facts=record[0])
 
     def load_refusal(self, key: str) -> Refusal | None:
-        """Why a plan that was built before is not used; None if that is not known."""
+        """The reason why an earlier plan of this key was refused, or None."""
         record = self._read_or_warn(key, REFUSAL)
         return None if record is None else Refusal(str(record[0].get("reason")), record[0])
 
     def store(self, key: str, made: CachedPlan | Refusal) -> None:
-        """Raises OutputError if the folder cannot be written."""
+        """Store a plan or a refusal. Raises OutputError if the folder cannot be written."""
         if isinstance(made, CachedPlan):
             self._records.write(key, FACTS, made.facts, made.plan)
         else:
             self._records.write(key, REFUSAL, {**made.facts, "reason": made.reason})
 
     def entries(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-        """Key, facts and problem of every plan: facts are {} if there is a problem.
+        """Iterate over key, facts and problem of all plans; facts are {} if there is a problem.
 
         Raises OutputError if the folder cannot be read.
         """
@@ -127,24 +131,24 @@ class PlanCache:
             yield path.stem, *self._examine(path.stem)
 
     def newest_first(self) -> list[tuple[str, dict[str, Any]]]:
-        """Key and facts of every plan, not verified: `load` does that."""
+        """Key and facts of all plans, newest first. They are not verified; `load` does that."""
         found = []
         for path in self._records.files_or_warn(FACTS):
-            # another process may be clearing; what is damaged is reported by `entries`
+            # another process may be deleting files; `entries` reports damaged ones
             with suppress(OSError, ValueError):
                 found.append((path.stat().st_mtime, path.stem, read_facts(path)))
         found.sort(key=lambda entry: entry[:2], reverse=True)
         return [(key, facts) for _, key, facts in found]
 
     def refusals(self) -> list[Refusal]:
-        """All that are known."""
+        """All stored refusals."""
         found = [self.load_refusal(path.stem) for path in self._records.files_or_warn(REFUSAL)]
         return [refusal for refusal in found if refusal is not None]
 
     def clear(self) -> int:
-        """Delete all plans, refusals and timings; returns how many plans. Locks and the key stay.
+        """Delete all plans, refusals and timing caches, but not the locks and the key.
 
-        Raises OutputError if one cannot be deleted.
+        Returns the number of deleted plans. Raises OutputError if a file cannot be deleted.
         """
         plans = self._records.files(FACTS)
         for suffix in (FACTS, PLAN, REFUSAL, TIMING):

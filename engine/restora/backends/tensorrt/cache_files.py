@@ -1,4 +1,4 @@
-"""Files of the plan cache: read without trust, signed with a key that only this user can read."""
+"""Read untrusted files of the plan cache, and sign them with a key that only the user can read."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ _KEY_BYTES = 32
 
 
 def read_regular(path: Path, *, most: int) -> bytes:
-    """A regular file's bytes. Raises OSError, or ValueError if it is another kind of file or has
-    more than `most` bytes."""
+    """Read a regular file. Raises OSError, or ValueError if it is not a regular file or too large.
+
+    most: the largest accepted size, in bytes
+    """
     with open(path, "rb", opener=_open_at_once) as stream:  # pathlib has no opener
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -34,7 +36,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """A JSON object that is not believed yet. Raises OSError or ValueError."""
+    """Read a JSON object that is not verified yet. Raises OSError or ValueError."""
     try:
         facts = json.loads(read_regular(path, most=MOST_FACTS_BYTES))
     except RecursionError:
@@ -46,7 +48,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def raising_output_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says about writing `path` into an OutputError."""
+    """Turn an OSError while `path` is written into an OutputError."""
     try:
         yield
     except OutputError:
@@ -57,16 +59,16 @@ def raising_output_errors(path: Path) -> Iterator[None]:
 
 
 class Signer:
-    """Keyed digests (HMAC-SHA-256) of facts and of the plan that belongs to them.
+    """Computes keyed digests (HMAC-SHA-256) of facts and their plan.
 
-    path: of the key: made with mode 0600 when something is signed first
+    path: path of the key, which is created with mode 0600 for the first signature
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def sign(self, facts: dict[str, Any], plan: bytes) -> str:
-        """Raises OutputError if there is no key and none can be made."""
+        """Compute the digest. Raises OutputError if there is no key and none can be created."""
         with raising_output_errors(self._path):
             try:
                 key = self._read_key()
@@ -76,14 +78,14 @@ class Signer:
         return _digest(key, facts, plan)
 
     def signed(self, facts: dict[str, Any], plan: bytes) -> bool:
-        """Whether facts["digest"] is that of the facts and the plan. Raises OSError."""
+        """Whether facts["digest"] matches the facts and the plan. Raises OSError."""
         given = facts.get("digest")
         if not isinstance(given, str):
             return False
-        # facts that are nested too deeply to be written were not written here
+        # facts that are nested too deeply to be serialized were not signed by us
         with suppress(FileNotFoundError, RecursionError):
             expected = _digest(self._read_key(), facts, plan)
-            # as bytes: text that is not ASCII cannot be compared
+            # as bytes, since compare_digest refuses non-ASCII text
             return hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode())
         return False
 
@@ -100,13 +102,13 @@ class Signer:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(secrets.token_bytes(_KEY_BYTES))
             with suppress(FileExistsError):
-                os.link(draft, self._path)  # whole or not at all; the first one wins
+                os.link(draft, self._path)  # atomic; the first process wins
         finally:
             draft.unlink(missing_ok=True)
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """A pipe would wait for somebody to write into it."""
+    """Open without blocking, since opening a pipe waits for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

@@ -1,4 +1,4 @@
-"""Hold a plan against the answer that travels with its artifact."""
+"""Check a plan with the self-check of its artifact."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from restora.backends.tensorrt.engine_step import Batch, PlanRunner
 from restora.backends.tensorrt.profiles import Profile, Shape
 from restora.errors import AccuracyGateError, RefusedPlanError
 
-FP32_PSNR = 70.0  # a twentieth of a gray level; bit equality is not asked of another runtime
+FP32_PSNR = 70.0  # a twentieth of a gray level, since another runtime need not be bit-exact
 Run = Callable[[Batch], Batch]
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionCandidate:
-    """One precision to try, and the artifact that it is built from."""
+    """A precision to try, and the artifact that it is built from."""
 
     options: BuildOptions
     artifact: Artifact
@@ -35,26 +35,26 @@ def check_plan(
     profile: Profile,
     trusted: Run | None = None,
 ) -> dict[str, Any]:
-    """Run the artifact's own picture through a plan; the figures, if they pass the gate.
+    """Run the self-check of the artifact on a plan. Returns the measured accuracy.
 
-    trusted: a plan of the same network that has passed, for profiles that hold no size of which the
-        answer is known
+    trusted: a plan of the same network that has passed, which gives the reference result for
+        profiles that do not include the size of the self-check
 
-    Raises RefusedPlanError if the pictures are wrong, AccuracyGateError if nothing can be compared.
+    Raises RefusedPlanError if the result is wrong, and AccuracyGateError if there is no reference.
     """
     selfcheck = rung.artifact.read_selfcheck()
     info = rung.artifact.info
     if selfcheck is None:
         raise AccuracyGateError(
-            f"{info.model} carries no self-check, so that its plans cannot be trusted: export it "
-            "again with this version"
+            f"{info.model} has no self-check, so its plans cannot be checked: export it again "
+            "with this version"
         )
     known = match_selfcheck(selfcheck, profile)
     if known is None:
         if trusted is None:
             raise AccuracyGateError(
-                f"no answer of {info.model} is known for {profile.best}: build a plan for several "
-                "sizes first"
+                f"there is no reference result of {info.model} for {profile.best}: build a plan "
+                "for several sizes first"
             )
         image = mirror_to(selfcheck.image, profile.best)
         known = SelfCheck(image, np.concatenate([trusted(part[None]) for part in image]))
@@ -70,10 +70,10 @@ def check_plan(
     ) as runner:
         got, means = runner.run(known.image)
     if not np.isfinite(means).all():
-        raise RefusedPlanError(f"the plan of {info.model} gives NaN or Inf")
+        raise RefusedPlanError(f"the plan of {info.model} returns NaN or Inf")
     if got.shape != known.answer.shape:
         raise RefusedPlanError(
-            f"the plan of {info.model} must give pictures of shape {known.answer.shape}, it gives "
+            f"the plan of {info.model} must return shape {known.answer.shape}, it returns "
             f"{got.shape}"
         )
     mean, least = measure_psnr(got, known.answer)
@@ -82,21 +82,22 @@ def check_plan(
 
 
 def judge(rung: PrecisionCandidate, mean: float, least: float) -> None:
-    """Raise RefusedPlanError, with the numbers, unless a plan's PSNR passes the gate."""
+    """Raise RefusedPlanError, with the measured PSNR, unless a plan passes its gate."""
     info = rung.artifact.info
     gate = ACCURACY_GATES[rung.options.precision, info.io]
     need_mean = FP32_PSNR if gate.psnr_mean is None else gate.psnr_mean
     need_least = FP32_PSNR if gate.max_error is not None else gate.psnr_min or 0.0
-    # written so that a NaN figure fails
+    # written so that NaN fails
     if not (mean >= need_mean and least >= need_least):
         raise RefusedPlanError(
-            f"the plan of {info.model} in {rung.options.precision} fails its gate: PSNR "
-            f"{mean:.1f} dB mean and {least:.1f} least, {need_mean:.0f} and {need_least:.0f} needed"
+            f"the plan of {info.model} in {rung.options.precision} fails its gate: its PSNR is "
+            f"{mean:.1f} dB mean and {least:.1f} dB min, {need_mean:.0f} and {need_least:.0f} are "
+            "required"
         )
 
 
 def match_selfcheck(selfcheck: SelfCheck, profile: Profile) -> SelfCheck | None:
-    """The picture in a batch that the profile takes, repeated or cut; None if its size is not."""
+    """Repeat or crop the self-check to a batch that the profile accepts, or return None."""
     count = min(max(len(selfcheck.image), profile.smallest[0]), profile.largest[0])
     chosen = [index % len(selfcheck.image) for index in range(count)]
     image = selfcheck.image[chosen]
@@ -104,7 +105,7 @@ def match_selfcheck(selfcheck: SelfCheck, profile: Profile) -> SelfCheck | None:
 
 
 def mirror_to(image: Batch, shape: Shape) -> Batch:
-    """Fill a batch of this shape with the pictures and their mirror images."""
+    """Fill a batch of this shape with the images and their mirror images."""
     batch, height, width, _ = shape
     picture = image[0]
     pads = [(0, max(0, height - picture.shape[0])), (0, max(0, width - picture.shape[1])), (0, 0)]

@@ -1,4 +1,4 @@
-"""PyCUDA, imported here alone: the device and its facts, streams, and errors in our terms."""
+"""Import PyCUDA, and wrap the device and its errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from restora.errors import DeviceLostError, DeviceMemoryError, MissingBackendErr
 
 
 def import_pycuda() -> Any:
-    """pycuda.driver, initialized. Raises MissingBackendError."""
+    """Import and initialize pycuda.driver. Raises MissingBackendError."""
     try:
         import pycuda.driver as cuda
     except ImportError as error:
@@ -25,7 +25,10 @@ def import_pycuda() -> Any:
 
 
 def start_driver(cuda: Any) -> None:
-    """Initialize pycuda.driver. Raises MissingBackendError, telling an old driver from none."""
+    """Initialize pycuda.driver.
+
+    Raises MissingBackendError, whose message distinguishes an outdated driver from a missing one.
+    """
     try:
         cuda.init()
     except cuda.Error as error:
@@ -40,7 +43,7 @@ def start_driver(cuda: Any) -> None:
 
 
 def require_driver_library() -> None:
-    """Raise MissingBackendError, in one line, on a machine without an NVIDIA driver."""
+    """Raise MissingBackendError on a machine without an NVIDIA driver."""
     if ctypes.util.find_library("cuda") is None and not Path("/dev/nvidiactl").exists():
         raise MissingBackendError("no NVIDIA driver: libcuda is not on this machine")
 
@@ -56,13 +59,13 @@ class Device:
         self.index = index
         count = cuda.Device.count()
         if not 0 <= index < count:
-            raise MissingBackendError(f"GPU {index} is asked for, this machine has {count}")
+            raise MissingBackendError(f"GPU {index} is requested, this machine has {count}")
         self._device = cuda.Device(index)
         self._context = self._device.retain_primary_context()
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make the context current in this thread for a while."""
+        """Make the context current in this thread."""
         self._context.push()
         try:
             yield
@@ -71,7 +74,10 @@ class Device:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """Turn the driver's errors into DeviceMemoryError and DeviceLostError."""
+        """Turn errors of the driver into DeviceMemoryError and DeviceLostError.
+
+        doing: what is being done, for the message
+        """
         try:
             yield
         except self.cuda.MemoryError as error:
@@ -86,7 +92,7 @@ class Device:
 
     @property
     def architecture(self) -> str:
-        """As compilers name it, such as "sm_90"."""
+        """The name of the architecture for compilers, such as "sm_90"."""
         major, minor = self._device.compute_capability()
         return f"sm_{major}{minor}"
 

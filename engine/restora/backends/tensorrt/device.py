@@ -1,4 +1,4 @@
-"""The facts about a GPU and its software that decide whether a plan fits."""
+"""Facts about a GPU and its software that decide whether a plan can run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """What a plan was, or is to be, made for.
+    """The GPU and the software that a plan is built for.
 
     capability: compute capability, such as "9.0"
-    multiprocessors, memory_bytes: of the GPU
+    multiprocessors, memory_bytes: their number and the memory of the GPU
     cuda_runtime: version of the CUDA runtime, such as 12040
-    driver: only noted: plans outlive drivers
+    driver: for information only, since plans work with other drivers
     """
 
     name: str

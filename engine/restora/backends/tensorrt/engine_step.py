@@ -1,4 +1,4 @@
-"""Run a plan on batches from host memory, one at a time: the plain way, for checks."""
+"""Run a plan on batches in host memory, one at a time. Used for checks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ Batch = NDArray[np.uint8 | np.float32]
 
 
 class PlanRunner:
-    """A plan with one context and one stream. Safe to call from several threads, which then take
-    turns.
+    """A plan with one context and one stream. Several threads may call it; they take turns.
 
-    onnx: the artifact, needed to put weights back into a plan built without them
+    onnx: the artifact, which provides the weights of a plan that was built without them
     """
 
     def __init__(
@@ -56,9 +55,9 @@ class PlanRunner:
             self._scratch = DeviceBuffer(device, "scratch memory")
 
     def run(self, batch: Batch) -> tuple[Batch, NDArray[np.float32]]:
-        """Returns the network's result and the means of its channels.
+        """Run a batch. Returns the result of the network and its channel means.
 
-        Raises ShapeError for a batch outside of the profile, SessionError if the GPU failed.
+        Raises ShapeError for a batch outside of the profile, and SessionError if the GPU fails.
         """
         if batch.dtype != np.dtype(self.info.io) or not self.profile.holds(batch.shape):
             raise ShapeError(
@@ -88,13 +87,13 @@ class PlanRunner:
         return restored, means
 
     def close(self) -> None:
-        """Free memory, context, engine and runtime, in this order."""
+        """Free the memory, the context, the engine and the runtime, in this order."""
         with self._lock, self._device.current():
             for buffer in (*self._buffers.values(), self._scratch):
                 buffer.free()
             self._context = None
             self._plan.close()
-            # PyCUDA frees it when nothing names it any more, while its context is current
+            # PyCUDA frees the stream with its last reference, while its context is current
             self._stream = None
 
     def __enter__(self) -> PlanRunner:

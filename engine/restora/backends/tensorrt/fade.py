@@ -1,4 +1,4 @@
-"""The one kernel of our own: a tile fades in over what is on the canvas."""
+"""The only CUDA kernel of restora: it blends a tile into the canvas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from restora.backends.tensorrt.cuda import Device
 from restora.errors import RestoraError
 
 KERNEL = "fade_in"
-# Intrinsics that are never fused, so that the result is the CPU's bit by bit.
+# These intrinsics are never fused, so the result equals that of the CPU bit by bit.
 SOURCE = """
 extern "C" __global__ void fade_in(
     PIXEL *canvas, const PIXEL *piece, const float *ramp,
@@ -37,17 +37,17 @@ _CHANNELS = 3
 
 
 class FadeKernel:
-    """The kernel, compiled for one device and one type of pixel.
+    """The kernel, compiled for one device and one pixel type.
 
-    nvrtc: cuda.bindings.nvrtc
+    nvrtc: the module cuda.bindings.nvrtc
 
-    Raises CudaCallError with the compiler's words, or DeviceLostError.
+    Raises CudaCallError with the messages of the compiler, or DeviceLostError.
     """
 
     def __init__(self, device: Device, nvrtc: Any, io: Io) -> None:
         self._device = device
         binary = compile_kernel(nvrtc, device.architecture, io)
-        with device.errors("loading the fade kernel"):
+        with device.errors("loading the blend kernel"):
             self._module = device.cuda.module_from_buffer(binary)
             self._function = self._module.get_function(KERNEL)
             self._function.prepare("PPPqqiiii")
@@ -65,24 +65,24 @@ class FadeKernel:
         columns: int,
         along_rows: bool,
     ) -> None:
-        """Fade `piece` in over `canvas`: rows x columns pixels from these addresses on.
+        """Blend `piece` into `canvas`: rows x columns pixels, starting at these addresses.
 
         ramp: address of float32 weights, one for each row or column
-        pitch: pixels from one row to the next
-        along_rows: the weight changes from row to row, else from column to column
+        canvas_pitch, piece_pitch: pixels from one row to the next
+        along_rows: the weight changes from row to row; otherwise from column to column
         """
         wide = columns * _CHANNELS
         grid = (-(-wide // _BLOCK[0]), -(-rows // _BLOCK[1]), 1)
         pitches = (canvas_pitch * _CHANNELS, piece_pitch * _CHANNELS)
         sizes = (rows, columns, _CHANNELS, int(along_rows))
-        with self._device.errors("joining tiles"):
+        with self._device.errors("blending tiles"):
             self._function.prepared_async_call(
                 grid, _BLOCK, stream, canvas, piece, ramp, *pitches, *sizes
             )
 
 
 def compile_kernel(nvrtc: Any, architecture: str, io: Io) -> bytes:
-    """Machine code of the kernel for an architecture such as "sm_90". Raises CudaCallError."""
+    """Compile the kernel for an architecture such as "sm_90". Raises CudaCallError."""
     source = source_for(io)
     program = call(nvrtc.nvrtcCreateProgram, source.encode(), b"fade.cu", 0, [], [])
     try:

@@ -1,4 +1,4 @@
-"""CUDA graphs: one launch in the place of a network's hundreds."""
+"""CUDA graphs: one launch instead of hundreds per network."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ logger = logging.getLogger(__name__)
 
 
 class Graph:
-    """A captured sequence of work, ready to be launched."""
+    """A captured sequence of work that can be launched."""
 
     def __init__(self, driver: Any, executable: Any) -> None:
         self._driver, self._executable = driver, executable
 
     def launch(self, stream: Any) -> None:
-        """Raises CudaCallError."""
+        """Launch the graph on a stream. Raises CudaCallError."""
         call(self._driver.cuGraphLaunch, self._executable, self._driver.CUstream(stream.handle))
 
     def free(self) -> None:
-        """Nothing on the device may be running it."""
+        """Free the graph, which must not be running on the device."""
         call(self._driver.cuGraphExecDestroy, self._executable)
 
 
 def capture(driver: Any, stream: Any, enqueue: Callable[[Any], None]) -> Graph:
-    """Record what `enqueue` queues on `stream`, without running it.
+    """Capture the work that `enqueue` queues on `stream`, without running it.
 
-    driver: cuda.bindings.driver
+    driver: the module cuda.bindings.driver
 
-    The same work must have run once before, so that nothing is set up while recording. Raises
-    CudaCallError or what `enqueue` raises; the stream is then usable as before.
+    The same work must have run once before, so that nothing is initialized during the capture.
+    Raises CudaCallError, or the exception of `enqueue`; the stream remains usable.
     """
     handle = driver.CUstream(stream.handle)
     mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -42,7 +42,7 @@ def capture(driver: Any, stream: Any, enqueue: Callable[[Any], None]) -> Graph:
     try:
         enqueue(stream)
     except RestoraError:
-        with suppress(CudaCallError):  # an invalidated capture ends with an error code
+        with suppress(CudaCallError):  # ending an invalidated capture returns an error code
             broken = call(driver.cuStreamEndCapture, handle)
             call(driver.cuGraphDestroy, broken)
         raise

@@ -1,7 +1,8 @@
-"""Keep FP32 where FP16 overflows, on a TensorRT whose precision is a flag of the builder (8.6).
+"""Keep layers in FP32 where FP16 overflows, if precision is a flag of the builder (TensorRT 8.6).
 
-An FP16 artifact says so in its types; there the builder is told layer by layer: whatever is not
-made of feature maps (style codes, demodulation) and whatever has three channels (pictures).
+An FP16 artifact has these layers in its types. Here the builder gets the precision of each layer:
+FP32 for everything that is not a feature map (style codes, demodulation) and for everything with
+three channels (images).
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 _PICTURE_CHANNELS = 3
-_FREE = ("CONVOLUTION", "DECONVOLUTION", "CONSTANT")  # products are summed up in FP32 anyhow
+_FREE = ("CONVOLUTION", "DECONVOLUTION", "CONSTANT")  # these accumulate in FP32 anyway
 
 
 def keep_islands(trt: Any, network: Any, *, features: bool = False) -> int:
-    """Fix layers of a parsed network to FP32; returns how many.
+    """Set layers of a parsed network to FP32. Returns their number.
 
-    features: keep feature maps in FP32 too, all but what goes in and out of convolutions
+    features: keep feature maps in FP32 too, except at the inputs and outputs of convolutions
     """
     kinds = trt.LayerType
     free = [getattr(kinds, name) for name in _FREE]
@@ -42,5 +43,5 @@ def _is_island(tensor: Any) -> bool:
     shape = tuple(tensor.shape)
     if len(shape) < 4:
         return True
-    # factors of channels are (batch, channels, 1, 1); pictures have three channels, NCHW or NHWC
+    # channel factors have shape (batch, channels, 1, 1); images have three channels
     return shape[2:] == (1, 1) or _PICTURE_CHANNELS in (shape[1], shape[3])

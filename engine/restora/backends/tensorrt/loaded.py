@@ -1,4 +1,4 @@
-"""A plan that TensorRT has loaded, and contexts to run it in."""
+"""A loaded plan and its execution contexts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 class LoadedPlan:
     """A deserialized plan. Use it while its device is current.
 
-    onnx: the artifact, needed to put weights back into a plan built without them
+    onnx: the artifact, which provides the weights of a plan that was built without them
 
-    Raises PlanError if TensorRT does not take the plan.
+    Raises PlanError if TensorRT refuses the plan.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class LoadedPlan:
         self.trt, self.device = trt, device
         self.info, self.profile = info, profile
         self.log = BuildLog()
-        # the logger outlives the runtime, the runtime the engine, the engine its contexts
+        # the logger must outlive the runtime, the runtime the engine, the engine its contexts
         self._logger = make_logger(trt, self.log)
         self._runtime = trt.Runtime(self._logger)
         if version_compatible:
@@ -49,8 +49,8 @@ class LoadedPlan:
         if self._engine is None:
             raise PlanError(
                 self.log.describe(
-                    f"TensorRT {trt.__version__} does not load the plan of {info.model}; plans "
-                    "run on the kind of GPU and the version that they were built for: build it "
+                    f"TensorRT {trt.__version__} does not load the plan of {info.model}; a plan "
+                    "runs only on the kind of GPU and with the version that built it: build it "
                     "again with `restora build`"
                 )
             )
@@ -58,7 +58,10 @@ class LoadedPlan:
             self._refit(onnx)
 
     def make_context(self, stream: Any) -> PlanContext:
-        """A context whose scratch memory its user gives. Raises DeviceMemoryError or PlanError."""
+        """Make a context that uses scratch memory of the caller.
+
+        Raises DeviceMemoryError or PlanError.
+        """
         if self._engine is None:
             raise SessionError(f"the plan of {self.info.model} is closed")
         strategy = getattr(self.trt, "ExecutionContextAllocationStrategy", None)
@@ -68,14 +71,14 @@ class LoadedPlan:
             else:
                 context = self._engine.create_execution_context(strategy.USER_MANAGED)
         if context is None:
-            raise PlanError(self.log.describe(f"{self.info.model} gets no execution context"))
+            raise PlanError(self.log.describe(f"{self.info.model} has no execution context"))
         if not context.set_optimization_profile_async(0, stream.handle):
             raise PlanError(self.log.describe(f"{self.info.model} cannot use its profile"))
         stream.synchronize()
         return PlanContext(self, self._engine, context)
 
     def close(self) -> None:
-        """Free engine and runtime; contexts must be gone."""
+        """Free the engine and the runtime, after all contexts."""
         self._engine = None
         self._runtime = None
 
@@ -87,24 +90,24 @@ class LoadedPlan:
 
 
 class PlanContext:
-    """One execution context. It is used on one stream, in one thread at a time."""
+    """An execution context. Use it on one stream, from one thread at a time."""
 
     def __init__(self, plan: LoadedPlan, engine: Any, context: Any) -> None:
         self._plan, self._engine, self._context = plan, engine, context
 
     def set_shape(self, shape: Shape) -> Shapes:
-        """Set the input's shape; returns the shapes of the outputs. Raises SessionError."""
+        """Set the shape of the input. Returns the shapes of the outputs. Raises SessionError."""
         log = self._plan.log
         if not self._context.set_input_shape(INPUT, shape):
             raise SessionError(log.describe(f"TensorRT refuses the shape {shape}"))
         shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in (OUTPUT, MEANS)}
         for name, result in shapes.items():
             if min(result) < 0:
-                raise SessionError(f"TensorRT does not tell the shape of {name}: {result}")
+                raise SessionError(f"TensorRT returns no complete shape for {name}: {result}")
         return shapes
 
     def scratch_bytes(self) -> int:
-        """Scratch memory that the shape set last needs."""
+        """Scratch memory that the current shape needs, in bytes."""
         if hasattr(self._context, "update_device_memory_size_for_shapes"):
             return int(self._context.update_device_memory_size_for_shapes())
         return int(self._engine.device_memory_size)
@@ -118,10 +121,10 @@ class PlanContext:
     def set_addresses(self, addresses: Mapping[str, int]) -> None:
         for name, address in addresses.items():
             if not self._context.set_tensor_address(name, address):
-                raise SessionError(self._plan.log.describe(f"TensorRT takes no address of {name}"))
+                raise SessionError(self._plan.log.describe(f"TensorRT refuses the address {name}"))
 
     def enqueue(self, stream: Any) -> None:
-        """Queue one run. Raises SessionError, DeviceLostError."""
+        """Queue one run. Raises SessionError or DeviceLostError."""
         with self._plan.device.errors(f"running {self._plan.info.model}"):
             if not self._context.execute_async_v3(stream.handle):
                 model = self._plan.info.model

@@ -1,4 +1,4 @@
-"""TensorRT's own words: to Python's logging, and kept for error messages."""
+"""Forward messages of TensorRT to the logging module, and keep them for error messages."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _KEPT = 8
 
 @dataclass(slots=True)
 class BuildLog:
-    """The last errors and warnings of one build, and how many lines there were."""
+    """The last errors and warnings of one build, and the number of messages."""
 
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
     lines: int = 0
-    listener: Callable[[int], None] | None = None  # told how many lines there are; must not raise
+    listener: Callable[[int], None] | None = None  # gets the number of messages; must not raise
 
     def describe(self, what: str) -> str:
-        """`what`, with TensorRT's errors, or its warnings if it named no error."""
+        """Return `what` with the errors of TensorRT, or with its warnings if there is no error."""
         said = list(dict.fromkeys(self.errors or self.warnings))
-        return f"{what}: {'; '.join(said)}" if said else f"{what} and no reason"
+        return f"{what}: {'; '.join(said)}" if said else f"{what}, without a reason"
 
 
 def make_logger(trt: Any, log: BuildLog) -> Any:
-    """An ILogger of this TensorRT that writes into `log` and to Python's logging."""
+    """Make an ILogger that writes to `log` and to the logging module."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -50,7 +50,7 @@ def make_logger(trt: Any, log: BuildLog) -> Any:
                 "WARNING": logging.WARNING,
                 "INFO": logging.INFO,
             }.get(name, logging.DEBUG)
-            # errors come up in an exception; as log lines they are details
+            # errors are raised as exceptions, so the log needs them as details only
             logger.log(min(level, logging.INFO), "%s", msg)
 
     return Logger()

@@ -1,4 +1,4 @@
-"""Memory of the device that grows as needed, and host memory that the device can reach."""
+"""Device memory that grows on demand, and pinned host memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bytes = NDArray[np.uint8]
 
 
 class DeviceBuffer:
-    """Device memory that grows and never shrinks; use it while its device is current."""
+    """Device memory that grows but never shrinks. Use it while its device is current."""
 
     def __init__(self, device: Device, purpose: str) -> None:
         self._device = device
@@ -26,14 +26,15 @@ class DeviceBuffer:
         return int(self._memory)
 
     def of_size(self, size: int) -> int:
-        """The address of at least `size` bytes; what was in it is lost when it grows.
+        """Return the address of at least `size` bytes.
 
-        Nothing on the device may be using it then. Raises DeviceMemoryError.
+        If the buffer grows, its contents are lost, and the device must not be using it. Raises
+        DeviceMemoryError.
         """
         size = max(1, size)
         if size > self.size:
             self.free()
-            with self._device.errors(f"making {size / 2**20:.0f} MiB for {self._purpose}"):
+            with self._device.errors(f"allocating {size / 2**20:.0f} MiB for {self._purpose}"):
                 self._memory = self._device.cuda.mem_alloc(size)
             self.size = size
         return int(self._memory)
@@ -45,10 +46,10 @@ class DeviceBuffer:
 
 
 class PinnedRing:
-    """A few blocks of pinned host memory that copies to and from the device go through in turn.
+    """A ring of pinned host memory blocks for copies to and from the device.
 
-    While one block is being copied by the device, the host fills or empties another. Not safe to
-    use from several threads at once; use it while its device is current.
+    The host fills or empties one block while the device copies another. It is not thread-safe; use
+    it while its device is current.
     """
 
     def __init__(self, device: Device, *, blocks: int = 4, block_bytes: int = 4 << 20) -> None:
@@ -63,8 +64,10 @@ class PinnedRing:
         self._next = 0
 
     def upload(self, target: int, source: NDArray[Any], stream: Any) -> None:
-        """Copy a C-contiguous array to device memory. The array may change after this returns;
-        the copy itself is only ordered on `stream`."""
+        """Copy a C-contiguous array to device memory, ordered on `stream`.
+
+        The array may change as soon as this method returns.
+        """
         flat = source.reshape(-1).view(np.uint8)
         for start in range(0, flat.size, self._block_bytes):
             part = flat[start : start + self._block_bytes]
@@ -75,7 +78,7 @@ class PinnedRing:
             event.record(stream)
 
     def download(self, target: NDArray[Any], source: int, stream: Any) -> None:
-        """Copy device memory into a C-contiguous array. It is there when this returns."""
+        """Copy device memory to a C-contiguous array, and wait for the copy."""
         flat = target.reshape(-1).view(np.uint8)
         assert np.shares_memory(flat, target)
         waiting: list[tuple[Bytes, Any, Bytes]] = []

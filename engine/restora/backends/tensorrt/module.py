@@ -1,4 +1,4 @@
-"""Import TensorRT, or say in one line what is missing."""
+"""Import TensorRT and detect its features."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _INSTALL = "pip install 'restora[gpu]' (on Jetson: the system's own TensorRT)"
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What this TensorRT has; told by looking, never by its version.
+    """Features of this TensorRT, detected from its attributes and not from its version.
 
-    strongly_typed: types come from the graph: FP16 needs an FP16 artifact
-    fp16_flag: precision is a flag of the builder: FP16 is built from the FP32 artifact
+    strongly_typed: types come from the graph, so FP16 needs an FP16 artifact
+    fp16_flag: precision is a builder flag, so FP16 is built from the FP32 artifact
     explicit_batch: networks must be created with the EXPLICIT_BATCH flag
     progress: builds report their steps and can be canceled
-    strip: plans can leave the weights out and be refitted from the ONNX file
-    same_capability: plans can be made for all GPUs of one compute capability
-    version_compatible: plans can be made for later versions
-    profile_sharing_flag: several contexts may use one profile only if the build says so (8.6)
-    external_tactics: kernels of cuBLAS and cuDNN are among the builder's choice (8.6)
+    strip: plans can be built without weights and refitted from the ONNX file
+    same_capability: plans can be built for all GPUs of one compute capability
+    version_compatible: plans can be built for later versions
+    profile_sharing_flag: sharing a profile between contexts must be enabled in the build (8.6)
+    external_tactics: the builder can use kernels of cuBLAS and cuDNN (8.6)
     """
 
     version: str
@@ -38,14 +38,14 @@ class Features:
 
 
 def import_tensorrt() -> Any:
-    """The tensorrt module.
+    """Import the tensorrt module.
 
     Raises MissingBackendError if it is not installed, cannot be loaded or has no builder.
     """
     try:
         import tensorrt
     except ImportError as error:
-        raise MissingBackendError(f"TensorRT is not here: {_INSTALL} ({error})") from error
+        raise MissingBackendError(f"TensorRT is not installed: {_INSTALL} ({error})") from error
     except OSError as error:
         raise MissingBackendError(
             f"TensorRT is installed, but its libraries cannot be loaded: {error}"
@@ -58,7 +58,7 @@ def import_tensorrt() -> Any:
 
 
 def features_of(trt: Any) -> Features:
-    """What the module `trt` has."""
+    """Detect the features of a tensorrt module."""
     creation = trt.NetworkDefinitionCreationFlag
     typed = hasattr(creation, "STRONGLY_TYPED")
     preview = getattr(trt, "PreviewFeature", None)

@@ -1,4 +1,4 @@
-"""A network on the device: its plans, the memory they share, and their captured graphs."""
+"""A network on the device: its plans, their shared memory and their CUDA graphs."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ class _Captured:
 
 
 class EngineRunner:
-    """Runs batches that lie in device memory, on one stream. Not safe to use from several threads
-    at once; use it while its device is current.
+    """Runs batches in device memory on one stream.
 
-    plans: made for one shape each, or for a range of them
-    driver: cuda.bindings.driver, for graphs; None: without graphs
+    It is not thread-safe. Use it while its device is current.
 
-    Input, outputs and scratch memory are shared by all plans: they run one after the other on
-    `stream`, and whoever reads a result does so on this stream too. A shape that comes a second
-    time is captured into a graph; the last few graphs are kept.
+    plans: plans for one shape or for a range of shapes
+    driver: the module cuda.bindings.driver, for CUDA graphs; None disables them
+
+    All plans share the memory for inputs, outputs and scratch: they run one after the other on
+    `stream`, and results must be read on this stream too. When a shape occurs for the second time,
+    it is captured as a graph; the most recent graphs are kept.
     """
 
     def __init__(
@@ -69,10 +70,9 @@ class EngineRunner:
         self._seen: OrderedDict[Shape, None] = OrderedDict()
 
     def split_batch(self, count: int, height: int, width: int) -> list[int]:
-        """How `count` tiles of one size are run: as the plans made for them allow, the rest as a
-        plan for several sizes does.
+        """Split `count` tiles of one size into batches that the plans accept, largest first.
 
-        Raises ShapeError if no plan takes tiles of this size.
+        Raises ShapeError if no plan accepts tiles of this size.
         """
         sizes = {
             plan.profile.best[0]
@@ -91,8 +91,8 @@ class EngineRunner:
             count %= size
         if count:
             raise ShapeError(
-                f"no plan of {self.info.model} takes {count} tiles of {height} x {width}, tiles "
-                f"may measure up to {self.largest_side}: use a smaller --tile, or "
+                f"no plan of {self.info.model} accepts {count} tiles of {height} x {width}, the "
+                f"largest side is {self.largest_side}: use a smaller --tile, or "
                 "`restora build --max-tile`"
             )
         return split
@@ -102,14 +102,14 @@ class EngineRunner:
         return max(plan.profile.largest[1] for plan in self.plans)
 
     def input_for(self, shape: Shape) -> int:
-        """The address where a batch of this shape must be written, on `stream`, before it runs."""
+        """The address for the input of this shape. Write the batch there, on `stream`."""
         self._reserve(INPUT, tensor_bytes(shape, self.info.io))
         return self._buffers[INPUT].address
 
     def enqueue(self, shape: Shape) -> tuple[int, int]:
-        """Queue one run on what input_for's address holds.
+        """Queue one run on the input at the address of input_for.
 
-        Returns the addresses of the pictures and of the channels' means.
+        Returns the addresses of the result and of the channel means.
         Raises ShapeError, SessionError, DeviceMemoryError or DeviceLostError.
         """
         if not self._launch_captured(shape):
@@ -130,7 +130,7 @@ class EngineRunner:
             plan.close()
 
     def release(self) -> None:
-        """Free memory that grows with the shapes that were run; it is made again when needed."""
+        """Free the memory whose size depends on the shapes. It is allocated again on demand."""
         self.stream.synchronize()
         self._forget_graphs()
         for buffer in (*self._buffers.values(), self._scratch):
@@ -141,7 +141,7 @@ class EngineRunner:
             if plan.profile.holds(shape):
                 return plan
         raise ShapeError(
-            f"no plan of {self.info.model} takes {shape}; there are plans up to "
+            f"no plan of {self.info.model} accepts {shape}; there are plans up to "
             + ", ".join(str(plan.profile.largest) for plan in self.plans)
         )
 
@@ -152,13 +152,13 @@ class EngineRunner:
         return self._contexts[number]
 
     def _prepare(self, context: PlanContext, shape: Shape) -> None:
-        """Set shape, scratch memory and addresses."""
+        """Set the shape, the scratch memory and the addresses of a context."""
         shapes = context.set_shape(shape)
         scale = self.info.scale
         expected = (shape[0], shape[1] * scale, shape[2] * scale, shape[3])
         if shapes[OUTPUT] != expected:
             raise SessionError(
-                f"the plan of {self.info.model} must put out {expected}, it puts out "
+                f"the plan of {self.info.model} must return shape {expected}, it returns "
                 f"{shapes[OUTPUT]}: build it again"
             )
         self._reserve(OUTPUT, tensor_bytes(shapes[OUTPUT], self.info.io))
@@ -166,7 +166,7 @@ class EngineRunner:
         needed = context.scratch_bytes()
         if needed > self._scratch.size:
             self._grow(self._scratch, needed)
-        # told even if none is needed: a context made without memory must be given some
+        # set even if no memory is needed, since the context was created without memory
         context.set_scratch(self._scratch.of_size(needed), self._scratch.size)
         context.set_addresses({name: buffer.address for name, buffer in self._buffers.items()})
 
@@ -175,14 +175,14 @@ class EngineRunner:
             self._grow(self._buffers[name], size)
 
     def _grow(self, buffer: DeviceBuffer, size: int) -> None:
-        """Graphs hold addresses, so that memory that moves ends them."""
+        """Grow a buffer. If its address changes, all graphs are dropped, since they contain it."""
         with self.device.errors(f"running {self.info.model}"):
             self.stream.synchronize()
         self._forget_graphs()
         buffer.of_size(size)
 
     def _note(self, plan: LoadedPlan, shape: Shape) -> None:
-        """Remember a shape that ran; capture it when it ran before."""
+        """Remember the shape of a run, and capture a graph if it has run before."""
         if self._driver is None:
             return
         if shape not in self._seen:
@@ -197,7 +197,7 @@ class EngineRunner:
         except DeviceLostError:
             raise
         except (SessionError, PlanError) as error:
-            # as text: an error holds its frames, and they hold streams
+            # as text, since an exception keeps its frames and their streams alive
             logger.warning("%s runs without CUDA graphs: %s", self.info.model, str(error))
             self._driver = None
             return

@@ -1,4 +1,4 @@
-"""Open a TensorRT session: its plans from the plan cache, or built now."""
+"""Open a TensorRT session with plans from the cache, or build them."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ KINDS = ("upsampler", "face")
 def open_tensorrt(
     family: Sequence[Artifact], options: SessionOptions
 ) -> tuple[TensorRTSession, Precision]:
-    """A session on plans of one model, and the precision that they are in.
+    """Open a session for one model. Returns it with its precision.
 
-    family: its artifacts, the FP32 one and those of other precisions that are here
+    family: the artifacts of the model, in all available precisions
 
-    Building takes minutes, is announced as a warning and done once. Raises MissingBackendError
-    with what is missing, OptionError, BuildError, AccuracyGateError or SessionError.
+    Missing plans are built once, which takes minutes and is announced by a warning. Raises
+    MissingBackendError, OptionError, BuildError, AccuracyGateError or SessionError.
     """
     info = family[0].info
     if info.kind not in KINDS:
         raise MissingBackendError(
-            f"plans are made of networks that make pictures, not {info.kind}s"
+            f"plans are built for upsamplers and face networks, not for a {info.kind}"
         )
     require_driver_library()
     trt = import_tensorrt()
@@ -54,7 +54,7 @@ def open_tensorrt(
 def session_on(
     trt: Any, device: Device, family: Sequence[Artifact], options: SessionOptions
 ) -> tuple[TensorRTSession, Precision]:
-    """The same with the modules and the device at hand; the session closes the device."""
+    """Open a session with these modules on this device, which the session closes."""
     wanted = options.plans
     precision = choose_precision(trt, family, options)
     build = BuildOptions(precision=precision, workspace=wanted.workspace, level=wanted.level)
@@ -95,7 +95,7 @@ def load_plans(
 
 
 def choose_precision(trt: Any, family: Sequence[Artifact], options: SessionOptions) -> Precision:
-    """The asked precision; if that is "auto", FP16 where it can be built, which is said if not."""
+    """The requested precision; for "auto" FP16 if possible, otherwise FP32 with a warning."""
     if options.precision == "bf16":
         raise OptionError("plans are built in fp16, mixed, fp32 or int8, not in bf16")
     if options.precision != "auto":

@@ -1,4 +1,4 @@
-"""One folder of signed records: where they lie, who may write there, one process at a time."""
+"""A folder of signed records, written by one process at a time."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _KEY_FILE = "cache.key"
 
 
 class PlanFolder:
-    """Records of facts, each in a file KEY.json with a plan beside it, or KEY.refusal without one.
+    """Stores records: KEY.json with the plan beside it, or KEY.refusal without a plan.
 
-    path: None: nothing is found, and nothing can be written
+    path: the folder; with None, nothing is found and nothing can be written
 
-    Raises UnsafePathError if the folder is somebody else's or others may write into it.
+    Raises UnsafePathError if the folder belongs to another user, or if others can write to it.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -48,24 +48,24 @@ class PlanFolder:
             logger.debug("%s cannot be examined: %s", path, error)
 
     def read(self, key: str, suffix: str) -> tuple[dict[str, Any], bytes]:
-        """Facts that were signed here, and their plan.
+        """Read and verify a record. Returns its facts and its plan.
 
-        Raises FileNotFoundError, OSError, or ValueError saying why they are not believed.
+        Raises FileNotFoundError, OSError, or ValueError if the verification fails.
         """
         path = self._file(key, suffix)
         facts, plan = read_facts(path), b""
         if suffix == FACTS:
             plan = read_regular(path.with_suffix(PLAN), most=MOST_PLAN_BYTES)
         if facts.get("format") != FORMAT:
-            raise ValueError("it is of another format")
+            raise ValueError("it has another format")
         if facts.get("key") != _signed_name(key, suffix):
             raise ValueError("it was stored under another name")
         if not Signer(path.with_name(_KEY_FILE)).signed(facts, plan):
-            raise ValueError("its digest does not fit: it was damaged or changed")
+            raise ValueError("its digest does not match: it was damaged or changed")
         return facts, plan
 
     def write(self, key: str, suffix: str, facts: dict[str, Any], plan: bytes = b"") -> None:
-        """Sign and store; the facts come last: a plan without them does not count.
+        """Sign and store a record. The facts are written last: a plan without facts is ignored.
 
         Raises OutputError if the folder cannot be written.
         """
@@ -88,8 +88,10 @@ class PlanFolder:
             write_atomically(path, json.dumps(signed, indent=1, sort_keys=True).encode())
 
     def files(self, suffix: str) -> list[Path]:
-        """Files whose names are a key and the suffix, by name. Raises OutputError if the folder
-        cannot be read."""
+        """All files named KEY + suffix, sorted by name.
+
+        Raises OutputError if the folder cannot be read.
+        """
         if self.path is None:
             return []
         try:
@@ -106,8 +108,8 @@ class PlanFolder:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
-        """Held by one process at a time; False if there is none: the folder cannot be written, or
-        filelock is not installed, which is logged."""
+        """Hold the lock of a key. Yields False if there is no lock, because the folder cannot be
+        written or filelock is not installed; the latter is logged."""
         lock = self._acquire(key)
         try:
             yield lock is not None
@@ -119,7 +121,7 @@ class PlanFolder:
         if self.path is None:
             return None
         try:
-            # machines that only check TensorRT lack it
+            # not installed on machines that only run make gpu-check
             from filelock import FileLock
         except ImportError:
             logger.warning(
@@ -149,5 +151,5 @@ class PlanFolder:
 
 
 def _signed_name(key: str, suffix: str) -> str:
-    """What a record is signed under: a refusal does not pass for a plan."""
+    """The name that is signed, so that a refusal cannot be used as a plan."""
     return key if suffix == FACTS else f"{key}{suffix}"

@@ -1,7 +1,7 @@
-"""A plan that is right: from the cache or built, checked against the reference, or the next rung.
+"""Load or build plans, and fall back to the next precision if a plan fails its self-check.
 
-The rungs are precisions, the asked one first and FP32 last. What was tried and why it was refused
-travels with the plan.
+The candidates are the requested precision first and FP32 last. A plan records which candidates
+were tried before it and why they were refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from restora.errors import AccuracyGateError, BuildError, OptionError, RefusedPl
 
 logger = logging.getLogger(__name__)
 
-# where there is no artifact of a rung after the first, it is left out
+# candidates after the first one are skipped if there is no artifact for them
 LADDERS: dict[Precision, tuple[Precision, ...]] = {
     "fp32": ("fp32",),
     "fp16": ("fp16", "mixed", "fp32"),
@@ -37,11 +37,11 @@ LADDERS: dict[Precision, tuple[Precision, ...]] = {
 def plan_candidates(
     trt: Any, options: BuildOptions, artifacts: Sequence[Artifact]
 ) -> list[PrecisionCandidate]:
-    """The asked precision and those to go back to, with the artifacts that TensorRT needs for them.
+    """The requested precision and its fallbacks, with the artifacts that they are built from.
 
-    artifacts: of one model, in the precisions that are here
+    artifacts: the artifacts of one model, in all available precisions
 
-    Raises OptionError if the asked precision cannot be built from any of them.
+    Raises OptionError if the requested precision cannot be built from any of them.
     """
     typed = features_of(trt).strongly_typed
     by_precision = {artifact.info.precision: artifact for artifact in artifacts}
@@ -71,13 +71,13 @@ def prepare_plan(
     progress: BuildProgress | None = None,
     report: Callable[[str], None] = logger.info,
 ) -> tuple[CachedPlan, PrecisionCandidate]:
-    """The first rung's plan that passes its gate, from the cache or built now.
+    """Load or build the plan of the first candidate that passes its gate.
 
     trusted: see check_plan
 
-    A plan that gave wrong pictures once is not built again for as long as the cache remembers it. A
-    build that failed is: the GPU's memory may have been full.
-    Raises AccuracyGateError or BuildError, with all that was tried, if none does.
+    A plan that gave wrong results is not built again as long as the cache remembers it. A failed
+    build is repeated, since the memory of the GPU may have been full.
+    Raises AccuracyGateError or BuildError, which list all attempts, if no candidate passes.
     """
     refused: list[str] = []
     kind: type[BuildError | AccuracyGateError] = BuildError
@@ -140,10 +140,10 @@ def prepare_plans(
     progress: BuildProgress | None = None,
     report: Callable[[str], None] = logger.info,
 ) -> list[tuple[CachedPlan, PrecisionCandidate]]:
-    """Plans of one precision for all profiles; the one for several sizes comes first.
+    """Load or build the plans of all profiles in the same precision.
 
-    It is checked against the artifact's own answer, and is what the others are held against.
-    Raises as prepare_plan.
+    The plan for several sizes comes first: it runs the self-check and is the reference for the
+    others. Raises the errors of prepare_plan.
     """
     wide, *hot = sorted(profiles, key=lambda profile: profile.is_static)
     plan, rung = prepare_plan(trt, device, cache, rungs, wide, progress=progress, report=report)
@@ -176,15 +176,15 @@ def prepare_plans(
 def find_built(
     cache: PlanCache, device: DeviceFacts, rungs: Sequence[PrecisionCandidate]
 ) -> list[tuple[CachedPlan, PrecisionCandidate]]:
-    """The plans of the first rung that has some for this device, of those that were built together
-    last, whatever sizes and effort were asked for then.
+    """Find the plans that were built together last for this device, of any size.
 
-    Empty if a rung before it was neither built nor refused: it is better, and may pass.
+    They belong to the first candidate that has plans. The result is empty if a candidate before it
+    was neither built nor refused, since that one is better and may pass.
     """
     wanted = _comparable(asdict(device))
     for rung in rungs:
         found = _find_built_together(cache, wanted, rung)
-        # one of them must take several sizes
+        # one of them must accept several sizes
         if any(not profile_of(plan).is_static for plan, _ in found):
             return found
         refusals = (refusal.facts for refusal in cache.refusals())
@@ -212,7 +212,7 @@ def _find_built_together(
 
 
 def _is_of(facts: dict[str, Any], rung: PrecisionCandidate, device: dict[str, Any]) -> bool:
-    """Whether facts, believed or not, are of a plan of this artifact, precision and device."""
+    """Whether (unverified) facts describe a plan of this artifact, precision and device."""
     options, made_for = facts.get("options"), facts.get("device")
     return (
         facts.get("onnx") == rung.artifact.sha256
@@ -224,7 +224,7 @@ def _is_of(facts: dict[str, Any], rung: PrecisionCandidate, device: dict[str, An
 
 
 def _read_options(facts: dict[str, Any]) -> BuildOptions | None:
-    """None if another version of restora wrote them."""
+    """Read build options, or return None if another version of restora wrote them."""
     try:
         return BuildOptions(**facts["options"])
     except (TypeError, OptionError):
@@ -236,6 +236,6 @@ def _comparable(device: dict[str, Any]) -> dict[str, Any]:
 
 
 def profile_of(plan: CachedPlan) -> Profile:
-    """The sizes that a plan really takes: fewer than were asked for if the build needed that."""
+    """The sizes that a plan accepts; a build may have reduced the requested ones."""
     shapes = {name: tuple(shape) for name, shape in plan.facts["profile"].items()}
     return Profile(shapes["smallest"], shapes["best"], shapes["largest"])

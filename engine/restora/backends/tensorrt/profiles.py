@@ -1,4 +1,4 @@
-"""Which sizes of tiles a plan is made for, and whether TensorRT can hold them."""
+"""Choose the optimization profiles of a model, and check their sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from restora.artifact import ArtifactInfo
 from restora.errors import OptionError
 
-MAX_ELEMENTS = 2**31 - 1  # of one tensor, in every TensorRT
+MAX_ELEMENTS = 2**31 - 1  # per tensor, in all versions of TensorRT
 SMALLEST_SIDE = 8
 
 Shape = tuple[int, int, int, int]
@@ -16,7 +16,7 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Smallest, best and largest input of one optimization profile, (batch, height, width, 3)."""
+    """The smallest, best and largest input of a profile, (batch, height, width, 3) each."""
 
     smallest: Shape
     best: Shape
@@ -24,7 +24,7 @@ class Profile:
 
     @property
     def is_static(self) -> bool:
-        """Made for exactly one shape."""
+        """Whether the profile has exactly one shape."""
         return self.smallest == self.largest
 
     def holds(self, shape: Sequence[int]) -> bool:
@@ -35,15 +35,15 @@ class Profile:
 def plan_profiles(
     info: ArtifactInfo, *, tile: int, batches: Sequence[int], max_tile: int
 ) -> tuple[Profile, ...]:
-    """One profile for each batch of working tiles, and a wide one for odd sizes.
+    """Choose one static profile per batch size of full tiles, and a dynamic one for other sizes.
 
-    tile: side of the tiles that most of the work is done in
-    batches: how many of them at once
-    max_tile: the largest side of any tile
+    tile: side of full tiles, in pixels
+    batches: batch sizes of full tiles
+    max_tile: the largest side of any tile, in pixels
 
-    Each profile becomes an engine of its own: profiles that share one slow each other down. A
-    network of one fixed side gets that side, and its wide profile takes any batch.
-    Raises OptionError, saying the largest side that fits, if a tensor would pass 2**31 elements.
+    Each profile becomes a separate engine, because profiles in one engine slow each other down. A
+    network with a fixed side uses that side, and its dynamic profile accepts any batch.
+    Raises OptionError, with the largest possible side, if a tensor would exceed 2**31 elements.
     """
     if not batches or min(batches) < 1:
         raise OptionError(f"batches must be numbers of at least 1, got {list(batches)}")
@@ -70,7 +70,7 @@ def plan_profiles(
 
 
 def check_elements(info: ArtifactInfo, profile: Profile) -> None:
-    """Raise OptionError if a tensor of the network would hold 2**31 elements or more."""
+    """Raise OptionError if a tensor of the network would have 2**31 elements or more."""
     if info.elements_per_pixel is None:
         return
     batch, height, width, _ = profile.largest
@@ -79,8 +79,8 @@ def check_elements(info: ArtifactInfo, profile: Profile) -> None:
         multiple = info.size_multiple
         fits = int((MAX_ELEMENTS / info.elements_per_pixel / batch) ** 0.5) // multiple * multiple
         raise OptionError(
-            f"{info.model} on {batch} tiles of {height} x {width} holds a tensor of {elements} "
-            f"elements, TensorRT takes {MAX_ELEMENTS}: use tiles of at most {fits}"
+            f"{info.model} on {batch} tiles of {height} x {width} needs a tensor of {elements} "
+            f"elements, TensorRT supports {MAX_ELEMENTS}: use tiles of at most {fits}"
         )
 
 

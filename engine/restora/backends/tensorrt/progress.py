@@ -1,4 +1,4 @@
-"""Follow a build, and cancel it."""
+"""Report the progress of a build, and cancel it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from restora.backends.tensorrt.log import BuildLog
 from restora.backends.tensorrt.module import Features
 from restora.errors import BuildCanceledError
 
-# (phase, steps done, steps in all or 0); raising from it cancels the build
+# (phase, finished steps, total steps or 0); an exception cancels the build
 BuildProgress = Callable[[str, int, int], None]
 
 PHASE_WITHOUT_STEPS = "building"
@@ -20,8 +20,10 @@ class Monitor(Protocol):
 
 
 class _FromLog:
-    """Where TensorRT reports no progress (8.6): lines of its log are counted, which shows that it
-    works. It cannot be canceled; an exception is kept until the build has ended."""
+    """Progress for a TensorRT without progress reports (8.6): it counts log messages.
+
+    Such a build cannot be canceled; an exception is raised when the build has ended.
+    """
 
     def __init__(self, log: BuildLog, report: BuildProgress | None) -> None:
         self.cause: BaseException | None = None
@@ -47,8 +49,7 @@ def make_monitor(
     log: BuildLog,
     progress: BuildProgress | None,
 ) -> Monitor:
-    """Attach `progress` to a builder's config, or to its log where this TensorRT has nothing
-    better."""
+    """Attach `progress` to the builder configuration, or to the log if that is not supported."""
     if progress is None or not features.progress:
         return _FromLog(log, progress)
     report = progress
@@ -72,7 +73,7 @@ def make_monitor(
             self._report(phase_name, phases.get(phase_name, 0))
 
         def _report(self, phase: str, done: int) -> None:
-            # an exception must not pass through TensorRT's own frames
+            # an exception must not propagate through TensorRT
             if self.cause is None:
                 try:
                     report(phase, done, phases.get(phase, 0))

@@ -1,8 +1,8 @@
 """Run plans on an NVIDIA GPU with TensorRT.
 
-A picture is uploaded once, cut, run and joined on the device, and downloaded once. Copies go
-through pinned memory on streams of their own, so that while one picture is computed the next one
-is uploaded and the last one downloaded; call from two threads to make use of it.
+An image is uploaded once, tiled, restored and blended on the device, and downloaded once. Copies
+use pinned memory and separate streams: while one image is computed, the next one is uploaded and
+the previous one downloaded. Call a session from two threads to benefit from this.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
 logger = logging.getLogger(__name__)
 
 MEANS_BYTES = 3 * 4
-_CALLS = 2  # while one is computed, the other is copied
+_CALLS = 2  # one image is computed while another one is copied
 
 
 class TensorRTSession:
-    """Plans of one network on one GPU.
+    """A session with plans of one network on one GPU.
 
-    plans: loaded on `device`; at least one
-    driver: gives cuda.bindings.driver, for CUDA graphs; None: without graphs
-    nvrtc: gives cuda.bindings.nvrtc, to compile what joins tiles; None: tiles with fades are joined
-        on the CPU
+    plans: at least one plan, loaded on `device`
+    driver: returns the module cuda.bindings.driver, for CUDA graphs; None disables them
+    nvrtc: returns the module cuda.bindings.nvrtc, which compiles the blend kernel; with None, tiles
+        are blended on the CPU
 
-    Either may raise MissingBackendError: it is then done without, which is logged.
+    If `driver` or `nvrtc` raises MissingBackendError, the session works without it and logs that.
     """
 
     def __init__(
@@ -145,16 +145,16 @@ class TensorRTSession:
                 self._network.close()
                 self._slots.free()
             except self._device.cuda.Error as error:
-                # of a lost GPU nothing can be freed; the end of the process does it
+                # memory of a lost GPU is only freed when the process ends
                 logger.warning("%s: not all memory was freed: %s", self._info.model, error)
-            # PyCUDA frees these when nothing names them any more, while their context is current
+            # PyCUDA frees these with their last reference, while their context is current
             self._fade = None
             del self._network, self._to_device, self._compute, self._to_host
         self._device.close()
 
     @contextmanager
     def _working(self) -> Iterator[Slot]:
-        """A slot to work in, with errors told apart and nothing left running in it."""
+        """Borrow a slot, translate errors, and wait until nothing in the slot is running."""
         with self._slots.borrow() as slot:
             if self._closed:
                 raise SessionError(f"the session of {self._info.model} is closed")
@@ -180,7 +180,7 @@ class TensorRTSession:
                     raise
 
     def _wait(self) -> None:
-        """Until nothing runs that was queued here."""
+        """Wait for all queued work."""
         try:
             with self._device.errors("finishing"):
                 for stream in (self._to_device, self._compute, self._to_host):
@@ -192,7 +192,7 @@ class TensorRTSession:
     def _enqueue_batch(
         self, slot: Slot, source: int, count: int, height: int, width: int
     ) -> tuple[int, int, int, int]:
-        """Queue a batch from `source` to slot.canvas; returns the shape of the result."""
+        """Queue a batch from `source` to slot.canvas. Returns the shape of the result."""
         cuda, item = self._device.cuda, np.dtype(self._info.io).itemsize
         scale = self._info.scale
         shape = (count, height * scale, width * scale, 3)
@@ -221,7 +221,7 @@ class TensorRTSession:
         try:
             return FadeKernel(self._device, nvrtc, self._info.io)
         except CudaCallError as error:
-            logger.warning("tiles are joined on the CPU, which is slower: %s", error)
+            logger.warning("tiles are blended on the CPU, which is slower: %s", error)
             return None
 
 

@@ -1,4 +1,4 @@
-"""What one picture holds of the device while it is worked on, and the copies that feed it."""
+"""Device memory of one image in flight, and its copies to and from the host."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from restora.backends.tensorrt.memory import DeviceBuffer, PinnedRing
 
 
 class Slot:
-    """Memory for one picture on its way through the device: source, canvas and what joins tiles.
+    """Device memory of one image: the source, the canvas and the buffers for blending.
 
-    Not safe to use from several threads at once; use it while its device is current.
+    It is not thread-safe; use it while its device is current.
     """
 
     def __init__(self, device: Device) -> None:
@@ -29,27 +29,27 @@ class Slot:
         self._device = device
         self._up = PinnedRing(device)
         self._down = PinnedRing(device)
-        # kept from picture to picture: PyCUDA frees an event only where its context is current
+        # reused for all images, since PyCUDA frees an event only while its context is current
         self._events: list[Any] = []
         self._marks = 0
 
     def upload(self, array: NDArray[Any], into: DeviceBuffer, stream: Any) -> int:
-        """Copy an array to the device, ordered on `stream`; returns its address."""
+        """Copy an array to the device, ordered on `stream`. Returns its address."""
         array = np.ascontiguousarray(array)
         address = into.of_size(array.nbytes)
         self._up.upload(address, array, stream)
         return address
 
     def download(self, target: NDArray[Any], address: int, stream: Any) -> None:
-        """Fill a C-contiguous array from the device; it is filled when this returns."""
+        """Copy device memory to a C-contiguous array, and wait for the copy."""
         self._down.download(target, address, stream)
 
     def start(self) -> None:
-        """Begin another picture: events of the last one may be used again."""
+        """Start another image. Events of the previous one can be reused."""
         self._marks = 0
 
     def mark(self, stream: Any) -> Any:
-        """An event after all that is queued on `stream` now, good until the next picture."""
+        """Record an event on `stream`. It is valid until the next image."""
         if self._marks == len(self._events):
             cuda = self._device.cuda
             self._events.append(cuda.Event(cuda.event_flags.DISABLE_TIMING))
@@ -70,20 +70,19 @@ class Slot:
 
 
 class Slots:
-    """A fixed number of slots that threads borrow: while one picture is computed, another one is
-    copied."""
+    """A fixed number of slots that threads borrow, so that computation and copies overlap."""
 
     def __init__(self, device: Device, *, count: int = 2) -> None:
         self.count = count
         self._all = [Slot(device) for _ in range(count)]
-        # the one used last comes first: the other one's memory is only made if both are needed
+        # last in, first out: memory of the other slots is only allocated if they are needed
         self._free: LifoQueue[Slot] = LifoQueue()
         for slot in self._all:
             self._free.put(slot)
 
     @contextmanager
     def borrow(self) -> Iterator[Slot]:
-        """Waits until one is free."""
+        """Borrow a slot, and wait until one is free."""
         slot = self._free.get()
         try:
             yield slot
@@ -92,7 +91,7 @@ class Slots:
 
     @contextmanager
     def borrow_all(self) -> Iterator[list[Slot]]:
-        """Waits until nobody uses any."""
+        """Borrow all slots, and wait until all are free."""
         slots = [self._free.get() for _ in range(self.count)]
         try:
             yield slots
@@ -101,7 +100,7 @@ class Slots:
                 self._free.put(slot)
 
     def free_idle_memory(self) -> None:
-        """Free the memory of slots that nobody uses now."""
+        """Free the memory of all slots that are not borrowed."""
         idle = []
         try:
             while True:

@@ -1,4 +1,4 @@
-"""Cut tiles out of a picture on the device, run them and join them there."""
+"""Split an image into tiles on the device, run them and blend the results."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """A picture in device memory: its address and pixels from one row to the next."""
+    """An image in device memory. The pitch is the number of pixels from one row to the next."""
 
     address: int
     pitch: int
 
 
 class TileRun:
-    """Queues all work of one picture on the network's stream.
+    """Queues all work for one image on the stream of the network.
 
-    source: the picture in device memory, (height, width, 3)
-    ramps: address of the weights of plan.col_ramp, then those of plan.row_ramp
-    fade: None if the plan has no ramps
+    source: the image in device memory, (height, width, 3)
+    ramps: address of the weights of plan.col_ramp, followed by those of plan.row_ramp
+    fade: the blend kernel; None if the plan has no ramps
 
-    The result comes to lie in slot.canvas, the channels' means of all tiles in slot.means.
+    The result is written to slot.canvas, and the channel means of all tiles to slot.means.
     """
 
     def __init__(
@@ -61,8 +61,7 @@ class TileRun:
         self._means = slot.means.of_size(self.count * CHANNELS * 4)
 
     def enqueue(self) -> Iterator[int]:
-        """Queue tile after tile; yields, after each row of tiles, how many rows of the canvas
-        will not change any more."""
+        """Queue all tiles. After each row of tiles, yields the number of final canvas rows."""
         for tiles in self._plan.iter_runs():
             height, width = tiles[0].shape
             start = 0
@@ -94,7 +93,7 @@ class TileRun:
         self._done += len(tiles)
 
     def _paste_column(self, piece: Plane, span: Span, rows: int) -> None:
-        """A tile into the strip of its row."""
+        """Blend a tile into the strip of its row."""
         patch = place_span(span, scale=self._scale, ramp_length=len(self._plan.col_ramp))
         fading = patch.copy_begin - patch.fade_begin
         if fading:
@@ -114,7 +113,7 @@ class TileRun:
         )
 
     def _paste_row(self, span: Span) -> int:
-        """The strip onto the canvas; returns how many rows of it are final."""
+        """Blend the strip into the canvas. Returns the number of final canvas rows."""
         patch = place_span(span, scale=self._scale, ramp_length=len(self._plan.row_ramp))
         fading = patch.copy_begin - patch.fade_begin
         if fading:

@@ -1,7 +1,6 @@
-"""TensorRT's measurements of its own kernels, kept from build to build.
+"""Store TensorRT's timing cache between builds.
 
-A damaged timing cache can end the process inside TensorRT, so that none is handed over unless its
-digest fits.
+A damaged timing cache can crash TensorRT, so it is only used if its digest matches.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ _DIGEST_BYTES = 32
 
 
 class TimingCacheFile:
-    """One file for one kind of GPU and one version of TensorRT.
+    """The timing cache of one kind of GPU and one version of TensorRT.
 
-    folder: None: nothing is kept
+    folder: with None, nothing is stored
     """
 
     def __init__(self, folder: Path | None, device: DeviceFacts) -> None:
@@ -35,7 +34,7 @@ class TimingCacheFile:
         self.path = None if folder is None else folder / f"{name}{SUFFIX}"
 
     def load(self) -> bytes:
-        """What was stored; b"" if there is none or if it is damaged, which is logged."""
+        """Load the timing cache. Returns b"" if there is none, or if it is damaged (logged)."""
         if self.path is None:
             return b""
         try:
@@ -48,18 +47,18 @@ class TimingCacheFile:
         digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         if hashlib.sha256(data).digest() != digest:
             logger.warning(
-                "the timing cache %s is damaged or cut off and starts afresh: builds take longer",
+                "the timing cache %s is damaged and is not used: builds take longer",
                 self.path,
             )
             return b""
         return data
 
     def store(self, data: bytes) -> None:
-        """Keep it, whole or not at all; that it cannot be written costs a warning."""
+        """Store the timing cache, completely or not at all. Failures are logged."""
         if self.path is None or not os.access(self.path.parent, os.W_OK):
             logger.info("the timing cache %s cannot be written", self.path)
             return
         try:
             write_atomically(self.path, hashlib.sha256(data).digest() + data)
         except OutputError as error:
-            logger.warning("the timing cache cannot be kept: %s", error)
+            logger.warning("the timing cache cannot be stored: %s", error)

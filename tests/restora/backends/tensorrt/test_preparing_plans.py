@@ -129,12 +129,12 @@ def test_what_goes_wrong_on_the_gpu_is_said(trt: FakeTensorRT, device: Device) -
         runner.run(image)
     with pytest.raises(SessionError, match="is closed"):
         runner.run(image)
-    with pytest.raises(PlanError, match="kind of GPU and the version that they were built for"):
+    with pytest.raises(PlanError, match="kind of GPU and with the version that built it"):
         PlanRunner(trt, device, b"no plan", info=make_info(), profile=WIDE)
 
 
 def test_a_gpu_that_is_not_there_is_said(trt: FakeTensorRT) -> None:
-    with pytest.raises(MissingBackendError, match="GPU 3 is asked for, this machine has 1"):
+    with pytest.raises(MissingBackendError, match="GPU 3 is requested, this machine has 1"):
         Device(trt.world.cuda, 3)
 
 
@@ -170,7 +170,7 @@ def test_an_fp16_plan_that_computes_something_else_gives_way_to_fp32(
     assert [rung.options.precision for rung in rungs] == expected
     plan, rung = prepare_plan(trt, device, cache, rungs, WIDE, report=told.append)
     assert rung.options.precision == "fp32"
-    assert "fails its gate: PSNR" in plan.facts["attempts"][0]
+    assert "fails its gate: its PSNR" in plan.facts["attempts"][0]
     assert any("fp16, is refused" in line for line in told)
 
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_compared_is_not_held_against_a_plan(
     trt: FakeTensorRT, device: Device, cache: PlanCache
 ) -> None:
     rungs = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
-    with pytest.raises(AccuracyGateError, match="no answer of tiny is known"):
+    with pytest.raises(AccuracyGateError, match="there is no reference result of tiny"):
         prepare_plan(trt, device, cache, rungs, HOT)
     assert cache.refusals() == []
     prepare_plan(trt, device, cache, rungs, HOT, trusted=trt.world.network)
@@ -351,7 +351,7 @@ def test_a_plan_for_one_size_is_held_against_one_for_several(
     trt: FakeTensorRT, device: Device, cache: PlanCache
 ) -> None:
     rungs = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
-    with pytest.raises(AccuracyGateError, match="no answer of tiny is known"):
+    with pytest.raises(AccuracyGateError, match="there is no reference result of tiny"):
         prepare_plan(trt, device, cache, rungs, HOT)
     plan, _ = prepare_plan(trt, device, cache, rungs, HOT, trusted=trt.world.network)
     assert plan.facts["selfcheck"]["gate"] == "passed"
@@ -386,7 +386,7 @@ def test_an_artifact_without_a_picture_gives_no_plan(
     trt: FakeTensorRT, device: Device, cache: PlanCache
 ) -> None:
     rungs = plan_candidates(trt, BuildOptions(), [tiny_artifact()])
-    with pytest.raises(AccuracyGateError, match="carries no self-check"):
+    with pytest.raises(AccuracyGateError, match="has no self-check"):
         prepare_plan(trt, device, cache, rungs, WIDE)
 
 

@@ -230,7 +230,7 @@ def test_without_the_compiler_tiles_are_joined_on_the_cpu_and_it_is_said(
     rig = Rig(nvrtc=nvrtc)
     with caplog.at_level(logging.WARNING):
         session = rig.open()
-    assert "tiles are joined on the CPU" in caplog.text
+    assert "tiles are blended on the CPU" in caplog.text
     assert words in caplog.text
     image, tiling = picture(64, 80), Tiling(size=32, overlap=8)
     assert np.array_equal(session.run_tiles(image, tiling=tiling), on_the_cpu(image, tiling))
@@ -262,7 +262,7 @@ def test_the_compiler_is_told_the_gpu() -> None:
 
 def test_a_tile_larger_than_the_plans_says_what_to_do() -> None:
     session = Rig().open()
-    with pytest.raises(ShapeError, match=r"up to 64: use a smaller --tile, or `restora build"):
+    with pytest.raises(ShapeError, match=r"is 64: use a smaller --tile, or `restora build"):
         session.run_tiles(picture(100, 100), tiling=Tiling(size=0))
     with pytest.raises(ShapeError, match="tiles of at most 64 x 64, got 100 x 32"):
         session.run(picture(100, 32)[None])
