@@ -22,12 +22,16 @@ PACKAGES = {
 }
 # each room may import the rooms before it; stages do not import each other
 BASE = (
-    "version", "errors", "exit_codes", "atomic", "checks", "byte_size", "cache_folder", "malloc",
-    "child",
+    "version", "errors", "exit_codes", "atomic", "files", "checks", "byte_size", "cache_folder",
+    "malloc", "child",
 )  # fmt: skip
 PARTS = ("image", "tiling", "artifact", "models", "backends")
 STAGES = ("upsample", "faces")
-WHOLE = ("options", "networks", "settings", "photo_input", "restoration", "pipeline")
+# of jobs, what schedules work of any kind and knows no Restorer
+SCHEDULING = ("budget", "scheduler", "sizes")
+WHOLE = (
+    "options", "networks", "settings", "photo_io", "restoration", "scheduling", "many", "pipeline",
+)  # fmt: skip
 LATER = ("doctor", "jobs", "video", "cluster", "cli")
 ORDER = (*BASE, *PARTS, *STAGES, *WHOLE, *LATER)
 INDEPENDENT = {
@@ -58,8 +62,11 @@ def imports_of(path: Path) -> set[str]:
 
 
 def room_of(name: str) -> str | None:
-    parts = name.split(".")
-    return parts[1] if parts[0] == "restora" and len(parts) > 1 else None
+    """Of a module of the engine, by its dotted name; None for other modules."""
+    top, room, *rest = *name.split("."), ""
+    if top != "restora" or not room:
+        return None
+    return "scheduling" if room == "jobs" and rest[0] in SCHEDULING else room
 
 
 def files_of(package: str) -> list[Path]:
@@ -78,7 +85,8 @@ def test_the_engine_imports_none_of_the_build_time_packages_outside_its_cli() ->
 
 def test_each_room_of_the_engine_imports_only_rooms_before_it() -> None:
     for path in files_of("restora"):
-        room = path.relative_to(PACKAGES["restora"]).parts[0].removesuffix(".py")
+        module = path.relative_to(PACKAGES["restora"].parent).with_suffix("")
+        room = room_of(".".join(module.parts))
         if room in ("__init__", "__main__"):
             continue
         allowed = set(ORDER[: ORDER.index(room) + 1]) - INDEPENDENT.get(room, set())
@@ -207,22 +215,31 @@ def loaded_by(code: str) -> set[str]:
 
 
 PUBLIC = (
+    "CpuOptions",
     "FaceOptions",
     "Metadata",
+    "ModelSummary",
     "Photo",
     "PhotoLimits",
+    "PlanOptions",
     "RestoraError",
     "Restoration",
     "RestoreOptions",
     "Restorer",
+    "RunOptions",
+    "RunResult",
     "Session",
     "SessionOptions",
-    "Upsampler",
+    "VideoOptions",
     "__version__",
-    "decode_photo",
+    "available_models",
     "encode_photo",
+    "fetch_model",
     "open_session",
     "read_photo",
+    "restore_file",
+    "restore_folder",
+    "restore_video",
     "write_photo",
 )
 HEAVY = {"numpy", "cv2", "PIL", "torch", "onnx", "onnxruntime", "tensorrt", "typer", "rich"}
@@ -239,7 +256,7 @@ def test_asking_for_the_version_loads_nothing_heavy() -> None:
 
 
 def test_restoring_never_loads_torch() -> None:
-    code = "import restora; restora.Restorer, restora.Upsampler, restora.open_session"
+    code = "import restora; restora.Restorer, restora.restore_folder, restora.open_session"
     assert not loaded_by(code) & {"torch", "onnx", "tensorrt", "onnxruntime"}
 
 

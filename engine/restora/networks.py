@@ -143,6 +143,15 @@ class Networks:
         with self._changed:
             return list(self._shared)
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def check_open(self) -> None:
+        """Raise SessionError after close()."""
+        if self._closed:
+            raise _closed_error()
+
     def find(self, kind: Kind, io: Io) -> Opened | None:
         with self._changed:
             return self._opened.get((kind, io))
@@ -153,7 +162,7 @@ class Networks:
         Raises MissingModelError if the artifact takes pictures of another type, SessionError
         after close(), and what `choose` raises.
         """
-        self._check_open()
+        self.check_open()
         opened = self._choose(path, options=self._session_options(kind))
         session = opened.session
         if session.info.io != io:
@@ -190,7 +199,7 @@ class Networks:
     def in_use(self) -> Iterator[None]:
         """One call that runs networks: close() waits for it. Raises SessionError after close()."""
         with self._changed:
-            self._check_open()
+            self.check_open()
             self._running += 1
         depth = getattr(self._mine, "depth", 0)
         self._mine.depth = depth + 1
@@ -245,10 +254,6 @@ class Networks:
                 options, backend=_SMALL[options.backend], precision="auto", device=device
             )
         return options
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise _closed_error()
 
 
 def _closed_error() -> SessionError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, get_args, overload
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from restora.artifact import ArtifactInfo, Io
 from restora.backends import Session, SessionStats, choose_session
 from restora.backends.choose import may_run_fp16
 from restora.backends.options import PrecisionChoice
+from restora.checks import check_choice
 from restora.errors import (
     DeviceLostError,
     FaceError,
@@ -24,17 +25,20 @@ from restora.errors import (
     MissingModelError,
     NonFiniteOutputError,
     OptionError,
+    RestoraError,
     SessionError,
 )
 from restora.faces.open import open_faces
 from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
 from restora.image import Photo
+from restora.jobs.sizes import bytes_of_photo
+from restora.many import OnError, restore_in_order
 from restora.models import DEFAULT_MODEL, FindArtifact
 from restora.models.resolve import artifact_finder
 from restora.networks import Networks, OpenNetwork
 from restora.options import AUTO_TILES, RestoreOptions, combine_options
-from restora.photo_input import PhotoLike, photo_from
+from restora.photo_io import PhotoLike, photo_from
 from restora.restoration import Restoration
 from restora.settings import settings_of_faces, settings_of_upsampler
 from restora.tiling import Progress
@@ -250,6 +254,61 @@ class Restorer:
             if self.faces is not None:
                 restoration = _with_faces(restoration, self.faces, photo)
         return replace(restoration, elapsed_s=time.perf_counter() - started)
+
+    @overload
+    def restore_many(
+        self,
+        photos: Iterable[PhotoLike],
+        *,
+        outscale: float | None = None,
+        on_error: Literal["raise"] = "raise",
+    ) -> Iterator[Restoration]: ...
+
+    @overload
+    def restore_many(
+        self,
+        photos: Iterable[PhotoLike],
+        *,
+        outscale: float | None = None,
+        on_error: Literal["return"],
+    ) -> Iterator[Restoration | RestoraError]: ...
+
+    def restore_many(
+        self,
+        photos: Iterable[PhotoLike],
+        *,
+        outscale: float | None = None,
+        on_error: OnError = "raise",
+    ) -> Iterator[Restoration | RestoraError]:
+        """Restore photos as an iterator: one result per photo, in the order of the photos.
+
+        Several photos are under way at once and share batches, which is faster than calling
+        restore() for each. They are taken from `photos`, in another thread, only as far as the
+        networks have work for them and half of the free memory holds them; so `photos` may be a
+        generator without end. Work begins with the first next(). To stop early, leave the loop: the
+        photos that are under way are finished first.
+
+        photos: what restore() takes
+        outscale: final enlargement; None: the network's own
+        on_error: "raise": the first photo that fails raises its error in its turn, which ends the
+            iteration. "return": the error is given in the photo's place, and the next photos follow
+
+        Raises SessionError after close(), DeviceLostError whatever on_error is, and what `photos`
+        itself raises.
+        """
+        check_choice("on_error", on_error, get_args(OnError))
+        scale = float(self.scale) if outscale is None else check_outscale(outscale)
+        self._networks.check_open()
+        return restore_in_order(
+            photos,
+            lambda photo: self.restore(photo, outscale=scale),
+            self._networks.describe,
+            bytes_of=lambda header: bytes_of_photo(
+                header, scale=self.scale, outscale=scale, pre_pad=self.options.pre_pad
+            ),
+            is_closed=lambda: self._networks.is_closed,
+            on_error=on_error,
+        )
 
     def restore_aligned(self, photo: PhotoLike) -> Restoration:
         """Restore a photo that is one aligned face: the result has the face network's side.

@@ -1,5 +1,6 @@
 """Which models there are, and where their files lie on this machine."""
 
+from restora.models.available import ModelSummary, available_models
 from restora.models.fetch import fetch_model
 from restora.models.store import (
     FindArtifact,
@@ -20,7 +21,9 @@ __all__ = [
     "FindArtifact",
     "ModelEntry",
     "ModelFiles",
+    "ModelSummary",
     "artifact_path",
+    "available_models",
     "checkpoint_path",
     "fetch_model",
     "find_artifact",

@@ -19,8 +19,12 @@ _FACEXLIB = "https://github.com/xinntao/facexlib/releases/download"
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One published model. url, sha256, size_bytes describe its checkpoint; None if bundled or
-    not on record. scale is None for what does not enlarge."""
+    """One published model.
+
+    scale: None for a model that does not enlarge
+    url, sha256, size_bytes: of its checkpoint; None if it is bundled, or not on record
+    license: of the project that publishes it, as an SPDX name
+    """
 
     name: str
     kind: Kind
@@ -31,6 +35,7 @@ class ModelEntry:
     sha256: str | None = None
     size_bytes: int | None = None
     bundled: bool = False
+    license: str = ""
 
 
 _MAX_NAME = 200
@@ -44,6 +49,7 @@ _ENTRIES = (
         "restora-lite-x2.safetensors",
         scale=2,
         bundled=True,
+        license="Apache-2.0",
     ),
     ModelEntry(
         "RealESRGAN_x4plus",
@@ -54,6 +60,7 @@ _ENTRIES = (
         url=f"{_REAL_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth",
         sha256="4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
         size_bytes=67040989,
+        license="BSD-3-Clause",
     ),
     ModelEntry(
         "RealESRGAN_x2plus",
@@ -64,6 +71,7 @@ _ENTRIES = (
         url=f"{_REAL_ESRGAN}/v0.2.1/RealESRGAN_x2plus.pth",
         sha256="49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
         size_bytes=67061725,
+        license="BSD-3-Clause",
     ),
     ModelEntry(
         "RealESRNet_x4plus",
@@ -74,6 +82,7 @@ _ENTRIES = (
         url=f"{_REAL_ESRGAN}/v0.1.1/RealESRNet_x4plus.pth",
         sha256="a820b9bde89a874d7599d545567308ce6c128fc8754a53208eda016d40aa81df",
         size_bytes=67040989,
+        license="BSD-3-Clause",
     ),
     ModelEntry(
         "RealESRGAN_x4plus_anime_6B",
@@ -84,6 +93,7 @@ _ENTRIES = (
         url=f"{_REAL_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth",
         sha256="f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
         size_bytes=17938799,
+        license="BSD-3-Clause",
     ),
     ModelEntry(
         "realesr-animevideov3",
@@ -94,6 +104,7 @@ _ENTRIES = (
         url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-animevideov3.pth",
         sha256="b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
         size_bytes=2504012,
+        license="BSD-3-Clause",
     ),
     ModelEntry(
         "realesr-general-x4v3",
@@ -104,6 +115,7 @@ _ENTRIES = (
         url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-general-x4v3.pth",
         sha256="8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
         size_bytes=4885111,
+        license="BSD-3-Clause",
     ),
     ModelEntry(
         "realesr-general-wdn-x4v3",
@@ -114,6 +126,7 @@ _ENTRIES = (
         url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-general-wdn-x4v3.pth",
         sha256="1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
         size_bytes=4885111,
+        license="BSD-3-Clause",
     ),
     ModelEntry(
         "GFPGANv1.4",
@@ -123,6 +136,7 @@ _ENTRIES = (
         url=f"{_GFPGAN}/v1.3.0/GFPGANv1.4.pth",
         sha256="e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad",
         size_bytes=348632874,
+        license="Apache-2.0",
     ),
     ModelEntry(
         "GFPGANv1.3",
@@ -132,6 +146,7 @@ _ENTRIES = (
         url=f"{_GFPGAN}/v1.3.0/GFPGANv1.3.pth",
         sha256="c953a88f2727c85c3d9ae72e2bd4846bbaf59fe6972ad94130e23e7017524a70",
         size_bytes=348632874,
+        license="Apache-2.0",
     ),
     ModelEntry(
         "GFPGANv1.2",
@@ -140,6 +155,7 @@ _ENTRIES = (
         "GFPGANCleanv1-NoCE-C2.pth",
         url=f"{_GFPGAN}/v0.2.0/GFPGANCleanv1-NoCE-C2.pth",
         sha256="29e25ee90c170f4231163f4c83df6b59c968b73f3ce00cb884015ae005db083c",
+        license="Apache-2.0",
     ),
     ModelEntry(
         "GFPGANv1",
@@ -147,6 +163,7 @@ _ENTRIES = (
         "faces; the paper's model, colors gray photos",
         "GFPGANv1.pth",
         url=f"{_GFPGAN}/v0.1.0/GFPGANv1.pth",
+        license="Apache-2.0",
     ),
     ModelEntry(
         "detection_Resnet50_Final",
@@ -156,6 +173,7 @@ _ENTRIES = (
         url=f"{_FACEXLIB}/v0.1.0/detection_Resnet50_Final.pth",
         sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
         size_bytes=109497761,
+        license="MIT",
     ),
     ModelEntry(
         "parsing_parsenet",
@@ -165,6 +183,7 @@ _ENTRIES = (
         url=f"{_FACEXLIB}/v0.2.2/parsing_parsenet.pth",
         sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
         size_bytes=85331193,
+        license="MIT",
     ),
 )
 MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
