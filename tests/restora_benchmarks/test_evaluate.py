@@ -185,7 +185,7 @@ def test_a_face_lands_on_arcfaces_template() -> None:
 
 
 def test_the_command_prints_and_writes_figures(photos: Path, tmp_path: Path) -> None:
-    words = ["evaluate", "--clean", str(photos), "--ranges", "mild", "--share", "0.5"]
+    words = ["evaluate", "--clean", str(photos), "--degrade", "mild", "--share", "0.5"]
     words += ["--pipelines", "none,upsampler", "--backend", "cpu", "-o", str(tmp_path / "e.json")]
     done = run(tmp_path, *words)
     assert done.returncode == 0, done.stderr
@@ -202,9 +202,9 @@ def test_the_command_prints_and_writes_figures(photos: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--metrics", "beauty"), "--metrics are of psnr"),
+        (("--metrics", "beauty"), "metrics must be some of psnr"),
         (("--metrics", "identity"), "needs --arcface"),
-        (("--pipelines", "magic"), "--pipelines are of none"),
+        (("--pipelines", "magic"), "pipelines must be some of none"),
     ],
 )
 def test_wrong_usage_is_said_before_any_work(

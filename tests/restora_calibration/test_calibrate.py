@@ -267,7 +267,7 @@ def test_the_command_goes_on_after_it_was_killed(artifact: Artifact, tmp_path: P
     for index, photo in enumerate(load_photo_tiles()[:6]):
         cv2.imwrite(str(photos / f"{index}.png"), photo)
     words = ["calibrate", model, "--data", photos, "--degrade", "none", "--no-timed"]
-    words += ["--tile", "32", "--tiles", "6", "--judging", "4"]
+    words += ["--tile", "32", "--calibration-tiles", "6", "--validation-tiles", "4"]
     log = tmp_path / "tiny.int8.trials.jsonl"
     with start(tmp_path, *words) as process:
         while process.poll() is None and not (log.exists() and log.stat().st_size > 400):
@@ -293,12 +293,12 @@ def test_the_command_goes_on_after_it_was_killed(artifact: Artifact, tmp_path: P
 def test_the_command_writes_no_artifact_below_the_gate(artifact: Artifact, tmp_path: Path) -> None:
     model = tmp_path / "tiny.onnx"
     model.write_bytes(artifact.onnx)
-    words = ["calibrate", model, "--min-psnr", "160", "--no-timed", "--ranges", "max"]
-    words += ["--tile", "32", "--tiles", "4", "--judging", "2"]
+    words = ["calibrate", model, "--min-psnr", "160", "--no-timed", "--range-methods", "max"]
+    words += ["--tile", "32", "--calibration-tiles", "4", "--validation-tiles", "2"]
     done = run(tmp_path, *words)
     assert done.returncode == 5, done.stderr
     assert "nothing is written" in done.stderr
-    assert "layers in 8 bits" in done.stderr
+    assert "layers in INT8" in done.stderr
     assert not (tmp_path / "tiny.int8.onnx").exists()
     assert not json.loads((tmp_path / "tiny.int8.json").read_text())["passed"]
 

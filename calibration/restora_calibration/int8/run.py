@@ -66,6 +66,12 @@ class Plan:
     residuals: bool = False
 
     def __post_init__(self) -> None:
+        unknown = [method for method in self.methods if method not in METHODS]
+        if unknown or not self.methods:
+            raise OptionError(
+                f"methods of finding ranges must be some of {', '.join(METHODS)}, got "
+                f"{', '.join(unknown) or 'none'}"
+            )
         if not self.min_psnr >= LOWEST_GATE:
             raise OptionError(
                 f"the gate can only be raised: INT8 under {LOWEST_GATE:g} dB is refused when it "

@@ -8,9 +8,9 @@ import typer
 
 from restora.cli.console import print_note, stdout_console
 from restora.cli.exits import reports_errors
-from restora.cli.files import make_folder
 from restora.cli.panels import in_panel
 from restora.errors import MissingBackendError, OptionError
+from restora.files import make_folder
 from restora.models import DEFAULT_MODEL
 
 bench_app = typer.Typer(

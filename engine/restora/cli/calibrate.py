@@ -1,146 +1,94 @@
-"""`restora calibrate`: an FP32 artifact becomes an INT8 one, if it stays close enough."""
+"""`restora calibrate`: make an INT8 artifact from an FP32 one, if it is accurate enough."""
 
-import json
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Literal
 
 import typer
 
-from restora.artifact import read_artifact
-from restora.atomic import write_atomically
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.cli.files import make_folder
-from restora.errors import AccuracyGateError, MissingBackendError, OptionError
+from restora.cli.panels import in_panel
+from restora.cli.panels import tiles as in_tiles
+from restora.errors import MissingBackendError
 
-Degrade = Literal["mild", "faces", "none"]
+_layers = in_panel("Layers")
 
 
 @reports_errors
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="An FP32 artifact, MODEL.onnx.")],
+    model: Annotated[Path, typer.Argument(help="The .onnx file of an FP32 artifact.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: MODEL.int8.onnx beside the artifact."),
+        typer.Option("--output", "-o", help="Default: MODEL.int8.onnx next to the artifact."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that exist.")
+    ] = False,
+    timed: Annotated[
+        bool,
+        typer.Option("--timed/--no-timed", help="Measure the speed of what is accurate enough."),
+    ] = True,
     data: Annotated[
         Path | None,
-        typer.Option(help="A folder of photos. Default: free photos that scikit-image ships."),
+        in_tiles(help="Folder of photos. Default: free photos that scikit-image ships."),
     ] = None,
     degrade: Annotated[
-        Degrade,
-        typer.Option(help="What is done to the photos first; none: they are old and damaged."),
+        Literal["mild", "faces", "none"],
+        in_tiles(help="How photos are degraded first; none: they are old and damaged already."),
     ] = "mild",
-    tile: Annotated[int, typer.Option(min=16, help="Side of tiles in pixels.")] = 96,
-    tiles: Annotated[int, typer.Option(min=4, help="Number of tiles to find ranges on.")] = 40,
-    judging: Annotated[
-        int, typer.Option(min=2, help="Number of other tiles, for measuring PSNR.")
+    tile: Annotated[int, in_tiles(min=16, help="Side of tiles in pixels.")] = 96,
+    calibration_tiles: Annotated[
+        int, in_tiles(min=4, help="Number of tiles to find value ranges on.")
+    ] = 40,
+    validation_tiles: Annotated[
+        int, in_tiles(min=2, help="Number of other tiles, to measure PSNR on.")
     ] = 24,
+    seed: Annotated[int, in_tiles(help="Seed of all random choices.")] = 0,
     min_psnr: Annotated[
-        float, typer.Option(help="Accuracy threshold: mean PSNR to FP32 in dB; 40 or more.")
+        float, _layers(help="Accuracy threshold: mean PSNR against FP32 in dB, 40 or more.")
     ] = 40.0,
-    ranges: Annotated[
+    range_methods: Annotated[
         str,
-        typer.Option(
-            help="Methods of finding the range of activations to try, of max, percentile, entropy "
-            "and mse; the most exact one is taken."
+        _layers(
+            help="Methods to find value ranges, some of max, percentile, entropy and mse; the most "
+            "accurate one is used."
         ),
     ] = "max,percentile,entropy,mse",
     only: Annotated[
-        str | None, typer.Option(help="Regular expression: layers that may become 8 bits.")
+        str | None, _layers(help="Regular expression: names of layers that may become INT8.")
     ] = None,
     residuals: Annotated[
-        bool,
-        typer.Option("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too."),
+        bool, _layers("--residuals/--no-residuals", help="Skips of dense blocks in INT8 too.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of degradations and of the choice of tiles.")] = 0,
-    timed: Annotated[
-        bool,
-        typer.Option(
-            "--timed/--no-timed", help="Measure the speed of mixes that pass on this machine."
-        ),
-    ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
 ) -> None:
     """Find the fastest INT8/FP32 layer assignment that meets the accuracy threshold.
 
-    Beside MODEL.int8.onnx lie a report (.json) and its plot (.svg). If no mix passes, no artifact
-    is written, and the exit code is 5. An interrupted run continues where it stopped.
+    A report (.json) and its plot (.svg) are written next to MODEL.int8.onnx. If no assignment
+    meets the threshold, no artifact is written and the exit code is 5. An interrupted run
+    continues where it stopped.
     """
+    int8 = _import_calibration()
+    made = int8.file.calibrate_file(
+        model,
+        output,
+        int8.run.Plan(tuple(range_methods.split(",")), min_psnr, only, residuals),
+        int8.file.TileOptions(data, degrade, tile, calibration_tiles, validation_tiles, seed),
+        timed=timed,
+        overwrite=overwrite,
+        report=print_note,
+    )
+    for line in made.describe():
+        print_note(line)
+
+
+def _import_calibration() -> ModuleType:
+    """The package with its modules. Raises MissingBackendError, saying what to install."""
     try:
-        from restora_calibration.calibration_set import (
-            SetPlan,
-            bundled_sources,
-            describe_set,
-            make_calibration_set,
-            read_sources,
-        )
-        from restora_calibration.degrade import FACES, MILD
-        from restora_calibration.int8 import run
-        from restora_calibration.int8.plot import plot_calibration
-        from restora_calibration.int8.ranges import METHODS
-        from restora_calibration.int8.speed import median_seconds
-        from restora_calibration.int8.trial import TrialLog
+        import restora_calibration.int8 as int8
+        from restora_calibration.int8 import file, run  # noqa: F401
     except ImportError as error:
         raise MissingBackendError(
             f"calibrating needs pip install 'restora[calibration,cpu]' ({error})"
         ) from error
-    methods = tuple(ranges.split(","))
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise OptionError(f"--ranges are of {', '.join(METHODS)}, got {', '.join(unknown)}")
-    artifact = read_artifact(model)
-    target = output or model.with_suffix(".int8.onnx")
-    if target.exists() and not overwrite:
-        raise OptionError(f"{target} exists already: give --overwrite to replace it")
-    plan = run.Plan(methods=methods, min_psnr=min_psnr, only=only, residuals=residuals)  # type: ignore[arg-type]
-    degradation = {"mild": MILD, "faces": FACES, "none": None}[degrade]
-    sources = bundled_sources() if data is None else read_sources(data, report=print_note)
-    chosen = make_calibration_set(
-        sources,
-        SetPlan(
-            artifact.info.side or tile,
-            tiles,
-            judging,
-            degradation,
-            keep_size=artifact.info.side is not None,
-            seed=seed,
-        ),
-        report=print_note,
-    )
-    print_note(describe_set(chosen))
-    make_folder(target.parent)
-    log = TrialLog(target.with_suffix(".trials.jsonl"), run.log_key(artifact, chosen))
-    if log.found:
-        print_note(f"going on: {len(log.found)} trials are in {log.path}")
-    result = run.calibrate(
-        artifact,
-        chosen,
-        plan,
-        log=log,
-        speed=median_seconds if timed else None,
-        report=print_note,
-    )
-    report = run.describe(result, chosen, plan)
-    write_atomically(target.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
-    plot_calibration(report, target.with_suffix(".svg"))
-    best = result.best
-    words = (
-        f"{len(best.recipe.layers)} layers in 8 bits ({best.products:.0%} of the products), "
-        f"{len(result.kept)} in FP32: {best.distance.mean:.2f} dB mean, "
-        f"{best.distance.least:.2f} least"
-    )
-    if result.artifact is None:
-        log.remove()
-        raise AccuracyGateError(
-            f"no mix of {artifact.info.model} reaches {min_psnr:g} dB, nothing is written; the "
-            f"closest: {words}; see {target.with_suffix('.json')}"
-        )
-    write_atomically(target, result.artifact.onnx)
-    log.remove()
-    print_note(f"{target}: {words}")
-    speedups = result.speedups()
-    for runtime, times in speedups.items():
-        print_note(f"{times:.2f} times as fast as FP32 on ONNX Runtime: {runtime}")
-    if speedups and max(speedups.values()) <= 1:
-        print_note("8 bits gain nothing on this machine")
+    return int8

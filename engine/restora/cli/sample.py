@@ -8,7 +8,7 @@ import typer
 
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.cli.files import write_file
+from restora.files import write_file
 
 
 @reports_errors

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from restora.cli.app import make_command
-from restora.cli.files import make_folder, write_file
 from restora.errors import OutputError
+from restora.files import make_folder, write_file
 
 
 def exit_code(*words: str) -> int:

@@ -1,4 +1,4 @@
-"""Files that commands write themselves, apart from pictures."""
+"""Files that are written into folders which need not exist yet."""
 
 from __future__ import annotations
 
