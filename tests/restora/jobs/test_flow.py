@@ -55,7 +55,7 @@ def take_all(flow: Iterator[tuple[int, int]], into: list[int]) -> None:
 def test_every_item_comes_out_once(count: int, places: int, in_order: bool, memory: int) -> None:
     watch = Watch(0)
     budget = Budget(memory)
-    bounds = Bounds(places, budget, bytes_of=lambda item: item % 13)
+    bounds: Bounds[int] = Bounds(places, budget, bytes_of=lambda item: item % 13)
     results = list(run_flow(range(count), watch.work, bounds, in_order=in_order))
     assert sorted(results) == [(item, item * item) for item in range(count)]
     assert sorted(watch.begun) == list(range(count))
@@ -74,7 +74,7 @@ def test_as_many_are_under_way_as_are_allowed_and_no_more() -> None:
 def test_what_needs_more_memory_than_there_is_goes_alone() -> None:
     watch = Watch(0.005)
     sizes = {5: 1000}
-    bounds = Bounds(6, Budget(10), bytes_of=lambda item: sizes.get(item, 2))
+    bounds: Bounds[int] = Bounds(6, Budget(10), bytes_of=lambda item: sizes.get(item, 2))
     list(run_flow(range(20), watch.work, bounds))
     assert watch.beside[5] == 0
     assert 1 < watch.most <= 5

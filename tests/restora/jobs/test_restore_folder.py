@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from fakes import NearestSession, restorer_of
+from photo_runs import Reports, photo
 from restora.backends.base import Batch, Session
 from restora.cli.progress import PhotoProgress
 from restora.errors import (
@@ -24,7 +24,7 @@ from restora.errors import (
     OutputError,
 )
 from restora.exit_codes import ExitCode, code_of_type
-from restora.image import Photo, PhotoHeader, PhotoLimits, write_photo
+from restora.image import Photo, PhotoHeader, PhotoLimits
 from restora.image.isolated import probe_isolated
 from restora.jobs.file import restore_file
 from restora.jobs.folder import restore_folder
@@ -33,17 +33,10 @@ from restora.jobs.lock import OutputLocks, output_lock
 from restora.jobs.options import RunOptions
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import Job, Naming, measure, plan_jobs
-from restora.jobs.progress import NoProgress
 from restora.jobs.result import RunResult
 from restora.jobs.run_journal import FILE, RunJournal
 from restora.networks import OpenNetwork
-
-
-def photo(path: Path, size: tuple[int, int] = (10, 8)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    write_photo(Photo(pixels), path)
-    return path
+from restora.pipeline import Restorer
 
 
 def restore(
@@ -57,24 +50,6 @@ def restore(
         options=RunOptions(**options),
     )
     return result, {Path(outcome.input).name: outcome for outcome in result.outcomes}
-
-
-class Reports(NoProgress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.begun: list[tuple[str, ...]] = []
-        self.outcomes: dict[str, Outcome] = {}
-        self.parts: list[tuple[str, int, int]] = []
-
-    def begin(self, networks: Sequence[OpenNetwork], jobs: Sequence[Job]) -> None:
-        self.begun.append(tuple(network.info.model for network in networks))
-
-    def update(self, job: Job, done: int, total: int) -> None:
-        self.parts.append((job.source.name, done, total))
-
-    def end(self, job: Job, outcome: Outcome) -> None:
-        self.outcomes[job.source.name] = outcome
 
 
 def test_a_full_disk_at_the_manifest_ends_the_run_and_loses_no_result(
@@ -319,6 +294,109 @@ def test_a_header_of_a_file_that_was_replaced_counts_no_more(tmp_path: Path) -> 
     assert job.pixels == 80
     photo(source, (30, 20))
     assert job.known_header is None
+
+
+def test_networks_are_opened_only_if_something_is_left_to_do(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "words.txt").write_text("no picture")
+    opened: list[int] = []
+
+    def open_restorer() -> Restorer:
+        opened.append(1)
+        return restorer_of(NearestSession())
+
+    result = restore_folder(tmp_path / "in", tmp_path / "out", open_restorer)
+    assert [outcome.status for outcome in result.outcomes] == ["skipped"]
+    assert (opened, result.stages, result.networks) == ([], {}, ())
+    photo(tmp_path / "in" / "a.png")
+    restore_folder(tmp_path / "in", tmp_path / "out", open_restorer)
+    assert opened == [1]
+
+
+def test_the_result_of_a_run_says_what_it_did(tmp_path: Path) -> None:
+    for name in "abc":
+        photo(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "in" / "words.txt").write_text("no picture")
+    reports = Reports()
+    with restorer_of(NearestSession()) as restorer:
+        result = restore_folder(
+            str(tmp_path / "in"), str(tmp_path / "out"), restorer, progress=reports
+        )
+        model = restorer.model
+    assert result.counts == {"restored": 3, "failed": 1, "skipped": 1}
+    assert [Path(outcome.input).name for outcome in result.failures] == ["bad.png"]
+    assert (result.exit_code, result.complete, result.stopped) == (3, False, False)
+    assert {name: stats.items for name, stats in result.stages.items()} == {
+        "decode": 4, "restore": 3, "encode": 3,
+    }  # fmt: skip
+    assert 0 < result.restoring_s <= result.elapsed_s
+    assert [network.info.model for network in result.networks] == [model]
+    assert reports.begun == [(model,)]
+    assert list(reports.outcomes.values()) == list(result.outcomes)
+    assert {name for name, done, total in reports.parts if done == total} == {
+        "a.png", "b.png", "c.png",
+    }  # fmt: skip
+
+
+def test_stop_leaves_the_rest_for_the_next_run(tmp_path: Path) -> None:
+    for index in range(40):
+        photo(tmp_path / "in" / f"{index}.png")
+    reports = Reports()
+    with restorer_of(NearestSession()) as restorer:
+        result = restore_folder(
+            tmp_path / "in",
+            tmp_path / "out",
+            restorer,
+            progress=reports,
+            stop=lambda: bool(reports.outcomes),
+        )
+    assert result.stopped
+    assert not result.complete
+    assert 0 < len(result.outcomes) < 40
+    assert {outcome.status for outcome in result.outcomes} == {"restored"}
+    last, _ = restore(tmp_path)
+    assert last.counts == {"skipped": len(result.outcomes), "restored": 40 - len(result.outcomes)}
+
+
+def test_on_error_stop_ends_the_run_and_every_input_has_an_outcome(tmp_path: Path) -> None:
+    for index in range(30):
+        photo(tmp_path / "in" / f"{index:02}.png")
+    (tmp_path / "in" / "00.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    result, rows = restore(tmp_path, on_error="stop")
+    assert len(rows) == 30
+    left = [name for name, row in rows.items() if "stopped at the first error" in str(row.reason)]
+    assert left
+    assert rows["00.png"].error_type == "TruncatedImageError"
+    result, rows = restore(tmp_path)
+    assert result.counts["failed"] == 1
+
+
+def test_a_photo_alone_is_no_folder(tmp_path: Path) -> None:
+    source = photo(tmp_path / "a.png")
+    with pytest.raises(OptionError, match="see restore_file"):
+        restore_folder(source, tmp_path / "out", lambda: restorer_of(NearestSession()))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_callback_raises_ends_the_run_and_what_is_done_stays_done(tmp_path: Path) -> None:
+    class Fails(Reports):
+        def end(self, job: Job, outcome: Outcome) -> None:
+            super().end(job, outcome)
+            raise OSError("stdout is closed")
+
+    for index in range(20):
+        photo(tmp_path / "in" / f"{index}.png")
+    reports = Fails()
+    with (
+        restorer_of(NearestSession()) as restorer,
+        pytest.raises(OSError, match="stdout is closed"),
+    ):
+        restore_folder(tmp_path / "in", tmp_path / "out", restorer, progress=reports)
+    assert len(reports.outcomes) == 1
+    result, rows = restore(tmp_path)
+    assert result.complete
+    assert {rows[name].status for name in reports.outcomes} == {"skipped"}
 
 
 class Shares(PhotoProgress):
