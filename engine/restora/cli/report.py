@@ -22,7 +22,7 @@ class RunReport:
     """Prints a run while it works, and how many files ended how when it is left, also by an error.
     While photos are restored, the first Ctrl-C or SIGTERM sets `stopping`.
 
-    json_lines  one object for each file on stdout
+    json_lines: one object for each file on stdout
     """
 
     def __init__(self, *, json_lines: bool = False) -> None:

@@ -30,9 +30,9 @@ def iter_job_outcomes(
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Yield each job with its outcome, in the order in which they finish.
 
-    journal  records how each ends
-    locks    of results; each is released when its photo is done
-    stop     looked at before each file; what is begun is finished, the rest is not yielded
+    journal: records how each ends
+    locks: of results; each is released when its photo is done
+    stop: looked at before each file; what is begun is finished, the rest is not yielded
 
     A full disk or a lost GPU ends the run: the jobs that are left are yielded as failed. If the
     journal cannot be written, the run ends in the same way, and then the error is raised.

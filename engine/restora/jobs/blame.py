@@ -13,8 +13,8 @@ class CrashBlame:
     """Crashes by input. An input that was open alone caused the crash; of several that were open
     together each is a suspect, to be tried alone.
 
-    crashes   how often the process crashed while an input was the only open one
-    suspects  inputs that were open when the process crashed
+    crashes: how often the process crashed while an input was the only open one
+    suspects: inputs that were open when the process crashed
     """
 
     crashes: dict[str, int] = field(default_factory=dict)

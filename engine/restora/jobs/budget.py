@@ -12,7 +12,7 @@ class Budget:
     """First come, first served. A request larger than the capacity is granted when nothing else is
     held.
 
-    capacity  in whatever unit is asked for
+    capacity: in whatever unit is asked for
     """
 
     def __init__(self, capacity: int) -> None:

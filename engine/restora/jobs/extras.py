@@ -18,7 +18,7 @@ FACE_FOLDERS = ("cropped_faces", "restored_faces", "cmp")
 class FaceNames:
     """Where the faces of one photo are saved: ROOT/cropped_faces/FOLDER/STEM_00.png and so on.
 
-    suffix  added to the names of restored faces
+    suffix: added to the names of restored faces
     """
 
     root: Path

@@ -26,9 +26,9 @@ def restore_file(
     """Restore one photo. It is decoded in a child process, and its result is written whole or not
     at all.
 
-    output    a file, or the folder that the result goes to
-    restorer  or what opens one, which is closed at the end
-    options   RunOptions; None for the defaults. No journal is kept unless options.manifest is set
+    output: a file, or the folder that the result goes to
+    restorer: or what opens one, which is closed at the end
+    options: RunOptions; None for the defaults. No journal is kept unless options.manifest is set
 
     Raises OptionError if the result, or what is written beside it, exists and options.overwrite is
     not set; ImageError if the photo cannot be read, OutputError if the result cannot be written,

@@ -25,12 +25,12 @@ def restore_folder(
 ) -> RunResult:
     """Restore every photo of a folder into another one. A photo that fails costs only itself.
 
-    restorer  or what opens one, which is then called only if something is left to do, and closed
-              at the end
-    options   RunOptions; None for the defaults
-    progress  told of each photo
-    stop      looked at before each photo: once it is true, those in flight are finished and the
-              rest is left for the next run
+    restorer: or what opens one, which is then called only if something is left to do, and closed at
+        the end
+    options: RunOptions; None for the defaults
+    progress: told of each photo
+    stop: looked at before each photo: once it is true, those in flight are finished and the rest is
+        left for the next run
 
     A journal in the output folder records what is begun and how it ends, so that an interrupted run
     continues: what is done with these settings is skipped, what failed stays failed until

@@ -24,7 +24,7 @@ _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(
 class Journal:
     """Append-only rows of one output folder; one process at a time.
 
-    path  of the JSON lines
+    path: of the JSON lines
 
     Raises OptionError if another process has it or it holds something else, UnsafePathError if a
     link lies in its place, DiskFullError or OutputError if it cannot be written.

@@ -1,8 +1,8 @@
 """The rows of a journal: what one may hold, checked when it is read.
 
-begin   input, recipe, stamp; source, changed_ns and found, which old rows lack
-end     input, status; for "restored" what was written, for "failed" why
-killed  the process before ended without closing the manifest
+begin: input, recipe, stamp; source, changed_ns and found, which old rows lack
+end: input, status; for "restored" what was written, for "failed" why
+killed: the process before ended without closing the manifest
 """
 
 from __future__ import annotations

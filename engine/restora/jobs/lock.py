@@ -27,7 +27,7 @@ def output_lock(target: Path, *, wait_s: float = _WAIT_S) -> Iterator[None]:
     The lock file is hidden, lies beside the target and is removed at the end. One that a killed
     process left locks nothing.
 
-    wait_s  how long to wait for another run to release it
+    wait_s: how long to wait for another run to release it
 
     Raises OptionError if another run holds the lock, UnsafePathError if a link lies in its place,
     OutputError if the folder cannot be made or written.

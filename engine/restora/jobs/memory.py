@@ -27,10 +27,10 @@ _SHARE = 0.5  # of what is free, where nothing is asked for
 class PhotoMemory:
     """What photos in flight may take together.
 
-    restorer   its networks are open
-    limit      of the whole process and its decoders, in bytes; None: half of what the machine has
-               free is for photos
-    processes  that share what is free
+    restorer: its networks are open
+    limit: of the whole process and its decoders, in bytes; None: half of what the machine has free
+        is for photos
+    processes: that share what is free
 
     With a limit one photo is decoded at a time. Give freed memory back (restora.malloc) if it is to
     hold from the system's point of view.
@@ -73,7 +73,7 @@ class PhotoMemory:
     ) -> int:
         """By its size and header; what cannot be read, or will be refused, costs its file alone.
 
-        header  of the file, if it was read already
+        header: of the file, if it was read already
         """
         of_file = FILE_COPIES * _size_of(path, limits)
         if self.limit is not None and of_file > self.budget.capacity:

@@ -28,9 +28,9 @@ _ROOM_FOR_INDEX = len("_000000000.png")
 class Source:
     """An input whose result needs a name.
 
-    path    of the input
-    folder  of the result, from the run's output folder
-    ending  of the result, with its dot
+    path: of the input
+    folder: of the result, from the run's output folder
+    ending: of the result, with its dot
     """
 
     path: Path
@@ -58,10 +58,10 @@ def name_outputs(
 ) -> list[Outputs]:
     """Names for all outputs of a run, in the order of `sources`.
 
-    root    the output folder
-    inputs  all files that the run must not write to
-    suffix  added to names of results and of restored faces as NAME_SUFFIX
-    result  the name of the only result, if the user gave one
+    root: the output folder
+    inputs: all files that the run must not write to
+    suffix: added to names of results and of restored faces as NAME_SUFFIX
+    result: the name of the only result, if the user gave one
 
     Raises OptionError if a result would take the place of an input: by its path, through links,
     or on a file system that ignores case.
@@ -161,7 +161,7 @@ def _assign(
 ) -> list[Path]:
     """A path for each of `count` outputs: the shortest level at which none meets another.
 
-    name_of   the path of an output at a level, 0 .. len(_DIGITS)
+    name_of: the path of an output at a level, 0 .. len(_DIGITS)
     """
     levels = [0] * count
     paths = [name_of(index, 0) for index in range(count)]

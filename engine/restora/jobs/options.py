@@ -23,24 +23,23 @@ class RunOptions:
     """How files are read, named and written, and how a run goes on. Raises OptionError for a value
     that cannot work, when the options are made.
 
-    ext             format of results: "jpg", "png", "webp", "tiff"; "auto": the input's own, or png
-    suffix          added to the names of results as NAME_SUFFIX
-    quality         of JPEG and WebP, 1..100; higher is better
-    strip_metadata  drop ICC, EXIF and XMP
-    compare         also write a before | after picture, NAME_compare.jpg
-    save_faces      also write cropped_faces/, restored_faces/ and cmp/ into the output folder
-    outscale        final enlargement; None: the network's own
-    aligned         every input is one aligned face
-    recursive       go into subfolders
-    overwrite       replace results that exist, and restore again what is done
-    retry_failed    try again what failed, or crashed the process, in earlier runs
-    on_error        "skip": a failed photo costs only itself; "stop": it ends the run
-    limits          of inputs
-    memory          limit of the process and its decoders in bytes; None: half of what is free is
-                    for photos. Call restora.malloc.return_freed_memory() first, or the system sees
-                    more
-    manifest        file of the run's journal; None: .restora/manifest.jsonl in the output folder
-                    for folders, no journal for a single photo
+    ext: format of results: "jpg", "png", "webp", "tiff"; "auto": the input's own, or png
+    suffix: added to the names of results as NAME_SUFFIX
+    quality: of JPEG and WebP, 1..100; higher is better
+    strip_metadata: drop ICC, EXIF and XMP
+    compare: also write a before | after picture, NAME_compare.jpg
+    save_faces: also write cropped_faces/, restored_faces/ and cmp/ into the output folder
+    outscale: final enlargement; None: the network's own
+    aligned: every input is one aligned face
+    recursive: go into subfolders
+    overwrite: replace results that exist, and restore again what is done
+    retry_failed: try again what failed, or crashed the process, in earlier runs
+    on_error: "skip": a failed photo costs only itself; "stop": it ends the run
+    limits: of inputs
+    memory: limit of the process and its decoders in bytes; None: half of what is free is for
+        photos. Call restora.malloc.return_freed_memory() first, or the system sees more
+    manifest: file of the run's journal; None: .restora/manifest.jsonl in the output folder for
+        folders, no journal for a single photo
     """
 
     ext: Ext = "auto"

@@ -22,8 +22,8 @@ _COMPARISON_QUALITY = 90
 class WriteOptions:
     """How results are written.
 
-    root    the folder that nothing may leave; None: anywhere
-    extras  what is written beside a result, by the result's path
+    root: the folder that nothing may leave; None: anywhere
+    extras: what is written beside a result, by the result's path
     """
 
     root: Path | None = None

@@ -77,12 +77,12 @@ class Stages:
 class PhotoFlow(Generic[Job]):
     """How photos are restored.
 
-    outscale  final enlargement; None: the network's own
-    aligned   photos are aligned faces
-    limits    of inputs
-    memory    what photos under way may take together
-    begin     called with each job before its file is read
-    progress  called with (job, output pixels done, output pixels in all)
+    outscale: final enlargement; None: the network's own
+    aligned: photos are aligned faces
+    limits: of inputs
+    memory: what photos under way may take together
+    begin: called with each job before its file is read
+    progress: called with (job, output pixels done, output pixels in all)
     header_of the header of a job's file, if it was read already
     """
 
@@ -103,7 +103,7 @@ class PhotoFlow(Generic[Job]):
         """One outcome per job, in the order in which they finish. A photo that cannot be read,
         restored or written has the status "failed"; no error is raised for it.
 
-        stop  once it is true no photo is begun, and of what was only decoded there is no outcome
+        stop: once it is true no photo is begun, and of what was only decoded there is no outcome
         """
         bounds: Bounds[Job] = Bounds(
             items=self.stages.places,

@@ -14,9 +14,9 @@ from restora.jobs.run_journal import FILE, known_results
 class PhotoPlan:
     """What a run is about to do.
 
-    root     that inputs are named from in the journal
-    folder   that nothing is written outside of
-    journal  None: no journal is kept
+    root: that inputs are named from in the journal
+    folder: that nothing is written outside of
+    journal: None: no journal is kept
     """
 
     jobs: list[Job]
@@ -28,8 +28,8 @@ class PhotoPlan:
 def plan_photos(source: Path | str, output: Path | str, options: RunOptions) -> PhotoPlan:
     """Name the result of every input, without reading more than its first bytes.
 
-    source  a photo, or a folder of photos
-    output  a folder; or a file, if the source is one
+    source: a photo, or a folder of photos
+    output: a folder; or a file, if the source is one
 
     Raises OptionError if there is nothing to do, or a result would take the place of an input.
     """

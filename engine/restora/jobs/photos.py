@@ -45,8 +45,8 @@ def restore_photos(
 ) -> RunResult:
     """Restore a photo or a folder of photos; see restore_folder and restore_file.
 
-    source  a photo, or a folder of photos
-    output  a folder; or a file, if the source is one
+    source: a photo, or a folder of photos
+    output: a folder; or a file, if the source is one
 
     A photo that fails is a failed outcome, also of a single photo.
     """

@@ -55,13 +55,13 @@ class Failure:
 class Job:
     """One input file.
 
-    extras   what is written beside its result
-    skip     why it is left alone, if it is
-    failure  why it fails without being tried, if it does
-    alone    nothing else is worked on beside it, since the process crashed `crashes` times at it
-    note     what is told about it before it is done
-    header   of the input, read while it had the stamp `measured`; None: not read yet, or no header
-    found    stamp of what lies in the result's place; None: nothing does
+    extras: what is written beside its result
+    skip: why it is left alone, if it is
+    failure: why it fails without being tried, if it does
+    alone: nothing else is worked on beside it, since the process crashed `crashes` times at it
+    note: what is told about it before it is done
+    header: of the input, read while it had the stamp `measured`; None: not read yet, or no header
+    found: stamp of what lies in the result's place; None: nothing does
     """
 
     source: Path
@@ -124,8 +124,8 @@ def plan_jobs(
 ) -> list[Job]:
     """One job per input file, in order of name; no two write the same file, and none an input.
 
-    output  a file if `source` is one and `output` ends like a picture, else a folder
-    known   files in `source` that earlier runs wrote: they are no inputs
+    output: a file if `source` is one and `output` ends like a picture, else a folder
+    known: files in `source` that earlier runs wrote: they are no inputs
 
     Raises OptionError if there is nothing to do, or a result would take the place of an input.
     """
@@ -205,7 +205,7 @@ def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = Non
     """What an input is by its first bytes; no parser runs. Whatever goes wrong here goes wrong
     again when it is read, and is reported then.
 
-    folder  of the result, from the output folder
+    folder: of the result, from the output folder
     """
     suffix = file.suffix.lower()
     kind, skip = None, None

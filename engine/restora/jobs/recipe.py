@@ -15,7 +15,7 @@ _LOSSY = ("jpg", "webp")
 def recipe_hash(restorer: Restorer, writing: Mapping[str, object]) -> str:
     """Hash what decides the pixels and how they are written; 32 hexadecimal digits.
 
-    writing  what the caller decides, for JSON; see writing_settings
+    writing: what the caller decides, for JSON; see writing_settings
     """
     values = {
         "restora": __version__,
@@ -38,8 +38,8 @@ def writing_settings(
 ) -> dict[str, object]:
     """The settings of one result file that affect its bytes; what does not apply is left out.
 
-    format   "jpg", "png", "webp" or "tiff"
-    aligned  the photo is an aligned face, so that `outscale` does not apply
+    format: "jpg", "png", "webp" or "tiff"
+    aligned: the photo is an aligned face, so that `outscale` does not apply
     """
     settings: dict[str, object] = {"format": format, "strip_metadata": strip_metadata}
     if format in _LOSSY:

@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 class Result:
     """A result in the output folder.
 
-    output         its path when it was written
-    sha256         of its bytes; stamp: size and modification time after it was written
-    source         absolute path of the input that it was made from; None: not known
-    source_sha256  of that input's bytes
-    extras         sha256 of each file that was written beside it, by path from the result's folder
-    asked          what was requested beside it: "compare", "faces"
+    output: its path when it was written
+    sha256: of its bytes; stamp: size and modification time after it was written
+    source: absolute path of the input that it was made from; None: not known
+    source_sha256: of that input's bytes
+    extras: sha256 of each file that was written beside it, by path from the result's folder
+    asked: what was requested beside it: "compare", "faces"
     """
 
     output: str
@@ -39,16 +39,16 @@ class Result:
 class InputRecord:
     """What a journal knows of one input, under the recipe and stamp of its last row.
 
-    recipe         of its last attempt
-    stamp          size and modification time of the input; source: its absolute path; changed_ns:
-                   change time by the system's record, which no program can set
-    found          stamp of what lay in the result's place when the attempt began; known: whether
-                   that was recorded; open: whether a result may have been written since
-    status         "restored", "failed", or None: begun and not ended
-    attempts       how often it was begun
-    crashes        process crashes while this was the only open input
-    crash_suspect  whether the process crashed while this input was open, alone or not
-    result         what lies in the result's place, even if another recipe made it
+    recipe: of its last attempt
+    stamp: size and modification time of the input; source: its absolute path; changed_ns: change
+        time by the system's record, which no program can set
+    found: stamp of what lay in the result's place when the attempt began; known: whether that was
+        recorded; open: whether a result may have been written since
+    status: "restored", "failed", or None: begun and not ended
+    attempts: how often it was begun
+    crashes: process crashes while this was the only open input
+    crash_suspect: whether the process crashed while this input was open, alone or not
+    result: what lies in the result's place, even if another recipe made it
     """
 
     recipe: str
@@ -72,8 +72,8 @@ class InputRecord:
 class History:
     """The state after all rows so far.
 
-    records  by input; the crashes are in `blame`: see record
-    open     inputs that were begun and not ended
+    records: by input; the crashes are in `blame`: see record
+    open: inputs that were begun and not ended
     """
 
     records: dict[str, InputRecord] = field(default_factory=dict)

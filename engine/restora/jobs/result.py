@@ -18,11 +18,11 @@ from restora.networks import OpenNetwork
 class RunResult:
     """How every input of a run ended.
 
-    outcomes     one for each input, as they finished; fewer if the run was stopped
-    elapsed_s    of the whole run; restoring_s: of it, with open networks
-    stages       how busy "decode", "restore" and "encode" were; empty if nothing was restored
-    networks     that were open
-    stopped      whether `stop` ended the run: the rest is left for the next one
+    outcomes: one for each input, as they finished; fewer if the run was stopped
+    elapsed_s: of the whole run; restoring_s: of it, with open networks
+    stages: how busy "decode", "restore" and "encode" were; empty if nothing was restored
+    networks: that were open
+    stopped: whether `stop` ended the run: the rest is left for the next one
     """
 
     outcomes: tuple[Outcome, ...]

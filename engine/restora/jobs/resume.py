@@ -23,12 +23,12 @@ Asked = Literal["compare", "faces"]
 class Wanted:
     """A result that is asked for.
 
-    target  where it goes
-    recipe  that it is to be made with
-    source  absolute path of the input; stamp: of the input as it is now
-    asked   what is to be written beside it
-    extras  where that goes, as far as something lies there; missing: whether something does not
-    changed_ns  when the input was changed, as the system says; None: not known
+    target: where it goes
+    recipe: that it is to be made with
+    source: absolute path of the input; stamp: of the input as it is now
+    asked: what is to be written beside it
+    extras: where that goes, as far as something lies there; missing: whether something does not
+    changed_ns: when the input was changed, as the system says; None: not known
     """
 
     target: Path
@@ -59,7 +59,7 @@ def decide(
 ) -> Decision:
     """Whether to work on an input.
 
-    past  what the manifest knows of it
+    past: what the manifest knows of it
 
     What the manifest does not know as the result of this very input, or what was changed since, is
     never replaced without `overwrite`; a result of another recipe, or of an input that changed, is

@@ -28,8 +28,8 @@ _NO_FAULT = (ExitCode.ENVIRONMENT, ExitCode.USAGE)
 class RunJournal:
     """Decides over the inputs of one run by its journal, and writes down how they end.
 
-    recipe_of  the recipe of the result at a path
-    root       that inputs are named from
+    recipe_of: the recipe of the result at a path
+    root: that inputs are named from
     """
 
     journal: Journal

@@ -31,10 +31,10 @@ def _never() -> bool:
 class Bounds(Generic[Item]):
     """What may be under way at once.
 
-    items    how many
-    memory   bytes; None: no bound
+    items: how many
+    memory: bytes; None: no bound
     bytes_of what an item takes until its result has been taken
-    alone    whether nothing else may be under way beside an item
+    alone: whether nothing else may be under way beside an item
     """
 
     items: int
@@ -63,10 +63,10 @@ def run_flow(
 ) -> Generator[tuple[Item, Result], None, None]:
     """Yield every item with its result, as they are finished, or in order.
 
-    items     read ahead in a thread of its own, as far as the bounds allow
-    work      called in threads, for as many items at once as the bounds allow
-    in_order  results come in the order of items
-    stop      looked at before each item; what is begun is finished, the rest is not begun
+    items: read ahead in a thread of its own, as far as the bounds allow
+    work: called in threads, for as many items at once as the bounds allow
+    in_order: results come in the order of items
+    stop: looked at before each item; what is begun is finished, the rest is not begun
 
     An item holds its share of the bounds until the caller asks for the next result. What `items`
     or `work` raise is raised here, after what came before it if in order. If the caller leaves

@@ -40,7 +40,7 @@ def bytes_of_photo(
     photos (JPEG and PNG, gray, with alpha, larger and smaller results; 8 bits, on the CPU) were
     between 0.55 and 0.95 of it.
 
-    pre_pad  pixels that are mirrored onto two sides before the network
+    pre_pad: pixels that are mirrored onto two sides before the network
     """
     deep = header.bits > 8
     shown = header.channels * (2 if deep else 1)  # bytes of a pixel as it is kept

@@ -15,9 +15,9 @@ from restora.jobs.budget import Budget
 class StageStats:
     """What a stage has done.
 
-    items   that went through it
-    busy_s  time in which it was at work on at least one
-    work_s  time spent on all of them, one after another
+    items: that went through it
+    busy_s: time in which it was at work on at least one
+    work_s: time spent on all of them, one after another
     """
 
     items: int = 0
