@@ -13,8 +13,8 @@ from typing import Literal, get_args, overload
 
 import numpy as np
 
-from restora.artifact import ArtifactInfo, Io
-from restora.backends import Session, SessionStats, choose_session
+from restora.artifact import Io
+from restora.backends import Session, choose_session
 from restora.backends.choose import may_run_fp16
 from restora.backends.options import PrecisionChoice
 from restora.checks import check_choice
@@ -37,7 +37,7 @@ from restora.many import OnError, restore_in_order
 from restora.models import DEFAULT_MODEL, FindArtifact
 from restora.models.resolve import artifact_finder
 from restora.networks import Networks, OpenNetwork
-from restora.options import AUTO_TILES, RestoreOptions, combine_options
+from restora.options import RestoreOptions, combine_options
 from restora.photo_io import PhotoLike, photo_from
 from restora.restoration import Restoration
 from restora.settings import settings_of_faces, settings_of_upsampler
@@ -184,46 +184,6 @@ class Restorer:
             else settings_of_upsampler(self._model, self._networks, self.options),
             "faces": None if faces is None else settings_of_faces(faces, self._networks),
         }
-
-    @property
-    def places(self) -> int:
-        """How much work at once keeps the networks busy: calls of restore, each of which takes
-        places_of its photo. Always two calls at least: while one is computed, the other is cut
-        and joined."""
-        return 2 * self._places_of_one
-
-    def places_of(self, width: int, height: int) -> int:
-        """Of a photo of this size: its tiles, or half of all places."""
-        if not self._upsamplers:
-            return 1
-        upsampler = self._upsamplers["uint8"]
-        multiple = upsampler.session.limits.multiple
-        tiles = 1
-        for side in (height, width):
-            tiles *= len(upsampler.tiling.split(side + -side % multiple, multiple))
-        return min(tiles, self._places_of_one)
-
-    @property
-    def _places_of_one(self) -> int:
-        """Tiles, or faces, that fill all calls which a network makes use of."""
-        in_batches = [
-            s for s in self._networks.shared if s.info.kind == "upsampler" or s.gains_by_batches
-        ]
-        return max([1, *(s.batch * s.limits.best_calls for s in in_batches)])
-
-    def iter_batches(self) -> Iterator[tuple[ArtifactInfo, int, int]]:
-        """Of each network that makes pictures: the side of its tiles or faces, and most at once."""
-        for session in self._networks.shared:
-            tile = self.options.tiling_for(session).size or AUTO_TILES[1]
-            yield session.info, session.info.side or tile, session.batch
-
-    def session_stats(self) -> list[tuple[ArtifactInfo, SessionStats]]:
-        """What each network that makes pictures has done so far."""
-        return [(session.info, session.use) for session in self._networks.shared]
-
-    def describe_sessions(self) -> list[str]:
-        """What each network runs on, a line each. Why on nothing faster is logged at INFO."""
-        return list(dict.fromkeys(opened.describe() for opened in self._networks.opened))
 
     def restore(
         self,

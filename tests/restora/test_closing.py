@@ -93,12 +93,7 @@ def test_facts_of_a_closed_restorer_stay_and_open_nothing(world: World) -> None:
         return [
             restorer.model,
             restorer.scale,
-            restorer.places,
-            restorer.places_of(100, 100),
             restorer.networks,
-            restorer.describe_sessions(),
-            restorer.session_stats(),
-            list(restorer.iter_batches()),
             restorer.output_settings(),
         ]
 

@@ -213,7 +213,7 @@ def test_a_photo_is_restored_on_the_gpu_as_on_the_cpu(gpu: World, tmp_path: Path
     photo = np.random.default_rng(2).integers(0, 256, (90, 70, 3), np.uint8)
     options = RestoreOptions(tile=32, batch=2, overlap=8)
     with Restorer(path, options=replace(options, backend="tensorrt")) as restorer:
-        assert restorer.describe_sessions() == ["tiny runs on tensorrt in fp16"]
+        assert [n.describe() for n in restorer.networks] == ["tiny runs on tensorrt in fp16"]
         result = restorer.restore(photo).photo.pixels
     with Restorer(path, options=replace(options, backend="cpu")) as restorer:
         upsampler = restorer._upsampler("uint8")
@@ -399,5 +399,7 @@ def test_without_any_runtime_the_error_says_what_to_install(
 
     for backend in ("tensorrt", "cuda", "cpu"):
         monkeypatch.setitem(opening._OPENERS, backend, none)
-    with pytest.raises(MissingBackendError, match=r"works on this machine: install .*'restora\[cpu\]'"):
+    with pytest.raises(
+        MissingBackendError, match=r"works on this machine: install .*'restora\[cpu\]'"
+    ):
         choose_session(tiny_artifact())

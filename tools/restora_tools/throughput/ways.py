@@ -13,6 +13,7 @@ from restora import Photo, Restorer, read_photo, write_photo
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.output import WriteOptions, write_result
 from restora.jobs.photo_flow import PhotoFlow, Stages
+from restora.networks import max_in_flight, slots_for
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,7 +51,7 @@ def stages_alone(restorer: Restorer, files: list[PhotoFile]) -> dict[str, Callab
     results = [restorer.restore(photo) for photo in photos]
 
     def restore(photo: Photo) -> None:
-        with stages.restore.running(restorer.places_of(photo.width, photo.height)):
+        with stages.restore.running(slots_for(restorer.networks, photo.width, photo.height)):
             restorer.restore(photo)
 
     def encode(index: int) -> None:
@@ -59,7 +60,7 @@ def stages_alone(restorer: Restorer, files: list[PhotoFile]) -> dict[str, Callab
     coders = stages.decode.places.capacity
     return {
         "decode": lambda: _in_threads(coders, read_photo, [file.source for file in files]),
-        "restore": lambda: _in_threads(restorer.places, restore, photos),
+        "restore": lambda: _in_threads(max_in_flight(restorer.networks), restore, photos),
         "encode": lambda: _in_threads(coders, encode, list(range(len(files)))),
     }
 
