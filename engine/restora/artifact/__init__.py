@@ -1,4 +1,4 @@
-"""The artifact: one self-contained ONNX file whose metadata is all that the runtime needs."""
+"""Artifacts: self-contained ONNX files whose metadata holds everything that the runtime needs."""
 
 from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
 from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision, Quantization

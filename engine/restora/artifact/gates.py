@@ -1,4 +1,4 @@
-"""How far an artifact may be from its PyTorch reference. A gate is a number."""
+"""Accuracy gates: how far an artifact may be from its PyTorch reference."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ from restora.errors import AccuracyGateError
 
 @dataclass(frozen=True, slots=True)
 class AccuracyGate:
-    """Bounds on the figures of Accuracy; a bound of None does not apply."""
+    """Bounds on the figures of Accuracy. A bound of None does not apply."""
 
     max_error: float | None = None
     psnr_mean: float | None = None
@@ -16,7 +16,7 @@ class AccuracyGate:
 
 
 ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
-    # one gray level: rounding may fall on either side of .5
+    # one gray level, since values near .5 may round either way
     ("fp32", "uint8"): AccuracyGate(max_error=1.001 / 255),
     ("fp32", "float32"): AccuracyGate(max_error=1e-5),
     ("fp16", "uint8"): AccuracyGate(psnr_mean=50, psnr_min=45),
@@ -28,9 +28,9 @@ ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
 }
 
 
-# box and landmark offsets are of the order of 1, probabilities at most 1
+# box and landmark offsets are about 1, probabilities at most 1
 DETECTOR_GATE = AccuracyGate(max_error=1e-4)
-# share of pixels: where two labels score alike, rounding decides
+# share of pixels: rounding decides between two labels with almost the same score
 PARSER_GATE = AccuracyGate(max_error=0.002)
 
 
@@ -43,26 +43,25 @@ def find_gate(info: ArtifactInfo) -> AccuracyGate:
 
 
 def check_accuracy(info: ArtifactInfo, accuracy: Accuracy | None = None) -> None:
-    """Raise AccuracyGateError, with the numbers, unless the artifact passes its gate.
+    """Raise AccuracyGateError, with the figures, unless the artifact passes its gate.
 
-    accuracy: figures to check; default: those that the artifact carries
+    accuracy: the figures to check; by default those in the metadata of the artifact
     """
     accuracy = info.accuracy if accuracy is None else accuracy
     name = f"{info.model} ({info.precision}, {info.io})"
     if accuracy is None:
         raise AccuracyGateError(
-            f"{name} carries no accuracy figures: export it again, or measure it with "
-            "`restora verify`"
+            f"{name} has no accuracy figures: export it again, or measure it with `restora verify`"
         )
     gate = find_gate(info)
     if info.quantization is not None:
-        # its maker may have asked for more, and not for less
+        # the metadata can only raise the gate
         asked = max(gate.psnr_mean or 0.0, info.quantization.min_psnr)
         gate = replace(gate, psnr_mean=asked)
     failed = []
     if accuracy.nonfinite:
         failed.append(f"{accuracy.nonfinite} output values are NaN or Inf")
-    # written so that a NaN figure fails
+    # written so that NaN fails
     if gate.max_error is not None and not accuracy.max_error <= gate.max_error:
         failed.append(f"max error {accuracy.max_error:.3g} of range, allowed {gate.max_error:.3g}")
     if gate.psnr_mean is not None and not accuracy.psnr_mean >= gate.psnr_mean:

@@ -1,4 +1,4 @@
-"""What an artifact says about itself, as one JSON object in the ONNX file's metadata."""
+"""The metadata of an artifact: one JSON object in the metadata of the ONNX file."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -31,16 +31,16 @@ _MOST_CHARACTERS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Distance from the PyTorch FP32 reference, measured when the artifact was made.
+    """Accuracy against the PyTorch FP32 reference, measured by the exporter.
 
-    max_error: largest absolute difference, as a share of the value range (1/255 = one level); of a
-        parser, the largest share of a picture's pixels with another label
-    psnr_mean: dB over all photo tiles, capped at 150 for identical pictures
-    psnr_min: dB of the worst photo tile
-    ssim_mean: structural similarity over all photo tiles
-    nonfinite: how many output values were NaN or Inf
-    tiles: how many batches were compared (photo tiles and random input)
-    reference: what it was compared with
+    max_error: the largest absolute difference, as a share of the value range (1/255 is one gray
+        level); for a parser, the largest share of pixels of an image with another label
+    psnr_mean: mean PSNR over all photo tiles in dB, at most 150 (for identical images)
+    psnr_min: PSNR of the worst photo tile in dB
+    ssim_mean: mean structural similarity over all photo tiles
+    nonfinite: number of output values that are NaN or Inf
+    tiles: number of compared batches (photo tiles and random input)
+    reference: name and version of the reference
     """
 
     max_error: float
@@ -54,13 +54,13 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How an INT8 artifact was made.
+    """The quantization of an INT8 artifact.
 
-    layers: convolutions that compute in 8 bits
-    kept: names of those that do not
-    min_psnr: the gate that it passed, dB, mean
-    bias_corrected: biases make up for the rounding of weights
-    tiles_sha256: of the tiles that it was calibrated and judged on
+    layers: number of convolutions in INT8
+    kept: names of the other convolutions
+    min_psnr: the gate that the artifact passed, as a mean PSNR in dB
+    bias_corrected: whether biases compensate the rounding of the weights
+    tiles_sha256: SHA-256 of the calibration and validation tiles
     """
 
     layers: int
@@ -72,27 +72,26 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactInfo:
-    """Facts about one artifact. Pictures go in as NHWC RGB.
+    """Facts about an artifact. Its input is a batch of RGB images in NHWC layout.
 
-    model: name in the model table, or the checkpoint's own name
-    kind: what stage it serves. "upsampler" and "face" put out pictures, NHWC RGB; "detector"
-        (batch, anchors, 16) float32: 4 box offsets, 2 probabilities, 10 landmark offsets; "parser"
-        (batch, side, side, 1) uint8 labels
-    architecture: network and hyper-parameters, for people
-    scale: output side / input side
-    precision: type of the arithmetic in the graph; "mixed": FP16 inside convolutions, FP32 between
-        them
+    model: name in the model table, or the name of the checkpoint
+    kind: the stage that runs it. "upsampler" and "face" return RGB images in NHWC layout;
+        "detector" returns float32 (batch, anchors, 16): 4 box offsets, 2 probabilities, 10 landmark
+        offsets; "parser" returns uint8 labels (batch, side, side, 1)
+    architecture: description of the network and its hyperparameters
+    scale: output side divided by input side
+    precision: types of the graph; "mixed" is FP16 inside convolutions and FP32 between them
     io: dtype of input and output: uint8 in 0..255 or float32 in 0..1
     size_multiple: height and width of the input must be multiples of this
-    side: the only height and width it takes; None: any
-    elements_per_pixel: elements of the network's largest tensor for each input pixel; None: not
-        known. TensorRT holds fewer than 2**31 in one tensor
-    noise: of a face network: factor on the noise that its weights hold; 1 as published
-    overlap_px: overlap of tiles, in input pixels, at which seams pass the 50 dB gate
-    weights_sha256: of the checkpoint file it was made from
-    exporter: "restora 0.1.0, torch 2.13.0"
-    accuracy: None only while the artifact is being made
-    quantization: of INT8 artifacts
+    side: the only accepted height and width; None accepts any
+    elements_per_pixel: elements of the largest tensor of the network per input pixel, or None if
+        unknown; TensorRT supports fewer than 2**31 elements per tensor
+    noise: for a face network, the factor of the noise in its weights; 1 is the original strength
+    overlap_px: overlap of tiles in input pixels that keeps seams within the 50 dB gate
+    weights_sha256: SHA-256 of the checkpoint file
+    exporter: names and versions, such as "restora 0.1.0, torch 2.13.0"
+    accuracy: the measured accuracy; None only during the export
+    quantization: for INT8 artifacts only
     """
 
     model: str
@@ -143,7 +142,7 @@ _RULES[ArtifactInfo] = {
     "scale": whole(1, 16),
     "precision": choice(*get_args(Precision)),
     "io": choice(*get_args(Io)),
-    # pictures are padded to a multiple
+    # images are padded to a multiple
     "size_multiple": whole(1, 64),
     "overlap_px": whole(0, 1024),
     "weights_sha256": text(128),
@@ -160,8 +159,11 @@ _RULES[ArtifactInfo] = {
 
 
 def info_from_json(json_text: str) -> ArtifactInfo:
-    """Raises ArtifactError if the object is of another format, lacks a field, or has a value that
-    no artifact has; the message names the field."""
+    """Parse the metadata.
+
+    Raises ArtifactError, which names the field, if the object has another format, lacks a field, or
+    has a value that is not valid.
+    """
     try:
         values = parse_json(json_text, most=_MOST_CHARACTERS, what="the metadata")
         if isinstance(values, dict) and values.get("format") != FORMAT:

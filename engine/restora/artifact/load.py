@@ -1,4 +1,4 @@
-"""Load an artifact from a file into memory and decide whether it may be run."""
+"""Load an artifact into memory and check that it may run."""
 
 import hashlib
 import logging
@@ -15,12 +15,12 @@ from restora.errors import ArtifactError, MissingModelError
 
 logger = logging.getLogger(__name__)
 
-MAX_ONNX_BYTES = 2**31 - 1  # protobuf's own limit
+MAX_ONNX_BYTES = 2**31 - 1  # the limit of protobuf
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact in memory: its facts and the bytes of its ONNX file."""
+    """An artifact in memory: its metadata and the bytes of its ONNX file."""
 
     info: ArtifactInfo
     onnx: bytes = field(repr=False)
@@ -30,19 +30,19 @@ class Artifact:
         return hashlib.sha256(self.onnx).hexdigest()
 
     def read_selfcheck(self) -> SelfCheck | None:
-        """The picture and answer that travel with it; None if it has none.
+        """Read the self-check image and its expected result, or None if there is no self-check.
 
-        Raises ArtifactError if they are damaged.
+        Raises ArtifactError if the self-check is damaged.
         """
         text = read_onnx_facts(self.onnx).metadata.get(SELFCHECK_KEY)
         return None if text is None else selfcheck_from_json(text, self.info)
 
 
 def artifact_from_bytes(data: bytes, *, name: str = "the artifact") -> Artifact:
-    """Check that `data` is one self-contained artifact; its accuracy is not judged here.
+    """Check that `data` is a self-contained artifact. The accuracy is not checked.
 
-    Raises ArtifactError if it is no ONNX file, was not made by restora, keeps tensors in other
-    files or holds anything else that a network of restora does not.
+    Raises ArtifactError if it is not an ONNX file, was not made by restora, stores tensors in other
+    files, or contains anything else that networks of restora do not contain.
     """
     try:
         facts = read_onnx_facts(data)
@@ -57,7 +57,7 @@ def artifact_from_bytes(data: bytes, *, name: str = "the artifact") -> Artifact:
 
 
 def read_artifact(path: Path | str) -> Artifact:
-    """Load the artifact at `path` and hold it to its accuracy gate.
+    """Load the artifact at `path` and check its accuracy.
 
     Raises MissingModelError, ArtifactError, or AccuracyGateError with the figures.
     """
@@ -86,7 +86,7 @@ def read_artifact(path: Path | str) -> Artifact:
 
 def read_precision_variants(first: Artifact, path: Path) -> list[Artifact]:
     """An artifact and those of the same model in other precisions beside its file: NAME.fp16.onnx,
-    NAME.mixed.onnx and NAME.int8.onnx beside NAME.onnx. Errors as read_artifact.
+    NAME.mixed.onnx and NAME.int8.onnx beside NAME.onnx. Raises the errors of read_artifact.
     """
     stem, ending = path.name.removesuffix(".onnx"), ".onnx"
     if stem.endswith(".float32"):
@@ -99,11 +99,11 @@ def read_precision_variants(first: Artifact, path: Path) -> list[Artifact]:
             if _same_network(other.info, first.info):
                 family.append(other)
             else:
-                logger.warning("%s is not of the weights of %s and is left alone", near, path)
+                logger.warning("%s is ignored: its weights are not those of %s", near, path)
     return family
 
 
 def _same_network(one: ArtifactInfo, other: ArtifactInfo) -> bool:
-    """Whether two artifacts differ in precision only."""
+    """Whether two artifacts differ only in precision."""
     facts = [(info.weights_sha256, info.io, info.noise) for info in (one, other)]
     return facts[0] == facts[1]

@@ -1,7 +1,7 @@
-"""Which messages and fields of an ONNX file are read, and which are refused.
+"""The messages and fields of an ONNX file that are accepted, and those that are refused.
 
-Numbers and names: onnx.proto of ONNX 1.23. A field that is in neither table is unknown, and
-refused too: a runtime of a later version may give it a meaning.
+Numbers and names come from onnx.proto of ONNX 1.23. A field in neither table is unknown and is
+refused too, since a later runtime may give it a meaning.
 """
 
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ _FUNCTION = "holds local functions, which no network of restora has"
 _TYPE = "holds a type that is not a plain tensor"
 _DEVICES = "is split over several devices, which no network of restora is"
 
-# why a known field is refused
+# the reason why a known field is refused
 REFUSED: dict[str, dict[int, str]] = {
     "ModelProto": {
         20: "holds training information: export the network for inference",

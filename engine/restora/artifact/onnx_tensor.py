@@ -1,4 +1,4 @@
-"""Hold a tensor's claims against the bytes that it really has, before a runtime takes memory."""
+"""Compare the declared size of a tensor with its data before a runtime allocates memory."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from restora.errors import ArtifactError
 MAX_RANK = 8
 MAX_ELEMENTS = 1 << 31
 
-# TensorProto.DataType: name, bytes of one element, the field that holds it if raw_data does not
+# TensorProto.DataType: name, bytes per element, the field used instead of raw_data
 _TYPES = {
     1: ("FLOAT", 4, "float_data"),
     2: ("UINT8", 1, "int32_data"),
@@ -29,16 +29,16 @@ _TYPES = {
 }
 _TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
-Part = tuple[int, int | memoryview]  # how many numbers, and the number itself or their bytes
+Part = tuple[int, int | memoryview]  # the number of values, and the value itself or their bytes
 
 
 def check_tensor(tensor: Mapping[str, Any], place: str) -> None:
-    """Raise ArtifactError unless a TensorProto holds exactly the data of its shape and type.
+    """Raise ArtifactError unless a TensorProto has exactly the data of its shape and type.
 
-    tensor: its fields by name; repeated numbers as parts
-    place: where it lies in the file, for the message
+    tensor: the fields by name; repeated numbers as parts
+    place: the position in the file, for the message
 
-    Raises ValueError if the shape is not even numbers.
+    Raises ValueError if the shape is malformed.
     """
     if tensor.get("data_location", 0) != 0:
         raise ArtifactError(f"it {EXTERNAL} ({place})")
@@ -70,10 +70,10 @@ def _read_shape(parts: list[Part], place: str) -> tuple[int, ...]:
     shape: list[int] = []
     for _, value in parts:
         shape += [value] if isinstance(value, int) else read_packed_varints(value)
-    # a side of zero does not hide what the others are; a negative one is above 2**63 here
+    # a zero dimension must not hide the others; negative ones are above 2**63 here
     if math.prod(side or 1 for side in shape) > MAX_ELEMENTS:
         raise ArtifactError(
             f"it holds a tensor of shape {tuple(shape)}; at most {MAX_ELEMENTS} elements are "
-            f"loaded ({place})"
+            f"accepted ({place})"
         )
     return tuple(shape)

@@ -1,8 +1,8 @@
-"""Walk every message of an ONNX file and refuse all that a network of restora does not hold.
+"""Parse every message of an ONNX file, and refuse everything that networks of restora do not use.
 
-This reads bytes that nobody has checked yet, before protobuf and the runtimes do, and on machines
-without the onnx package (Jetson): that is why it is not onnx.load. What the operators compute is
-not bounded here: a network can be as slow, and its results as large, as its maker likes.
+This module reads untrusted bytes before protobuf and the runtimes do, and it works on machines
+without the onnx package (Jetson), so it does not use onnx.load. It does not bound what the
+operators compute: a network can still be slow or return large results.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from restora.errors import ArtifactError
 # a network of 100 MB has about 100,000
 MAX_FIELDS = 500_000
 STANDARD_DOMAINS = ("", "ai.onnx")
-# What the exporter and the INT8 calibration write, and their like. None runs a graph of its own,
-# repeats, draws random numbers or reads a file.
+# Operators of the exporter and the INT8 calibration, and similar ones. None of them contains a
+# graph, loops, draws random numbers or reads a file.
 _OPERATORS = """
     Abs Add And ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv
     ConvTranspose DepthToSpace DequantizeLinear Div Elu Equal Erf Exp Expand Flatten Floor
@@ -28,7 +28,7 @@ _OPERATORS = """
     SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
 """
 OPERATORS = frozenset(_OPERATORS.split())
-# OpenVINO looks for its own format in the first 512 bytes
+# OpenVINO searches the first 512 bytes for its own format
 _HEADER_BYTES = 4096
 _FLATBUFFERS = {b"ORTM": "ONNX Runtime's own", b"TFL3": "TensorFlow Lite's"}
 
@@ -41,8 +41,8 @@ class OnnxFacts:
 
 
 def read_onnx_facts(data: bytes) -> OnnxFacts:
-    """Raises ArtifactError, with what and where, if the bytes are not an ONNX file or hold
-    anything that a network of restora does not.
+    """Raises ArtifactError, with the reason and the place, if the bytes are not an ONNX file or
+    contain anything that networks of restora do not use.
     """
     _refuse_other_formats(data)
     walk = _Walk()
@@ -55,7 +55,7 @@ def read_onnx_facts(data: bytes) -> OnnxFacts:
     if "graph" not in model:
         raise ArtifactError("an ONNX file must hold one graph, this one holds 0")
     if model.get("opset_import") != 1:
-        # "" and "ai.onnx" are one domain, and which of two versions counts depends on the reader
+        # "" and "ai.onnx" are the same domain, and readers disagree which of two versions counts
         raise ArtifactError(
             "an ONNX file must name one version of the standard operators, this one names "
             f"{model.get('opset_import', 0)}"
@@ -64,7 +64,7 @@ def read_onnx_facts(data: bytes) -> OnnxFacts:
 
 
 class _Walk:
-    """Reads messages by the tables of onnx_schema. Payloads are looked at, not copied."""
+    """Reads messages according to onnx_schema, without copying their data."""
 
     def __init__(self) -> None:
         self.metadata: dict[str, str] = {}
@@ -89,7 +89,7 @@ class _Walk:
             if wire_type != field.wire_type:
                 raise ValueError(f"{place}.{field.name} has wire type {wire_type}")
             if field.name in values and not field.repeated:
-                # protobuf merges the two, other readers take the first or the last
+                # protobuf merges them, other readers take the first or the last one
                 raise ValueError(f"{place} has two values for {field.name}")
             index = values.get(field.name, 0) if field.repeated else None
             where = f"{place}.{field.name}" if index is None else f"{place}.{field.name}[{index}]"
@@ -127,7 +127,7 @@ class _Walk:
 def _read_part(
     field: Field, wire_type: int, value: int | memoryview, place: str
 ) -> tuple[int, int | memoryview]:
-    """One number of a repeated field, or several that are packed into one value."""
+    """Read one number of a repeated field, or several packed numbers."""
     if wire_type == field.wire_type:
         return 1, value
     if wire_type != BYTES or isinstance(value, int):
@@ -159,10 +159,13 @@ def _check_domain(domain: str, place: str) -> None:
 
 
 def _refuse_other_formats(data: bytes) -> None:
-    """Runtimes tell formats by marks that can stand within a sound ONNX file, which would then run
-    as another network than the one that was checked."""
+    """Refuse files that a runtime could take for another format.
+
+    Runtimes recognize formats by marks that a valid ONNX file can contain. Such a file would run as
+    another network than the one that was checked.
+    """
     owner = _FLATBUFFERS.get(data[4:8])
     if owner is None and b"<net" in data[:_HEADER_BYTES].lower():
         owner = "OpenVINO's"
     if owner is not None:
-        raise ArtifactError(f"it bears the mark of {owner} file format, which is not ONNX")
+        raise ArtifactError(f"it contains the mark of {owner} file format, which is not ONNX")

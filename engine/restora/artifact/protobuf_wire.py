@@ -1,8 +1,8 @@
-"""Read protobuf's wire format, with none of the leeway that protobuf itself gives.
+"""A strict parser of the protobuf wire format.
 
-Encoding: protobuf.dev/programming-guides/encoding. Where two readers could understand the same
-bytes differently, the bytes are refused: groups, numbers in more bytes than they need, fields that
-reach past their message.
+Encoding: protobuf.dev/programming-guides/encoding. Bytes that two readers could interpret
+differently are refused: groups, numbers with more bytes than necessary, fields that extend past the
+end of their message.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ RawField = tuple[int, int, int | memoryview]
 
 
 def iter_fields(message: memoryview) -> Iterator[RawField]:
-    """Yield (field number, wire type, value): varints as numbers, all else as a view of its bytes.
+    """Yield (field number, wire type, value); values are numbers for varints, else memory views.
 
     Raises ValueError if the bytes are not a message.
     """
@@ -35,15 +35,15 @@ def iter_fields(message: memoryview) -> Iterator[RawField]:
         else:
             length = _WIDTHS.get(wire_type, -1)
             if length < 0:
-                raise ValueError(f"wire type {wire_type} is not one that ONNX files hold")
+                raise ValueError(f"ONNX files do not use wire type {wire_type}")
         if length > end - position:
-            raise ValueError("a field reaches past the end of its message")
+            raise ValueError("a field extends past the end of its message")
         yield tag >> 3, wire_type, message[position : position + length]
         position += length
 
 
 def read_packed_varints(packed: memoryview) -> list[int]:
-    """The numbers of a packed field. Raises ValueError."""
+    """Read the numbers of a packed field. Raises ValueError."""
     numbers, position = [], 0
     while position < len(packed):
         number, position = _read_varint(packed, position)
@@ -52,9 +52,9 @@ def read_packed_varints(packed: memoryview) -> list[int]:
 
 
 def count_packed(packed: memoryview, wire_type: int) -> int:
-    """How many numbers a packed field holds; quick for millions. Raises ValueError.
+    """Count the numbers of a packed field, fast enough for millions. Raises ValueError.
 
-    wire_type: of one number alone
+    wire_type: the wire type of a single number
     """
     if wire_type != VARINT:
         count, rest = divmod(len(packed), _WIDTHS[wire_type])
@@ -79,7 +79,7 @@ def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             if byte == 0 and shift:
-                raise ValueError("a number takes more bytes than it needs")
+                raise ValueError("a number has more bytes than necessary")
             if value >= _MAX_NUMBER:
                 break
             return value, position

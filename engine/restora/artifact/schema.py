@@ -1,4 +1,4 @@
-"""Rules for the values of a JSON object that somebody else may have written."""
+"""Validate the values of an untrusted JSON object."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 _REQUIRED = object()
-_SHOWN = 80  # characters of a wrong value in a message
+_SHOWN = 80  # characters of a wrong value in an error message
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One value.
+    """The rule for one value.
 
-    words: what must hold, after "must be"
-    read: returns the value that was checked, or raises ValueError
-    default: of a name that may be missing
+    words: the requirement, as it follows "must be" in a message
+    read: returns the checked value, or raises ValueError
+    default: the value of an optional name
     """
 
     words: str
@@ -26,12 +26,12 @@ class Rule:
 
 
 def read_fields(values: Any, rules: Mapping[str, Rule], *, what: str) -> dict[str, Any]:
-    """The values of an object that follow their rules; names without a rule are left out, since
-    later versions add some.
+    """Read the values of an object. Names without a rule are ignored, since later versions may add
+    names.
 
-    what: names the object, for messages: "the metadata"
+    what: name of the object for messages, such as "the metadata"
 
-    Raises ValueError with the name, its rule and what came.
+    Raises ValueError with the name, its rule and the value.
     """
     if not isinstance(values, dict):
         raise ValueError(  # noqa: TRY004  # what callers expect
@@ -48,16 +48,16 @@ def read_fields(values: Any, rules: Mapping[str, Rule], *, what: str) -> dict[st
         try:
             read[name] = rule.read(value)
         except ValueError as error:
-            # an error inside a nested object names its own field
+            # errors of nested objects name their field themselves
             text = str(error) or f"{name} must be {rule.words}, got {describe(value)}"
             raise ValueError(text) from None
     return read
 
 
 def parse_json(text: str, *, most: int, what: str) -> Any:
-    """JSON without NaN, Infinity or repeated names. Raises ValueError.
+    """Parse JSON without NaN, Infinity or repeated names. Raises ValueError.
 
-    most: characters
+    most: the largest number of characters
     """
     if len(text) > most:
         raise ValueError(f"{what} must have at most {most} characters, got {len(text)}")
@@ -68,7 +68,7 @@ def parse_json(text: str, *, most: int, what: str) -> Any:
 
 
 def whole(least: int, most: int) -> Rule:
-    # bool is a kind of int, and no number here
+    # bool is a subclass of int, but not a number here
     return _if(
         f"a whole number from {least} to {most}", lambda v: type(v) is int and least <= v <= most
     )
@@ -76,7 +76,7 @@ def whole(least: int, most: int) -> Rule:
 
 def number(least: float, most: float) -> Rule:
     def read(value: Any) -> float:
-        # compared first: an int can be too large to be a float
+        # compare first, since an int can be too large for a float
         if type(value) not in (int, float) or not least <= value <= most:
             raise ValueError
         return float(value)
@@ -116,12 +116,12 @@ def nullable(rule: Rule) -> Rule:
 
 
 def nested(rules: Mapping[str, Rule], make: Callable[..., Any], *, name: str) -> Rule:
-    """An object that `make` is called with."""
+    """The rule for an object that is passed to `make`."""
     return Rule("a JSON object", lambda v: make(**read_fields(v, rules, what=name)))
 
 
 def describe(value: Any) -> str:
-    """A wrong value, or its type if it is an object or list, in a few words."""
+    """Describe a wrong value briefly; objects and lists by their type."""
     simple = isinstance(value, bool | int | float | str | None)
     shown = repr(value) if simple else type(value).__name__
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

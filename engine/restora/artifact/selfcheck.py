@@ -1,7 +1,7 @@
-"""A picture and its right answer travel with every artifact, so that what is built from it on
-another machine can be checked there, without PyTorch.
+"""The self-check: a small image and its expected result in the metadata of every artifact.
 
-Kept as PNG in the ONNX file's metadata: 8 bits for uint8 pictures, 16 for float32.
+It checks what another machine builds from the artifact, without PyTorch. Both images are stored as
+PNG, with 8 bits for uint8 images and 16 bits for float32.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _RULES = {name: nested(_BATCH, lambda **batch: batch, name=name) for name in ("i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelfCheck:
-    """A batch that the network takes, and PyTorch FP32's answer to it.
+    """A batch of images and the result of PyTorch in FP32.
 
-    image: (batch, height, width, 3), in the artifact's io dtype
-    answer: the same, `scale` times larger
+    image: (batch, height, width, 3), in the io dtype of the artifact
+    answer: the result, `scale` times larger
     """
 
     image: Picture
@@ -47,7 +47,7 @@ class SelfCheck:
 
 
 def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
-    """Raises ArtifactError if the text is damaged, claims too much or does not fit the artifact."""
+    """Parse a self-check. Raises ArtifactError if it is damaged, too large, or does not match."""
     try:
         values = parse_json(json_text, most=2 * _MOST_PNG_CHARACTERS + 1000, what="it")
         fields = read_fields(values, _RULES, what="it")
@@ -61,23 +61,23 @@ def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
     taken = height % multiple == 0 == width % multiple and side in (None, height)
     if not taken or (side is not None and height != width):
         raise ArtifactError(
-            f"the artifact's self-check does not fit: pictures of {height} x {width} are not what "
-            f"{info.model} takes"
+            f"the artifact's self-check does not match: {info.model} does not accept images of "
+            f"{height} x {width}"
         )
     if answer.shape != (batch, height * info.scale, width * info.scale, 3):
         raise ArtifactError(
-            f"the artifact's self-check does not fit: {image.shape} gives {answer.shape}"
+            f"the artifact's self-check does not match: {image.shape} gives {answer.shape}"
         )
     return SelfCheck(image, answer)
 
 
 def measure_psnr(got: Picture, expected: Picture) -> tuple[float, float]:
-    """Mean and least PSNR in dB over the pictures of a batch; 150 for equal ones.
+    """Mean and minimum PSNR in dB over the images of a batch; 150 for identical images.
 
     Raises ShapeError unless both have the same shape.
     """
     if got.shape != expected.shape:
-        raise ShapeError(f"the pictures must have shape {expected.shape}, got {got.shape}")
+        raise ShapeError(f"the images must have shape {expected.shape}, got {got.shape}")
     white = 255.0 if expected.dtype == np.uint8 else 1.0
     difference = (got.astype(np.float64) - expected.astype(np.float64)) / white
     errors = np.square(difference).mean((1, 2, 3))
@@ -88,7 +88,7 @@ def measure_psnr(got: Picture, expected: Picture) -> tuple[float, float]:
 
 
 def _encode(batch: Picture) -> dict[str, Any]:
-    """Pictures of a batch below each other in one PNG."""
+    """Encode the images of a batch, stacked vertically, as one PNG."""
     tall = batch.reshape(-1, *batch.shape[2:])
     if batch.dtype == np.float32:
         tall = np.rint(tall * _WHITE_16).astype(np.uint16)
@@ -98,16 +98,16 @@ def _encode(batch: Picture) -> dict[str, Any]:
 
 
 def _decode(*, batch: int, png: str, name: str, info: ArtifactInfo) -> Picture:
-    """The pictures of one PNG. Raises ValueError or cv2.error."""
+    """Decode the images of a PNG. Raises ValueError or cv2.error."""
     data = base64.b64decode(png, validate=True)
     depth = 8 if info.io == "uint8" else 16
     width, rows = _read_png_size(data, depth=depth, name=name)
     if rows % batch:
-        raise ValueError(f"{name} must hold {batch} pictures below each other, has {rows} rows")
+        raise ValueError(f"{name} must hold {batch} images stacked vertically, has {rows} rows")
     tall = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     expected = np.uint8 if depth == 8 else np.uint16
     if tall is None or tall.dtype != expected or tall.shape != (rows, width, 3):
-        raise ValueError(f"{name} must be a sound PNG of {width} x {rows}")
+        raise ValueError(f"{name} must be a valid PNG of {width} x {rows}")
     pictures = np.asarray(tall).reshape(batch, -1, *tall.shape[1:])
     if depth == 8:
         return pictures.astype(np.uint8)
@@ -115,19 +115,19 @@ def _decode(*, batch: int, png: str, name: str, info: ArtifactInfo) -> Picture:
 
 
 def _read_png_size(data: bytes, *, depth: int, name: str) -> tuple[int, int]:
-    """Width and height that an RGB PNG claims; ValueError unless all its claims are small and its
-    chunks lie within the data. OpenCV takes the memory that they claim before it looks further."""
+    """Read width and height of an RGB PNG. Raises ValueError unless they are small and all chunks
+    lie within the data, since OpenCV allocates memory before it checks the data."""
     if data[:8] != _PNG_SIGNATURE:
-        raise ValueError(f"{name} must be a PNG picture")
+        raise ValueError(f"{name} must be a PNG image")
     position, size = 8, None
     while position < len(data):
         length = int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]
         content = data[position + 8 : position + 8 + length]
         if kind not in _PNG_CHUNKS or len(data) < position + 12 + length:
-            raise ValueError(f"{name} must be a PNG picture without other chunks, and whole")
+            raise ValueError(f"{name} must be a complete PNG image without other chunks")
         if (kind == b"IHDR") != (size is None):
-            raise ValueError(f"{name} must be a PNG picture with one header")
+            raise ValueError(f"{name} must be a PNG image with one header")
         if size is None:
             if length != 13 or content[8:] != bytes((depth, 2, 0, 0, 0)):
                 raise ValueError(f"{name} must be an RGB PNG of {depth} bits")

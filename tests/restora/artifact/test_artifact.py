@@ -153,5 +153,5 @@ def test_the_runtime_refuses_a_failed_artifact_from_a_file(tmp_path: Path) -> No
 
 
 def test_an_artifact_without_figures_is_refused() -> None:
-    with pytest.raises(AccuracyGateError, match="carries no accuracy figures"):
+    with pytest.raises(AccuracyGateError, match="has no accuracy figures"):
         open_session(tiny_artifact(accuracy=None))

@@ -210,24 +210,24 @@ def test_a_sound_self_check_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (check_of(SMALL, SMALL), "does not fit: .* gives"),
-        (check_of(SMALL, LARGE[:, :6]), "does not fit: .* gives"),
-        (check_of(SMALL[:3], LARGE), "3 x 6 are not what tiny takes"),
+        (check_of(SMALL, SMALL), "does not match: .* gives"),
+        (check_of(SMALL, LARGE[:, :6]), "does not match: .* gives"),
+        (check_of(SMALL[:3], LARGE), "tiny does not accept images of 3 x 6"),
         (check_of(SMALL[..., 0], LARGE), "image must be an RGB PNG of 8 bits"),
         (check_of(np.zeros((4, 6, 4), np.uint8), LARGE), "image must be an RGB PNG of 8 bits"),
         (check_of(SMALL, LARGE.astype(np.uint16)), "answer must be an RGB PNG of 8 bits"),
-        (check_of(SMALL, LARGE, batch=3), "image must hold 3 pictures below each other"),
+        (check_of(SMALL, LARGE, batch=3), "image must hold 3 images stacked vertically"),
         (check_of(SMALL, LARGE, batch=0), "batch must be a whole number from 1 to 64, got 0"),
         (check_of(SMALL, LARGE, batch=True), "batch must be a whole number"),
         (check_of(SMALL, LARGE, batch="1"), "batch must be a whole number"),
         (check_of(png(60000, 60000), LARGE), "image must have from 1 to 8388608 pixels, claims"),
         (check_of(png(0, 6), LARGE), "image must have from 1 to 8388608 pixels"),
-        (check_of(png(6, 4), LARGE), "image must be a sound PNG of 6 x 4"),
-        (check_of(png(6, 4, chunk(b"IDAT", b"", length=0xFFFFFFE0)), LARGE), "and whole"),
+        (check_of(png(6, 4), LARGE), "image must be a valid PNG of 6 x 4"),
+        (check_of(png(6, 4, chunk(b"IDAT", b"", length=0xFFFFFFE0)), LARGE), "complete PNG image"),
         (check_of(png(6, 4, chunk(b"iCCP", b"x")), LARGE), "without other chunks"),
         (check_of(png(6, 4, png(9999, 9999)[8:]), LARGE), "one header"),
-        (check_of(b"GIF89a" + bytes(20), LARGE), "image must be a PNG picture"),
-        (check_of(b"", LARGE), "image must be a PNG picture"),
+        (check_of(b"GIF89a" + bytes(20), LARGE), "image must be a PNG image"),
+        (check_of(b"", LARGE), "image must be a PNG image"),
         ('{"image": 5, "answer": 5}', "image must be a JSON object, got 5"),
         ('{"image": {"batch": 1}}', "image must have png"),
         ('{"image": {"batch": 1, "png": "%"}, "answer": {"batch": 1, "png": "%"}}', "base64|ary d"),
@@ -246,7 +246,7 @@ def test_a_self_check_of_a_network_of_one_side_has_that_side() -> None:
     square = np.zeros((4, 4, 3), np.uint8)
     assert selfcheck_from_json(check_of(square, square), face).image.shape == (1, 4, 4, 3)
     for wrong in (SMALL, LARGE[:, :8]):
-        with pytest.raises(ArtifactError, match="not what tiny takes"):
+        with pytest.raises(ArtifactError, match="tiny does not accept images of"):
             selfcheck_from_json(check_of(wrong, wrong), face)
 
 

@@ -258,14 +258,14 @@ def test_a_tensor_of_bytes_is_read_as_the_test_writes_it(model: onnx.ModelProto)
         (TENSOR + field(3, b""), "in segments"),
         (TENSOR + field(6, b"word"), "tensor of strings"),
         (TENSOR + b"\x73\x74", "wire type 3"),  # field 14 as a group
-        (TENSOR + b"\x70\x80\x00", "more bytes than it needs"),
-        (TENSOR + b"\xf0\x00\x00", "more bytes than it needs"),
+        (TENSOR + b"\x70\x80\x00", "more bytes than necessary"),
+        (TENSOR + b"\xf0\x00\x00", "more bytes than necessary"),
         (TENSOR + b"\x70" + b"\xff" * 9 + b"\x02", "larger than 64 bits"),
         (TENSOR + b"\x70", "ends within a number"),
         (TENSOR + field(12, b"\xff"), "not text"),
         (TENSOR + field(8, 5), "two values for name|name has wire type 0"),
         (TENSOR + b"\x65\0\0\0\0", "doc_string has wire type 5"),
-        (TENSOR + b"\x62\x7f", "reaches past the end"),
+        (TENSOR + b"\x62\x7f", "extends past the end"),
     ],
 )
 def test_bytes_that_two_readers_could_read_differently_are_refused(
