@@ -1,5 +1,5 @@
-"""What workers began and ended, one file for each process, so that no row is lost when a worker
-dies."""
+"""Logs of what workers begin and end, one file for each process, so that no row is lost when a
+worker dies."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from restora.jobs.blame import CrashBlame
 from restora.jobs.files import Stamp, fingerprint, require_own_folder
 
-_BROKEN = "broken.txt"
+_FATAL = "error.txt"
 Row = dict[str, Any]
 
 
 class AttemptLog:
-    """Lines of this process, on disk before the next step.
+    """The log of this process; each line is on disk before the next step.
 
-    folder  shared by all workers and the driver
+    folder: shared by all workers and the driver
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,9 +35,9 @@ class AttemptLog:
     def end(self, row: Row) -> None:
         self._write({"event": "end", **row})
 
-    def died(self) -> None:
-        """The process that was at work died at what is begun and not ended."""
-        self._write({"event": "died"})
+    def crashed(self) -> None:
+        """Record that the process died; inputs that are begun and not ended were open."""
+        self._write({"event": "crashed"})
 
     def close(self) -> None:
         self._stream.close()
@@ -51,43 +52,34 @@ class AttemptLog:
 class Attempts:
     """What all logs say.
 
-    rows      the last one of each input that was ended
-    stamps    of each input when it was begun last
-    kills     how often a process died while it was at an input alone
-    suspects  inputs at which, and at others beside, a process died
+    rows: the last one of each input that was ended
+    stamps: of each input when it was begun last
+    blame: inputs that crashed processes
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
     stamps: dict[str, Stamp] = field(default_factory=dict)
-    kills: dict[str, int] = field(default_factory=dict)
-    suspects: set[str] = field(default_factory=set)
-
-    def blame(self, begun: set[str]) -> None:
-        """A process died at these."""
-        self.suspects.update(begun)
-        if len(begun) == 1:
-            (source,) = begun
-            self.kills[source] = self.kills.get(source, 0) + 1
+    blame: CrashBlame = field(default_factory=CrashBlame)
 
 
 def write_fatal_error(folder: Path, words: str) -> None:
-    """Say what is no photo's fault, so that the driver ends the run with it."""
-    (folder / _BROKEN).write_text(words)
+    """Record an error that is no photo's fault: the driver ends the run with it."""
+    (folder / _FATAL).write_text(words)
 
 
 def read_fatal_error(folder: Path) -> str | None:
-    """What a worker said so, if one did."""
-    path = folder / _BROKEN
+    """The error that a worker recorded, if one did."""
+    path = folder / _FATAL
     return path.read_text() if path.exists() else None
 
 
 def count_logs(folder: Path) -> int:
-    """How many processes have begun to write there."""
+    """Number of processes that have begun to write there."""
     return sum(1 for _ in folder.glob("*.jsonl"))
 
 
 def read_attempts(folder: Path) -> Attempts:
-    """Of a log that does not say so, it is taken that its process died."""
+    """Read all logs. A log with open inputs at its end is that of a process that died."""
     found = Attempts()
     for path in sorted(folder.glob("*.jsonl")):
         begun: set[str] = set()
@@ -96,18 +88,18 @@ def read_attempts(folder: Path) -> Attempts:
                 begun.add(line["input"])
                 size, changed_ns = line["stamp"]
                 found.stamps[line["input"]] = (size, changed_ns)
-            elif line["event"] == "died":
-                found.blame(begun)
+            elif line["event"] == "crashed":
+                found.blame.blame(begun)
                 begun = set()
             elif line["event"] == "end":
                 found.rows[line["input"]] = {k: v for k, v in line.items() if k != "event"}
                 begun.discard(line["input"])
-        found.blame(begun)
+        found.blame.blame(begun)
     return found
 
 
 def _iter_lines(path: Path) -> Iterator[Row]:
-    """Lines that are whole: one may be torn by a kill, or not ours."""
+    """Complete lines only: a kill may cut one short, and a file may be another program's."""
     for line in path.read_bytes().splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
@@ -116,7 +108,7 @@ def _iter_lines(path: Path) -> Iterator[Row]:
 
 
 def _is_row(row: Row) -> bool:
-    if row.get("event") == "died":
+    if row.get("event") == "crashed":
         return True
     if not isinstance(row.get("input"), str):
         return False

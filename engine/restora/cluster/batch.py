@@ -1,4 +1,4 @@
-"""RestoreBatch: batches of paths in, batches of rows out, never an exception for a bad photo."""
+"""RestoreBatch: restores batches of paths and returns rows, never an exception for a bad photo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.photo_flow import PhotoFlow, Stages
-from restora.malloc import return_freed_memory
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
@@ -36,13 +35,13 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class BatchRecipe:
-    """How photos are restored. Can be pickled and sent to any machine that has the model.
+    """How photos are restored. It can be pickled and sent to any machine that has the model.
 
-    model      a name of the model table or the path of an artifact; None: faces only
-    root       a folder that results must lie in; None: anywhere
-    limits     of inputs
-    memory     most bytes of the whole process; None: its share of half of what is free
-    processes  on one machine that share what is free
+    model: a name of the model table or the path of an artifact; None: faces only
+    root: a folder that results must lie in; None: anywhere
+    limits: of inputs
+    memory: most bytes of the whole process; None: its share of half of what is free
+    processes: workers on one machine, which share the memory that is free
     """
 
     model: str | None = DEFAULT_MODEL
@@ -66,12 +65,14 @@ class _Photo:
 
 
 class RestoreBatch:
-    """Call it with columns "input" and "output" (paths); it gives a row for each input, in order.
+    """Call it with the columns "input" and "output" (paths); it returns one row per input, in
+    order.
 
     The networks are opened at the first call, once in each process. Photos are decoded and encoded
-    while the networks run on others of the batch, and share batches of tiles and faces. One that
-    cannot be read, restored or written becomes a row with status "failed", the error's type and
-    its message. What is no photo's fault is raised: a model that cannot be opened, a lost GPU.
+    while the networks run on others of the batch, and share batches of tiles and faces. A photo
+    that cannot be read, restored or written becomes a row with status "failed", the type of the
+    error and its message. Errors that are no photo's fault are raised: a model that cannot be
+    opened, a lost GPU.
     """
 
     def __init__(self, recipe: BatchRecipe) -> None:
@@ -86,7 +87,7 @@ class RestoreBatch:
         return {name: [rows[index][name] for index in range(len(pairs))] for name in COLUMNS}
 
     def iter_rows(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, Row]]:
-        """Yield the number of each (input, output) with its row, as they are finished."""
+        """Yield the index of each (input, output) with its row, as photos are finished."""
         restorer, recipe = _open(self.recipe), self.recipe
         root = None if recipe.root is None else Path(recipe.root)
         flow: PhotoFlow[_Photo] = PhotoFlow(
@@ -120,7 +121,7 @@ class RestoreBatch:
             restorer.close()
 
 
-# of this process, by recipe: a RestoreBatch that is sent anew with every batch opens none anew
+# of this process, by recipe: a RestoreBatch that is unpickled for every batch opens none again
 _open_restorers: dict[bytes, Restorer] = {}
 _opening = threading.Lock()
 
@@ -129,8 +130,6 @@ def _open(recipe: BatchRecipe) -> Restorer:
     key = pickle.dumps(recipe)
     with _opening:
         if key not in _open_restorers:
-            if recipe.memory is not None:
-                return_freed_memory()
             _open_restorers[key] = Restorer(
                 recipe.model, options=recipe.options, faces=recipe.faces
             )

@@ -6,7 +6,7 @@ import gc
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,32 +17,15 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from restora.cluster.attempts import Row, count_logs, read_attempts, read_fatal_error
 from restora.cluster.batch import BatchRecipe, RestoreBatch
-from restora.cluster.guard import IsolatedBatch, failed_row
+from restora.cluster.isolated import IsolatedBatch, failed_row
+from restora.cluster.pool import WorkerPool
 from restora.errors import SessionError
 from restora.jobs.files import require_own_folder
 
 logger = logging.getLogger(__name__)
 
-_ROUNDS = 3  # the later ones only for what Ray itself lost
+_ROUNDS = 3  # the second and third only for rows that Ray itself lost
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterPlan:
-    """How work is spread.
-
-    workers  processes that restore; each has networks of its own
-    batch    photos that a worker takes at once
-    cpus     cores of a worker, and its threads
-    gpus     of a worker; 0: it runs on the CPU
-    restarts of each worker that dies, on average, until the run ends with an error
-    """
-
-    workers: int = 1
-    batch: int = 16
-    cpus: int = 1
-    gpus: float = 0.0
-    restarts: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +39,36 @@ class Item:
 def run_cluster(
     items: Sequence[Item],
     recipe: BatchRecipe,
-    plan: ClusterPlan,
+    pool: WorkerPool,
     *,
     logs: Path,
     report: Report,
     worker: type[RestoreBatch] = RestoreBatch,
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Yield exactly one row for each item, with the columns of RestoreBatch.
 
-    logs    a folder that all workers can write into; what they began and ended lies there while
-            the run lasts, and stays if it is killed
-    worker  what restores
+    logs: a folder that all workers can write into; it is removed at the end, and stays if the run
+        is killed
+    worker: the class that restores
 
-    Workers that die are replaced, so many times; a photo is begun three times at most alone,
-    whoever begins it. Raises SessionError when workers go on dying, or cannot open the networks.
+    Workers that die are replaced, pool.restarts times each on average. A photo is begun alone three
+    times at most, by all workers together. Raises SessionError when workers keep dying, or cannot
+    open the networks.
     """
     require_own_folder(logs)
     shutil.rmtree(logs, ignore_errors=True)
     require_own_folder(logs)
     spread = replace(
         recipe,
-        options=replace(recipe.options, threads=plan.cpus),
-        processes=plan.workers,
+        options=replace(recipe.options, threads=pool.cpus),
+        processes=pool.workers,
     )
     payload = ray.cloudpickle.dumps(worker(spread))  # type: ignore[no-untyped-call]
     left = {item.input: item for item in items}
     for number in range(_ROUNDS):
         if number:
             report(f"{len(left)} photos have no row yet, round {number + 1}")
-        for row in _run_round(list(left.values()), payload, logs, plan):
+        for row in _run_round(list(left.values()), payload, logs, pool):
             if left.pop(row["input"], None) is not None:
                 yield row
         rows = read_attempts(logs).rows
@@ -92,39 +76,39 @@ def run_cluster(
         if not left:
             break
     for item in left.values():
-        yield failed_row(item.input, item.output, "WorkerDied", "no worker ended it")
+        yield failed_row(item.input, item.output, "WorkerDied", "no worker finished it")
     shutil.rmtree(logs, ignore_errors=True)
 
 
 def _run_round(
-    items: Sequence[Item], payload: bytes, logs: Path, plan: ClusterPlan
+    items: Sequence[Item], payload: bytes, logs: Path, pool: WorkerPool
 ) -> Iterator[Row]:
-    """Rows as batches are finished. They are in the workers' logs too: whatever Ray raises, nothing
-    is lost with it.
+    """Yield rows as batches are finished. They are in the workers' logs too, so that none is lost
+    whatever Ray raises.
 
-    Raises SessionError for what is no photo's fault, such as a model that is not there.
+    Raises SessionError for an error that is no photo's fault, such as a missing model.
     """
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    most = count_logs(logs) + plan.workers * (1 + plan.restarts)
-    blocks = max(1, -(-len(items) // plan.batch))
+    most = count_logs(logs) + pool.workers * (1 + pool.restarts)
+    blocks = max(1, -(-len(items) // pool.photos_per_task))
     rows = [{"input": item.input, "output": item.output} for item in items]
     data = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
         IsolatedBatch,
-        # Ray's own bound is of no use: when it is reached, Ray Data (2.60) waits for ever
+        # Ray's own bound does not help: when it is reached, Ray Data (2.60) waits forever
         fn_constructor_args=(payload, str(logs), most),
-        batch_size=plan.batch,
-        compute=ActorPoolStrategy(size=min(plan.workers, blocks)),
-        num_cpus=plan.cpus,
-        num_gpus=plan.gpus or None,
+        batch_size=pool.photos_per_task,
+        compute=ActorPoolStrategy(size=min(pool.workers, blocks)),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
     )
     try:
         for found in data.iter_rows():
             yield {name: _plain(value) for name, value in found.items()}
     except ray.exceptions.RayError as error:
-        broken = read_fatal_error(logs)
-        if broken is not None:
-            raise SessionError(broken) from None
+        fatal = read_fatal_error(logs)
+        if fatal is not None:
+            raise SessionError(fatal) from None
         logger.warning("a round ended early: %s", str(error).splitlines()[0])
     finally:
         # a pool that failed keeps its workers, and their cores, while anything refers to it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import signal
@@ -16,10 +15,11 @@ import pytest
 
 from fakes import tiny_artifact
 from processes import run_process as run
-from restora.cli.cluster import cluster
 from restora.cluster.attempts import AttemptLog, Row, read_attempts
 from restora.cluster.batch import BatchRecipe, RestoreBatch
-from restora.errors import MissingBackendError, SessionError
+from restora.cluster.options import ClusterOptions
+from restora.cluster.restore import restore_on_cluster
+from restora.errors import MissingBackendError, OptionError, SessionError
 from restora.image import Photo, read_photo, write_photo
 from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.options import RestoreOptions
@@ -27,9 +27,10 @@ from restora.pipeline import Restorer
 
 ray = pytest.importorskip("ray")
 
-from restora.cluster.rounds import ClusterPlan, Item, run_cluster  # noqa: E402
+from restora.cluster.pool import WorkerPool  # noqa: E402
+from restora.cluster.rounds import Item, run_cluster  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of Ray's own
 
 
 class Dangerous(RestoreBatch):
@@ -98,7 +99,7 @@ def test_workers_that_die_lose_nothing_but_what_killed_them(
         run_cluster(
             items,
             recipe,
-            ClusterPlan(workers=2, batch=4),
+            WorkerPool(workers=2, photos_per_task=4),
             logs=tmp_path / "out" / ".restora" / "attempts",
             report=lambda _words: None,
             worker=Dangerous,
@@ -129,12 +130,12 @@ def test_workers_that_go_on_dying_end_the_run(recipe: BatchRecipe, tmp_path: Pat
     rows = run_cluster(
         items,
         recipe,
-        ClusterPlan(workers=1, restarts=1),
+        WorkerPool(workers=1, restarts=1),
         logs=tmp_path / "attempts",
         report=lambda _words: None,
         worker=Murderous,
     )
-    with pytest.raises(SessionError, match="2 workers were started, and they go on dying"):
+    with pytest.raises(SessionError, match="2 workers were started, and they keep dying"):
         next(rows)
 
 
@@ -246,16 +247,50 @@ def test_a_cluster_that_is_not_there_is_the_machines_fault(
     def fail(**_: object) -> None:
         raise ConnectionError("Could not find any running Ray instance")
 
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", fail)
     make_photos(tmp_path / "in", ["a.png"])
     with pytest.raises(MissingBackendError, match="no Ray cluster can be used at auto"):
-        inspect.unwrap(cluster)(
-            input_=tmp_path / "in",
-            output=tmp_path / "out",
-            model=str(recipe.model),
-            address="auto",
-            backend="cpu",
+        restore_on_cluster(
+            tmp_path / "in",
+            tmp_path / "out",
+            model=recipe.model,
+            restore_options=recipe.options,
+            options=ClusterOptions(address="auto"),
         )
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_an_address_beside_a_connection_that_is_open_is_refused(
+    recipe: BatchRecipe, tmp_path: Path
+) -> None:
+    make_photos(tmp_path / "in", ["a.png"])
+    with pytest.raises(OptionError, match="leave out address auto"):
+        restore_on_cluster(
+            tmp_path / "in",
+            tmp_path / "out",
+            model=recipe.model,
+            restore_options=recipe.options,
+            options=ClusterOptions(address="auto"),
+        )
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_library_restores_over_a_connection_and_leaves_it_open(
+    recipe: BatchRecipe, tmp_path: Path
+) -> None:
+    make_photos(tmp_path / "in", ["a.png", "b.png"])
+    result = restore_on_cluster(
+        tmp_path / "in",
+        str(tmp_path / "out"),
+        model=recipe.model,
+        restore_options=recipe.options,
+        options=ClusterOptions(workers=1, ext="jpg"),
+    )
+    assert {Path(outcome.output).name for outcome in result.outcomes} == {"a.jpg", "b.jpg"}
+    assert result.counts == {"restored": 2}
+    assert read_photo(tmp_path / "out" / "a.jpg").width == 40
+    assert ray.is_initialized()
 
 
 def test_damaged_lines_of_a_worker_are_left_out(tmp_path: Path) -> None:
@@ -275,4 +310,4 @@ def test_damaged_lines_of_a_worker_are_left_out(tmp_path: Path) -> None:
     found = read_attempts(tmp_path)
     assert set(found.stamps) == {"a.png"}
     assert not found.rows
-    assert found.kills == {"a.png": 1}
+    assert found.blame.crashes == {"a.png": 1}

@@ -1,0 +1,188 @@
+"""Restore photos on a Ray cluster, from the plan to the last row of the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from restora.cluster.attempts import read_attempts
+from restora.cluster.batch import BatchRecipe
+from restora.cluster.inputs import plan_inputs
+from restora.cluster.options import ClusterOptions, ClusterProgress, NoProgress
+from restora.errors import MissingBackendError
+from restora.faces.options import FaceOptions
+from restora.jobs.files import prepare_folder, require_own_folder
+from restora.jobs.journal import Journal
+from restora.jobs.outcome import Outcome
+from restora.jobs.plan import RESULT_FORMATS, Job
+from restora.jobs.recipe import recipe_hash, writing_settings
+from restora.jobs.result import RunResult, require_an_outcome_each, untried
+from restora.jobs.run_journal import FILE, RunJournal
+from restora.models import DEFAULT_MODEL
+from restora.options import RestoreOptions
+from restora.pipeline import Restorer
+
+
+def restore_on_cluster(
+    source: Path | str,
+    output: Path | str,
+    *,
+    model: str | None = DEFAULT_MODEL,
+    restore_options: RestoreOptions | None = None,
+    faces: FaceOptions | None = None,
+    options: ClusterOptions | None = None,
+    progress: ClusterProgress | None = None,
+) -> RunResult:
+    """Restore every photo of a folder, or of the column `path` of a Parquet file.
+
+    output: a folder that all machines share
+    model: see Restorer; None: faces only
+    restore_options: of the Restorer in each worker; `threads` is options.cpus there
+
+    The journal in the output folder is that of restore_folder: an interrupted run continues, what
+    is done with these settings is skipped. A photo that crashes its worker is tried alone, and
+    fails as "Quarantined" after the third crash; every input gets exactly one outcome.
+
+    Raises OptionError for an input or a value that cannot work, MissingBackendError if Ray is not
+    installed or no cluster can be reached, SessionError for what is no photo's fault, such as
+    workers that die again and again, OutputError if the journal cannot be written, and what opening
+    the model raises.
+    """
+    started = time.perf_counter()
+    _require_ray()
+    options, progress = options or ClusterOptions(), progress or NoProgress()
+    source, output = Path(source), Path(output)
+    jobs, root = plan_inputs(source, output, options, progress.note)
+    progress.begin(jobs)
+    prepare_folder(output / "any", None)
+    recipe = BatchRecipe(
+        model=model,
+        options=restore_options or RestoreOptions(),
+        faces=faces,
+        outscale=options.outscale,
+        quality=options.quality,
+        limits=options.limits,
+        root=str(output.resolve()),
+        memory=options.memory,
+    )
+    run = _ClusterRun(recipe, options, progress, output)
+    with contextlib.closing(Journal(output / FILE)) as journal:
+        run.restore(jobs, journal, root)
+    require_an_outcome_each(jobs, run.outcomes)
+    return RunResult(tuple(run.outcomes), time.perf_counter() - started)
+
+
+class _ClusterRun:
+    """One run; used once."""
+
+    def __init__(
+        self, recipe: BatchRecipe, options: ClusterOptions, progress: ClusterProgress, output: Path
+    ) -> None:
+        self.outcomes: list[Outcome] = []
+        self._recipe = recipe
+        self._options = options
+        self._progress = progress
+        self._logs = output / FILE.parent / "attempts"
+
+    def restore(self, jobs: list[Job], journal: Journal, root: Path) -> None:
+        recipes, name = _recipe_hashes(self._recipe)
+        run_journal = RunJournal(
+            journal, lambda target: recipes[RESULT_FORMATS[target.suffix.lower()]], root
+        )
+        require_own_folder(self._logs)
+        self._adopt(run_journal, jobs, name)
+        left = []
+        settled = run_journal.resolve(
+            jobs, overwrite=self._options.overwrite, retry_failed=self._options.retry_failed
+        )
+        for job in settled:
+            if job.is_left:
+                left.append(job)
+            else:
+                self._take(job, untried(job))
+        if left:
+            self._restore_left(left, run_journal, self._logs / name)
+
+    def _restore_left(self, left: list[Job], journal: RunJournal, logs: Path) -> None:
+        from restora.cluster.pool import connected, make_pool
+        from restora.cluster.rounds import Item, run_cluster
+
+        items = [Item(str(job.source.absolute()), str(job.target.resolve())) for job in left]
+        by_input = {item.input: job for item, job in zip(items, left, strict=True)}
+        with connected(self._options.address):
+            pool = make_pool(self._options, photos=len(left))
+            self._progress.note(
+                f"{len(left)} photos, {pool.workers} workers, {pool.gpus:g} GPUs each"
+            )
+            rows = run_cluster(items, self._recipe, pool, logs=logs, report=self._progress.note)
+            with contextlib.closing(rows):
+                for row in rows:
+                    job = by_input[row["input"]]
+                    outcome = _outcome(job, row, self._recipe.model)
+                    journal.begin(job)
+                    journal.end(job, outcome)
+                    self._take(job, outcome)
+
+    def _adopt(self, journal: RunJournal, jobs: Iterable[Job], name: str) -> None:
+        """Record what workers of a killed run finished, then remove their logs.
+
+        name: of the folder of logs of a run with these settings
+        """
+        by_input = {str(job.source.absolute()): job for job in jobs}
+        for folder in sorted(self._logs.iterdir()) if self._logs.is_dir() else ():
+            attempts = read_attempts(folder)
+            for source, row in attempts.rows.items():
+                if source in by_input and source in attempts.stamps:
+                    job = by_input[source]
+                    same = folder.name == name
+                    journal.import_outcome(
+                        job,
+                        _outcome(job, row, None),
+                        recipe=journal.recipe_of(job.target) if same else folder.name,
+                        stamp=attempts.stamps[source],
+                    )
+        shutil.rmtree(self._logs, ignore_errors=True)
+
+    def _take(self, job: Job, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self._progress.end(job, outcome)
+
+
+def _require_ray() -> None:
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise MissingBackendError(
+            f"clusters need Ray: pip install 'restora[cluster]' ({error})"
+        ) from error
+
+
+def _recipe_hashes(recipe: BatchRecipe) -> tuple[dict[str, str], str]:
+    """The recipe hash of each format of results, and one of all of them."""
+    with Restorer(recipe.model, options=recipe.options, faces=recipe.faces) as restorer:
+        hashes: dict[str, str] = {}
+        for format_ in RESULT_FORMATS.values():
+            settings = writing_settings(
+                restorer, format_, outscale=recipe.outscale, quality=recipe.quality
+            )
+            hashes[format_] = recipe_hash(restorer, settings)
+        return hashes, recipe_hash(restorer, hashes)
+
+
+def _outcome(job: Job, row: Mapping[str, Any], model: str | None) -> Outcome:
+    failed = row["status"] == "failed"
+    return Outcome(
+        str(job.source),
+        str(job.target),
+        "failed" if failed else "restored",
+        row["reason"],
+        row["error_type"],
+        output_size=None if failed else (row["width"], row["height"]),
+        model=None if failed else model,
+        seconds=None if failed else row["ms"] / 1000,
+        sha256=row["sha256"],
+    )
