@@ -1,1 +1,1 @@
-"""Runs over many files: planned, bounded in number and memory, resumed, none lost."""
+"""Runs over photos: planned, bounded in number and memory, recorded, resumable."""

@@ -11,7 +11,7 @@ from restora.jobs.plan import Job
 from restora.jobs.result import untried
 from restora.jobs.run_journal import RunJournal
 
-# errors after which nothing else can be done, and the reason that files left over get
+# errors that end the run, and the reason for the files that are left
 _ENDING = {
     DiskFullError.__name__: "the disk is full",
     DeviceLostError.__name__: "the GPU is lost",
@@ -30,9 +30,9 @@ def iter_job_outcomes(
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Yield each job with its outcome, in the order in which they finish.
 
-    journal: records how each ends
-    locks: of results; each is released when its photo is done
-    stop: looked at before each file; what is begun is finished, the rest is not yielded
+    journal: records how each job ends
+    locks: locks of results; each is released when its photo is done
+    stop: checked before each file; jobs in flight are finished, the rest is not yielded
 
     A full disk or a lost GPU ends the run: the jobs that are left are yielded as failed. If the
     journal cannot be written, the run ends in the same way, and then the error is raised.

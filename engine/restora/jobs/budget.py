@@ -1,4 +1,4 @@
-"""A first-in, first-out weighted semaphore: for bytes, places of a stage, items in flight."""
+"""A first-in, first-out weighted semaphore: for bytes, slots of a stage, items in flight."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """First come, first served. A request larger than the capacity is granted when nothing else is
-    held.
+    """Grants requests in the order in which they come. A request larger than the capacity is
+    granted when nothing else is held.
 
-    capacity: in whatever unit is asked for
+    capacity: in any unit; requests use the same one
     """
 
     def __init__(self, capacity: int) -> None:
@@ -23,7 +23,7 @@ class Budget:
         self._changed = threading.Condition()
 
     def acquire(self, amount: int) -> None:
-        """Wait until `amount` is free and all who came before have theirs."""
+        """Wait until `amount` is free and all earlier requests are granted."""
         ticket = object()
         with self._changed:
             self._queue.append(ticket)

@@ -27,7 +27,7 @@ class FaceNames:
     suffix: str = ""
 
     def paths(self, index: int) -> tuple[Path, Path, Path]:
-        """Of one face: the crop, the restored one, and both side by side."""
+        """The paths of one face: the crop, the restored crop, and both side by side."""
         crop, restored, both = (self.root / name / self.folder for name in FACE_FOLDERS)
         name = f"{self.stem}_{index:02d}"
         return crop / f"{name}.png", restored / f"{name}{self.suffix}.png", both / f"{name}.png"
@@ -39,13 +39,13 @@ class FaceNames:
 
 
 class FaceFiles:
-    """Saved faces that lie on the disk. Every folder is listed once."""
+    """Saved faces on the disk. Every folder is listed once."""
 
     def __init__(self) -> None:
         self._by_stem: dict[tuple[Path, str], dict[str, list[Path]]] = {}
 
     def of(self, names: FaceNames) -> list[Path]:
-        """Files that lie in the place of some face of a photo, whatever its index."""
+        """Existing files that a face of a photo would replace, for any number of faces."""
         found: list[Path] = []
         for name, ending in zip(FACE_FOLDERS, names.endings, strict=True):
             folder = names.root / name / names.folder
@@ -57,21 +57,21 @@ class FaceFiles:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What is written beside one result."""
+    """Paths of the files that are written beside one result."""
 
     comparison: Path | None = None
     faces: FaceNames | None = None
 
     def existing(self, saved: FaceFiles | None = None) -> list[Path]:
-        """Files that lie in its place."""
+        """Existing files that these would replace."""
         found = [] if self.faces is None else (saved or FaceFiles()).of(self.faces)
         if self.comparison is not None and os.path.lexists(self.comparison):
             found.append(self.comparison)
         return found
 
     def remove_partial(self) -> None:
-        """Remove what killed processes left of their attempts to write these. Nobody may be
-        writing them."""
+        """Remove partial files that killed processes left. No other process may be writing
+        these files."""
         if self.comparison is not None:
             remove_partial(self.comparison)
         if self.faces is None:
@@ -85,7 +85,7 @@ class Extras:
                         remove_partial(folder / inner)
 
     def written(self, faces: int) -> list[Path]:
-        """Files that were written of a photo with so many faces."""
+        """The files that were written for a photo with so many faces."""
         found = [] if self.comparison is None else [self.comparison]
         if self.faces is not None:
             found += [path for index in range(faces) for path in self.faces.paths(index)]
@@ -103,6 +103,6 @@ def _list_by_stem(folder: Path, ending: str) -> dict[str, list[Path]]:
 
 
 def stem_of(name: str, ending: str) -> str | None:
-    """Of a saved face's file name, without case; None if it is not one."""
+    """The stem in the file name of a saved face, case-folded; None if the file is no saved face."""
     found = re.fullmatch(rf"(.*)_\d\d+{re.escape(fold(ending))}", fold(name), re.DOTALL)
     return found and found[1]

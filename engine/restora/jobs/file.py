@@ -27,7 +27,7 @@ def restore_file(
     at all.
 
     output: a file, or the folder that the result goes to
-    restorer: or what opens one, which is closed at the end
+    restorer: a Restorer; or a function that opens one, which is closed at the end
     options: RunOptions; None for the defaults. No journal is kept unless options.manifest is set
 
     Raises OptionError if the result, or what is written beside it, exists and options.overwrite is

@@ -25,16 +25,16 @@ def restore_folder(
 ) -> RunResult:
     """Restore every photo of a folder into another one. A photo that fails costs only itself.
 
-    restorer: or what opens one, which is then called only if something is left to do, and closed at
-        the end
+    restorer: a Restorer; or a function that opens one, which is called only if something is left
+        to do, and whose Restorer is closed at the end
     options: RunOptions; None for the defaults
-    progress: told of each photo
-    stop: looked at before each photo: once it is true, those in flight are finished and the rest is
-        left for the next run
+    progress: callbacks for each photo
+    stop: checked before each photo; once it returns True, photos in flight are finished and the
+        rest is left for the next run
 
-    A journal in the output folder records what is begun and how it ends, so that an interrupted run
-    continues: what is done with these settings is skipped, what failed stays failed until
-    options.retry_failed, a photo that crashes the process three times is not tried again.
+    A journal in the output folder records each photo when it begins and when it ends, so that an
+    interrupted run continues: a photo that is done with these settings is skipped, one that failed
+    is not tried again without options.retry_failed, nor one that crashed the process three times.
 
     Raises OptionError if the source is no folder or holds no files, if a result would take the
     place of an input, or if another run is working there; OutputError if the journal cannot be

@@ -24,10 +24,10 @@ _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(
 class Journal:
     """Append-only rows of one output folder; one process at a time.
 
-    path: of the JSON lines
+    path: the file of JSON lines
 
-    Raises OptionError if another process has it or it holds something else, UnsafePathError if a
-    link lies in its place, DiskFullError or OutputError if it cannot be written.
+    Raises OptionError if another process uses it or it is no journal, UnsafePathError if it is a
+    link, DiskFullError or OutputError if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,16 +61,17 @@ class Journal:
         return name in self._history.open
 
     def begin(self, name: str, *, recipe: str, stamp: Stamp, **facts: Any) -> None:
-        """facts  source, changed_ns and found, as InputRecord has them"""
+        """Record that an input begins. facts: source, changed_ns and found, as in InputRecord."""
         row = {"event": "begin", "input": name, "recipe": recipe, "stamp": list(stamp)}
         self._write({**row, **facts})
 
     def end(self, name: str, status: str, **facts: Any) -> None:
-        """status  "restored", "failed", or "interrupted": through no fault of the input"""
+        """Record how an input ends. status: "restored", "failed", or "interrupted", which is no
+        fault of the input."""
         self._write({"event": "end", "input": name, "status": status, **facts})
 
     def close(self) -> None:
-        """What was begun and not ended was interrupted. A second call does nothing."""
+        """Record open inputs as interrupted, and release the lock. A second call does nothing."""
         for name in sorted(self._history.open):
             with contextlib.suppress(OutputError):
                 self.end(name, "interrupted")
@@ -79,7 +80,7 @@ class Journal:
 
     def _write(self, row: Row) -> None:
         with self._writing:
-            # as it will be read: a row that reading would ignore must not count here either
+            # as a reader takes it: a row that readers ignore must not count here
             line = row_bytes(row)
             checked = read_row(line)
             assert checked is not None, row
@@ -87,7 +88,7 @@ class Journal:
             self._history.take(checked)
 
     def _append(self, data: bytes) -> None:
-        """All of it, or nothing that counts: half a row is cut off again."""
+        """Append a whole row; a row that cannot be written whole is cut off again."""
         size = 0
         try:
             size = os.fstat(self._descriptor).st_size
@@ -103,8 +104,8 @@ class Journal:
 
 
 def read_results(path: Path) -> Iterator[tuple[str, Result]]:
-    """The results that a journal knows, with the names of their inputs; none if it cannot be read.
-    The journal is not locked."""
+    """Yield each input that has a result, by name, with it; nothing if the journal cannot be
+    read. The journal is not locked."""
     history = History()
     with contextlib.suppress(OSError, OutputError):
         require_own_file(path)
@@ -130,7 +131,7 @@ def _open(path: Path) -> int:
 
 
 def _require_rows(stream: BinaryIO, path: Path) -> None:
-    """Leave the stream at its beginning. Raise OptionError if it holds something else than rows."""
+    """Raise OptionError if a file that is not empty holds no row. Rewinds the stream."""
     stream.seek(0)
     beginning = stream.read(1)
     stream.seek(0)

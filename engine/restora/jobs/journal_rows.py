@@ -2,7 +2,7 @@
 
 begin: input, recipe, stamp; source, changed_ns and found, which old rows lack
 end: input, status; for "restored" what was written, for "failed" why
-killed: the process before ended without closing the manifest
+killed: the previous process ended without closing the journal
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ _ALLOWED: Mapping[str, Check] = {
 
 
 def read_row(line: bytes) -> Row | None:
-    """One line of a journal; None if it is not a row of one, whatever it holds instead. Keys that
-    are not known here are kept: a later version may have written them."""
+    """Parse one line; None if it is no valid row. Unknown keys are kept: a later version may have
+    written them."""
     if len(line) > MOST_ROW_BYTES:
         return None
     try:
@@ -86,13 +86,13 @@ def read_row(line: bytes) -> Row | None:
 
 
 def row_bytes(row: Row) -> bytes:
-    """The row as its line, without the end."""
+    """The row as a line, without the line end."""
     return json.dumps(row, sort_keys=True).encode()
 
 
 def iter_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines with their ends; of one that is longer than a row may be, only so much that read_row
-    refuses it."""
+    """Lines with their ends. A line that is longer than a row may be is cut, to a length that
+    read_row refuses."""
     while line := stream.readline(MOST_ROW_BYTES + 1):
         rest = line
         while len(rest) > MOST_ROW_BYTES and not rest.endswith(b"\n"):

@@ -24,12 +24,12 @@ _POLL_S = 0.02
 def output_lock(target: Path, *, wait_s: float = _WAIT_S) -> Iterator[None]:
     """Hold the lock of one output file; neither it nor its folder need exist.
 
-    The lock file is hidden, lies beside the target and is removed at the end. One that a killed
-    process left locks nothing.
+    The lock file is hidden, lies beside the target and is removed at the end. A lock file that a
+    killed process left locks nothing.
 
     wait_s: how long to wait for another run to release it
 
-    Raises OptionError if another run holds the lock, UnsafePathError if a link lies in its place,
+    Raises OptionError if another run holds the lock, UnsafePathError if the lock file is a link,
     OutputError if the folder cannot be made or written.
     """
     try:
@@ -37,7 +37,7 @@ def output_lock(target: Path, *, wait_s: float = _WAIT_S) -> Iterator[None]:
         lock = FileLock(path, timeout=wait_s, thread_local=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         require_own_file(path)
-        # filelock waits for some errors to go away, and then takes them for another run's lock
+        # filelock retries some errors until its timeout, and then reports them as a held lock
         os.close(os.open(path, _FLAGS, 0o666))
         lock.acquire(poll_interval=_POLL_S)
     except Timeout as error:
@@ -50,7 +50,7 @@ def output_lock(target: Path, *, wait_s: float = _WAIT_S) -> Iterator[None]:
     try:
         yield
     finally:
-        # removed while it is held: filelock takes no lock on a file that has no name any more
+        # removed while it is held: filelock does not lock a file that is unlinked
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()
@@ -70,13 +70,13 @@ class OutputLocks:
         self._held: dict[Path, contextlib.ExitStack] = {}
 
     def acquire(self, target: Path) -> None:
-        """Raises what output_lock raises."""
+        """Take the lock of one output. Raises what output_lock raises."""
         stack = contextlib.ExitStack()
         stack.enter_context(output_lock(target))
         self._held[target] = stack
 
     def release(self, target: Path) -> None:
-        """Does nothing if it is not held."""
+        """Release a lock; does nothing if it is not held."""
         stack = self._held.pop(target, None)
         if stack is not None:
             stack.close()
@@ -87,6 +87,6 @@ class OutputLocks:
 
 
 def _lock_path(target: Path) -> Path:
-    # the name itself, so that the file system's own rules say which names are the same
+    # the name itself, so that the file system decides which names are the same
     name = shorten(target.name, MOST_NAME_BYTES - len(_ENDING) - 1)
     return target.with_name(f".{name}{_ENDING}")

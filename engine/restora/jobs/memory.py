@@ -20,22 +20,22 @@ from restora.pipeline import Restorer
 _LEAST_BYTES = 1 << 24
 _DECODER_BYTES = 48 << 20  # of a process that decodes, before it has a photo; measured: 41
 _MANY = 1 << 30
-_SHARE = 0.5  # of what is free, where nothing is asked for
+_SHARE = 0.5  # of free memory, without a limit
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoMemory:
-    """What photos in flight may take together.
+    """The memory budget of photos in flight.
 
-    restorer: its networks are open
-    limit: of the whole process and its decoders, in bytes; None: half of what the machine has free
-        is for photos
-    processes: that share what is free
+    restorer: the Restorer, with open networks
+    limit: for the whole process and its decoders, in bytes; None: photos may take half of the
+        free memory of the machine
+    processes: the number of processes that share the free memory
 
-    With a limit one photo is decoded at a time. Give freed memory back (restora.malloc) if it is to
-    hold from the system's point of view.
+    With a limit one photo is decoded at a time. The resident size stays below the limit only if
+    malloc returns freed memory: see restora.malloc.
 
-    Raises OptionError if nothing is left of the limit once the networks have theirs.
+    Raises OptionError if the networks leave no room below the limit.
     """
 
     restorer: Restorer
@@ -71,9 +71,10 @@ class PhotoMemory:
         limits: PhotoLimits,
         header: PhotoHeader | None = None,
     ) -> int:
-        """By its size and header; what cannot be read, or will be refused, costs its file alone.
+        """Estimate the memory that a photo takes. A photo that cannot be read, or will be refused,
+        takes the size of its file.
 
-        header: of the file, if it was read already
+        header: the header of the file, if it was read already
         """
         of_file = FILE_COPIES * _size_of(path, limits)
         if self.limit is not None and of_file > self.budget.capacity:
@@ -82,7 +83,7 @@ class PhotoMemory:
             if header is None:
                 with self.decoders.holding(1):
                     header = probe_isolated(path, limits=limits)
-        except RestoraError:  # it is raised again when the photo is read
+        except RestoraError:  # raised again when the photo is read
             return of_file
         if header.width * header.height > limits.max_pixels:
             return of_file
@@ -95,7 +96,7 @@ class PhotoMemory:
         return max(restored + header.file_bytes, decode_bytes(header))
 
     def check(self, path: Path | str, needed: int) -> None:
-        """Raise MemoryLimitError if what needs so many bytes would alone pass the limit."""
+        """Raise MemoryLimitError if a photo that needs so many bytes exceeds the limit alone."""
         if self.limit is not None and needed > self.budget.capacity:
             raise MemoryLimitError(
                 f"{path} needs {needed >> 20} MB beside the networks, the limit leaves "
@@ -104,7 +105,7 @@ class PhotoMemory:
 
 
 def _size_of(path: Path, limits: PhotoLimits) -> int:
-    """Of a regular file; 0 for what is refused without being read."""
+    """The size of a regular file; 0 for a file that is refused without being read."""
     try:
         status = os.stat(path)  # noqa: PTH116  a path with a NUL byte raises ValueError
     except (OSError, ValueError):

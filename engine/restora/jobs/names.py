@@ -1,9 +1,9 @@
 """Names of all files that a run writes: no two are the same, and none is an input.
 
 Names depend on the inputs and the options only, not on the order of work. Two names that differ
-only in case or in Unicode form count as the same, whatever the file system says, so that results
-can be moved to another one. Where names meet, everyone who wants one gets a longer one: the ending
-of its input first, then a digest of its input's path.
+only in case or in Unicode form count as the same on every file system, so that results can be moved
+to another one. All files that would share a name get a longer one: first the suffix of the input is
+added, then a digest of its path.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ROOM_FOR_INDEX = len("_000000000.png")
 class Source:
     """An input whose result needs a name.
 
-    path: of the input
-    folder: of the result, from the run's output folder
-    ending: of the result, with its dot
+    path: the input
+    folder: folder of the result, relative to the run's output folder
+    ending: suffix of the result, with its dot
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The files that one input becomes."""
+    """The paths of all files that one input becomes."""
 
     result: Path
     extras: Extras
@@ -56,12 +56,12 @@ def name_outputs(
     save_faces: bool = False,
     result: Path | None = None,
 ) -> list[Outputs]:
-    """Names for all outputs of a run, in the order of `sources`.
+    """Choose the names of all outputs of a run, in the order of `sources`.
 
     root: the output folder
     inputs: all files that the run must not write to
     suffix: added to names of results and of restored faces as NAME_SUFFIX
-    result: the name of the only result, if the user gave one
+    result: the path of the only result, if the user chose it
 
     Raises OptionError if a result would take the place of an input: by its path, through links,
     or on a file system that ignores case.
@@ -122,7 +122,7 @@ def _name_faces(
     taken: set[Key],
     keys: PathKeys,
 ) -> list[FaceNames]:
-    """Every photo's faces have a stem of their own in their folder."""
+    """Give the faces of every photo a stem of their own in their folder."""
     chosen: dict[Path, FaceNames] = {}
 
     def path_of(index: int, level: int) -> Path:
@@ -159,9 +159,9 @@ def _assign(
     keys: PathKeys,
     is_taken: Callable[[Path], bool],
 ) -> list[Path]:
-    """A path for each of `count` outputs: the shortest level at which none meets another.
+    """Choose a path for each of `count` outputs: the shortest one that no other output has.
 
-    name_of: the path of an output at a level, 0 .. len(_DIGITS)
+    name_of: the path of an output at a level, 0 .. len(_DIGITS); higher levels are longer
     """
     levels = [0] * count
     paths = [name_of(index, 0) for index in range(count)]
@@ -182,7 +182,7 @@ def _assign(
 
 
 def _digest(source: Source, level: int) -> str:
-    """Of the input's path below the run's folder: the same wherever that folder lies."""
+    """Digest of the input's path below the run's folder, the same wherever that folder lies."""
     digits = _DIGITS[level - 1]
     if not digits:
         return ""

@@ -20,8 +20,8 @@ _FLAGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How files are read, named and written, and how a run goes on. Raises OptionError for a value
-    that cannot work, when the options are made.
+    """How files are read, named and written, and how a run continues. Raises OptionError for an
+    invalid value, when the options are made.
 
     ext: format of results: "jpg", "png", "webp", "tiff"; "auto": the input's own, or png
     suffix: added to the names of results as NAME_SUFFIX
@@ -35,9 +35,9 @@ class RunOptions:
     overwrite: replace results that exist, and restore again what is done
     retry_failed: try again what failed, or crashed the process, in earlier runs
     on_error: "skip": a failed photo costs only itself; "stop": it ends the run
-    limits: of inputs
-    memory: limit of the process and its decoders in bytes; None: half of what is free is for
-        photos. Call restora.malloc.return_freed_memory() first, or the system sees more
+    limits: limits of inputs
+    memory: limit of the process and its decoders in bytes; None: photos may take half of
+        the free memory. Holds for the resident size after restora.malloc.return_freed_memory()
     manifest: file of the run's journal; None: .restora/manifest.jsonl in the output folder for
         folders, no journal for a single photo
     """

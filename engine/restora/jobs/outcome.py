@@ -13,9 +13,9 @@ Status = Literal["restored", "skipped", "failed", "planned"]
 class Outcome:
     """How one file ended. Sizes in pixels, (width, height).
 
-    error_type: name of the error's type, if it failed
-    seconds: from the first byte read to the last one written, without waiting for a place
-    sha256: of the result's file
+    error_type: name of the error class, if the file failed
+    seconds: from the first byte read to the last one written, without time in queues
+    sha256: digest of the result's file
     """
 
     input: str

@@ -1,4 +1,4 @@
-"""Write what was made of one photo."""
+"""Write the result of one photo."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _COMPARISON_QUALITY = 90
 class WriteOptions:
     """How results are written.
 
-    root: the folder that nothing may leave; None: anywhere
-    extras: what is written beside a result, by the result's path
+    root: the folder that all files must lie in; None: any folder
+    extras: files to write beside a result, by the result's path
     """
 
     root: Path | None = None
@@ -33,7 +33,7 @@ class WriteOptions:
 
 
 def write_result(target: Path, before: Photo, result: Restoration, writing: WriteOptions) -> str:
-    """Write the result, and what is asked for besides, the result last. Returns its sha256.
+    """Write the extras and then the result. Returns the sha256 of the result.
 
     Raises OutputError or ImageError.
     """
@@ -54,7 +54,7 @@ def write_result(target: Path, before: Photo, result: Restoration, writing: Writ
 
 
 def _write_faces(names: FaceNames, faces: Iterable[FaceOutcome], root: Path | None) -> None:
-    """cropped_faces, restored_faces and cmp, as the published script writes them."""
+    """Write cropped_faces, restored_faces and cmp, as the published script does."""
     for index, face in enumerate(faces):
         if face.crop is None or face.restored is None:
             continue

@@ -17,8 +17,8 @@ def fold(text: str) -> str:
 
 
 class PathKeys:
-    """What tells whether two paths are the same file: folders after links are resolved, and names
-    without case. Folders are looked at once."""
+    """Keys that are equal if two paths are the same file: the folder with links resolved, and the
+    name, both case-folded. Each folder is resolved once."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, str] = {}
@@ -31,7 +31,7 @@ class PathKeys:
 
 
 class GuardedInputs:
-    """The inputs of a run, by their paths and by what they are on the disk."""
+    """The inputs of a run, by path and by device and inode."""
 
     def __init__(self, inputs: Iterable[Path], keys: PathKeys) -> None:
         self._keys = keys
@@ -70,7 +70,7 @@ class GuardedInputs:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """The same for all names of a file, links among them; None if there is none."""
+    """Device and inode: the same for all links to a file; None if there is no file."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -79,6 +79,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def folder_keys(root: Path, folders: Iterable[Path], keys: PathKeys) -> set[Key]:
-    """Of these folders in `root` and the ones that they lie in: no file can have their names."""
+    """The keys of these folders in `root` and of their parents: no file can have their names."""
     every = {part for folder in folders for part in (folder, *folder.parents)}
     return {keys.of(root / folder) for folder in every if folder != Path()}

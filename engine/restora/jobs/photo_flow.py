@@ -1,4 +1,4 @@
-"""Photos through a Restorer: files are decoded and encoded while the networks run on others."""
+"""Restore many photos: files are decoded and encoded while the networks run on others."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from restora.restoration import Restoration
 logger = logging.getLogger(__name__)
 
 _CORES_PER_CODER = 2
-_LEAST_CODERS, _MOST_CODERS = 2, 8  # while one waits for the disk, another has the core
+_LEAST_CODERS, _MOST_CODERS = 2, 8  # while one waits for the disk, another uses the core
 
 
 class PhotoJob(Protocol):
-    """One file and where its result goes. alone: nothing else is under way beside it."""
+    """One file and the path of its result. alone: nothing else may be in flight with it."""
 
     @property
     def source(self) -> Path: ...
@@ -47,13 +47,13 @@ Job = TypeVar("Job", bound=PhotoJob)
 
 
 def count_coders() -> int:
-    """Threads that decode, and as many that encode."""
+    """The number of threads that decode; as many encode."""
     return max(_LEAST_CODERS, min(_MOST_CODERS, count_allowed_cores() // _CORES_PER_CODER))
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The three stages of a flow and what each of them has done."""
+    """The three stages of a photo."""
 
     decode: Stage = field(default_factory=lambda: Stage("decode", count_coders()))
     restore: Stage = field(default_factory=lambda: Stage("restore", 1))
@@ -64,13 +64,13 @@ class Stages:
         return cls(restore=Stage("restore", max_in_flight(restorer.networks)))
 
     def stats(self) -> dict[str, StageStats]:
-        """What each stage has done so far, by its name."""
+        """Statistics of each stage, by its name."""
         return {stage.name: stage.use for stage in (self.decode, self.restore, self.encode)}
 
     @property
-    def places(self) -> int:
-        """Items under way that leave no stage without work."""
-        return sum(s.places.capacity for s in (self.decode, self.restore, self.encode)) + 1
+    def max_items(self) -> int:
+        """The number of items in flight that keeps all stages busy."""
+        return sum(s.slots.capacity for s in (self.decode, self.restore, self.encode)) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ class PhotoFlow(Generic[Job]):
 
     outscale: final enlargement; None: the network's own
     aligned: photos are aligned faces
-    limits: of inputs
-    memory: what photos under way may take together
+    limits: limits of inputs
+    memory: budget of photos in flight
     begin: called with each job before its file is read
     progress: called with (job, output pixels done, output pixels in all)
-    header_of the header of a job's file, if it was read already
+    header_of: the header of a job's file, if it was read already
     """
 
     restorer: Restorer
@@ -100,13 +100,13 @@ class PhotoFlow(Generic[Job]):
     def iter_outcomes(
         self, jobs: Iterable[Job], *, stop: Callable[[], bool] = lambda: False
     ) -> Generator[tuple[Job, Outcome], None, None]:
-        """One outcome per job, in the order in which they finish. A photo that cannot be read,
-        restored or written has the status "failed"; no error is raised for it.
+        """Yield one outcome per job, in the order in which they finish. A photo that cannot be
+        read, restored or written has the status "failed"; no error is raised for it.
 
-        stop: once it is true no photo is begun, and of what was only decoded there is no outcome
+        stop: once it returns True no photo is begun, and photos that were only decoded are dropped
         """
         bounds: Bounds[Job] = Bounds(
-            items=self.stages.places,
+            items=self.stages.max_items,
             memory=self.memory.budget,
             bytes_of=self._bytes_of,
             alone=lambda job: job.alone,
@@ -130,7 +130,7 @@ class PhotoFlow(Generic[Job]):
             hint = f"{job.source}: not enough memory; try a smaller --tile or --memory"
             return failed(job.source, job.target, MemoryLimitError(hint))
         except Exception as error:
-            # a fault of ours or of a library; it must not cost the photos after it
+            # a bug, here or in a library, must not cost the other photos
             logger.exception("%s", job.source)
             return failed(job.source, job.target, error)
 

@@ -12,11 +12,11 @@ from restora.jobs.run_journal import FILE, known_results
 
 @dataclass(frozen=True, slots=True)
 class PhotoPlan:
-    """What a run is about to do.
+    """All jobs of a run.
 
-    root: that inputs are named from in the journal
-    folder: that nothing is written outside of
-    journal: None: no journal is kept
+    root: the folder that names of inputs in the journal are relative to
+    folder: the output folder; nothing is written outside of it
+    journal: path of the journal; None: none is kept
     """
 
     jobs: list[Job]

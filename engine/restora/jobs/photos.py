@@ -26,7 +26,7 @@ from restora.jobs.plan import RESULT_FORMATS, Job, measure, require_free
 from restora.jobs.progress import NoProgress, RunProgress
 from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.jobs.result import RunResult, require_an_outcome_each, untried
-from restora.jobs.run_journal import RunJournal, in_order
+from restora.jobs.run_journal import RunJournal, suspects_last
 from restora.pipeline import Restorer
 
 
@@ -48,7 +48,7 @@ def restore_photos(
     source: a photo, or a folder of photos
     output: a folder; or a file, if the source is one
 
-    A photo that fails is a failed outcome, also of a single photo.
+    A photo that fails becomes a failed outcome, even if it is the only one.
     """
     options = options or RunOptions()
     started = time.perf_counter()
@@ -62,7 +62,7 @@ def restore_photos(
 
 
 class _PhotoRun:
-    """One run; used once."""
+    """One run. Used once."""
 
     def __init__(
         self, plan: PhotoPlan, options: RunOptions, progress: RunProgress, stop: Callable[[], bool]
@@ -75,7 +75,7 @@ class _PhotoRun:
         self._result = RunResult((), 0.0)
 
     def restore(self, restorer: Restorer | Callable[[], Restorer]) -> None:
-        """Open the networks only if something may be left to do."""
+        """Restore what is left. The networks are opened only if something may be left."""
         if not any(job.is_left for job in self._plan.jobs):
             self._take_untried(self._plan.jobs)
             return
@@ -86,14 +86,14 @@ class _PhotoRun:
             if self._options.aligned and restorer.faces is None:
                 raise OptionError("aligned faces need a Restorer with faces: faces=FaceOptions()")
             journal = self._open_journal(restorer, stack)
-            jobs = self._plan.jobs if journal is None else self._settle(journal)
+            jobs = self._plan.jobs if journal is None else self._resolve(journal)
             if any(job.is_left for job in jobs):
                 self._restore_left(restorer, jobs, journal)
             else:
                 self._take_untried(jobs)
 
     def result(self, elapsed_s: float) -> RunResult:
-        """Raises SessionError if an input was lost."""
+        """The result of the run. Raises SessionError if an input was lost."""
         done = self._result
         stopped = self._stop() and len(self._outcomes) < len(self._plan.jobs)
         if not stopped:
@@ -102,12 +102,12 @@ class _PhotoRun:
             tuple(self._outcomes), elapsed_s, done.restoring_s, done.stages, done.networks, stopped
         )
 
-    def _settle(self, journal: RunJournal) -> list[Job]:
+    def _resolve(self, journal: RunJournal) -> list[Job]:
         options = self._options
-        settled = journal.settle(
+        resolved = journal.resolve(
             self._plan.jobs, overwrite=options.overwrite, retry_failed=options.retry_failed
         )
-        return in_order(list(settled))
+        return suspects_last(list(resolved))
 
     def _restore_left(
         self, restorer: Restorer, jobs: list[Job], journal: RunJournal | None

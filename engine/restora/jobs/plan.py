@@ -1,4 +1,4 @@
-"""Which files are restored, and where each result goes. Decided before any work is done."""
+"""Plan a run: which files are restored, and where each result goes."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ class Failure:
 class Job:
     """One input file.
 
-    extras: what is written beside its result
-    skip: why it is left alone, if it is
+    extras: files that are written beside its result
+    skip: why it is skipped, if it is
     failure: why it fails without being tried, if it does
-    alone: nothing else is worked on beside it, since the process crashed `crashes` times at it
-    note: what is told about it before it is done
-    header: of the input, read while it had the stamp `measured`; None: not read yet, or no header
-    found: stamp of what lies in the result's place; None: nothing does
+    alone: nothing else may be in flight with it: the process crashed while it was open. crashes:
+        how often it was the only open one
+    note: reported before the job begins
+    header: header of the input, read while it had the stamp `measured`; None: not read, or invalid
+    found: stamp of the file in the result's place; None: there is none
     """
 
     source: Path
@@ -78,17 +79,17 @@ class Job:
 
     @property
     def is_left(self) -> bool:
-        """Whether it is to be worked on."""
+        """Whether it is to be restored."""
         return self.skip is None and self.failure is None
 
     @property
     def known_header(self) -> PhotoHeader | None:
-        """The header, unless the input was changed since it was read."""
+        """The header, unless the input changed after it was read."""
         return self.header if fingerprint(self.source) == self.measured else None
 
     @property
     def pixels(self) -> int:
-        """Of the input, as its header says; 0 if that is not known."""
+        """Pixels of the input by its header; 0 if that is not known."""
         return 0 if self.header is None else self.header.width * self.header.height
 
 
@@ -104,7 +105,7 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What a look at a file has shown. ending: of its result; skip, failure: as in Job."""
+    """What the first bytes of a file show. ending: suffix of its result; skip, failure: see Job."""
 
     path: Path
     folder: Path
@@ -122,10 +123,11 @@ def plan_jobs(
     limits: PhotoLimits | None = None,
     known: Collection[Path] = (),
 ) -> list[Job]:
-    """One job per input file, in order of name; no two write the same file, and none an input.
+    """Make one job per input file, in order of name. No two write the same file, and none writes
+    an input.
 
-    output: a file if `source` is one and `output` ends like a picture, else a folder
-    known: files in `source` that earlier runs wrote: they are no inputs
+    output: a file if `source` is one and `output` has a picture's suffix, else a folder
+    known: files in `source` that earlier runs wrote, which are no inputs
 
     Raises OptionError if there is nothing to do, or a result would take the place of an input.
     """
@@ -165,23 +167,23 @@ def plan_files(
     *,
     limits: PhotoLimits | None = None,
 ) -> list[Job]:
-    """One job for each of these files, named from `root`; see plan_jobs."""
+    """Make one job for each of these files, with names relative to `root`; see plan_jobs."""
     looked = [look_at(file, file.parent.relative_to(root), naming.ext, limits) for file in files]
     return _name(looked, output, naming)
 
 
 def measure(job: Job, limits: PhotoLimits | None = None) -> Job:
-    """The job with its input's header, if it has one. A decoder process reads it."""
+    """Add the header of the input, if it is valid. A decoder process reads it."""
     stamp = fingerprint(job.source)
     try:
         header = probe_isolated(job.source, limits=limits)
-    except RestoraError:  # it is raised again when the photo is read
+    except RestoraError:  # raised again when the photo is read
         return job
     return replace(job, header=header, measured=stamp)
 
 
 def require_free(jobs: Sequence[Job]) -> None:
-    """Raise OptionError if a file lies where one of these jobs would write."""
+    """Raise OptionError if a file exists that one of these jobs would replace."""
     for job in jobs:
         for path in (job.target, *job.extras.existing()):
             if job.is_left and os.path.lexists(path):
@@ -189,12 +191,12 @@ def require_free(jobs: Sequence[Job]) -> None:
 
 
 def is_file_name(output: Path) -> bool:
-    """Whether an output is meant as a file, not as a folder."""
+    """Whether an output path means a file, not a folder."""
     return output.suffix.lower() in PICTURE_SUFFIXES and not is_folder(output)
 
 
 def is_folder(path: Path) -> bool:
-    """False also for what cannot be looked at: a name that is too long, a folder without access."""
+    """False also for a path that cannot be examined: too long, or in a folder without access."""
     try:
         return path.is_dir()
     except OSError:
@@ -202,10 +204,10 @@ def is_folder(path: Path) -> bool:
 
 
 def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = None) -> _Looked:
-    """What an input is by its first bytes; no parser runs. Whatever goes wrong here goes wrong
-    again when it is read, and is reported then.
+    """Identify an input by its first bytes; no parser runs. An error here occurs again when the
+    input is read, and is reported then.
 
-    folder: of the result, from the output folder
+    folder: folder of the result, relative to the output folder
     """
     suffix = file.suffix.lower()
     kind, skip = None, None
@@ -254,8 +256,8 @@ def _name(
 def _iter_files(
     folder: Path, *, recursive: bool, excluded: Path
 ) -> Iterator[tuple[Path, Failure | None]]:
-    """Files in order of name, hidden ones and the output folder left out; folders that cannot be
-    listed, with why."""
+    """Yield files in order of name, without hidden ones and the output folder; and folders that
+    cannot be listed, with the reason."""
     left = [folder]
     while left:
         entry = left.pop()

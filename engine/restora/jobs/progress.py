@@ -12,21 +12,23 @@ from restora.networks import OpenNetwork
 
 class RunProgress(Protocol):
     """Callbacks of a run. `update` is called from worker threads, the others from the thread that
-    called the run. What they raise ends the run."""
+    called the run. An exception in `begin` or `end` ends the run."""
 
     def begin(self, networks: Sequence[OpenNetwork], jobs: Sequence[Job]) -> None:
-        """The networks are open. jobs: all inputs; those with `is_left` are restored next. Not
-        called if nothing is left to do."""
+        """Called once the networks are open; not at all if nothing is left to do.
+
+        jobs: all inputs; those with `is_left` are restored next
+        """
 
     def update(self, job: Job, done: int, total: int) -> None:
-        """Part of a photo is restored: so many of its output pixels."""
+        """Called while a photo is restored. done, total: output pixels."""
 
     def end(self, job: Job, outcome: Outcome) -> None:
-        """A file is restored, skipped or failed."""
+        """Called when a file is restored, skipped or failed."""
 
 
 class NoProgress:
-    """Reports nothing. Base class for those that report only a part."""
+    """Progress that reports nothing. Base class for progress that needs only some callbacks."""
 
     def begin(self, networks: Sequence[OpenNetwork], jobs: Sequence[Job]) -> None:
         pass

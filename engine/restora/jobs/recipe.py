@@ -13,16 +13,16 @@ _LOSSY = ("jpg", "webp")
 
 
 def recipe_hash(restorer: Restorer, writing: Mapping[str, object]) -> str:
-    """Hash what decides the pixels and how they are written; 32 hexadecimal digits.
+    """Hash all settings that decide the pixels and how they are written; 32 hexadecimal digits.
 
-    writing: what the caller decides, for JSON; see writing_settings
+    writing: settings of the file, as JSON can hold them; see writing_settings
     """
     values = {
         "restora": __version__,
         "restorer": restorer.output_settings(),
         "writing": dict(writing),
     }
-    # what JSON cannot hold raises TypeError: its text may change from process to process
+    # other types than JSON's raise TypeError: their text may change from process to process
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -36,10 +36,10 @@ def writing_settings(
     strip_metadata: bool = False,
     aligned: bool = False,
 ) -> dict[str, object]:
-    """The settings of one result file that affect its bytes; what does not apply is left out.
+    """The settings that affect the bytes of one result file; those that do not apply are left out.
 
     format: "jpg", "png", "webp" or "tiff"
-    aligned: the photo is an aligned face, so that `outscale` does not apply
+    aligned: the photo is an aligned face; `outscale` does not apply
     """
     settings: dict[str, object] = {"format": format, "strip_metadata": strip_metadata}
     if format in _LOSSY:

@@ -18,11 +18,11 @@ from restora.networks import OpenNetwork
 class RunResult:
     """How every input of a run ended.
 
-    outcomes: one for each input, as they finished; fewer if the run was stopped
-    elapsed_s: of the whole run; restoring_s: of it, with open networks
-    stages: how busy "decode", "restore" and "encode" were; empty if nothing was restored
-    networks: that were open
-    stopped: whether `stop` ended the run: the rest is left for the next one
+    outcomes: one for each input, in the order in which they finished; fewer if the run was stopped
+    elapsed_s: seconds of the whole run; restoring_s: seconds of it that photos were restored
+    stages: statistics of "decode", "restore" and "encode"; empty if nothing was restored
+    networks: the open networks; empty if nothing was restored
+    stopped: whether `stop` ended the run; the rest is left for the next run
     """
 
     outcomes: tuple[Outcome, ...]
@@ -34,7 +34,7 @@ class RunResult:
 
     @property
     def counts(self) -> Counter[Status]:
-        """How many were "restored", "skipped" and "failed"."""
+        """The number of inputs by status: "restored", "skipped" and "failed"."""
         return Counter(outcome.status for outcome in self.outcomes)
 
     @property

@@ -13,7 +13,7 @@ from restora.jobs.blame import MAX_CRASHES
 from restora.jobs.files import Stamp, digest_of_file, fingerprint
 from restora.jobs.records import InputRecord, Result
 
-# what decides over them is no part of a recipe, and a later run may have other limits
+# limits decide over these; they are no part of a recipe and may differ in a later run
 _RECHECKED = {"ImageTooLargeError", "FileTooLargeError", "MemoryLimitError", "DecodeTimeoutError"}
 Action = Literal["do", "redo", "leave", "refuse", "failed", "quarantined"]
 Asked = Literal["compare", "faces"]
@@ -21,14 +21,15 @@ Asked = Literal["compare", "faces"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A result that is asked for.
+    """A requested result.
 
-    target: where it goes
-    recipe: that it is to be made with
-    source: absolute path of the input; stamp: of the input as it is now
-    asked: what is to be written beside it
-    extras: where that goes, as far as something lies there; missing: whether something does not
-    changed_ns: when the input was changed, as the system says; None: not known
+    target: its path
+    recipe: hash of its settings
+    source: absolute path of the input; stamp: stamp of the input now
+    asked: what is requested beside it
+    extras: existing files in the place of what is requested beside it; missing: whether one of
+        them does not exist
+    changed_ns: change time of the input by the system's record; None: not known
     """
 
     target: Path
@@ -43,10 +44,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """action  "do" and "redo": work on it; "leave": it is done; "refuse": something else lies in
-    its place; "failed" and "quarantined": it counts as failed without being tried. alone: nothing
-    else is worked on beside it, since it may kill the process. finished: the result was written in
-    the moment before the last run was killed. why: for people."""
+    """What to do with an input.
+
+    action: "do" and "redo": restore it; "leave": it is done; "refuse": another file lies in the
+        result's place; "failed" and "quarantined": it counts as failed without being tried
+    alone: nothing else may be in flight with it: it may crash the process
+    finished: the last run was killed after it wrote the result, before it recorded that
+    why: the reason, for people
+    """
 
     action: Action
     why: str = ""
@@ -57,13 +62,13 @@ class Decision:
 def decide(
     past: InputRecord | None, wanted: Wanted, *, overwrite: bool = False, retry_failed: bool = False
 ) -> Decision:
-    """Whether to work on an input.
+    """Decide whether an input needs work.
 
-    past: what the manifest knows of it
+    past: what the journal knows of it
 
-    What the manifest does not know as the result of this very input, or what was changed since, is
-    never replaced without `overwrite`; a result of another recipe, or of an input that changed, is
-    made again.
+    A file that the journal does not know as the result of this very input, or that changed since,
+    is never replaced without `overwrite`. A result of another recipe, or of an input that changed,
+    is made again.
     """
     worked = past if past is not None and _is_same_work(past, wanted) else None
     alone = past is not None and past.crash_suspect and past.stamp == wanted.stamp
@@ -96,7 +101,7 @@ def decide(
 def _decide_over_result(
     past: InputRecord | None, result: Result, wanted: Wanted, stranger: Path | None, *, alone: bool
 ) -> Decision:
-    """What lies there was made by an earlier run, under the same name."""
+    """Decide over a file that an earlier run wrote, under the same name."""
     assert past is not None
     touched = not _is_untouched(wanted.target, result)
     other_path = None not in (result.source, wanted.source) and result.source != wanted.source
@@ -135,7 +140,7 @@ def _is_same_work(past: InputRecord, wanted: Wanted) -> bool:
 
 
 def _is_same_input(past: InputRecord, result: Result, wanted: Wanted) -> bool:
-    """Programs can give another photo the size and the modification time of the one before."""
+    """Compare by more than size and modification time: programs can copy both."""
     if past.stamp != wanted.stamp:
         return False
     if None in (past.changed_ns, wanted.changed_ns) or past.changed_ns == wanted.changed_ns:
@@ -144,7 +149,7 @@ def _is_same_input(past: InputRecord, result: Result, wanted: Wanted) -> bool:
 
 
 def _was_finished(worked: InputRecord, wanted: Wanted, result: Result | None) -> bool:
-    """Whether the process was killed after it had written the result, before it wrote that down."""
+    """Whether the process was killed after it wrote the result, before it recorded that."""
     if not worked.open:
         return False
     if worked.known:
@@ -163,7 +168,7 @@ def _is_ours(path: Path, wanted: Wanted, result: Result | None) -> bool:
 
 
 def extra_name(path: Path, target: Path) -> str:
-    """How a manifest names what lies beside a result: by its path from the result's folder."""
+    """The name of a file beside a result in the journal: its path from the result's folder."""
     return Path(os.path.relpath(path, target.parent)).as_posix()
 
 

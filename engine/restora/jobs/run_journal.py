@@ -1,4 +1,4 @@
-"""What a run over a folder writes down, and what it takes from earlier runs."""
+"""What a run records, and what it takes over from earlier runs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from restora.jobs.plan import Failure, Job, is_folder
 from restora.jobs.resume import Asked, Wanted, decide, extra_name
 
 FILE = Path(FOLDER, "manifest.jsonl")
-_MOST_REASON = 2000  # characters that are written down
-# these end a file's turn through no fault of its own
+_MOST_REASON = 2000  # characters that are recorded
+# these are no fault of the photo
 _NO_FAULT = (ExitCode.ENVIRONMENT, ExitCode.USAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class RunJournal:
-    """Decides over the inputs of one run by its journal, and writes down how they end.
+    """Decides over the inputs of one run by its journal, and records how they end.
 
     recipe_of: the recipe of the result at a path
-    root: that inputs are named from
+    root: the folder that names of inputs are relative to
     """
 
     journal: Journal
@@ -39,9 +39,9 @@ class RunJournal:
     def name(self, source: Path) -> str:
         return source.relative_to(self.root).as_posix()
 
-    def settle(self, jobs: Iterable[Job], *, overwrite: bool, retry_failed: bool) -> Iterator[Job]:
-        """Each job, with a reason to skip it where its result is there, and with its failure where
-        something else is, or where it failed or crashed earlier runs."""
+    def resolve(self, jobs: Iterable[Job], *, overwrite: bool, retry_failed: bool) -> Iterator[Job]:
+        """Yield each job: skipped if its result exists, failed if another file lies in its place or
+        if it failed or crashed in earlier runs, else to be restored."""
         saved = FaceFiles()
         for job in jobs:
             if not job.is_left:
@@ -55,7 +55,7 @@ class RunJournal:
             decision = decide(
                 past, self._wanted(job, saved), overwrite=overwrite, retry_failed=retry_failed
             )
-            if decision.action not in ("do", "redo"):  # whoever begins it takes its lock
+            if decision.action not in ("do", "redo"):  # a job that begins takes its lock itself
                 remove_stale_lock(job.target)
             if decision.action in ("failed", "quarantined"):
                 tried = past is not None and past.status is not None
@@ -83,8 +83,8 @@ class RunJournal:
             found=found,
         )
 
-    def adopt(self, job: Job, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
-        """Write down what was done without this manifest, unless it is known."""
+    def import_outcome(self, job: Job, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
+        """Record an outcome that was reached without this journal, unless it is known."""
         name = self.name(job.source)
         past = self.journal.record(name)
         if past is not None and (past.recipe, past.stamp) == (recipe, stamp) and past.status:
@@ -93,7 +93,7 @@ class RunJournal:
         self.end(job, outcome)
 
     def end(self, job: Job, outcome: Outcome) -> None:
-        """Write down how a file that was begun has ended."""
+        """Record how an open input ended."""
         name = self.name(job.source)
         if not self.journal.is_open(name):
             return
@@ -118,7 +118,9 @@ class RunJournal:
             facts["ms"] = round(1000 * (outcome.seconds or 0))
         name = self.name(job.source)
         past = self.journal.record(name)
-        if past is not None and past.stamp == fingerprint(job.source):  # still what was restored
+        if past is not None and past.stamp == fingerprint(
+            job.source
+        ):  # the input is still the one that was restored
             facts["source_sha256"] = _digest_or_none(job.source)
         known = None if outcome is None else outcome.sha256
         faces = None if outcome is None else len(outcome.faces or ())
@@ -156,7 +158,7 @@ class RunJournal:
 
 
 def known_results(manifest: Path | None, source: Path, output: Path) -> list[Path]:
-    """What earlier runs wrote into the input folder, if that is the output folder too."""
+    """The files that earlier runs wrote into the input folder, if it is the output folder too."""
     if manifest is None or not (is_folder(output) and is_folder(source)):
         return []
     if not source.samefile(output):
@@ -170,13 +172,13 @@ def known_results(manifest: Path | None, source: Path, output: Path) -> list[Pat
 
 
 def path_of_input(source: Path) -> str:
-    """Absolute, with the links of its folder resolved."""
+    """The absolute path of an input, with the links of its folder resolved."""
     return str(Path(os.path.realpath(source.parent), source.name))
 
 
-def in_order(jobs: list[Job]) -> list[Job]:
-    """What may kill the process comes last, so that everything else is done by then; what crashed
-    it most often last of all."""
+def suspects_last(jobs: list[Job]) -> list[Job]:
+    """Sort suspects of crashes behind the other jobs, the most frequent last, so that everything
+    else is done by then."""
     return sorted(jobs, key=lambda job: (job.alone, job.crashes))
 
 

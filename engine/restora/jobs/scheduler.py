@@ -1,4 +1,4 @@
-"""Many items under way at once: bounded in number and in memory, none lost, none done twice."""
+"""Work on many items at once, bounded in number and in memory; none is lost or done twice."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Bounds(Generic[Item]):
-    """What may be under way at once.
+    """Bounds of the items in flight.
 
-    items: how many
-    memory: bytes; None: no bound
-    bytes_of what an item takes until its result has been taken
-    alone: whether nothing else may be under way beside an item
+    items: the number of items
+    memory: budget of bytes; None: no bound
+    bytes_of: the memory of an item, until the caller takes the next result
+    alone: whether nothing else may be in flight with an item
     """
 
     items: int
@@ -45,10 +45,10 @@ class Bounds(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class _Entry(Generic[Item, Result]):
-    """An item under way, with what it holds."""
+    """An item in flight, and its share of the bounds."""
 
     item: Item
-    places: int
+    slots: int
     held: int
     future: Future[Result]
 
@@ -61,16 +61,17 @@ def run_flow(
     in_order: bool = False,
     stop: Callable[[], bool] = _never,
 ) -> Generator[tuple[Item, Result], None, None]:
-    """Yield every item with its result, as they are finished, or in order.
+    """Yield every item with its result, in the order in which they finish, or in order of items.
 
-    items: read ahead in a thread of its own, as far as the bounds allow
+    items: read ahead by a thread, as far as the bounds allow
     work: called in threads, for as many items at once as the bounds allow
-    in_order: results come in the order of items
-    stop: looked at before each item; what is begun is finished, the rest is not begun
+    in_order: yield results in the order of items
+    stop: checked before each item; items in flight are finished, the rest is not begun
 
-    An item holds its share of the bounds until the caller asks for the next result. What `items`
-    or `work` raise is raised here, after what came before it if in order. If the caller leaves
-    early, what is begun is finished first, unless it leaves by KeyboardInterrupt or the like.
+    An item holds its share of the bounds until the caller asks for the next result. Exceptions of
+    `items` and `work` are raised here; with in_order, after the results before them. If the caller
+    leaves early, items in flight are finished first, unless it leaves by KeyboardInterrupt or
+    another exception that is no Exception.
     """
     flow = _Flow(items, work, bounds, in_order=in_order, stop=stop)
     try:
@@ -107,7 +108,7 @@ class _Flow(Generic[Item, Result]):
         self._stop = stop
         self._ending = False
         self.failure: BaseException | None = None
-        self._places = Budget(bounds.items)
+        self._slots = Budget(bounds.items)
         self._memory = bounds.memory or Budget(0)
         self._begun, self._taken, self._fed = 0, 0, False
         self._finished: SimpleQueue[_Entry[Item, Result] | None] = SimpleQueue()
@@ -116,7 +117,7 @@ class _Flow(Generic[Item, Result]):
         self._feeder.start()
 
     def iter_entries(self) -> Iterator[_Entry[Item, Result]]:
-        """Of those that are begun and were not taken yet; in order or as they are finished."""
+        """Yield entries that were begun and not taken yet."""
         while not (self._fed and self._taken == self._begun):
             entry = self._finished.get()
             if entry is None:
@@ -127,18 +128,18 @@ class _Flow(Generic[Item, Result]):
 
     def release(self, entry: _Entry[Item, Result]) -> None:
         self._memory.release(entry.held)
-        self._places.release(entry.places)
+        self._slots.release(entry.slots)
 
     def end(self) -> None:
-        """Begin nothing more, and wait for what is begun."""
+        """Begin nothing more, and wait for the items in flight."""
         self._ending = True
-        for entry in self.iter_entries():  # what they hold is what the feeder may wait for
+        for entry in self.iter_entries():  # the feeder may be waiting for their share of the bounds
             wait([entry.future])
             self.release(entry)
         self._workers.shutdown()
 
     def abandon(self) -> None:
-        """Begin nothing more, and leave what is begun alone."""
+        """Begin nothing more, and do not wait for the items in flight."""
         self._ending = True
         self._workers.shutdown(wait=False, cancel_futures=True)
 
@@ -153,18 +154,18 @@ class _Flow(Generic[Item, Result]):
             self._finished.put(None)
 
     def _begin(self, item: Item) -> bool:
-        """Wait until there is room for it; False if nothing more is to be begun by then."""
+        """Wait for room and begin an item; False if nothing more is to be begun."""
         if self._ending or self._stop():
             return False
-        places = self._bounds.items if self._bounds.alone(item) else 1
+        slots = self._bounds.items if self._bounds.alone(item) else 1
         held = 0 if self._bounds.memory is None else self._bounds.bytes_of(item)
-        self._places.acquire(places)
+        self._slots.acquire(slots)
         self._memory.acquire(held)
         if self._ending or self._stop():
             self._memory.release(held)
-            self._places.release(places)
+            self._slots.release(slots)
             return False
-        entry = _Entry(item, places, held, self._workers.submit(self._work, item))
+        entry = _Entry(item, slots, held, self._workers.submit(self._work, item))
         self._begun += 1
         if self._in_order:
             self._finished.put(entry)

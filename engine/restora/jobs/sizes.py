@@ -1,4 +1,4 @@
-"""How much memory the machine has free, and how much a photo and a network take."""
+"""Free memory of the machine, and the memory that a photo and a network take."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USED = (
 
 
 def count_free_bytes() -> int:
-    """Of the machine, cut to what the control group of this process still grants."""
+    """Free memory of the machine, but no more than the control group of this process allows."""
     free = int(psutil.virtual_memory().available)
     for limit, used in zip(_CGROUPS, _USED, strict=True):
         with contextlib.suppress(OSError, ValueError):  # no such controller, or "max"
@@ -33,12 +33,12 @@ def count_free_bytes() -> int:
 def bytes_of_photo(
     header: PhotoHeader, *, scale: int, outscale: float | None, pre_pad: int = 0
 ) -> int:
-    """Most memory that a photo takes from its first byte read to its last one written, the
-    network's own left out.
+    """Estimate the peak memory of a photo, from the first byte read to the last one written,
+    without the network's own.
 
-    What is held at once, added up, and a quarter for what is not counted. Peaks of six kinds of
-    photos (JPEG and PNG, gray, with alpha, larger and smaller results; 8 bits, on the CPU) were
-    between 0.55 and 0.95 of it.
+    The sum of all arrays that exist at once, and a quarter for what is not counted. Measured peaks
+    of six kinds of photos (JPEG and PNG, gray, with alpha, larger and smaller results; 8 bits, on
+    the CPU) were between 0.55 and 0.95 of it.
 
     pre_pad: pixels that are mirrored onto two sides before the network
     """
@@ -57,8 +57,8 @@ def bytes_of_photo(
 
 
 def bytes_of_network(info: ArtifactInfo, side: int, batch: int) -> int:
-    """What a network on the CPU holds while it runs a batch of side x side, and the results that
-    wait to be joined."""
+    """Estimate the memory of a network on the CPU while it runs a batch of side x side pixels, with
+    the results that wait to be joined."""
     elements = info.elements_per_pixel or _ELEMENTS
     results = _RESULTS * 3 * info.scale**2
     return int((_TENSORS * 4 * elements + results) * batch * side**2)

@@ -1,4 +1,4 @@
-"""A stage of the flow: how much of it may go on at once, and how busy it was."""
+"""A stage with a bounded number of concurrent workers, and its statistics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from restora.jobs.budget import Budget
 
 @dataclass(frozen=True, slots=True)
 class StageStats:
-    """What a stage has done.
+    """Statistics of a stage.
 
-    items: that went through it
-    busy_s: time in which it was at work on at least one
-    work_s: time spent on all of them, one after another
+    items: the number of items that it finished
+    busy_s: seconds in which at least one item was in it
+    work_s: the sum of the seconds of all items
     """
 
     items: int = 0
@@ -26,11 +26,11 @@ class StageStats:
 
 
 class Stage:
-    """places  how much may be at work at once"""
+    """A stage with `slots` concurrent workers; an item may take several slots."""
 
-    def __init__(self, name: str, places: int) -> None:
+    def __init__(self, name: str, slots: int) -> None:
         self.name = name
-        self.places = Budget(places)
+        self.slots = Budget(slots)
         self._lock = threading.Lock()
         self._inside = 0
         self._since = 0.0
@@ -42,9 +42,9 @@ class Stage:
             return self._use
 
     @contextmanager
-    def running(self, places: int = 1) -> Iterator[None]:
-        """Wait for `places`, and hold them while the body runs."""
-        with self.places.holding(places):
+    def running(self, slots: int = 1) -> Iterator[None]:
+        """Wait for `slots`, and hold them while the body runs."""
+        with self.slots.holding(slots):
             begun = time.perf_counter()
             with self._lock:
                 if not self._inside:

@@ -190,7 +190,7 @@ def test_a_stage_says_how_busy_it_was() -> None:
     assert use.items == 6
     assert use.work_s >= 0.12
     assert use.busy_s < use.work_s  # two at a time
-    assert stage.places.peak_held == 2
+    assert stage.slots.peak_held == 2
 
 
 def test_a_budget_serves_in_order_so_that_the_large_are_not_starved() -> None:

@@ -183,7 +183,7 @@ def test_memory_bounds_how_many_are_under_way(restorer: Restorer, tmp_path: Path
     jobs = make_jobs(tmp_path, 12, (64, 64))
     memory = PhotoMemory(restorer)
     flow: PhotoFlow[Job] = PhotoFlow(restorer, Stages.around(restorer), WriteOptions(), memory)
-    assert flow.stages.places > 4
+    assert flow.stages.max_items > 4
     costs = {memory.bytes_of_file(job.source, None, PhotoLimits()) for job in jobs}
     each = max(costs)
     assert max(costs) - min(costs) < each // 4

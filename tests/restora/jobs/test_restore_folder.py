@@ -93,7 +93,7 @@ def test_what_is_no_fault_of_the_photo_is_tried_again(
         past = manifest.record("a.png")
         assert past is not None
         assert (past.status, past.open) == (None, False)
-        (again,) = ledger.settle([job], overwrite=False, retry_failed=False)
+        (again,) = ledger.resolve([job], overwrite=False, retry_failed=False)
         assert again.is_left
 
 
@@ -122,7 +122,7 @@ def test_what_is_a_fault_of_the_photo_stays_failed(tmp_path: Path) -> None:
         ledger = RunJournal(manifest, lambda _: "r", tmp_path / "in")
         ledger.begin(job)
         ledger.end(job, Outcome(str(source), "", "failed", "x" * 10**7, "TruncatedImageError"))
-        (again,) = ledger.settle([job], overwrite=False, retry_failed=False)
+        (again,) = ledger.resolve([job], overwrite=False, retry_failed=False)
         assert again.failure is not None
         assert again.failure.error_type == "TruncatedImageError"
 

@@ -57,7 +57,7 @@ def stages_alone(restorer: Restorer, files: list[PhotoFile]) -> dict[str, Callab
     def encode(index: int) -> None:
         write_result(files[index].target, photos[index], results[index], WriteOptions())
 
-    coders = stages.decode.places.capacity
+    coders = stages.decode.slots.capacity
     return {
         "decode": lambda: _in_threads(coders, read_photo, [file.source for file in files]),
         "restore": lambda: _in_threads(max_in_flight(restorer.networks), restore, photos),
