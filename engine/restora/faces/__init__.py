@@ -1,4 +1,4 @@
-"""Faces: find, align, restore, paste. Each stage is handed what it needs; none imports another."""
+"""Detect, align, restore and paste faces."""
 
 from restora.faces.align import FaceCrop, align_face, fit_similarity
 from restora.faces.choose import find_center_face, reject_small

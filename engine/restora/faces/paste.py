@@ -1,4 +1,4 @@
-"""Put restored faces back into the enlarged photo, without a visible border."""
+"""Paste restored faces into the upscaled photo without a visible border."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from restora.errors import ShapeError
 from restora.image.photo import Pixels
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # as OpenCV's RGB2GRAY
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # the weights of OpenCV's RGB2GRAY
 
 
 def paste_face(
@@ -23,18 +23,18 @@ def paste_face(
     mask: NDArray[np.float64] | None = None,
     published: bool = False,
 ) -> None:
-    """Blend one face into `canvas`, in place.
+    """Blend a face into `canvas`, in place.
 
-    canvas: the photo enlarged `upscale` times: RGB or gray, uint8 or uint16; a gray one takes the
-        face's luma
-    face: RGB, (side, side, 3), dtype of the canvas
-    matrix: (2, 3), from pixels of the photo before it was enlarged to face pixels
-    mask: (side, side) in 0..1; None: the whole crop, eroded and blurred towards its border
-    published: do as the published script does, which darkens the border of small faces and cuts
-        fractions of a gray level off
+    canvas: the photo, upscaled by `upscale`: RGB or gray, uint8 or uint16; a gray canvas gets the
+        luma of the face
+    face: RGB, (side, side, 3), in the dtype of the canvas
+    matrix: (2, 3), maps pixels of the original photo to face pixels
+    mask: (side, side), 0..1; None uses the whole crop, eroded and blurred at its border
+    published: reproduce the original script, which darkens the borders of small faces and truncates
+        gray levels
 
-    The geometry is the published script's, its half-pixel shift for upscale > 1 included; only the
-    part of the canvas that the face covers is touched.
+    The geometry is that of the original script, including its half-pixel shift for upscale > 1.
+    Only the region of the canvas that the face covers is changed.
     """
     side = face.shape[0]
     if face.shape != (side, side, 3) or face.dtype != canvas.dtype:
@@ -70,7 +70,7 @@ def paste_face(
 
 
 def inverse_matrix(matrix: NDArray[np.float64], upscale: float) -> NDArray[np.float64]:
-    """(2, 3), from face pixels to pixels of the enlarged photo."""
+    """Invert a matrix: (2, 3), maps face pixels to pixels of the upscaled photo."""
     inverse = np.asarray(cv2.invertAffineTransform(matrix), np.float64) * upscale
     if upscale > 1:
         inverse[:, 2] += 0.5 * upscale
@@ -78,7 +78,7 @@ def inverse_matrix(matrix: NDArray[np.float64], upscale: float) -> NDArray[np.fl
 
 
 def soften_mask(inner: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Erode and blur a mask by a twentieth of the face's side."""
+    """Erode and blur a mask by a twentieth of the side of the face."""
     edge = int(math.sqrt(float(inner.sum(dtype=np.float64)))) // 20
     eroded = _erode(inner, 2 * edge)
     kernel = 2 * edge + 1
@@ -86,14 +86,14 @@ def soften_mask(inner: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _erode(mask: NDArray[np.float32], kernel: int) -> NDArray[np.float32]:
-    kernel = kernel or 3  # what OpenCV makes of an empty one
+    kernel = kernel or 3  # the result of OpenCV for an empty kernel
     return np.asarray(cv2.erode(mask, np.ones((kernel, kernel), np.uint8)), np.float32)
 
 
 def _covered_region(
     inverse: NDArray[np.float64], side: int, width: int, height: int
 ) -> tuple[int, int, int, int]:
-    """The part of the canvas that erosion, blur and the face itself can touch or look at."""
+    """The region of the canvas that the face, the erosion and the blur read or write."""
     corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ inverse.T
     reach = 4 + 0.15 * math.hypot(*inverse[:, 0]) * side
     low, high = corners.min(0) - reach, corners.max(0) + reach

@@ -1,4 +1,4 @@
-"""Restore the faces of one photo and paste them into its enlargement."""
+"""Restore the faces of a photo and paste them into the upscaled photo."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceOutcome:
-    """What became of one face. A face that is not restored is as the upsampler made it.
+    """The result for one face. A face that is not restored stays as the upsampler made it.
 
-    box, score: of the detection, box in pixels of the photo before it was enlarged
-    reason: why it was skipped or failed
-    crop: the aligned face before restoration, RGB
-    restored: and after it
+    box, score: the detection, with the box in pixels of the original photo
+    status: "restored", "skipped" or "failed"
+    reason: why the face was skipped or failed
+    crop: the aligned face before the restoration, RGB
+    restored: the aligned face after the restoration, RGB
     """
 
     box: Box
@@ -49,7 +50,7 @@ class FaceOutcome:
     restored: Pixels | None = field(default=None, repr=False)
 
     def as_row(self) -> dict[str, Any]:
-        """For JSON; no pixels."""
+        """The result as a JSON object, without pixels."""
         row: dict[str, Any] = {
             "box": [round(value, 1) for value in self.box],
             "score": round(self.score, 4),
@@ -60,17 +61,17 @@ class FaceOutcome:
 
 @dataclass(frozen=True, slots=True)
 class FaceResult:
-    """Outcomes of all faces, best score first, and the seconds of each stage."""
+    """The results for all faces, best score first, and the seconds of each stage."""
 
     faces: tuple[FaceOutcome, ...]
     seconds: dict[str, float]
 
 
 class FaceStage:
-    """Finds, aligns, restores and pastes. Safe to call from several threads.
+    """Detects, aligns, restores and pastes faces. It can be called from several threads.
 
-    restorer: gives the FaceRestorer for "uint8" or "float32" faces
-    parser: None: whole crops are pasted
+    restorer: returns the FaceRestorer for "uint8" or "float32" faces
+    parser: the face parser; None pastes whole crops
     """
 
     def __init__(
@@ -93,11 +94,11 @@ class FaceStage:
 
     @property
     def info(self) -> ArtifactInfo:
-        """Of the face network for 8-bit photos."""
+        """Metadata of the face network for 8-bit photos."""
         return self._restorer("uint8").session.info
 
     def close(self) -> None:
-        """Free the detector, the parser and the face networks that were used."""
+        """Free the detector, the parser and the face networks in use."""
         self.detector.close()
         if self.parser is not None:
             self.parser.close()
@@ -112,10 +113,10 @@ class FaceStage:
     def restore_faces(self, photo: Photo, canvas: Photo, *, upscale: float) -> FaceResult:
         """Paste the restored faces of `photo` into the pixels of `canvas`, in place.
 
-        canvas: the photo enlarged `upscale` times, of the same depth
+        canvas: the photo upscaled by `upscale`, of the same bit depth
 
-        Raises FaceError, NonFiniteOutputError or SessionError if the detector failed; what goes
-        wrong with one face stands in its outcome.
+        Raises FaceError, NonFiniteOutputError or SessionError if the detector fails. If a single
+        face fails, its outcome has the reason.
         """
         seconds: dict[str, float] = {}
         color = _color_of(photo.pixels)
@@ -146,9 +147,9 @@ class FaceStage:
         return FaceResult(tuple(outcomes), seconds)
 
     def restore_aligned(self, photo: Photo) -> FaceOutcome:
-        """Restore a photo that is one aligned face; it is resized to the network's side.
+        """Restore a photo that is an aligned face. It is resized to the side of the network.
 
-        Raises what the network raises.
+        Raises the errors of the network.
         """
         color = _color_of(photo.pixels)
         restorer = self._restorer("float32" if color.dtype == np.uint16 else "uint8")
@@ -172,7 +173,7 @@ class FaceStage:
             kept = large[find_center_face(faces, width=photo.width, height=photo.height)]
             for index in large:
                 if index != kept:
-                    reason = "another face is nearer to the center (--only-center-face)"
+                    reason = "another face is closer to the center (--only-center-face)"
                     outcomes[index] = replace(outcomes[index], status="skipped", reason=reason)
         return outcomes
 

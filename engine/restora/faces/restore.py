@@ -19,11 +19,11 @@ from restora.image.photo import Pixels
 
 
 class FaceRestorer:
-    """Aligned faces in, restored faces out, through one session.
+    """Restores aligned faces with one session.
 
-    session: of a face artifact; with io "float32" it takes 16-bit faces
-    batch: most faces in one call
-    strength: 0..1: 0 gives the face as it came, 1 the network's
+    session: a session of a face artifact; with the io "float32" it accepts 16-bit faces
+    batch: the largest batch of faces
+    strength: blend weight from 0 (the original face) to 1 (the restored face)
     """
 
     def __init__(self, session: Session, *, batch: int = 8, strength: float = 1.0) -> None:
@@ -39,17 +39,17 @@ class FaceRestorer:
 
     @property
     def side(self) -> int:
-        """Height and width of the faces it takes."""
+        """Height and width of the aligned faces, in pixels."""
         assert self.session.info.side is not None
         return self.session.info.side
 
     def restore(self, crops: Sequence[Pixels]) -> list[Pixels | RestoraError]:
-        """Restored faces, in order; for one that could not be restored, the error.
+        """Restore faces. Returns the results in order, with an error for each face that failed.
 
-        crops: RGB, (side, side, 3), all of one dtype: uint8, or uint16 in a float32 session
+        crops: RGB, (side, side, 3), all of the same dtype: uint8, or uint16 for a float32 session
 
-        A batch in which one face fails is run again face by face. Raises ShapeError for crops of
-        another shape or dtype.
+        If one face of a batch fails, the faces of the batch run again one by one. Raises ShapeError
+        for crops of another shape or dtype.
         """
         for crop in crops:
             self._check(crop)
@@ -93,6 +93,6 @@ class FaceRestorer:
             raise ShapeError(f"an aligned face must have shape {shape}, got {crop.shape}")
         if crop.dtype == np.uint16 and self.session.info.io == "uint8":
             raise ShapeError(
-                f"{self.session.info.model} is loaded as an 8-bit artifact and the face has 16 "
-                "bits: use the float32 artifact (`restora export --io float32`)"
+                f"{self.session.info.model} is an 8-bit artifact and the face has 16 bits: use "
+                "the float32 artifact (`restora export --io float32`)"
             )

@@ -1,6 +1,7 @@
-"""Decode RetinaFace: anchors, offsets, non-maximum suppression.
+"""Decode the output of RetinaFace: anchors, offsets, non-maximum suppression.
 
-Deng et al., arXiv:1905.00641; anchor sizes, variances and thresholds of the published detector.
+Deng et al., arXiv:1905.00641, with the anchor sizes, variances and thresholds of the published
+detector.
 """
 
 from functools import lru_cache
@@ -20,10 +21,11 @@ _CENTER_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
 
 
 class RetinaFaceDetector:
-    """Detects with an artifact of kind "detector" on any session.
+    """Detects faces with an artifact of kind "detector".
 
-    score_threshold: faces must score more
-    long_side: larger photos are shrunk to this first; None: never, as published
+    score_threshold: faces with this score or less are ignored
+    long_side: photos with a longer side are downsampled to it; None disables this, as in the
+        original code
     """
 
     name = "RetinaFace"
@@ -54,7 +56,7 @@ class RetinaFaceDetector:
 
 @lru_cache(maxsize=8)
 def make_priors(height: int, width: int) -> NDArray[np.float32]:
-    """Anchors of a picture of this size: (anchors, 4), center x, y, width, height in 0..1."""
+    """Anchors for an image of this size: (anchors, 4), center x, y, width, height in 0..1."""
     levels = []
     for step, sizes in _STEPS_AND_SIZES:
         rows, columns = -(-height // step), -(-width // step)
@@ -80,9 +82,9 @@ def make_priors(height: int, width: int) -> NDArray[np.float32]:
 def decode_rows(
     rows: NDArray[np.float32], *, height: int, width: int, score_threshold: float
 ) -> NDArray[np.float32]:
-    """From the network's rows to detections.
+    """Decode the output of the network.
 
-    rows: (anchors, 16): 4 box offsets, 2 probabilities, 10 landmark offsets
+    rows: (anchors, 16), which are 4 box offsets, 2 probabilities and 10 landmark offsets
 
     Returns (faces, 15) in pixels: box corners, score, five landmarks; best score first.
     """
@@ -104,7 +106,7 @@ def decode_rows(
 
 
 def _suppress(found: NDArray[np.float32]) -> list[int]:
-    """Indices that remain when boxes that overlap a better one too much are dropped."""
+    """Non-maximum suppression. Returns the indices of the remaining boxes."""
     if not len(found):
         return []
     boxes = found[:, :4].astype(np.float64)

@@ -1,4 +1,4 @@
-"""YuNet, through OpenCV, with a model file of the user's (face_detection_yunet_2023mar.onnx)."""
+"""YuNet on OpenCV, with the model file face_detection_yunet_2023mar.onnx of the user."""
 
 import threading
 from pathlib import Path
@@ -12,13 +12,13 @@ from restora.faces.face import DETECTOR_LONG_SIDE, Face, cap_long_side, faces_fr
 
 SCORE_THRESHOLD = 0.8
 IOU_THRESHOLD = 0.3
-# from right eye, left eye, nose, right and left mouth corner, right as the person sees it
+# from right eye, left eye, nose, right and left mouth corner, as seen by the person
 _ROW = (0, 1, 2, 3, 14, *range(4, 14))
 
 
 class YuNetDetector:
-    """Detects with cv2.FaceDetectorYN. The model's own right and left are the picture's left and
-    right, so its order is ours."""
+    """Detects faces with cv2.FaceDetectorYN. Right and left of the model are left and right of the
+    image, so its order of landmarks is that of Face."""
 
     name = "YuNet"
 
@@ -41,7 +41,7 @@ class YuNetDetector:
         except cv2.error as error:
             raise FaceError(f"OpenCV cannot load {model} as a YuNet model: {error.err}") from error
         self.long_side = long_side
-        self._lock = threading.Lock()  # input size is set on the object
+        self._lock = threading.Lock()  # the input size is a property of the object
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
         small, scale_x, scale_y = cap_long_side(pixels, self.long_side)
@@ -52,9 +52,9 @@ class YuNetDetector:
                 found = self._detector.detect(bgr)[1]
         except cv2.error as error:
             raise FaceError(f"YuNet failed on {small.shape}: {error.err}") from error
-        # None if there is no face, which OpenCV's types do not tell
+        # None without faces, which the types of OpenCV do not declare
         rows = np.asarray([] if found is None else found, np.float64).reshape(-1, 15)
-        rows[:, 2:4] += rows[:, :2]  # from width and height to the far corner
+        rows[:, 2:4] += rows[:, :2]  # convert width and height to the opposite corner
         return faces_from_rows(rows[:, _ROW], scale_x, scale_y)
 
     def close(self) -> None:
