@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -31,10 +32,27 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished artifact and, of an upsampler, how its seams came out."""
+    """A finished artifact.
+
+    seams: the error at the seams of tiles, of an upsampler
+    path: the file that it was written to, if it was
+    """
 
     artifact: Artifact
     seams: SeamError | None
+    path: Path | None = None
+
+    def describe(self) -> str:
+        """The accuracy in one line."""
+        info = self.artifact.info
+        figures = info.accuracy
+        assert figures is not None
+        parts = [f"max error {figures.max_error:.2g} of range"]
+        if info.kind in ("upsampler", "face"):
+            parts.append(f"PSNR {figures.psnr_mean:.1f} dB mean, {figures.psnr_min:.1f} min")
+        if info.kind == "upsampler":
+            parts.append(f"tiles overlap {info.overlap_px} px")
+        return "; ".join(parts)
 
 
 def export_network(

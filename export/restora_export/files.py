@@ -1,6 +1,7 @@
 """From checkpoint file to artifact file, and back for verification."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from restora.artifact import Accuracy, ArtifactInfo, Io, Precision, artifact_from_bytes
@@ -18,6 +19,7 @@ from restora_export.architecture import Hints
 from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
 from restora_export.export import Export, Report, export_network
 from restora_export.interpolate import interpolate_checkpoints
+from restora_export.target import check_target, default_target
 from restora_export.verify import measure_accuracy
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 def export_file(
     checkpoint: Path,
-    output: Path,
+    output: Path | None = None,
     *,
     name: str | None = None,
     io: Io = "uint8",
@@ -36,18 +38,24 @@ def export_file(
     noise: float = 1.0,
     blend: tuple[Path, float] | None = None,
     hints: Hints = _NO_HINTS,
+    overwrite: bool = True,
     report: Report = logger.info,
 ) -> Export:
-    """Export a checkpoint file to an artifact file; written only if it passes its gate.
+    """Export a checkpoint file to an artifact file; written only if it is accurate enough.
 
+    output: default: see default_target
     name: that the artifact carries; default: the file's own
     precision: fp32, fp16 or mixed
     noise: of a face network: factor on its stored noise, 0..1
     blend: another checkpoint and its share in 0..1
     hints: what the file does not tell
+    overwrite: whether a file in the output's place is replaced
 
-    Raises CheckpointError, AccuracyGateError or OutputError; then nothing is written.
+    Raises CheckpointError, OptionError, AccuracyGateError or OutputError; then nothing is written.
     """
+    target = output or default_target(checkpoint, io=io, precision=precision)
+    sources = [checkpoint] if blend is None else [checkpoint, blend[0]]
+    check_target(target, sources, overwrite=overwrite)
     weights = load_blend(checkpoint, blend, hints)
     network = network_from_checkpoint(weights)
     result = export_network(
@@ -60,8 +68,8 @@ def export_file(
         noise=noise,
         report=report,
     )
-    write_atomically(output, result.artifact.onnx)
-    return result
+    write_atomically(target, result.artifact.onnx)
+    return replace(result, path=target)
 
 
 def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, hints: Hints) -> Checkpoint:

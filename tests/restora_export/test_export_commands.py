@@ -18,7 +18,6 @@ from fakes import open_on_cpu, tiny_artifact
 from processes import environment, run
 from recipe import fill_network
 from restora.artifact import read_artifact
-from restora.cli.export import check_target
 from restora.errors import (
     CheckpointError,
     ChecksumError,
@@ -33,6 +32,7 @@ from restora_export import checkpoint
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.files import find_checkpoint
 from restora_export.reference import RRDBNet, SRVGGNetCompact
+from restora_export.target import check_target
 from restora_export.verify import measure_accuracy
 
 
@@ -95,8 +95,8 @@ def test_verify_needs_the_checkpoint_it_was_made_from(folder: Path) -> None:
     [
         (["export", "none.pth"], 5, "none.pth"),
         (["export", "old.png"], 5, "old.png"),
-        (["export", "net.pth", "--blend", "net.pth"], 2, "FILE:SHARE"),
-        (["export", "net.pth", "--blend", "net.pth:1.5"], 2, "0..1"),
+        (["export", "net.pth", "--interpolate", "net.pth"], 2, "FILE:SHARE"),
+        (["export", "net.pth", "--interpolate", "net.pth:1.5"], 2, "0..1"),
         (["verify", "none.onnx"], 5, "none.onnx"),
         (["models", "fetch", "RealESRGAN_x4"], 5, "RealESRGAN_x4plus"),
     ],

@@ -1,4 +1,4 @@
-"""`restora export`: a PyTorch checkpoint becomes a checked ONNX artifact."""
+"""`restora export`: make an artifact from a PyTorch checkpoint."""
 
 from pathlib import Path
 from types import ModuleType
@@ -8,8 +8,10 @@ import typer
 
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.errors import MissingBackendError, OptionError, OutputError, UnsafePathError
-from restora.models.regular_file import shown
+from restora.cli.panels import in_panel
+from restora.errors import MissingBackendError, OptionError
+
+_network = in_panel("Network")
 
 
 @reports_errors
@@ -23,106 +25,64 @@ def export_model(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The .onnx file. Default: beside the checkpoint."),
+        typer.Option("--output", "-o", help="The .onnx file. Default: next to the checkpoint."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a result that exists.")
+    ] = False,
     io: Annotated[
         Literal["uint8", "float32"],
-        typer.Option(help="Pictures in and out: uint8, or float32 for 16-bit pictures."),
+        typer.Option(help="Type of input and output; float32 is for 16-bit images."),
     ] = "uint8",
     precision: Annotated[
         Literal["fp32", "fp16", "mixed"],
         typer.Option(
-            help="Of the arithmetic; fp16 is for GPUs, and only for what makes pictures; mixed is "
-            "FP16 in convolutions alone, for networks whose fp16 fails its gate."
+            help="Compute precision. fp16 is for GPUs, and not for detectors and parsers; mixed is "
+            "FP16 in convolutions only, for networks that are not accurate enough in fp16."
         ),
     ] = "fp32",
-    noise: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="Of a GFP-GAN: strength of its stored noise; 1 as published."
-        ),
-    ] = 1.0,
     name: Annotated[
         str | None,
-        typer.Option(help="Name that the artifact carries. Default: the checkpoint's."),
+        typer.Option(help="Name of the model in the artifact. Default: the checkpoint's."),
     ] = None,
-    blend: Annotated[
+    interpolate: Annotated[
         str | None,
-        typer.Option(
+        _network(
             metavar="FILE:SHARE",
-            help="Mix in another checkpoint of the same architecture, e.g. other.pth:0.3.",
+            help="Interpolate the weights with a SHARE of another checkpoint of the same "
+            "architecture, such as other.pth:0.3.",
         ),
     ] = None,
-    activation: Annotated[
-        Literal["relu", "leakyrelu"],
-        typer.Option(help="Of an SRVGGNetCompact whose file holds no slopes to tell by."),
-    ] = "relu",
+    noise: Annotated[
+        float, _network(min=0, max=1, help="GFP-GAN: strength of its stored noise; 1 as upstream.")
+    ] = 1.0,
     resampling: Annotated[
         Literal["fir", "bilinear"],
-        typer.Option(help="Of a GFP-GAN with equalized learning rates: GFPGANv1 or Bilinear."),
+        _network(help="GFP-GAN with equalized learning rates: GFPGANv1 or GFPGANBilinear."),
     ] = "fir",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result.")] = False,
+    activation: Annotated[
+        Literal["relu", "leakyrelu"],
+        _network(help="SRVGGNetCompact whose file holds no slopes to tell it by."),
+    ] = "relu",
 ) -> None:
     """Export a checkpoint to an ONNX artifact and verify it against PyTorch.
 
     The file is written only if it meets the accuracy threshold; its metadata holds the figures.
     """
-    if not checkpoint.name:
-        raise OptionError(f"the checkpoint must be a file, got {str(checkpoint)!r}")
-    ending = ("" if precision == "fp32" else f".{precision}") + ("" if io == "uint8" else f".{io}")
-    target = output or checkpoint.with_suffix(f"{ending}.onnx")
-    mixed = parse_blend(blend)
-    check_target(target, [checkpoint, *(mixed[:1] if mixed else ())], overwrite=overwrite)
     export = import_export()
     result = export.export_file(
         checkpoint,
-        target,
+        output,
         name=name,
         io=io,
         precision=precision,
         noise=noise,
-        blend=mixed,
+        blend=parse_interpolation(interpolate),
         hints=export.Hints(activation=activation, resampling=resampling),
+        overwrite=overwrite,
         report=print_note,
     )
-    info = result.artifact.info
-    figures = info.accuracy
-    assert figures is not None
-    words = [f"max error {figures.max_error:.2g} of range"]
-    if info.kind in ("upsampler", "face"):
-        words.append(f"PSNR {figures.psnr_mean:.1f} dB mean, {figures.psnr_min:.1f} min")
-    if info.kind == "upsampler":
-        words.append(f"tiles overlap {info.overlap_px} px")
-    print_note(f"{target}: {'; '.join(words)}")
-
-
-def check_target(target: Path, sources: list[Path], *, overwrite: bool) -> None:
-    """Refuse, before the work begins, a result that could not be written or would replace a file
-    that nobody offered.
-
-    Raises OptionError, UnsafePathError or OutputError.
-    """
-    try:
-        if target.is_symlink():
-            raise UnsafePathError(f"{target} is a link; results are written to plain files only")
-        if target.is_dir() or not target.name:
-            raise OptionError(f"the result must be a file, {target} is a folder")
-        if not target.parent.is_dir():
-            raise OutputError(f"the folder {target.parent} does not exist: make it first")
-        if not target.exists():
-            return
-        if any(source.exists() and source.samefile(target) for source in sources):
-            raise OptionError(f"{target} is the checkpoint itself: give the result another name")
-        if not overwrite:
-            raise OptionError(f"{target} exists already: give --overwrite to replace it")
-        if not target.is_file():
-            raise OutputError(
-                f"{target} is no regular file; results are written to plain files only"
-            )
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{shown(target)} cannot be written: {error.strerror}") from error
+    print_note(f"{result.path}: {result.describe()}")
 
 
 def import_export() -> ModuleType:
@@ -136,14 +96,15 @@ def import_export() -> ModuleType:
     return files
 
 
-def parse_blend(blend: str | None) -> tuple[Path, float] | None:
-    if blend is None:
+def parse_interpolation(text: str | None) -> tuple[Path, float] | None:
+    """A checkpoint and its share in 0..1. Raises OptionError."""
+    if text is None:
         return None
-    path, _, share = blend.rpartition(":")
+    path, _, share = text.rpartition(":")
     try:
         weight = float(share)
     except ValueError:
         weight = -1.0
     if not path or not 0 <= weight <= 1:
-        raise OptionError(f"--blend must be FILE:SHARE with a share in 0..1, got {blend!r}")
+        raise OptionError(f"--interpolate must be FILE:SHARE with a share in 0..1, got {text!r}")
     return Path(path), weight
