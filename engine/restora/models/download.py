@@ -1,4 +1,4 @@
-"""Ask a server for a file over HTTPS, and say in plain words what went wrong."""
+"""Request a file over HTTPS, and describe network errors in plain words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FetchProgress = Callable[[int, int], None]
-_TIMEOUT_S = (10, 30)  # connect, silence between two chunks
+_TIMEOUT_S = (10, 30)  # seconds to connect, and between two chunks
 _CHUNK = 1 << 18
 _MAX_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -30,11 +30,11 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server sends.
+    """The answer of a server.
 
-    start: the byte of the file that it begins with
-    length: bytes that it announces; 0 if it does not
-    ends_before: the server has no such byte
+    start: offset of the first byte in the file
+    length: announced number of bytes, or 0
+    ends_before: the file is shorter than the requested offset
     """
 
     start: int
@@ -43,23 +43,22 @@ class Answer:
     _response: Any
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises DownloadError if the connection breaks."""
+        """Iterate over the data. Raises DownloadError if the connection breaks."""
         with _in_plain_words(urlsplit(self._response.url).hostname):
             yield from self._response.iter_content(_CHUNK)
 
 
 @contextmanager
 def open_answer(url: str, start: int) -> Iterator[Answer]:
-    """Ask for a file from byte `start` on. A server may begin at 0 all the same.
+    """Request a file from byte `start`. A server may nevertheless start at 0.
 
-    Every hop must be https, or all of them plain http on this machine.
-    Raises DownloadError.
+    All redirects must use https, or all of them http on this machine. Raises DownloadError.
     """
     import requests
 
     class Session(requests.Session):
         def get_redirect_target(self, resp: requests.Response) -> None:
-            """None: else the whole body of a redirect is read before the answer is given."""
+            """Disable redirects of requests, which would read the whole body of a redirect."""
 
     with Session() as session:
         response = _follow(session, url, start)
@@ -68,14 +67,14 @@ def open_answer(url: str, start: int) -> Iterator[Answer]:
 
 
 def _follow(session: requests.Session, url: str, start: int) -> requests.Response:
-    headers = {"Accept-Encoding": "identity"}  # else lengths and ranges are not the file's
+    headers = {"Accept-Encoding": "identity"}  # so that lengths are those of the file
     if start:
         headers["Range"] = f"bytes={start}-"
     local = _is_local(_split(url))
     for _ in range(_MAX_REDIRECTS):
         address = _split(url)
         if address.scheme != "https" and not (local and _is_local(address)):
-            raise DownloadError(f"models are fetched over https only, not from {shown(url)}")
+            raise DownloadError(f"models are downloaded over https only, not from {shown(url)}")
         with _in_plain_words(address.hostname):
             response = session.get(
                 url, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
@@ -89,14 +88,14 @@ def _follow(session: requests.Session, url: str, start: int) -> requests.Respons
         except ValueError:
             target = ""
         if not target:
-            raise DownloadError(f"{address.hostname} redirects to no address")
+            raise DownloadError(f"{address.hostname} redirects without an address")
     raise DownloadError(f"the server redirects more than {_MAX_REDIRECTS} times")
 
 
 def _split(url: str) -> SplitResult:
     try:
         address = urlsplit(url)
-        port = address.port  # raises ValueError if it is none
+        port = address.port  # raises ValueError for an invalid port
     except ValueError:
         raise DownloadError(f"{shown(url)!r} is no address of a file") from None
     if not address.hostname or port == 0:
@@ -118,8 +117,8 @@ def _read_headers(response: requests.Response, start: int) -> Answer:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() not in ("", "identity"):
         raise DownloadError(
-            f"{host} sends the file in the encoding {shown(encoding)[:40]!r}, which was not asked "
-            "for; perhaps a proxy changes it"
+            f"{host} sends the file in the encoding {shown(encoding)[:40]!r}, which was not "
+            "requested; a proxy may have changed it"
         )
     resumed = response.status_code == 206
     sent = response.headers.get("Content-Range", "")
@@ -127,19 +126,19 @@ def _read_headers(response: requests.Response, start: int) -> Answer:
         raise DownloadError(f"{host} sends {shown(sent)[:60]!r} instead of byte {start} onwards")
     length = response.headers.get("Content-Length", "0").strip()
     if not re.fullmatch("[0-9]{1,18}", length):
-        raise DownloadError(f"{host} says a length that is no number: {shown(length)[:40]!r}")
+        raise DownloadError(f"{host} sends a length that is not a number: {shown(length)[:40]!r}")
     return Answer(start if resumed else 0, int(length), False, response)
 
 
 @contextmanager
 def _in_plain_words(host: str | None) -> Iterator[None]:
-    """Turn what requests raises into DownloadError; its own text goes to the log."""
+    """Turn the errors of requests into DownloadError, and log their original text."""
     import urllib3
 
     try:
         yield
     except (
-        OSError,  # of which requests' own errors are a kind
+        OSError,  # the base class of the errors of requests
         urllib3.exceptions.HTTPError,
         http.client.HTTPException,
         ValueError,
@@ -170,7 +169,7 @@ def _words_of(error: Exception, host: str | None) -> str:
 
 
 def _causes_of(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from: causes, contexts, and urllib3's reasons."""
+    """An error followed by its causes, contexts and urllib3 reasons."""
     todo, seen = [error], set()
     while todo:
         cause = todo.pop()

@@ -1,4 +1,4 @@
-"""Download a checkpoint: checked, resumed after a cut, published whole or not at all."""
+"""Download checkpoints: verified, resumable and atomic."""
 
 import contextlib
 import errno
@@ -32,19 +32,19 @@ _PARTIAL_FLAGS = (
     os.O_WRONLY
     | os.O_CREAT
     | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe without a reader would block
+    | getattr(os, "O_NONBLOCK", 0)  # do not wait for the reader of a pipe
     | getattr(os, "O_BINARY", 0)
 )
 
 
 def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = None) -> Path:
-    """Download a model's checkpoint into the model folder, unless it is there.
+    """Download the checkpoint of a model into the model folder, unless it exists.
 
-    progress: called with (bytes done, bytes in all; 0 if the server does not say)
+    progress: called with (downloaded bytes, total bytes, or 0 if the server does not send a length)
 
-    A cut download continues where it stopped. Two processes that ask at once download once.
-    Raises DownloadError, saying where to put the file by hand, ChecksumError, DiskFullError,
-    UnsafePathError if what it would write to is a link, or OutputError.
+    An interrupted download continues where it stopped. Concurrent processes download only once.
+    Raises DownloadError, which tells where to put a file that was downloaded otherwise,
+    ChecksumError, DiskFullError, UnsafePathError if the target is a link, or OutputError.
     """
     # pooch downloads files whole; with 350 MB checkpoints resuming is what matters, so requests
     # (which pooch uses too) is driven here.
@@ -52,16 +52,19 @@ def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = Non
 
     entry = find_entry(model) if isinstance(model, str) else model
     if entry.url is None:
-        raise OptionError(f"{entry.name} comes with restora; there is nothing to fetch")
+        raise OptionError(f"{entry.name} is bundled with restora; there is nothing to download")
     target = checkpoint_path(entry)
     try:
         _make_folder(target.parent)
         lock = target.with_name(target.name + ".lock")
-        _require_plain(lock)  # filelock empties the file that it opens
+        _require_plain(lock)  # filelock truncates the file that it opens
         with FileLock(lock):
             if not _is_there(target):
                 _download(entry, entry.url, target, progress)
-    except (OSError, NotImplementedError) as error:  # NotImplementedError: no locks there
+    except (
+        OSError,
+        NotImplementedError,
+    ) as error:  # NotImplementedError: no locks
         if isinstance(error, RestoraError):
             raise
         raise _output_error(f"{target} cannot be written", error) from error
@@ -78,7 +81,7 @@ def _make_folder(folder: Path) -> None:
 
 def _is_there(target: Path) -> bool:
     if target.exists() and not target.is_file():
-        raise OutputError(f"{target} must be a file or not exist; it is something else: move it")
+        raise OutputError(f"{target} must be a file or not exist, it is something else: move it")
     return target.exists()
 
 
@@ -89,21 +92,21 @@ def _download(entry: ModelEntry, url: str, target: Path, progress: FetchProgress
     if have > (entry.size_bytes or _MAX_BYTES):
         partial.unlink()
         have = 0
-    if not have or have != entry.size_bytes:  # else it was cut between arriving and publishing
+    if not have or have != entry.size_bytes:  # complete if the process ended before the rename
         try:
             with open_answer(url, have) as answer:
                 if not answer.ends_before:
                     _save(entry, answer, partial, progress)
         except DownloadError as error:
             raise DownloadError(
-                f"{entry.name} could not be fetched: {error}. What has arrived so far is kept; run "
-                f"the command again to continue, or download {url} elsewhere and put it at {target}"
+                f"{entry.name} could not be downloaded: {error}. Run the command again to continue, "
+                f"or download {url} elsewhere and put it at {target}"
             ) from error
         if answer.ends_before:
             partial.unlink()
             raise DownloadError(
-                f"{url} ends before byte {have}, up to which {entry.name} had been downloaded; "
-                "that part was deleted: run the command again"
+                f"{url} is shorter than the {have} bytes of {entry.name} downloaded so far; they "
+                "were deleted: run the command again"
             )
     _publish(entry, partial, target)
 
@@ -117,8 +120,8 @@ def _save(entry: ModelEntry, answer: Answer, partial: Path, progress: FetchProgr
         raise ChecksumError(f"{entry.file} must be {limit} bytes at most, the server has {total}")
     if entry.size_bytes and total != entry.size_bytes:
         raise DownloadError(
-            f"the server has {total} bytes where {entry.file} has {entry.size_bytes}: perhaps the "
-            "page of a proxy or of a network that wants a login"
+            f"{entry.file} must have {entry.size_bytes} bytes, the server has {total}: it may be "
+            "the page of a proxy or a login page"
         )
     with _open_partial(partial, answer.start) as stream:
         for chunk in answer.chunks():
@@ -138,7 +141,7 @@ def _save(entry: ModelEntry, answer: Answer, partial: Path, progress: FetchProgr
 
 
 def _open_partial(partial: Path, start: int) -> BinaryIO:
-    """Open it to write from byte `start` on. It may have become a link since it was examined."""
+    """Open a file to write from byte `start`, safely if it has become a link in the meantime."""
     descriptor = os.open(partial, _PARTIAL_FLAGS, 0o666)
     try:
         status = os.fstat(descriptor)
@@ -153,7 +156,7 @@ def _open_partial(partial: Path, start: int) -> BinaryIO:
 
 
 def _require_plain(path: Path) -> None:
-    """Raise UnsafePathError if something is at `path` that is not a file of this name alone."""
+    """Raise UnsafePathError if `path` exists and is not a regular file with a single name."""
     with contextlib.suppress(FileNotFoundError):
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
@@ -171,8 +174,8 @@ def _publish(entry: ModelEntry, partial: Path, target: Path) -> None:
     if entry.sha256 is not None and found != entry.sha256:
         partial.unlink()
         raise ChecksumError(
-            f"{entry.file} must have SHA-256 {entry.sha256}, what was downloaded has {found}; it "
-            "was deleted"
+            f"{entry.file} must have the SHA-256 {entry.sha256}, the download has {found} and was "
+            "deleted"
         )
     if entry.sha256 is None:
         _compare_with_record(entry, found, partial, target.with_name(target.name + ".sha256"))
@@ -180,10 +183,12 @@ def _publish(entry: ModelEntry, partial: Path, target: Path) -> None:
 
 
 def _compare_with_record(entry: ModelEntry, found: str, partial: Path, record: Path) -> None:
-    """Of a file whose digest nobody publishes: it must be the one that was fetched before."""
+    """Compare a file without a published digest with the digest of its first download."""
     if not record.exists():
         write_atomically(record, f"{found}  {entry.file}\n".encode())
-        logger.warning("no digest of %s is on record; SHA-256 %s is kept now", entry.file, found)
+        logger.warning(
+            "the SHA-256 of %s is not known; %s is recorded for later downloads", entry.file, found
+        )
         return
     with open_model_file(
         record, what="record", error=ChecksumError, max_bytes=_MAX_RECORD_BYTES
@@ -191,13 +196,13 @@ def _compare_with_record(entry: ModelEntry, found: str, partial: Path, record: P
         first = stream.read().decode("ascii", "replace").split(maxsplit=1)[:1]
     if not first or not re.fullmatch("[0-9a-f]{64}", first[0]):
         raise ChecksumError(
-            f"{record} must hold the SHA-256 of {entry.file}, it does not: delete it to trust what "
-            f"was downloaded, which has {found}"
+            f"{record} must contain the SHA-256 of {entry.file}, it does not: delete it to trust "
+            f"the download, which has {found}"
         )
     if first[0] != found:
         partial.unlink()
         raise ChecksumError(
-            f"{entry.file} is not the file that was fetched before: it must have SHA-256 "
+            f"{entry.file} is not the file of the first download: it must have the SHA-256 "
             f"{first[0]}, it has {found}"
         )
 

@@ -1,4 +1,4 @@
-"""Open the files of models safely: what a path leads to is checked before a byte is read."""
+"""Open model files safely: the kind of file is checked before it is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-# opening a pipe that has no writer would block
+# do not wait for the writer of a pipe
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20
 
@@ -36,18 +36,18 @@ def open_model_file(
     """Open a regular file for reading. Links are followed.
 
     what: "checkpoint" or "artifact", for the messages
-    error: the type for everything but a missing file
-    max_bytes: larger files are refused unread
+    error: the type of all errors except for a missing file
+    max_bytes: larger files are refused before they are read
 
-    Raises MissingModelError if nothing is there, and `error` for a folder, a pipe, a device, a path
-    that no file can have, a file past max_bytes, and an OSError while it is open.
+    Raises MissingModelError if there is no file, and `error` for a folder, a pipe, a device, an
+    invalid path, a file larger than max_bytes, and an OSError while the file is open.
     """
     try:
         descriptor = os.open(path, _FLAGS)
     except (FileNotFoundError, NotADirectoryError) as missing:
         raise MissingModelError(f"there is no {what} at {shown(path)}") from missing
-    except (OSError, ValueError) as failure:  # ValueError: a NUL byte in the path
-        kind = kind_of(path)  # a socket cannot be opened at all
+    except (OSError, ValueError) as failure:  # ValueError: the path contains a NUL byte
+        kind = kind_of(path)  # sockets cannot be opened
         reason = _reason(failure) if kind in (None, "a file") else f"it is {kind}"
         raise error(f"{shown(path)} cannot be opened: {reason}") from failure
     try:
@@ -71,7 +71,7 @@ def open_model_file(
 
 
 def is_regular_file(path: Path | str) -> bool:
-    """Whether the path, links followed, is a regular file; False for a path that none can have."""
+    """Whether the path leads to a regular file. Invalid paths give False."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  # Path.is_file raises for some
     except (OSError, ValueError):
@@ -79,7 +79,7 @@ def is_regular_file(path: Path | str) -> bool:
 
 
 def kind_of(path: Path | str) -> str | None:
-    """What a path, links followed, leads to in words; None if to nothing."""
+    """Describe what a path leads to, such as "a folder", or None if nothing is there."""
     try:
         return _kind(os.stat(path).st_mode)  # noqa: PTH116
     except (OSError, ValueError):
@@ -87,7 +87,7 @@ def kind_of(path: Path | str) -> str | None:
 
 
 def sha256_of_stream(stream: BinaryIO) -> str:
-    """Of the whole file, from its beginning; the position afterwards is the end."""
+    """SHA-256 of the whole file. The stream is at its end afterwards."""
     stream.seek(0)
     digest = hashlib.sha256()
     while chunk := stream.read(_CHUNK):
@@ -96,7 +96,7 @@ def sha256_of_stream(stream: BinaryIO) -> str:
 
 
 def shown(name: Path | str) -> str:
-    """A path or name for a message: shortened, and without what would act on a terminal."""
+    """Shorten a path or name for a message, and remove terminal control characters."""
     text = str(name)
     text = text if len(text) <= 300 else f"{text[:140]}…{text[-140:]}"
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
