@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import signal
@@ -40,6 +41,18 @@ def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
         cwd=folder,
         env=environment(folder),
     )
+
+
+def kill_after(process: subprocess.Popen[str], results: int) -> None:
+    """Kill a run with --json once it has reported so many restored photos, or has ended: others
+    are under way at any point of their way then."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        results -= json.loads(line)["status"] == "restored"
+        if not results:
+            break
+    process.kill()
+    process.communicate()
 
 
 def run_process(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

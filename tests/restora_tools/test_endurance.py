@@ -52,6 +52,7 @@ def test_40_files_are_broken_in_every_way() -> None:
     }
 
 
+@pytest.mark.slow
 def test_files_made_to_hurt_get_one_row_each_in_bounded_memory(tmp_path: Path) -> None:
     files = make_hostile()
     errors = Counter(file.error for file in files if file.error is not None)
@@ -63,6 +64,7 @@ def test_files_made_to_hurt_get_one_row_each_in_bounded_memory(tmp_path: Path) -
     assert row["errors"] == errors - Counter({"DecodeTimeoutError": 1})
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_that_was_let_alone(
     files: tuple[Path, dict[str, PictureFile]], tmp_path: Path
 ) -> None:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from fakes import tiny_artifact
-from processes import environment, run, start
+from processes import environment, kill_after, run, start
 from restora.image import Photo, read_photo, write_photo
 
 POISON = """
@@ -148,18 +147,14 @@ def test_a_file_that_kills_the_process_is_quarantined_and_the_others_are_done(
     assert len(list((tmp_path / "out").glob("*.png"))) == 5
 
 
+@pytest.mark.slow
 def test_20_kills_leave_nothing_corrupt_nothing_done_twice_and_nothing_forgotten(
     arguments: list[object], tmp_path: Path
 ) -> None:
     make_photos(tmp_path / "in", 40, (200, 150))
     rng = np.random.default_rng(1)
     for _ in range(20):
-        process = start(tmp_path, *arguments)
-        deadline = time.monotonic() + 0.6 + rng.random() * 0.4
-        while time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.005)
-        process.kill()
-        process.communicate()
+        kill_after(start(tmp_path, *arguments), int(rng.integers(1, 3)))
         for path in (tmp_path / "out").glob("*.png"):
             assert read_photo(path).width == 400
     last = run(tmp_path, *arguments)

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,11 @@ import pytest
 from PIL import Image
 
 from fakes import tiny_artifact
-from processes import run, start
+from processes import kill_after, run, start
 from restora.errors import OptionError
 from restora.image import Photo, read_photo, write_photo
-from restora.jobs.plan import Ext, Naming, plan_jobs
+from restora.jobs.inputs import Ext
+from restora.jobs.plan import Naming, plan_jobs
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,7 @@ def test_a_linked_output_folder_is_not_left(model: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+@pytest.mark.slow
 def test_killed_runs_leave_no_broken_file_and_redo_nothing(model: Path, tmp_path: Path) -> None:
     for index in range(24):
         make_photo(tmp_path / "in" / f"{index:02}.png", (400, 300), seed=index)
@@ -165,12 +166,7 @@ def test_killed_runs_leave_no_broken_file_and_redo_nothing(model: Path, tmp_path
     done: dict[str, int] = {}
     rng = np.random.default_rng(0)
     for _ in range(8):
-        process = start(tmp_path, *arguments)
-        deadline = time.monotonic() + 0.9 + rng.random() * 0.5
-        while time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
+        kill_after(start(tmp_path, *arguments), int(rng.integers(1, 4)))
         for path in (tmp_path / "out").glob("[0-9]*.png"):
             assert read_photo(path).pixels.shape == (600, 800, 3)
             written = path.stat().st_mtime_ns
