@@ -12,6 +12,7 @@ from typing import Protocol
 from restora.artifact import ArtifactInfo, Io, Kind
 from restora.backends import Opened, Session, SessionStats, SharedSession
 from restora.backends.base import SizeLimits
+from restora.backends.given import check_given
 from restora.backends.options import BackendChoice, SessionOptions
 from restora.errors import MissingModelError, SessionError
 from restora.options import AUTO_TILES, RestoreOptions
@@ -176,7 +177,8 @@ class Networks:
 
     def adopt(self, session: Session, kind: Kind, io: Io) -> Session:
         """Take over a session that is open already; close() closes it too."""
-        return self._keep(Opened(session, "given", session.info.precision), kind, io)
+        opened = Opened(check_given(session), "given", session.info.precision)
+        return self._keep(opened, kind, io)
 
     def _keep(self, opened: Opened, kind: Kind, io: Io) -> Session:
         session = opened.session
