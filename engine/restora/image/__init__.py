@@ -6,14 +6,12 @@ from restora.image.limits import PhotoLimits
 from restora.image.photo import Metadata, Photo, Pixels
 from restora.image.probe import PhotoHeader, probe_file, probe_photo, sniff_file
 
-PixelLimits = PhotoLimits
 
 __all__ = [
     "Metadata",
     "Photo",
     "PhotoHeader",
     "PhotoLimits",
-    "PixelLimits",
     "Pixels",
     "decode_photo",
     "encode_photo",
