@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What comes of a request.
+    """The answer to a request.
 
     error   type and message
     arrays  dtype and shape of each; their bytes follow
