@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from restora.cli import panels
-from restora.jobs.plan import Ext
+from restora.jobs.inputs import Ext
 
 _quality = panels.in_panel("Quality")
 _control = panels.in_panel("Run control")

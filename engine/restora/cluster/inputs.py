@@ -8,7 +8,8 @@ from pathlib import Path
 
 from restora.cluster.options import ClusterOptions
 from restora.errors import OptionError
-from restora.jobs.plan import Job, Naming, is_folder, plan_files, plan_jobs
+from restora.jobs.files import is_folder
+from restora.jobs.plan import Job, Naming, plan_files, plan_jobs
 from restora.jobs.run_journal import FILE, known_results
 
 

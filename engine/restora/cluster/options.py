@@ -9,8 +9,9 @@ from typing import Protocol, get_args
 from restora.checks import check_choice, check_flag, check_number, check_whole, set_checked
 from restora.errors import OptionError
 from restora.image import PhotoLimits
+from restora.jobs.inputs import Ext
 from restora.jobs.outcome import Outcome
-from restora.jobs.plan import Ext, Job
+from restora.jobs.plan import Job
 from restora.upsample import check_outscale
 
 _FLAGS = ("recursive", "overwrite", "retry_failed")

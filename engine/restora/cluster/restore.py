@@ -16,9 +16,10 @@ from restora.cluster.options import ClusterOptions, ClusterProgress, NoProgress
 from restora.errors import MissingBackendError
 from restora.faces.options import FaceOptions
 from restora.jobs.files import prepare_folder, require_own_folder
+from restora.jobs.inputs import RESULT_FORMATS
 from restora.jobs.journal import Journal
 from restora.jobs.outcome import Outcome
-from restora.jobs.plan import RESULT_FORMATS, Job
+from restora.jobs.plan import Job
 from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.jobs.result import RunResult, require_an_outcome_each, untried
 from restora.jobs.run_journal import FILE, RunJournal

@@ -33,6 +33,14 @@ def change_time_of(path: Path) -> int | None:
         return None
 
 
+def is_folder(path: Path) -> bool:
+    """False also for a path that cannot be examined: too long, or in a folder without access."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     digest = hashlib.sha256()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from restora.errors import OptionError
+from restora.jobs.files import is_folder
 from restora.jobs.options import RunOptions
 from restora.jobs.photos import never, restore_photos
-from restora.jobs.plan import is_folder
 from restora.jobs.progress import RunProgress
 from restora.jobs.result import RunResult
 from restora.pipeline import Restorer

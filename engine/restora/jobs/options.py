@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from restora.checks import check_choice, check_flag, check_whole, set_checked
 from restora.errors import OptionError
 from restora.image import PhotoLimits
-from restora.jobs.plan import Ext
+from restora.jobs.inputs import Ext
 from restora.upsample import check_outscale
 
 OnError = Literal["skip", "stop"]

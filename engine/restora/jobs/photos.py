@@ -14,6 +14,7 @@ from restora.errors import OptionError
 from restora.image.isolated import start_decoder
 from restora.jobs.batch import iter_job_outcomes
 from restora.jobs.files import fingerprint, prepare_folder
+from restora.jobs.inputs import RESULT_FORMATS
 from restora.jobs.journal import Journal
 from restora.jobs.lock import OutputLocks
 from restora.jobs.memory import PhotoMemory
@@ -22,7 +23,7 @@ from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.photo_flow import PhotoFlow, Stages
 from restora.jobs.photo_plan import PhotoPlan, plan_photos
-from restora.jobs.plan import RESULT_FORMATS, Job, measure, require_free
+from restora.jobs.plan import Job, measure, require_free
 from restora.jobs.progress import NoProgress, RunProgress
 from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.jobs.result import RunResult, require_an_outcome_each, untried

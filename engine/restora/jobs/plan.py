@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from restora.errors import (
-    ImageError,
-    NotAFileError,
-    OptionError,
-    RestoraError,
-    UnsupportedImageError,
-)
-from restora.image import PhotoHeader, PhotoLimits, sniff_file
+from restora.errors import OptionError, RestoraError
+from restora.image import PhotoHeader, PhotoLimits
 from restora.image.isolated import probe_isolated
 from restora.jobs.extras import Extras
-from restora.jobs.files import Stamp, fingerprint
+from restora.jobs.files import Stamp, fingerprint, is_folder
+from restora.jobs.inputs import (
+    RESULT_FORMATS,
+    Ext,
+    Failure,
+    InputFile,
+    hint_of_subfolders,
+    identify,
+    is_file_name,
+    iter_files,
+)
 from restora.jobs.names import Source, name_outputs
-
-Ext = Literal["auto", "jpg", "png", "webp", "tiff"]
-RESULT_FORMATS: dict[str, Ext] = {
-    ".jpg": "jpg", ".jpeg": "jpg", ".jpe": "jpg", ".png": "png", ".webp": "webp", ".tif": "tiff",
-    ".tiff": "tiff",
-}  # fmt: skip
-PICTURE_SUFFIXES = {*RESULT_FORMATS, ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".avif", ".heic"}
-# what cameras write: a TIFF inside, whose first picture is a thumbnail
-RAW_SUFFIXES = {
-    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef",
-    ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
-    ".srw", ".x3f",
-}  # fmt: skip
-_OTHER_PICTURES = {
-    ".apng", ".dds", ".dib", ".exr", ".hdr", ".heif", ".hif", ".j2k", ".jfif", ".jif", ".jp2",
-    ".jxl", ".jxr", ".pbm", ".pcx", ".psb", ".psd", ".tga", ".xcf",
-}  # fmt: skip
-_KNOWN_SUFFIXES = PICTURE_SUFFIXES | RAW_SUFFIXES | _OTHER_PICTURES
-_WRITTEN_AS: dict[str, Ext] = {
-    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a file fails without being tried."""
-
-    error_type: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +77,6 @@ class Naming:
     save_faces: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What the first bytes of a file show. ending: suffix of its result; skip, failure: see Job."""
-
-    path: Path
-    folder: Path
-    ending: str = ".png"
-    skip: str | None = None
-    failure: Failure | None = None
-
-
 def plan_jobs(
     source: Path,
     output: Path,
@@ -140,23 +103,23 @@ def plan_jobs(
                 f"the output must end in one of {', '.join(RESULT_FORMATS)}, got {output.name}"
             )
         folder = output.parent if names_file else output
-        looked = [look_at(source, Path(), naming.ext, limits)]
+        found = [identify(source, Path(), naming.ext, limits)]
         if names_file:
-            looked = [replace(looked[0], skip=None)]
-        return _name(looked, folder, naming, result=output if names_file else None)
+            found = [replace(found[0], skip=None)]
+        return _name(found, folder, naming, result=output if names_file else None)
     if names_file:
         raise OptionError(f"{source} is a folder, so the output must be one too, got {output}")
     written = {os.path.realpath(path) for path in known}
-    looked = []
-    for file, problem in _iter_files(source, recursive=recursive, excluded=output):
+    found = []
+    for file, problem in iter_files(source, recursive=recursive, excluded=output):
         folder = file.parent.relative_to(source)
         if problem is not None:
-            looked.append(_Looked(file, folder, failure=problem))
+            found.append(InputFile(file, folder, failure=problem))
         elif os.path.realpath(file) not in written:
-            looked.append(look_at(file, folder, naming.ext, limits))
-    if not looked:
-        raise OptionError(f"{source} holds no files{_hint(source, recursive)}")
-    return _name(looked, output, naming)
+            found.append(identify(file, folder, naming.ext, limits))
+    if not found:
+        raise OptionError(f"{source} holds no files{hint_of_subfolders(source, recursive)}")
+    return _name(found, output, naming)
 
 
 def plan_files(
@@ -168,8 +131,8 @@ def plan_files(
     limits: PhotoLimits | None = None,
 ) -> list[Job]:
     """Make one job for each of these files, with names relative to `root`; see plan_jobs."""
-    looked = [look_at(file, file.parent.relative_to(root), naming.ext, limits) for file in files]
-    return _name(looked, output, naming)
+    found = [identify(file, file.parent.relative_to(root), naming.ext, limits) for file in files]
+    return _name(found, output, naming)
 
 
 def measure(job: Job, limits: PhotoLimits | None = None) -> Job:
@@ -190,53 +153,14 @@ def require_free(jobs: Sequence[Job]) -> None:
                 raise OptionError(f"{path} exists already: give --overwrite to replace it")
 
 
-def is_file_name(output: Path) -> bool:
-    """Whether an output path means a file, not a folder."""
-    return output.suffix.lower() in PICTURE_SUFFIXES and not is_folder(output)
-
-
-def is_folder(path: Path) -> bool:
-    """False also for a path that cannot be examined: too long, or in a folder without access."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def look_at(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = None) -> _Looked:
-    """Identify an input by its first bytes; no parser runs. An error here occurs again when the
-    input is read, and is reported then.
-
-    folder: folder of the result, relative to the output folder
-    """
-    suffix = file.suffix.lower()
-    kind, skip = None, None
-    try:
-        kind = sniff_file(file, limits=limits)
-    except NotAFileError:
-        pass
-    except Exception:  # noqa: BLE001
-        skip = "not a picture" if suffix not in _KNOWN_SUFFIXES else None
-    failure = None
-    if suffix in RAW_SUFFIXES and kind in (None, "TIFF"):
-        reason = f"{file} is a camera's raw file, which restora does not read: develop it first"
-        failure = Failure(UnsupportedImageError.__name__, reason)
-    format_ = ext if ext != "auto" else _WRITTEN_AS.get(kind or "")
-    if format_ is None:
-        format_ = "png" if kind else RESULT_FORMATS.get(suffix, "png")
-    # the user's spelling is kept: .jpeg stays .jpeg
-    ending = suffix if RESULT_FORMATS.get(suffix) == format_ else f".{format_}"
-    return _Looked(file, folder, ending, skip, failure)
-
-
 def _name(
-    looked: Sequence[_Looked], root: Path, naming: Naming, *, result: Path | None = None
+    files: Sequence[InputFile], root: Path, naming: Naming, *, result: Path | None = None
 ) -> list[Job]:
-    named = [entry for entry in looked if entry.skip is None]
+    named = [entry for entry in files if entry.skip is None]
     outputs = name_outputs(
         [Source(entry.path, entry.folder, entry.ending) for entry in named],
         root,
-        inputs=[entry.path for entry in looked],
+        inputs=[entry.path for entry in files],
         suffix=naming.suffix,
         compare=naming.compare,
         save_faces=naming.save_faces,
@@ -244,56 +168,10 @@ def _name(
     )
     by_path = dict(zip((entry.path for entry in named), outputs, strict=True))
     jobs = []
-    for entry in looked:
+    for entry in files:
         chosen = by_path.get(entry.path)
         target = root / entry.folder / entry.path.name if chosen is None else chosen.result
         extras = Extras() if chosen is None else chosen.extras
         found = fingerprint(target) if os.path.lexists(target) else None
         jobs.append(Job(entry.path, target, extras, entry.skip, entry.failure, found=found))
     return jobs
-
-
-def _iter_files(
-    folder: Path, *, recursive: bool, excluded: Path
-) -> Iterator[tuple[Path, Failure | None]]:
-    """Yield files in order of name, without hidden ones and the output folder; and folders that
-    cannot be listed, with the reason."""
-    left = [folder]
-    while left:
-        entry = left.pop()
-        if entry != folder and not _is_real_folder(entry):
-            yield entry, None
-            continue
-        try:
-            entries = sorted(entry.iterdir(), reverse=True)
-        except OSError as error:
-            reason = f"{entry} cannot be listed: {error.strerror or error}"
-            if entry == folder:
-                raise OptionError(reason) from error
-            yield entry, Failure(ImageError.__name__, reason)
-            continue
-        for found in entries:
-            if found.name.startswith("."):
-                continue
-            if is_folder(found):
-                if recursive and _is_real_folder(found) and not _is_same(found, excluded):
-                    left.append(found)
-            else:
-                left.append(found)
-
-
-def _is_real_folder(path: Path) -> bool:
-    return is_folder(path) and not path.is_symlink()
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
-
-
-def _hint(folder: Path, recursive: bool) -> str:
-    if recursive or not any(is_folder(entry) for entry in folder.iterdir()):
-        return ""
-    return ", only folders: --recursive (-r) goes into them"

@@ -11,11 +11,12 @@ from restora.atomic import remove_partial
 from restora.errors import OptionError
 from restora.exit_codes import ExitCode, code_of_type
 from restora.jobs.extras import Extras, FaceFiles
-from restora.jobs.files import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint
+from restora.jobs.files import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint, is_folder
+from restora.jobs.inputs import Failure
 from restora.jobs.journal import Journal, read_results
 from restora.jobs.lock import remove_stale_lock
 from restora.jobs.outcome import Outcome
-from restora.jobs.plan import Failure, Job, is_folder
+from restora.jobs.plan import Job
 from restora.jobs.resume import Asked, Wanted, decide, extra_name
 
 FILE = Path(FOLDER, "manifest.jsonl")

@@ -83,7 +83,7 @@ def test_an_error_that_nobody_expected_while_planning_is_of_one_file(
     def sniff(path: Path, **_: object) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr("restora.jobs.plan.sniff_file", sniff)
+    monkeypatch.setattr("restora.jobs.inputs.sniff_file", sniff)
     jobs = plan_jobs(tmp_path / "in", tmp_path / "out", Naming())
     assert [job.target.name for job in jobs] == ["a.png", "b.png"]
     assert all(job.is_left for job in jobs)
