@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from rich.markup import escape
@@ -138,8 +138,8 @@ def _common(
 
 def _finish(command: Any) -> None:
     """Add -v to a command and to its subcommands, and let their help flow."""
-    _flow_help(command)
     command.params.append(_make_verbose_option())
+    _flow_help(command)
     if isinstance(command, TyperGroup):
         for inner in command.commands.values():
             _finish(inner)
@@ -149,8 +149,33 @@ def _flow_help(command: Any) -> None:
     """Let help be wrapped to the terminal, and its brackets be text rather than markup."""
     command.help = _flow(command.help)
     for parameter in command.params:
+        choices = choices_of(parameter)
+        if choices and parameter.metavar is None:
+            # in the help column, where lines break between words
+            parameter.metavar = "CHOICE"
+            parameter.help = f"{parameter.help} One of {', '.join(choices)}."
+        elif getattr(parameter, "is_flag", False):
+            parameter.metavar = ""  # it takes no value
+        elif _is_number(parameter) and parameter.metavar is None:
+            parameter.metavar = "N"  # with its range beside it
         if getattr(parameter, "help", None):
             parameter.help = _flow(parameter.help)
+
+
+def choices_of(parameter: Any) -> tuple[str, ...]:
+    """The values that an option takes, if they are listed."""
+    described = getattr(parameter, "type_descriptor", None)  # Typer without Click
+    if described is None:
+        return tuple(getattr(parameter.type, "choices", ()))
+    literal = get_origin(described.annotation) is Literal
+    return get_args(described.annotation) if literal else ()
+
+
+def _is_number(parameter: Any) -> bool:
+    described = getattr(parameter, "type_descriptor", None)
+    if described is None:
+        return str(parameter.type.name).split()[0] in ("integer", "float")
+    return described.annotation in (int, float)
 
 
 def _make_verbose_option() -> Any:

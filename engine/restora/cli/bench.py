@@ -54,7 +54,7 @@ def run(
     photo_repeats: Annotated[int, _photos(min=1, help="Runs of each photo.")] = 3,
     upstream: Annotated[
         bool,
-        _photos("--upstream/--no-upstream", help="Measure upstream inference_realesrgan.py too."),
+        _photos("--upstream/--no-upstream", help="Measure the upstream script too."),
     ] = True,
 ) -> None:
     """Measure this machine: JSON, a table, and one HTML file with plots.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from restora.byte_size import parse_size
-from restora.cli import face_flags, runtime_flags, tile_flags
+from restora.cli import face_flags, panels, runtime_flags, tile_flags
 from restora.cli.console import print_error, print_note
 from restora.cli.exits import reports_errors
 from restora.cli.progress import frame_progress
@@ -25,6 +25,8 @@ from restora.video.options import MAX_CRF, VideoOptions
 if TYPE_CHECKING:
     from restora.video.restore import VideoResult
 
+_video = panels.in_panel("Video")
+
 
 @reports_errors
 def video(
@@ -39,24 +41,24 @@ def video(
     outscale: tile_flags.Outscale = None,
     encoder: Annotated[
         str,
-        typer.Option(help="An FFmpeg encoder. auto: H.264, H.265 for 10 bits, VP9 in WebM."),
+        _video(help="An FFmpeg encoder. auto: H.264, H.265 for 10 bits, VP9 in WebM."),
     ] = "auto",
     crf: Annotated[
         int,
-        typer.Option(
+        _video(
             min=0, max=MAX_CRF, help="Constant quality of the encoder (crf, cq); lower is better."
         ),
     ] = 18,
-    preset: Annotated[str | None, typer.Option(help="Preset of the encoder, such as slow.")] = None,
+    preset: Annotated[str | None, _video(help="Preset of the encoder, such as slow.")] = None,
     skip_duplicates: Annotated[
         bool,
-        typer.Option("--skip-duplicates", help="Reuse the result for identical frames in a row."),
+        _video("--skip-duplicates", help="Reuse the result for identical frames in a row."),
     ] = False,
     hwaccel: Annotated[
-        str | None, typer.Option(help="FFmpeg device that decodes, such as cuda or vaapi.")
+        str | None, _video(help="FFmpeg device that decodes, such as cuda or vaapi.")
     ] = None,
     segment_frames: Annotated[
-        int, typer.Option(min=1, help="Frames that an interrupted run loses at most.")
+        int, _video(min=1, help="Frames that an interrupted run loses at most.")
     ] = 240,
     tile: tile_flags.Tile = "auto",
     batch: tile_flags.Batch = None,
