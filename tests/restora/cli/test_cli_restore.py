@@ -1,4 +1,4 @@
-"""Facts about `restora restore`, run as users run it: in a process of its own."""
+"""`restora restore`: flags, exit codes, signals, kills."""
 
 import json
 import signal
@@ -7,14 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fakes import tiny_artifact
 from processes import kill_after, run, start
-from restora.errors import OptionError
 from restora.image import Photo, read_photo, write_photo
-from restora.jobs.inputs import Ext
-from restora.jobs.plan import Naming, plan_jobs
 
 
 @pytest.fixture(scope="module")
@@ -211,46 +207,3 @@ def test_a_full_disk_ends_the_run_with_a_clear_error(model: Path, tmp_path: Path
         assert not list((tmp_path / "out").rglob(".*.part"))
     finally:
         subprocess.run(["umount", str(tmp_path / "out")], check=True)
-
-
-def plan(
-    source: Path, output: Path, *, ext: Ext = "auto", recursive: bool = False
-) -> dict[str, str]:
-    jobs = plan_jobs(source, output, Naming(ext), recursive=recursive)
-    return {job.source.name: str(job.target.relative_to(output)) for job in jobs}
-
-
-def test_results_keep_the_format_and_spelling_of_their_input(tmp_path: Path) -> None:
-    make_photo(tmp_path / "in" / "a.jpeg")
-    make_photo(tmp_path / "in" / "b.tif")
-    Image.new("RGB", (4, 4)).save(tmp_path / "in" / "c.bmp")
-    (tmp_path / "in" / "d.dat").write_bytes((tmp_path / "in" / "a.jpeg").read_bytes())
-    assert plan(tmp_path / "in", tmp_path / "out") == {
-        "a.jpeg": "a.jpeg",
-        "b.tif": "b.tif",
-        "c.bmp": "c.png",
-        "d.dat": "d.jpg",
-    }
-
-
-def test_two_inputs_never_share_a_result(tmp_path: Path) -> None:
-    make_photo(tmp_path / "in" / "a.jpg")
-    make_photo(tmp_path / "in" / "a.png")
-    planned = plan(tmp_path / "in", tmp_path / "out", ext="png")
-    assert planned == {"a.jpg": "a.jpg.png", "a.png": "a.png.png"}
-
-
-def test_subfolders_are_entered_only_when_asked_and_never_the_output(tmp_path: Path) -> None:
-    make_photo(tmp_path / "in" / "a.png")
-    make_photo(tmp_path / "in" / "sub" / "b.png")
-    make_photo(tmp_path / "in" / "out" / "c.png")
-    make_photo(tmp_path / "in" / ".hidden" / "d.png")
-    assert set(plan(tmp_path / "in", tmp_path / "in" / "out")) == {"a.png"}
-    planned = plan(tmp_path / "in", tmp_path / "in" / "out", recursive=True)
-    assert planned == {"a.png": "a.png", "b.png": "sub/b.png"}
-
-
-def test_an_empty_folder_is_wrong_usage(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    with pytest.raises(OptionError, match="holds no files"):
-        plan(tmp_path / "in", tmp_path / "out")

@@ -74,21 +74,6 @@ def test_what_is_no_regular_file_is_one_failed_row_and_the_run_goes_on(
     }
 
 
-def test_an_error_that_nobody_expected_while_planning_is_of_one_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photo(tmp_path / "in" / "a.png")
-    photo(tmp_path / "in" / "b.png")
-
-    def sniff(path: Path, **_: object) -> None:
-        raise AssertionError(path)
-
-    monkeypatch.setattr("restora.jobs.inputs.sniff_file", sniff)
-    jobs = plan_jobs(tmp_path / "in", tmp_path / "out", Naming())
-    assert [job.target.name for job in jobs] == ["a.png", "b.png"]
-    assert all(job.is_left for job in jobs)
-
-
 @pytest.mark.parametrize(
     ("name", "data", "status"),
     [
@@ -315,31 +300,6 @@ def test_a_name_that_is_no_text_is_restored_and_reported(
         done = run(tmp_path, *words, "-i", "in", "-o", "out")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["input"] == "in/\udcff.png"
-
-
-def test_deep_folders_are_walked(tmp_path: Path) -> None:
-    """Deeper than Python calls may be nested."""
-    deep = tmp_path / "in"
-    descriptor = None
-    deep.mkdir()
-    here = os.open(deep, os.O_RDONLY)
-    for _ in range(1100):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = below
-    descriptor = os.open("a.txt", os.O_CREAT | os.O_WRONLY, dir_fd=here)
-    os.close(descriptor)
-    os.close(here)
-    (job,) = plan_jobs(deep, tmp_path / "out", Naming(), recursive=True)
-    assert len(job.source.relative_to(deep).parts) == 1101
-    subprocess.run(["rm", "-rf", str(deep)], check=True)
-
-
-def test_subfolders_are_named_where_nothing_else_is_there(tmp_path: Path) -> None:
-    photo(tmp_path / "in" / "sub" / "a.png")
-    with pytest.raises(OptionError, match=r"holds no files, only folders: --recursive \(-r\)"):
-        plan_jobs(tmp_path / "in", tmp_path / "out", Naming())
 
 
 def test_two_runs_of_one_photo_do_not_meet(words: list[object], tmp_path: Path) -> None:

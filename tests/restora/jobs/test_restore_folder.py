@@ -287,15 +287,6 @@ def test_no_parser_runs_in_this_process_and_a_header_is_read_once(
     assert asked == ["a.png"]
 
 
-def test_a_header_of_a_file_that_was_replaced_counts_no_more(tmp_path: Path) -> None:
-    source = photo(tmp_path / "in" / "a.png")
-    job = measure(Job(source, tmp_path / "out" / "a.png"))
-    assert job.known_header is not None
-    assert job.pixels == 80
-    photo(source, (30, 20))
-    assert job.known_header is None
-
-
 def test_networks_are_opened_only_if_something_is_left_to_do(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "words.txt").write_text("no picture")
