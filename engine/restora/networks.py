@@ -31,13 +31,13 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
 class OpenNetwork:
     """Facts about one open network.
 
-    backend    the runtime: "tensorrt", "cuda", "openvino" or "cpu"; "given" for a session that was
-               opened elsewhere
-    precision  of its arithmetic
-    limits     sizes of input that it takes
-    batch      the most tiles or faces in one call
-    tiling     how photos are cut for it; None unless it is an upsampler
-    stats      what it has done so far; None for detectors and parsers, which are not counted
+    backend: the runtime: "tensorrt", "cuda", "openvino" or "cpu"; "given" for a session that was
+        opened elsewhere
+    precision: of its arithmetic
+    limits: sizes of input that it takes
+    batch: the most tiles or faces in one call
+    tiling: how photos are cut for it; None unless it is an upsampler
+    stats: what it has done so far; None for detectors and parsers, which are not counted
     """
 
     info: ArtifactInfo
@@ -98,8 +98,8 @@ class ChooseSession(Protocol):
 class Networks:
     """Opens artifacts and owns their sessions. Safe to call from several threads.
 
-    face_batch  the most faces in one call of a face network
-    choose      opens one artifact
+    face_batch: the most faces in one call of a face network
+    choose: opens one artifact
     """
 
     def __init__(self, options: RestoreOptions, *, face_batch: int, choose: ChooseSession) -> None:
@@ -216,7 +216,7 @@ class Networks:
     def close(self, *, finish: bool) -> None:
         """Refuse new calls, wait for those that run, and free all sessions.
 
-        finish  calls that run may end; else they raise SessionError at their next batch
+        finish: calls that run may end; else they raise SessionError at their next batch
 
         A second call waits until the first one is done. Raises SessionError if a call of in_use
         in this very thread would have to be waited for.

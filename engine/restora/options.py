@@ -24,22 +24,22 @@ class RestoreOptions:
     """Options of a Restorer. Lengths in input pixels. Raises OptionError for a value that cannot
     work, when the options are made.
 
-    tile        "auto", 0 for the whole photo at once, or the largest side of a tile
-    overlap     shared by neighboring tiles; None: as measured when the artifact was made
-    batch       tiles per call of the network, 1..1024; None: what the session runs fastest
-    blend       how tiles are joined: "cosine", "linear", or "crop", the published hard cut
-    published_tiles  the published script's grid: `tile` is a tile's core, overlap / 2 its padding
-    alpha       how transparency is enlarged: "network" or "bilinear"
-    resize      how an outscale other than the network's is reached: "area-lanczos" or "lanczos4"
-    pre_pad     mirrored onto the right and lower side before the network, 0..256
-    threads     CPU threads; 0: all cores that this process may use
-    backend     what the networks that make pictures run on: "auto", "tensorrt", "cuda",
-                "openvino" or "cpu"
-    precision   "auto", "fp32", "fp16", "mixed", "bf16" or "int8"; see SessionOptions
-    device      "auto", "cpu", "gpu" or "gpu:1"; see SessionOptions
-    denoise_strength  0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that
-                keeps noise; None: the model itself
-    max_output_pixels  larger results are refused before any work is done
+    tile: "auto", 0 for the whole photo at once, or the largest side of a tile
+    overlap: shared by neighboring tiles; None: as measured when the artifact was made
+    batch: tiles per call of the network, 1..1024; None: what the session runs fastest
+    blend: how tiles are joined: "cosine", "linear", or "crop", the published hard cut
+    published_tiles: the published script's grid: `tile` is a tile's core, overlap / 2 its padding
+    alpha: how transparency is enlarged: "network" or "bilinear"
+    resize: how an outscale other than the network's is reached: "area-lanczos" or "lanczos4"
+    pre_pad: mirrored onto the right and lower side before the network, 0..256
+    threads: CPU threads; 0: all cores that this process may use
+    backend: what the networks that make pictures run on: "auto", "tensorrt", "cuda", "openvino" or
+        "cpu"
+    precision: "auto", "fp32", "fp16", "mixed", "bf16" or "int8"; see SessionOptions
+    device: "auto", "cpu", "gpu" or "gpu:1"; see SessionOptions
+    denoise_strength: 0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that
+        keeps noise; None: the model itself
+    max_output_pixels: larger results are refused before any work is done
     """
 
     tile: int | str = "auto"

@@ -1,9 +1,8 @@
-"""The public face: a photo in, a restored photo out."""
+"""Restorer: a photo in, a restored photo out."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,18 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, get_args, overload
 
-import numpy as np
-
 from restora.artifact import Io
 from restora.backends import Session, choose_session
 from restora.backends.choose import may_run_fp16
 from restora.backends.options import PrecisionChoice
 from restora.checks import check_choice
+from restora.enlarge import Enlarger
 from restora.errors import (
     DeviceLostError,
     FaceError,
-    ImageTooLargeError,
-    MissingModelError,
     NonFiniteOutputError,
     OptionError,
     RestoraError,
@@ -42,27 +38,24 @@ from restora.photo_io import PhotoLike, photo_from
 from restora.restoration import Restoration
 from restora.settings import settings_of_faces, settings_of_upsampler
 from restora.tiling import Progress
-from restora.upsample import Upsampler, check_outscale, resize_lanczos
+from restora.upsample import check_outscale
 
 logger = logging.getLogger(__name__)
-
-
-PLAIN_SCALE = 2  # of a Restorer without an upsampler, as the published face script's
 
 
 class Restorer:
     """Restore photos with one model, and their faces with another. Safe to call from several
     threads: tiles and faces of photos that are restored at the same time share batches.
 
-    model      a name that `available_models` lists, or the path of an .onnx artifact or of a
-               checkpoint (.pth, .safetensors). None: photos are enlarged by interpolation, twice
-               unless another outscale is given; of use together with `faces`
-    device     "auto", "cpu", "gpu", or a numbered GPU such as "gpu:1"
-    precision  "auto", "fp32", "fp16", "mixed", "bf16" or "int8"
-    tile       "auto", 0 for the whole photo at once, or the largest side of a tile in pixels
-    faces      True or FaceOptions to restore faces too; or a FaceStage, which is then closed
-               together with the Restorer
-    options    RestoreOptions, for everything else; device, precision and tile may be given here too
+    model: a name that `available_models` lists, or the path of an .onnx artifact or of a checkpoint
+        (.pth, .safetensors). None: photos are enlarged by interpolation, twice unless another
+        outscale is given; of use together with `faces`
+    device: "auto", "cpu", "gpu", or a numbered GPU such as "gpu:1"
+    precision: "auto", "fp32", "fp16", "mixed", "bf16" or "int8"
+    tile: "auto", 0 for the whole photo at once, or the largest side of a tile in pixels
+    faces: True or FaceOptions to restore faces too; or a FaceStage, which is then closed together
+        with the Restorer
+    options: RestoreOptions, for everything else; device, precision and tile may be given here too
 
     Checkpoints are exported once, into the model folder, which is logged; that needs
     `restora[export]`. 16-bit photos use a second artifact, opened when the first of them comes.
@@ -102,10 +95,10 @@ class Restorer:
         """A Restorer whose upsampler runs in a session that is open already: on a remote server,
         say, or in a test. It shares batches and is closed like any other.
 
-        session        an upsampler for uint8 pictures; any object with the methods of Session
-        session_16bit  one for float32 pictures; without it 16-bit photos raise MissingModelError
-        options        how photos are cut and joined; device, backend and precision hold for face
-                       networks alone
+        session: an upsampler for uint8 pictures; any object with the methods of Session
+        session_16bit: one for float32 pictures; without it 16-bit photos raise MissingModelError
+        options: how photos are cut and joined; device, backend and precision hold for face networks
+            alone
 
         Raises OptionError for a session that does not fit.
         """
@@ -113,11 +106,8 @@ class Restorer:
         given: dict[Io, Session] = {"uint8": session}
         if session_16bit is not None:
             given["float32"] = session_16bit
-        for io, each in given.items():
-            _check_given(each, io)
-        restorer._start(
-            None, artifact_finder(None, None), options or RestoreOptions(), faces, given
-        )
+        find = artifact_finder(None, None)
+        restorer._start(None, find, options or RestoreOptions(), faces, given)
         return restorer
 
     def _start(
@@ -130,11 +120,6 @@ class Restorer:
     ) -> None:
         face_options = _face_options(faces)
         self.options = options
-        self._model = model
-        self._find = find
-        self._upsamplers: dict[Io, Upsampler] = {}
-        self._opening = threading.Lock()
-        self._warned = False
         self._networks = Networks(
             options,
             face_batch=1 if face_options is None else face_options.batch,
@@ -142,12 +127,9 @@ class Restorer:
         )
         self.faces: FaceStage | None = faces if isinstance(faces, FaceStage) else None
         try:
-            for io, session in (given or {}).items():
-                self._upsamplers[io] = self._make_upsampler(
-                    self._networks.adopt(session, "upsampler", io)
-                )
-            if model is not None:
-                self._upsampler("uint8")
+            self._enlarger = Enlarger(
+                self._networks, options, model=model, find=find, given=given or {}
+            )
             if face_options is not None:
                 self.faces = open_faces(face_options, find=find, open_session=self._networks.open)
         except BaseException:
@@ -157,12 +139,12 @@ class Restorer:
     @property
     def model(self) -> str:
         """The upsampler's name; "none" for interpolation."""
-        return self._upsamplers["uint8"].session.info.model if self._upsamplers else "none"
+        return self._enlarger.model
 
     @property
     def scale(self) -> int:
-        """The network's own enlargement."""
-        return self._upsamplers["uint8"].scale if self._upsamplers else PLAIN_SCALE
+        """The network's own enlargement; 2 for interpolation."""
+        return self._enlarger.scale
 
     @property
     def networks(self) -> tuple[OpenNetwork, ...]:
@@ -180,8 +162,8 @@ class Restorer:
         faces = self.faces
         return {
             "upsampler": None
-            if not self._upsamplers
-            else settings_of_upsampler(self._model, self._networks, self.options),
+            if self._enlarger.interpolates
+            else settings_of_upsampler(self._enlarger.source, self._networks, self.options),
             "faces": None if faces is None else settings_of_faces(faces, self._networks),
         }
 
@@ -194,10 +176,10 @@ class Restorer:
     ) -> Restoration:
         """Restore and enlarge one photo.
 
-        photo     a Photo; its pixels, uint8 or uint16, RGB (height, width, 3) or gray; the path
-                  of a picture file; or the bytes of one
-        outscale  final enlargement; None: the network's own
-        progress  called with (output pixels done, output pixels in all)
+        photo: a Photo; its pixels, uint8 or uint16, RGB (height, width, 3) or gray; or the path of
+            a picture file, its bytes, or a file object
+        outscale: final enlargement; None: the network's own
+        progress: called with (output pixels done, output pixels in all)
 
         Raises ImageError if a file cannot be read, ImageTooLargeError if the result would pass
         max_output_pixels, OptionError if outscale leaves no pixel, SessionError after close().
@@ -206,9 +188,7 @@ class Restorer:
             photo = photo_from(photo)
             started = time.perf_counter()
             scale = float(self.scale) if outscale is None else check_outscale(outscale)
-            self._check_output_size(photo, scale)
-            self._warn_of_interpolation(scale)
-            result = self._enlarge(photo, scale, progress)
+            result = self._enlarger.enlarge(photo, scale, progress)
             seconds = {"upsample": time.perf_counter() - started}
             restoration = Restoration(result, self.model, scale, 0.0, seconds)
             if self.faces is not None:
@@ -295,12 +275,6 @@ class Restorer:
             face_model=self.faces.model,
         )
 
-    def _enlarge(self, photo: Photo, scale: float, progress: Progress | None) -> Photo:
-        if not self._upsamplers:
-            return resize_lanczos(photo, scale)
-        io: Io = "float32" if photo.pixels.dtype == np.uint16 else "uint8"
-        return self._upsampler(io).upsample(photo, outscale=scale, progress=progress)
-
     def close(self) -> None:
         """Free the networks. Photos that other threads are restoring are finished first; any later
         call raises SessionError. Closing again does nothing, but waits for the first to be done.
@@ -324,51 +298,6 @@ class Restorer:
         if self.faces is not None:
             self.faces.close()
 
-    def _warn_of_interpolation(self, scale: float) -> None:
-        """Once: a network makes details only up to its own scale."""
-        if scale > self.scale and self._upsamplers and not self._warned:
-            self._warned = True
-            logger.warning(
-                "%s enlarges %d times; from there to %g times pixels are interpolated. A model for "
-                "%g times gives more detail: see `restora models`",
-                self.model,
-                self.scale,
-                scale,
-                scale,
-            )
-
-    def _upsampler(self, io: Io) -> Upsampler:
-        with self._opening:
-            if io not in self._upsamplers:
-                if self._model is None:
-                    raise MissingModelError(
-                        f"a session for {io} pictures is needed: give one as session_16bit"
-                    )
-                path = self._find(self._model, io, "upsampler")
-                self._upsamplers[io] = self._make_upsampler(
-                    self._networks.open(path, "upsampler", io)
-                )
-            return self._upsamplers[io]
-
-    def _make_upsampler(self, session: Session) -> Upsampler:
-        return Upsampler(
-            session,
-            tiling=self.options.tiling_for(session),
-            alpha=self.options.alpha,
-            resize=self.options.resize,
-            pre_pad=self.options.pre_pad,
-        )
-
-    def _check_output_size(self, photo: Photo, scale: float) -> None:
-        # the network's own output is held in memory too, whatever the final size
-        pixels = photo.width * photo.height * max(scale, self.scale) ** 2
-        if pixels > self.options.max_output_pixels:
-            raise ImageTooLargeError(
-                f"{photo.width} x {photo.height} enlarged {scale:g} times is "
-                f"{pixels / 1e6:.0f} MP, the limit is {self.options.max_output_pixels / 1e6:.0f}: "
-                "raise it with max_output_pixels (--max-output-pixels)"
-            )
-
 
 def _face_options(faces: FaceOptions | FaceStage | bool | None) -> FaceOptions | None:
     """The options of a face stage that is to be opened; None if none is."""
@@ -379,21 +308,6 @@ def _face_options(faces: FaceOptions | FaceStage | bool | None) -> FaceOptions |
     if faces is True:
         return FaceOptions()
     raise OptionError(f"faces must be True, False, None, FaceOptions or a FaceStage, got {faces!r}")
-
-
-def _check_given(session: Session, io: Io) -> None:
-    """Raise OptionError unless the object has the parts of a Session and takes such pictures."""
-    missing = [name for name in ("info", "limits", "run", "close") if not hasattr(session, name)]
-    if missing:
-        raise OptionError(
-            f"a session must have info, limits, run and close (see restora.Session), "
-            f"{type(session).__name__} has no {' and no '.join(missing)}"
-        )
-    if session.info.io != io:
-        raise OptionError(
-            f"the session for {io} pictures takes {session.info.io} pictures: "
-            "session takes uint8, session_16bit float32"
-        )
 
 
 def _with_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Restoration:

@@ -12,12 +12,12 @@ from restora.image import Photo
 class Restoration:
     """One finished photo.
 
-    model       that enlarged it; "none" for interpolation
-    face_model  that restored faces; None if faces were not asked for
-    scale       output side / input side
-    elapsed_s   of everything; seconds: of each stage
-    faces       what became of each face that was found, best score first
-    face_error  why no face could be looked for, if the detector failed
+    model: that enlarged it; "none" for interpolation
+    face_model: that restored faces; None if faces were not asked for
+    scale: output side / input side
+    elapsed_s: of everything; seconds: of each stage
+    faces: what became of each face that was found, best score first
+    face_error: why no face could be looked for, if the detector failed
     """
 
     photo: Photo

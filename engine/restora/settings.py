@@ -30,7 +30,7 @@ def settings_of_upsampler(
 ) -> Settings:
     """Settings of the network that enlarges, its tiles, and what is done before and after it.
 
-    model  None for sessions that were given
+    model: None for sessions that were given
     """
     opened = networks.find("upsampler", "uint8")
     assert opened is not None

@@ -31,13 +31,13 @@ _SMALLEST_TILE = 32  # of those that a full memory leads to
 class Upsampler:
     """A photo in, a larger photo out, through one session.
 
-    session   of an upsampler artifact; with io "uint8" it takes 8-bit photos only
-    tiling    how the photo is cut; it is cut smaller, and stays so, when a GPU's memory is full
-    alpha     how transparency is enlarged: through the network, or bilinear
-    resize    how an `outscale` other than the network's is reached. "area-lanczos": area to
-              shrink, Lanczos to enlarge; "lanczos4": Lanczos for both, as the published script
-    pre_pad   pixels mirrored onto the right and lower side before the network, and cut off again,
-              0..256
+    session: of an upsampler artifact; with io "uint8" it takes 8-bit photos only
+    tiling: how the photo is cut; it is cut smaller, and stays so, when a GPU's memory is full
+    alpha: how transparency is enlarged: through the network, or bilinear
+    resize: how an `outscale` other than the network's is reached. "area-lanczos": area to shrink,
+        Lanczos to enlarge; "lanczos4": Lanczos for both, as the published script
+    pre_pad: pixels mirrored onto the right and lower side before the network, and cut off again,
+        0..256
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Upsampler:
     ) -> Photo:
         """Enlarge `photo` by `outscale` (default: the network's own scale).
 
-        progress  called with (output pixels done, output pixels in all), before any resize
+        progress: called with (output pixels done, output pixels in all), before any resize
 
         Returns a photo of int(outscale * side), same depth, gray if gray, with alpha if it had
         one, metadata carried over. An alpha that is the same everywhere stays exactly as it is.

@@ -115,7 +115,7 @@ def test_a_photo_may_be_given_as_a_path_or_as_the_bytes_of_a_file(tmp_path: Path
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
-        (None, ShapeError, "the path of a picture file or its bytes, got NoneType"),
+        (None, ShapeError, "its bytes, or a file object, got NoneType"),
         (7, ShapeError, "got int"),
         ([[1]], ShapeError, "got list"),
         ("no/such.jpg", ImageError, "no/such.jpg"),

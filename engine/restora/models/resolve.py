@@ -33,10 +33,10 @@ def artifact_finder(
 ) -> FindArtifact:
     """A function that finds artifacts, and exports those of which only the checkpoint is here.
 
-    model  the upsampler: a name of the table, or the path of an artifact or of a checkpoint
-    denoise_strength  0..1, for realesr-general-x4v3: 1 is the model itself, 0 its partner that
-                      keeps noise; None: the model itself
-    half   export FP16 artifacts too, beside those in FP32
+    model: the upsampler: a name of the table, or the path of an artifact or of a checkpoint
+    denoise_strength: 0..1, for realesr-general-x4v3: 1 is the model itself, 0 its partner that
+        keeps noise; None: the model itself
+    half: export FP16 artifacts too, beside those in FP32
 
     An export is done once, into the folder `exported` of the model folder, and logged.
     """
@@ -67,7 +67,7 @@ def artifact_finder(
 def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False) -> Path:
     """The artifact of a model, of an .onnx file or of a checkpoint file.
 
-    half  export an FP16 one beside it too, if the network gives pictures and is exported at all
+    half: export an FP16 one beside it too, if the network gives pictures and is exported at all
 
     Raises UnknownModelError or MissingModelError if there is neither an artifact nor a checkpoint,
     MissingBackendError if an export needs `restora[export]` and it is not installed.

@@ -88,9 +88,9 @@ def find_model(name: str) -> ModelFiles:
 def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
     """The artifact of `model` that takes pictures of type `io`.
 
-    model  a name of the table, or the path of an .onnx file; for float32, its neighbor
-           NAME.float32.onnx is taken if the file itself is NAME.onnx
-    kind   what a model of the table must be
+    model: a name of the table, or the path of an .onnx file; for float32, its neighbor
+        NAME.float32.onnx is taken if the file itself is NAME.onnx
+    kind: what a model of the table must be
 
     Raises UnknownModelError, MissingModelError saying how to get the file, OptionError for a
     checkpoint or a model of another kind, and ArtifactError for a path that is no regular file.
