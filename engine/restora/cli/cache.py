@@ -1,6 +1,7 @@
 """`restora cache`: the TensorRT plans on this machine."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -19,17 +20,23 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object per plan on 
 @cache_app.command("list")
 @reports_errors
 def list_plans(json_lines: Json = False) -> None:
-    """List the plans, what they were built for and how exact they are."""
+    """List the plans, what they were built for and how accurate they are."""
     cache = PlanCache()
     rows = [(key, facts) for key, facts, _ in cache.entries()]
     if json_lines:
         for _, facts in rows:
             print_json(facts)
         return
+    stdout_console().print(plans_table(rows))
+    stdout_console().print(f"plan folder: {cache.folder or 'none'}", style="dim")
+
+
+def plans_table(plans: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """One row per plan. plans: key and facts of each."""
     table = Table(box=None, pad_edge=False)
     for column in ("plan", "model", "precision", "largest input", "GPU", "MB", "PSNR"):
         table.add_column(column)
-    for key, facts in rows:
+    for key, facts in plans:
         figures, options = facts.get("selfcheck", {}), facts.get("options", {})
         table.add_row(
             key[:12],
@@ -40,17 +47,16 @@ def list_plans(json_lines: Json = False) -> None:
             f"{facts.get('size', 0) / 1e6:.1f}",
             str(figures.get("psnr_min", "?")),
         )
-    stdout_console().print(table)
-    stdout_console().print(f"plan folder: {cache.folder}", style="dim")
+    return table
 
 
 @cache_app.command("verify")
 @reports_errors
 def verify_plans() -> None:
-    """Check every plan against its digest. Exit code 5 if one does not fit."""
+    """Check every plan against its SHA-256. Exit code 5 if one is damaged."""
     damaged = 0
     for key, _, problem in PlanCache().entries():
-        print_note(f"{key[:12]}: {problem or 'sound'}")
+        print_note(f"{key[:12]}: {problem or 'ok'}")
         damaged += problem is not None
     raise typer.Exit(ExitCode.MODEL if damaged else ExitCode.OK)
 
@@ -58,6 +64,6 @@ def verify_plans() -> None:
 @cache_app.command("clear")
 @reports_errors
 def clear_plans() -> None:
-    """Delete all plans; they are built again when they are needed."""
+    """Delete all plans. A plan is built again when it is needed."""
     cache = PlanCache()
     print_note(f"deleted {cache.clear()} plans from {cache.folder}")

@@ -1,4 +1,4 @@
-"""Where words go: results and JSON lines on stdout, everything else on stderr."""
+"""Consoles: results and JSON lines go to stdout, everything else to stderr."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ def stdout_console() -> Console:
 
 
 def print_error(message: str) -> None:
-    # in one piece: a progress bar is drawn over an unfinished line
+    # in one piece: a progress bar overwrites an unfinished line
     stderr_console().print(Text.assemble(("error:", "bold red"), " ", message))
 
 
@@ -32,18 +32,18 @@ def print_note(message: str) -> None:
 
 
 def print_json(row: dict[str, Any]) -> None:
-    """One JSON object on one line, at once, so that a pipe can follow."""
+    """Print one JSON object on one line and flush it, so that a pipe can follow."""
     line = json.dumps(row, ensure_ascii=False)
     try:
         line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:  # the name of a file need not be text
+    except UnicodeEncodeError:  # names of files may be any bytes
         line = json.dumps(row)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Warnings to stderr; with `verbose` or RESTORA_LOG also what is being done."""
+    """Log warnings to stderr; with `verbose` or RESTORA_LOG, progress too."""
     level = os.environ.get("RESTORA_LOG", "").upper() or ("INFO" if verbose else "WARNING")
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
         level = "WARNING"

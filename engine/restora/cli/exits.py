@@ -1,4 +1,4 @@
-"""Exit codes, and how errors become them."""
+"""Turn errors and signals into exit codes."""
 
 import contextlib
 import functools
@@ -25,7 +25,7 @@ class Terminated(BaseException):
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors raised on purpose into one line on stderr and an exit code."""
+    """Turn typed errors into one line on stderr and an exit code."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -38,10 +38,10 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             print_error(str(error))
             raise typer.Exit(exit_code_of(error)) from error
         except KeyboardInterrupt:
-            print_error("interrupted; finished files are kept, run again to go on")
+            print_error("interrupted; finished files are kept; run again to go on")
             _leave(ExitCode.INTERRUPTED)
         except Terminated:
-            print_error("terminated; finished files are kept, run again to go on")
+            print_error("terminated; finished files are kept; run again to go on")
             _leave(ExitCode.TERMINATED)
 
     return wrapped
@@ -52,7 +52,7 @@ def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _leave(code: ExitCode) -> NoReturn:
-    """End now: a network that is running in another thread would keep the process for minutes."""
+    """Exit at once: a network that runs in another thread would keep the process for minutes."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # None if it was closed at the start
             stream.flush()

@@ -1,9 +1,11 @@
-"""`restora models`: what there is, what is here, and fetching the rest."""
+"""`restora models`: list the known models, and download one."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -13,6 +15,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from restora.cli.console import print_json, print_note, stderr_console, stdout_console
 from restora.cli.exits import reports_errors
@@ -38,7 +41,7 @@ def list_models(
         bool, typer.Option("--json", help="One JSON object per model on stdout.")
     ] = False,
 ) -> None:
-    """List the known models and what of them is on this machine."""
+    """List the known models, and which of their files are on this machine."""
     if context.invoked_subcommand is not None:
         return
     found = [find_model(name) for name in MODELS]
@@ -46,23 +49,34 @@ def list_models(
         for files in found:
             print_json({**asdict(files.entry), "present": present_parts(files)})
         return
+    stdout_console().print(models_table(found))
+    folder = find_model_folder() or "none, no home directory was found; RESTORA_MODELS sets it"
+    stdout_console().print(f"model folder: {folder}", style="dim", markup=False)
+
+
+def models_table(models: Sequence[ModelFiles]) -> Table:
+    """Two lines per model, under a heading for each kind."""
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "kind", "scale", "here"):
+    table.add_column("name", overflow="fold", ratio=1)
+    for column in ("scale", "here", "license"):
         table.add_column(column, no_wrap=True)
-    table.add_column("for", overflow="fold")
-    for files in found:
+    table.add_column("MB", justify="right")
+    kind = None
+    for files in models:
         entry = files.entry
+        if entry.kind != kind:
+            kind = entry.kind
+            table.add_row(f"[bold]{kind}[/]")
         parts = present_parts(files)
         table.add_row(
-            entry.name,
-            entry.kind,
+            f"  {entry.name}",
             f"x{entry.scale}" if entry.scale else "",
             f"[green]{', '.join(parts)}[/]" if parts else "[dim]no[/]",
-            entry.purpose,
+            entry.license,
+            f"{entry.size_bytes / 1e6:.0f}" if entry.size_bytes else "",
         )
-    stdout_console().print(table)
-    folder = find_model_folder() or "none, for want of a home directory; RESTORA_MODELS sets it"
-    stdout_console().print(f"model folder: {folder}", style="dim", markup=False)
+        table.add_row(Padding(Text(entry.purpose, style="dim"), (0, 0, 0, 4)))
+    return table
 
 
 @models_app.command("fetch")
@@ -70,7 +84,10 @@ def list_models(
 def fetch(
     name: Annotated[str, typer.Argument(help="A name that `restora models` lists.")],
 ) -> None:
-    """Download a model's checkpoint into the model folder, checked and resumed after a cut."""
+    """Download a model's checkpoint into the model folder, and check it.
+
+    An interrupted download resumes.
+    """
     entry = find_entry(name)
     columns = (
         TextColumn(entry.file),
@@ -89,7 +106,7 @@ def fetch(
 
 
 def present_parts(files: ModelFiles) -> list[str]:
-    """Which of a model's files are here, in words."""
+    """Names of the kinds of files that are here."""
     parts = []
     if files.artifact is not None or files.artifact_float32 is not None:
         parts.append("bundled" if files.entry.bundled else "artifact")

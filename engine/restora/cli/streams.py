@@ -1,5 +1,5 @@
-"""Standard streams that are closed, full or gone: results on stdout are owed, words on stderr are
-not."""
+"""Guard standard streams that are closed or full: losing a result on stdout is an error, losing a
+message on stderr is not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAILED = 6  # ExitCode.ENVIRONMENT, without importing the commands
 
 
 class StdoutError(OutputError):
-    """A result could not be written to stdout. gone: its reader has ended, which is no news."""
+    """A result could not be written to stdout. gone: its reader has ended; nothing is printed."""
 
     def __init__(self, message: str, *, gone: bool = False) -> None:
         super().__init__(message)
@@ -24,10 +24,10 @@ class StdoutError(OutputError):
 
 @contextlib.contextmanager
 def guard_streams() -> Iterator[None]:
-    """While the body runs, writing to stdout raises StdoutError if that fails, and what cannot be
-    written to stderr is dropped. What the body has left unwritten is written at the end.
+    """Raise StdoutError if writing to stdout fails, and drop what cannot be written to stderr.
 
-    A StdoutError that reaches this ends the process with exit code 6.
+    Both streams are flushed at the end. A StdoutError that leaves the body ends the process with
+    exit code 6.
     """
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr
@@ -46,7 +46,7 @@ def guard_streams() -> Iterator[None]:
 
 
 def leave_without_stdout(error: StdoutError) -> None:
-    """End the process; Python itself would try to write to stdout once more, and fail."""
+    """Exit at once; Python would try to flush stdout again, and fail."""
     if not error.gone:
         sys.stderr.write(f"error: {error}\n")
         sys.stderr.flush()
@@ -54,11 +54,11 @@ def leave_without_stdout(error: StdoutError) -> None:
 
 
 def _open_closed_descriptors() -> None:
-    """A file opened later would get the number of a closed stream, and what is meant for the
-    stream."""
+    """Open the null device for each closed stream: a file opened later would take its number, and
+    with it what is written to the stream."""
     for descriptor in (0, 1, 2):
         if not _is_open(descriptor):
-            os.open(os.devnull, os.O_RDWR)  # which gets the lowest free number
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 def _is_open(descriptor: int) -> bool:
