@@ -161,7 +161,6 @@ def _report(input_: Path, output: Path, result: VideoResult) -> None:
         print_error(f"{input_}: {fault}")
     if result.expected is not None and result.frames < result.expected:
         print_error(
-            f"{input_}: {result.frames} frames could be decoded, the file says it has "
-            f"{result.expected}"
+            f"{input_}: {result.frames} frames could be decoded, the file states {result.expected}"
         )
     raise typer.Exit(ExitCode.SOME_FAILED)

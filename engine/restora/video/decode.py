@@ -1,4 +1,4 @@
-"""All frames of a video in order of time, past what is damaged."""
+"""Decode all frames of a video in order of time, and skip damaged packets."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from restora.video.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
-LONGEST_S = 86_400  # from one packet of a stream to the next
-_LONGEST_TICKS = 2**31 - 1  # that a frame is shown; MP4 counts in 32 bits
-_MOST_DELAYED = 256  # packets that a decoder has not given the frames of
+LONGEST_S = 86_400  # between two packets of a stream
+_LONGEST_TICKS = 2**31 - 1  # duration of a frame; MP4 counts in 32 bits
+_MOST_DELAYED = 256  # packets whose frames a decoder still holds
 
 
 @dataclass(slots=True, eq=False)
 class Decoded:
-    """aspect: of one pixel, width / height; None if the video does not say"""
+    """aspect: of one pixel, width / height; None if the video does not state it"""
 
     frame: VideoFrame
     aspect: Fraction | None
 
 
 class FrameReader:
-    """The frames of the first video stream; a frame without a time gets the next one.
+    """Iterates over the frames of the first video stream. A frame without a time gets the next
+    tick.
 
-    A packet that cannot be decoded is left out, and where the file cannot be read any more the
-    frames end.
+    A packet that cannot be decoded is skipped. The frames end where the file cannot be read any
+    further.
 
     damaged: packets that could not be decoded
-    lost_times: frames whose time is not likely, which get the next one
-    empty: packets without data, which stand for a frame that is shown longer
+    lost_times: frames with an implausible time, which get the next tick
+    empty: packets without data, each of which prolongs the frame before it
     problem: why the file could not be read to its end; None if it could
     """
 
@@ -71,7 +72,7 @@ class FrameReader:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is damaged, for people."""
+        """Descriptions of all damage."""
         found = []
         if self.damaged:
             found.append(f"packets of the video that cannot be decoded: {self.damaged}")
@@ -88,12 +89,12 @@ class FrameReader:
         for packet in self._packets():
             try:
                 frames = context.decode(packet)
-            except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+            except Exception as error:  # noqa: BLE001  # of FFmpeg, and of PyAV on odd values
                 if not self.damaged:
                     logger.warning("%s is damaged: %s", self._name, reason_of(error))
                 self.damaged += 1
                 continue
-            # a decoder gives a frame some packets later, when it may have read of another shape
+            # a decoder returns a frame some packets later, when it may have read another shape
             if len(shapes) >= _MOST_DELAYED:
                 shapes.clear()
             shapes[packet.pts] = context.sample_aspect_ratio

@@ -20,7 +20,7 @@ from restora.video.segments import NO_TIME, Encoded
 from restora.video.source import VideoFacts, reason_of
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-# the codec of each encoder, and its option that means constant quality
+# the codec of each encoder, and its option for constant quality
 _ENCODERS = {
     "libx264": ("h264", "crf"),
     "libx265": ("hevc", "crf"),
@@ -64,7 +64,7 @@ def choose_encoder(options: VideoOptions, facts: VideoFacts, target: Path) -> En
 
 
 def require_container(target: Path) -> str:
-    """FFmpeg's name of the result's format. Raises OptionError for others."""
+    """FFmpeg's name of the output format. Raises OptionError for unknown suffixes."""
     name = CONTAINERS.get(target.suffix.lower())
     if name is None:
         raise OptionError(f"the result must end in {', '.join(CONTAINERS)}, got {target.name}")
@@ -74,21 +74,21 @@ def require_container(target: Path) -> str:
 def require_encoder(
     facts: VideoFacts, encoder: Encoder, *, size: tuple[int, int], pixels: str, target: Path
 ) -> None:
-    """Start the encoder once, before a frame is restored.
+    """Start the encoder once, before any frame is restored.
 
-    Raises OptionError if the result's format does not hold what it makes, MissingBackendError if
-    it does not start: no device, or a size that it does not take.
+    Raises OptionError if the output format does not hold its codec, MissingBackendError if it does
+    not start: no device, or an unsupported size.
     """
     format_ = require_container(target)
     with av.open(io.BytesIO(), "w", format=format_) as nothing:
         if _ENCODERS[encoder.codec][0] not in nothing.supported_codecs:
             raise OptionError(
                 f"{target.suffix} does not hold what {encoder.codec} encodes: choose another "
-                "--encoder or another ending of the output"
+                "--encoder or another suffix of the output"
             )
         try:
             add_video(nothing, facts, encoder, size=size, pixels=pixels).codec_context.open()
-        except Exception as error:  # FFmpeg's, and PyAV's on odd values
+        except Exception as error:  # of FFmpeg, and of PyAV on odd values
             width, height = size
             raise MissingBackendError(
                 f"the encoder {encoder.codec} does not start here for {width} x {height} in "
@@ -118,7 +118,7 @@ def add_video(
     if facts.aspect is not None:
         context.sample_aspect_ratio = Fraction(facts.aspect)
     if encoder.codec in ("libx265", "hevc_nvenc") and output.format.name in ("mp4", "mov"):
-        context.codec_tag = "hvc1"  # what Apple's players look for
+        context.codec_tag = "hvc1"  # the tag that Apple's players look for
     if facts.rotation:
         stream.set_display_rotation(facts.rotation)
     return stream
@@ -133,9 +133,9 @@ def encode_frames(
     pixels: str,
     container: str,
 ) -> list[Encoded]:
-    """Frames to packets that can be decoded without any others.
+    """Encode frames to packets that can be decoded without any others.
 
-    container: that they will lie in: it decides where encoders put their headers
+    container: format of the output; it decides where encoders put their headers
     """
     with av.open(io.BytesIO(), "w", format=container) as nothing:
         stream = add_video(nothing, facts, encoder, size=size, pixels=pixels)
@@ -158,7 +158,7 @@ def encode_frames(
 def _encode(stream: Any, frame: VideoFrame | None) -> list[Any]:
     try:
         return list(stream.encode(frame))
-    except Exception as error:  # FFmpeg's, and PyAV's on odd values
+    except Exception as error:  # of FFmpeg, and of PyAV on odd values
         at = "the last frames" if frame is None else f"the frame at time {frame.pts}"
         raise VideoError(f"{at} cannot be encoded: {reason_of(error)}") from error
 

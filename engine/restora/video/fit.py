@@ -1,4 +1,4 @@
-"""A frame of another size or shape than the video's, fitted to it."""
+"""Fit a frame of another size or shape to the size of the video."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Pixels = NDArray[np.uint8 | np.uint16]
 
 
 def fit_pixels(pixels: Pixels, size: tuple[int, int], *, shape: float = 1.0) -> Pixels:
-    """Scale to fill `size`, or as much of it as keeps the shape, with black around it.
+    """Scale to `size` with the aspect ratio kept, and fill the rest with black.
 
     pixels: uint8 or uint16, (height, width, 3)
     size: (width, height) of the result
-    shape: of the given pixels beside the result's, width / height
+    shape: aspect ratio of a given pixel, divided by that of the result
 
     Returns (height, width, 3), contiguous, of the same dtype.
     """
@@ -39,5 +39,5 @@ def fit_pixels(pixels: Pixels, size: tuple[int, int], *, shape: float = 1.0) -> 
 
 
 def _whole(side: float, limit: int) -> int:
-    """In pixels. A side that is all but whole is filled: coders cut sizes to even numbers."""
+    """In pixels. A side that is almost full is stretched: encoders cut sizes to even numbers."""
     return limit if side > limit * 0.99 - 1 else max(1, round(side))

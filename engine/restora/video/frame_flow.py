@@ -1,4 +1,4 @@
-"""Frames of a video through the networks, several at once, in order."""
+"""Restore the frames of a video, several at once, in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from restora.video.frames import FrameConverter, Pixels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A decoded frame. pixels: None if it equals the one before."""
+    """A decoded frame. pixels: None if it is identical to the previous one."""
 
     time: tuple[int, Fraction]
     pixels: Pixels | None
@@ -33,8 +33,8 @@ class Frame:
 def read_frames(
     frames: Iterator[Decoded], converter: FrameConverter, stage: Stage, skip_duplicates: bool
 ) -> Iterator[Frame]:
-    """Frames as RGB; `stage` is at work meanwhile. With skip_duplicates, a frame that equals the
-    one before has no pixels."""
+    """Yield frames as RGB; decoding runs in `stage`. With skip_duplicates, a frame identical to the
+    previous one has no pixels."""
     last: Pixels | None = None
     while True:
         with stage.running():
@@ -51,19 +51,19 @@ def read_frames(
 
 
 def bytes_of_frame(size: tuple[int, int], bits: int, *, scale: int, outscale: float | None) -> int:
-    """Most memory that a frame of (width, height) takes on its way, the network's own left out."""
+    """Most memory in bytes that a frame of (width, height) takes, without that of the network."""
     header = PhotoHeader(*size, "", 3, 8 if bits == 8 else 16)
     return bytes_of_photo(header, scale=scale, outscale=outscale)
 
 
 class FrameFlow:
-    """Frames through the networks, several at once, in order.
+    """Restores frames, several at once, in order.
 
-    size: (width, height) of results, which are cut to it
-    memory: what frames in flight may take together
+    size: (width, height) of results, which are cropped to it
+    memory: limit of all frames in flight
 
     stages: how busy decoding, restoring and encoding were
-    reused: results that were used again for an equal frame
+    reused: frames that got the result of the previous one
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class FrameFlow:
     def restore(
         self, frames: Iterable[Frame], *, stop: Callable[[], bool]
     ) -> Generator[VideoFrame, None, None]:
-        """Yield the result of each frame, at its time; once `stop` is true, only of those that were
-        begun. Raises MemoryLimitError if one frame alone would pass the limit."""
+        """Yield the result of each frame with its time; once `stop` is true, only of frames already
+        begun. Raises MemoryLimitError if a single frame exceeds the limit."""
         facts = self.converter.facts
         each = bytes_of_frame(
             (facts.width, facts.height),

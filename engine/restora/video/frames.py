@@ -1,4 +1,4 @@
-"""Frames to RGB and back, with the matrix and range that the video says, never a default."""
+"""Convert frames to RGB and back, with the matrix and range of the video, never a default."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Pixels = NDArray[np.uint8 | np.uint16]
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _BT2020, _BT2020_SINCE = (9, 10), 18
 _LIMITED, _FULL = 1, 2
-# FFmpeg's SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT and SWS_FULL_CHR_H_INP (swscale.h); as
-# a number, since PyAV has names for the flags from 18 on, and Python 3.10 gets 17
+# FFmpeg's SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT and SWS_FULL_CHR_H_INP (swscale.h), as
+# a number: PyAV names the flags since version 18, and Python 3.10 gets 17
 _EXACT: Any = 0x4 | 0x40000 | 0x2000 | 0x4000
 
 
-# transfer functions, ITU-T H.273; all others are ways to write SDR
+# transfer functions of ITU-T H.273; all others encode SDR
 _LIGHT = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 _UNSPECIFIED = (0, 2)
 _ALIKE = Fraction(1, 100)
@@ -38,7 +38,7 @@ _ALIKE = Fraction(1, 100)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What may change from one frame to the next.
+    """Properties that may change from one frame to the next.
 
     light: SDR, PQ or HLG; None if there is no tag
     """
@@ -52,7 +52,7 @@ class Look:
     light: str | None
 
     def __str__(self) -> str:
-        turned = f", turned by {self.rotation} degrees" if self.rotation else ""
+        turned = f", rotated by {self.rotation} degrees" if self.rotation else ""
         reach = "full" if self.full_range else "limited"
         return (
             f"{self.width} x {self.height}{turned} in {self.pixels}, matrix {self.matrix}, "
@@ -61,14 +61,16 @@ class Look:
 
 
 class FrameConverter:
-    """Between the frames of one video and RGB arrays: uint8, or uint16 for more than 8 bits.
+    """Converts the frames of one video to RGB arrays and back: uint8, or uint16 for more than 8
+    bits.
 
-    A frame is read with its own matrix and range. One of another size or rotation than the first
-    is turned and scaled to the first one's, as players do, with black bars where its shape differs.
+    Each frame is read with its own matrix and range. A frame whose size or rotation differs from
+    the first is rotated and scaled to fit it, as players do, with black bars where its shape
+    differs.
 
     pixels: FFmpeg's name of the result's pixel format
 
-    fitted: frames that were turned or scaled
+    fitted: frames that were rotated or scaled
 
     Raises VideoError for a matrix that this PyAV does not know.
     """
@@ -87,9 +89,9 @@ class FrameConverter:
         self._rotation = facts.rotation
 
     def to_rgb(self, decoded: Decoded) -> Pixels:
-        """(height, width, 3) of the first frame, contiguous.
+        """Returns (height, width, 3) of the first frame, contiguous.
 
-        Raises VideoError for a frame whose light (SDR, PQ or HLG) is another than the first one's.
+        Raises VideoError for a frame whose light (SDR, PQ or HLG) differs from that of the first.
         """
         frame = decoded.frame
         look = self._check(decoded)
@@ -112,8 +114,8 @@ class FrameConverter:
         turns = (look.rotation - facts.rotation) / 90
         if turns != int(turns):
             raise VideoError(
-                f"a frame is turned by {look.rotation} degrees, the first one by {facts.rotation}: "
-                "the difference must be a quarter turn"
+                f"a frame is rotated by {look.rotation} degrees, the first one by "
+                f"{facts.rotation}: the difference must be a multiple of 90 degrees"
             )
         if int(turns) % 2:
             shape = 1 / shape
@@ -122,9 +124,9 @@ class FrameConverter:
         )
 
     def _check(self, decoded: Decoded) -> Look:
-        """How the frame is to be read; a change is logged."""
+        """How to read the frame; logs a change."""
         frame = decoded.frame
-        # in H.264 and H.265 only a key frame may say it, and the frames after it are turned alike
+        # in H.264 and H.265 only key frames carry the rotation; it holds until the next one
         if frame.rotation or frame.key_frame:
             self._rotation = int(frame.rotation)
         look = _look_of_frame(frame, self._rotation)
@@ -133,15 +135,15 @@ class FrameConverter:
             first = _look_of(self.facts)
             if look.light is not None and first.light is not None and look.light != first.light:
                 raise VideoError(
-                    f"the video changes from {first.light} to {look.light}: one result cannot hold "
-                    "both; cut it there"
+                    f"the video changes from {first.light} to {look.light}: one file cannot hold "
+                    "both; split it there"
                 )
-            logger.warning("the video changes on its way: %s, before %s", look, self._seen)
+            logger.warning("the video changes: %s, before %s", look, self._seen)
             self._seen = look
         return look
 
     def to_frame(self, pixels: Pixels, like: Time) -> av.VideoFrame:
-        """A frame of the result, at the time of its source."""
+        """A frame of the result, with the time of its source."""
         array: Any = np.ascontiguousarray(pixels, self._dtype)
         frame = av.VideoFrame.from_ndarray(array, format=self._rgb)
         frame = self._writer.reformat(
@@ -160,7 +162,7 @@ Time = tuple[int, Any]  # pts and time base
 
 
 def result_pixels(facts: VideoFacts) -> str:
-    """The source's subsampling of color where encoders take it, in 8 or 10 bits."""
+    """The chroma subsampling of the source where encoders support it, in 8 or 10 bits."""
     kept = next((name for name in ("444", "422") if name in facts.pixels), "420")
     return f"yuv{kept}p" if facts.bits == 8 else f"yuv{kept}p10le"
 
@@ -191,7 +193,7 @@ def _look_of_frame(frame: VideoFrame, rotation: int) -> Look:
 
 
 def _are_alike(one: Fraction, other: Fraction) -> bool:
-    """Whether the shapes of two pixels differ by less than can be seen."""
+    """Whether the difference of two pixel aspect ratios is invisible."""
     return abs(one / other - 1) < _ALIKE
 
 
@@ -202,6 +204,6 @@ def _light_of(transfer: int) -> str | None:
 def _require_known(matrix: int) -> None:
     if matrix in _BT2020 and int(av.__version__.split(".")[0]) < _BT2020_SINCE:
         raise VideoError(
-            f"colors of BT.2020 need PyAV {_BT2020_SINCE} or newer (Python 3.11), here is "
-            f"{av.__version__}, which would take them for BT.601"
+            f"BT.2020 colors need PyAV {_BT2020_SINCE} or newer (Python 3.11); PyAV "
+            f"{av.__version__} would read them as BT.601"
         )

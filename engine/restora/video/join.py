@@ -1,4 +1,4 @@
-"""Put the restored video and everything else of its source into one file."""
+"""Write the restored video and the other streams of its source into one file."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 _COPIED = ("audio", "subtitle")
 _STRICT = ("mp4", "mov")
-_CHAPTERS = "bin_data"  # how MP4 holds them
+_CHAPTERS = "bin_data"  # the codec of chapters in MP4
 _BUFFER_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
 class JoinResult:
-    """left_out  streams that the format cannot hold, for people
-    faults: what could not be copied to its end, for people
+    """left_out: descriptions of streams that the format cannot hold
+    faults: descriptions of streams that could not be copied to their end
     """
 
     left_out: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class JoinResult:
 
 @dataclass(frozen=True, slots=True)
 class Joiner:
-    """One source and the video stream that takes the place of its own.
+    """One source, and the video stream that replaces its own.
 
     size: (width, height) of the result
     pixels: FFmpeg's name of its pixel format
@@ -58,35 +58,35 @@ class Joiner:
     pixels: str
 
     def check(self) -> None:
-        """Write the head of the file to memory, so that what cannot be joined is found before any
+        """Write the header of the file to memory, to find streams that cannot be joined before any
         frame is restored.
 
-        Raises VideoError if not even the video and its tags can be; logs a warning if the other
-        streams cannot.
+        Raises VideoError if not even the video and its tags can be written; logs a warning if the
+        other streams cannot.
         """
         with open_video(self.source) as container:
             try:
                 self._write_head(container, copying=True)
-            except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+            except Exception as error:  # noqa: BLE001  # of FFmpeg, and of PyAV on odd values
                 problem = reason_of(error)
             else:
                 return
             try:
                 self._write_head(container, copying=False)
-            except Exception as error:  # FFmpeg's, and PyAV's on odd values
+            except Exception as error:  # of FFmpeg, and of PyAV on odd values
                 raise VideoError(
-                    f"{self.source} and its tags cannot be put into a {self.target.suffix} file "
-                    f"({reason_of(error)}): choose another ending of the output"
+                    f"{self.source} and its tags cannot be written to a {self.target.suffix} file "
+                    f"({reason_of(error)}): choose another suffix of the output"
                 ) from error
         logger.warning("audio and subtitles of %s cannot be copied: %s", self.source, problem)
 
     def join(self, packets: Callable[[], Iterator[Encoded]]) -> JoinResult:
         """Write `target`; audio and subtitles are copied as they are, packet by packet.
 
-        packets: called for each try: where the other streams make the format fail, the video is
-            written without them, which the result says
+        packets: called for each attempt: if the format refuses the other streams, the video is
+            written without them, and the result says so
 
-        Raises VideoError if the source cannot be opened any more, DiskFullError or OutputError if
+        Raises VideoError if the source can no longer be opened, DiskFullError or OutputError if
         the result cannot be written. There is no partial result.
         """
         try:
@@ -109,7 +109,7 @@ class Joiner:
                 self._write(container, packets, sink, result, copying=copying)
             except RestoraError:
                 raise
-            except Exception as error:  # FFmpeg's, and PyAV's on odd values
+            except Exception as error:  # of FFmpeg, and of PyAV on odd values
                 sink.check(self.target)
                 raise _UnwritableError(error) from error
             sink.check(self.target)
@@ -175,7 +175,7 @@ class Joiner:
 
 
 class _UnwritableError(Exception):
-    """The format refused what it was given."""
+    """The format refused a stream or a packet."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -190,10 +190,10 @@ def _add_copies(
     for stream in container.streams:
         if stream is first:
             continue
-        codec = getattr(stream, "name", None)  # there is none where FFmpeg does not know it
+        codec = getattr(stream, "name", None)  # missing if FFmpeg does not know the codec
         name = f"stream {stream.index} ({stream.type}, {codec})"
         if stream.type == "data" and codec == _CHAPTERS and container.chapters():
-            continue  # chapters are kept as such
+            continue  # chapters are copied as chapters
         if stream.type not in _COPIED:
             left_out.append(f"{name}: not audio or subtitles")
             continue
@@ -223,9 +223,9 @@ def _video_packets(
 def _other_packets(
     container: InputContainer, copies: dict[int, Stream], faults: list[str], *, strict: bool
 ) -> Iterator[Packet[Any]]:
-    """Those of streams that are copied; no stream's decoding times go back.
+    """Yield the packets of copied streams; decoding times of a stream never decrease.
 
-    strict: no two packets of sound may have the same time
+    strict: no two audio packets may have the same time
     """
     if not copies:
         return
@@ -235,7 +235,7 @@ def _other_packets(
     while True:
         try:
             packet = next(packets, None)
-        except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+        except Exception as error:  # noqa: BLE001  # of FFmpeg, and of PyAV on odd values
             faults.append(f"audio and subtitles cannot be read to their end: {reason_of(error)}")
             return
         if packet is None:
@@ -262,7 +262,7 @@ def _other_packets(
 
 
 def _by_time(*streams: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
-    """Merged, so that players find sound beside its picture."""
+    """Merge streams by time, so that players find audio beside its picture."""
     heads = [(next(stream, None), stream) for stream in streams]
     while True:
         waiting = [(_time_of(packet), index) for index, (packet, _) in enumerate(heads) if packet]

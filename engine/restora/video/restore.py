@@ -1,4 +1,4 @@
-"""Restore a video: frames through a Restorer in segments, then everything into one file."""
+"""Restore a video: its frames in segments, then all streams into one file."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ from restora.video.source import (
 )
 from restora.video.target import path_beside, require_target, require_writable
 
-_DECODED_BYTES = 48  # of a pixel: 16 frames that a decoder keeps, 3 bytes each
-_OPENED_BYTES = 20  # of a pixel, while a file is opened and only a few frames are decoded
+_DECODED_BYTES = 48  # per pixel: a decoder keeps 16 frames of 3 bytes
+_OPENED_BYTES = 20  # per pixel, while a file is opened and only a few frames are decoded
 _ENDS_BYTES = 1 << 20
-_FORMAT = 2  # of segments
+_FORMAT = 2  # version of the segment files
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ class VideoResult:
     """How the restoration of a video ended.
 
     frames: of the result
-    expected: frames that the source says it has; None if it does not say
+    expected: frames that the source states; None if it states none
     resumed: frames that an earlier run had finished
     reused: frames identical to the one before, which got its result
     fitted: frames of another size or rotation than the first, fitted to it by this run
-    left_out: streams that the result's format cannot hold, for people
-    faults: what is damaged in the source and missing in the result, for people
+    left_out: descriptions of streams that the output format cannot hold
+    faults: descriptions of damage in the source that is missing in the result
     stages: how busy "decode", "restore" and "encode" were
     """
 
@@ -77,7 +77,7 @@ class VideoResult:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing that the source has, or says it has."""
+        """Whether the result has everything that the source has or states."""
         return not self.faults and (self.expected is None or self.frames >= self.expected)
 
 
@@ -118,7 +118,7 @@ def restore_video(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One video on its way; the target is locked."""
+    """One run; the target is locked."""
 
     source: Path
     target: Path
@@ -184,7 +184,7 @@ class _Run:
         )
 
     def _read_facts(self) -> VideoFacts:
-        """Sizes are checked before a frame is decoded."""
+        """Check the size before a frame is decoded."""
         with open_video(
             self.source, hardware=self.options.hardware, max_pixels=self._most_pixels(_OPENED_BYTES)
         ) as container:
@@ -196,7 +196,7 @@ class _Run:
             return read_facts(container)
 
     def _open(self, frame_pixels: int) -> contextlib.AbstractContextManager[Any]:
-        """For decoding; frames may grow on the way as far as the memory allows."""
+        """Open for decoding; later frames may be larger, as far as the memory allows."""
         most = max(frame_pixels, self._most_pixels(_DECODED_BYTES))
         return open_video(self.source, hardware=self.options.hardware, max_pixels=most)
 
@@ -206,7 +206,7 @@ class _Run:
         return min(MAX_PIXELS, self.memory.budget.capacity // pixel_bytes)
 
     def _recipe(self, encoder: Encoder) -> dict[str, Any]:
-        """All that segments depend on."""
+        """Everything that segments depend on."""
         return {
             "format": _FORMAT,
             "restora": recipe_hash(self.restorer, {"outscale": self.options.outscale}),
@@ -217,7 +217,7 @@ class _Run:
 
 
 def result_size(facts: VideoFacts, restorer: Restorer, outscale: float | None) -> tuple[int, int]:
-    """(width, height), even where color is subsampled."""
+    """Returns (width, height), even numbers where chroma is subsampled."""
     scale = restorer.scale if outscale is None else outscale
     sides = [int(facts.width * scale), int(facts.height * scale)]
     pixels = result_pixels(facts)
@@ -229,7 +229,7 @@ def result_size(facts: VideoFacts, restorer: Restorer, outscale: float | None) -
 
 
 class _Counted:
-    """Frames on their way, counted."""
+    """Counts frames as they pass."""
 
     def __init__(
         self,
@@ -253,7 +253,7 @@ class _Counted:
 
 
 def _digest_of_ends(path: Path) -> str:
-    """Of the first and last megabyte: two files may share size and time of change."""
+    """SHA-256 of the first and last megabyte: two files may share size and modification time."""
     try:
         with path.open("rb") as stream:
             digest = hashlib.sha256(stream.read(_ENDS_BYTES))

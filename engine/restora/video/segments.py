@@ -1,4 +1,4 @@
-"""Encoded frames on disk, one file for every few seconds, so that a run can be resumed."""
+"""Encoded frames on disk, one file for every few seconds, so that a run can resume."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _ROW = np.dtype(
     [("pts", "<i8"), ("dts", "<i8"), ("duration", "<i8"), ("size", "<i8"), ("key", "<i8")]
 )
 _CHUNK_BYTES = 1 << 20
-_MOST_PACKETS = 4  # for a frame; encoders make one
-_MOST_BYTES = 1 << 28  # of a packet
+_MOST_PACKETS = 4  # per frame; encoders produce one
+_MOST_BYTES = 1 << 28  # per packet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +52,12 @@ class SegmentStore:
     A segment's file holds the SHA-256 of what follows, the number of source frames and of packets,
     a row of five integers for each packet, and the packets' bytes.
 
-    recipe: segments of another one are thrown away
-    most_frames: of the source that one segment may stand for
+    recipe: segments of another recipe are removed
+    most_frames: source frames that one segment may hold
 
     Opening the store checks every segment. The first damaged one and those after it are removed,
-    with a warning. Raises UnsafePathError if the folder is a link or no folder, OutputError if it
-    cannot be written.
+    with a warning. Raises UnsafePathError if the folder is a link or not a folder, OutputError if
+    it cannot be written.
     """
 
     def __init__(self, folder: Path, recipe: dict[str, Any], *, most_frames: int) -> None:
@@ -78,18 +78,18 @@ class SegmentStore:
 
     @property
     def finished(self) -> int:
-        """How many segments there are."""
+        """Number of segments."""
         return len(self._frames)
 
     @property
     def frames(self) -> int:
-        """Frames of the source that need not be restored again."""
+        """Source frames that need not be restored again."""
         return sum(self._frames)
 
     def append(self, packets: list[Encoded], *, frames: int) -> None:
-        """Keep one more segment, on disk when this returns.
+        """Add a segment; it is on disk when this returns.
 
-        frames: of the source that the segment stands for
+        frames: source frames that the segment holds
         """
         head = np.array([(frames, len(packets))], _HEAD)
         rows = np.array(
@@ -104,7 +104,7 @@ class SegmentStore:
         self._frames.append(frames)
 
     def packets(self) -> Iterator[Encoded]:
-        """All packets in order of decoding; decoding times grow across segments.
+        """Yield all packets in decoding order; decoding times increase across segments.
 
         Raises OutputError if a segment changed since it was checked or written.
         """
@@ -116,8 +116,8 @@ class SegmentStore:
                     _, rows = _check(stream, self._most_frames)
                     for row in rows:
                         pts, dts = int(row["pts"]), int(row["dts"])
-                        # a segment begins with reordered frames: its first times may lie before
-                        # the end of the segment before
+                        # a segment begins with reordered frames: its first times may precede the
+                        # end of the previous segment
                         if last is not None and dts <= last:
                             dts = min(last + 1, pts)
                         last = dts
@@ -125,7 +125,7 @@ class SegmentStore:
                         yield Encoded(data, pts, dts, int(row["duration"]), bool(row["key"]))
             except (_DamagedError, OSError) as error:
                 raise OutputError(
-                    f"{path} changed while the run was going on ({error}): run the command again"
+                    f"{path} changed during the run ({error}): run the command again"
                 ) from error
 
     def remove(self) -> None:
@@ -140,9 +140,7 @@ class SegmentStore:
         except FileNotFoundError:
             return False
         if not stat.S_ISDIR(mode):
-            raise UnsafePathError(
-                f"{self.folder} must be a folder of this run: remove what is there"
-            )
+            raise UnsafePathError(f"{self.folder} must be a folder of this run: remove it")
         return True
 
     def _path(self, number: int) -> Path:
@@ -165,22 +163,22 @@ class SegmentStore:
         self._remove_files({_RECIPE, *(self._path(at).name for at in range(self.finished))})
 
     def _remove_files(self, kept: set[str]) -> None:
-        """All files of a store but these, and what killed runs left half-written. Files that are
-        no store's stay."""
+        """Remove all other files of a store, and partial files of killed runs. Files that do not
+        belong to a store stay."""
         for path in self.folder.iterdir():
             if path.name.lstrip(".").startswith((_RECIPE, "segment-")) and path.name not in kept:
                 path.unlink()
 
 
 class _DamagedError(Exception):
-    """What is wrong with a segment's file."""
+    """A segment's file is damaged; the message says how."""
 
 
 def _open_plain(path: Path) -> IO[bytes]:
-    """Open a plain file, without waiting for one that is none."""
+    """Open a regular file; anything else is refused without waiting for it."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise _DamagedError("it is no plain file")
+            raise _DamagedError("it is not a regular file")
         return path.open("rb")
     except OSError as error:
         raise _DamagedError(error.strerror or error) from error
@@ -195,9 +193,9 @@ def _holds(path: Path, data: bytes) -> bool:
 
 
 def _check(stream: IO[bytes], most_frames: int) -> tuple[int, NDArray[Any]]:
-    """Source frames and the packets' rows of a segment; leaves the stream at the packets' bytes.
+    """Read the number of source frames and the packet rows; leaves the stream at the packet data.
 
-    Sizes are compared with the file's before anything is read by them.
+    Sizes are compared with the file size before anything of that size is read.
     """
     try:
         size = os.fstat(stream.fileno()).st_size
@@ -215,12 +213,12 @@ def _check(stream: IO[bytes], most_frames: int) -> tuple[int, NDArray[Any]]:
         rows = np.frombuffer(table, _ROW)
         sizes = [int(value) for value in rows["size"]]
         if min(sizes) < 0 or max(sizes) > _MOST_BYTES or sum(sizes) != rest - len(table):
-            raise _DamagedError("its packets are not as long as it says")
+            raise _DamagedError("the sizes of its packets do not match the file")
         start, found = stream.tell(), hashlib.sha256(head + table)
         while part := stream.read(_CHUNK_BYTES):
             found.update(part)
         if found.digest() != digest:
-            raise _DamagedError("its digest is another one")
+            raise _DamagedError("its digest does not match")
         stream.seek(start)
     except (OSError, MemoryError) as error:
         raise _DamagedError(error) from error

@@ -1,4 +1,4 @@
-"""What FFmpeg writes a result to, so that no error of writing is lost."""
+"""The file object that FFmpeg writes a result to; it loses no error."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from restora.video.target import write_error
 class Sink:
     """A file for FFmpeg to write to that keeps the first error instead of raising it.
 
-    FFmpeg goes on writing for a while, and PyAV prints the errors that follow; what is no
-    Exception, such as an interruption, it would lose.
+    FFmpeg continues to write after an error, and PyAV prints the errors that follow. It would lose
+    a BaseException such as KeyboardInterrupt.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -41,7 +41,7 @@ class Sink:
         return self._stream.tell()
 
     def check(self, target: Path) -> None:
-        """Raise what went wrong: DiskFullError or OutputError, or an interruption as it is."""
+        """Raise the first error: DiskFullError or OutputError; an interruption unchanged."""
         if isinstance(self._error, Exception):
             raise write_error(target, self._error) from self._error
         if self._error is not None:

@@ -18,11 +18,11 @@ from av.video.stream import VideoStream
 from restora.errors import MissingBackendError, VideoError
 from restora.video.trial import require_openable
 
-# nothing that fetches what it names: playlists, concatenation scripts, image sequences
+# none that opens other files: playlists, concatenation scripts, image sequences
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,nut"
 PROTOCOLS = "file"
-MAX_PIXELS = 200_000_000  # of a frame
-# for opening, and for each packet: 30 GB that hold no packet are not read to their end
+MAX_PIXELS = 200_000_000  # per frame
+# for opening, and for each packet: 30 GB without a packet are not read to their end
 TIMEOUT_S = 10.0
 _LONGEST_TICK_S = 3600
 _HD_LINES = 720
@@ -33,16 +33,16 @@ _UNSPECIFIED = (0, 2)
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What the result must share with its source.
+    """Properties that the result must share with its source.
 
     width, height: of the stored frames, before rotation
-    bits: 8 or 10: what is kept of each color
+    bits: 8 or 10, of each color of the result
     pixels: FFmpeg's name of the pixel format
-    frames: as the file says; None if it does not
-    rate: average frames a second
+    frames: as stated by the file; None if it does not
+    rate: average frames per second
     time_base: unit of times, seconds
-    rotation: degrees, counter-clockwise, by which a player turns the picture
-    matrix, transfer, primaries, color_range: ITU-T H.273 and FFmpeg's numbers, as tagged
+    rotation: degrees, counterclockwise, by which players rotate the picture
+    matrix, transfer, primaries, color_range: numbers of ITU-T H.273 and FFmpeg, as tagged
     """
 
     width: int
@@ -70,14 +70,14 @@ class VideoFacts:
 
 
 def matrix_of(tag: int, height: int) -> int:
-    """ITU-T H.273's number; where there is no tag, players go by the size."""
+    """The number of ITU-T H.273; without a tag it follows from the size, as in players."""
     if tag not in _UNSPECIFIED:
         return tag
     return _BT709 if height >= _HD_LINES else _BT601
 
 
 def is_full_range(tag: int, pixels: str) -> bool:
-    """tag: FFmpeg's number; pixels: its name of the pixel format"""
+    """tag: a number of FFmpeg; pixels: its name of the pixel format"""
     return tag == _FULL_RANGE or pixels.startswith("yuvj")
 
 
@@ -94,7 +94,7 @@ def open_video(
     far more memory to open than its size explains; MissingBackendError if the device does not
     start, DecoderProcessError if no child process can be started.
     """
-    _require_plain_file(path)
+    _require_regular_file(path)
     require_openable(path, max_pixels=max_pixels, timeout_s=TIMEOUT_S)
     with open_untried(path, hardware=hardware, max_pixels=max_pixels) as container:
         yield container
@@ -109,8 +109,8 @@ def open_untried(
     max_pixels: int,
     timeout_s: float | None = None,
 ) -> Iterator[InputContainer]:
-    """open_video without bounds of memory, for a file that passed, or for the process that tries
-    it.
+    """open_video without a memory limit, for files that passed the trial, and for the process that
+    tries them.
 
     name: of the file in messages; None: its path
     """
@@ -119,18 +119,18 @@ def open_untried(
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, **decoding}
     try:
         container = av.open(
-            f"file:{path}",  # a colon in a name would be taken for the end of a protocol's name
+            f"file:{path}",  # without it, a colon in a name would end the name of a protocol
             "r",
             options=options,
             metadata_errors="surrogateescape",  # tags in other encodings are kept as they are
             timeout=timeout_s or TIMEOUT_S,
             hwaccel=_device(hardware),
         )
-    except Exception as error:  # FFmpeg's errors, and what PyAV raises on values it does not expect
+    except Exception as error:  # FFmpeg's errors, and errors of PyAV on unexpected values
         if hardware is not None:
             raise MissingBackendError(
-                f"the decoder device {hardware} does not start here ({error}): leave --hwaccel "
-                "out, and the CPU decodes"
+                f"the decoder device {hardware} does not start here ({error}): leave out "
+                "--hwaccel to decode on the CPU"
             ) from error
         raise VideoError(f"{name} cannot be read as a video: {reason_of(error)}") from error
     with container:
@@ -144,8 +144,8 @@ def open_untried(
 
 
 def read_facts(container: InputContainer) -> VideoFacts:
-    """Facts about the first video stream. Frames are decoded up to the first one: to decode all of
-    them, open the file again.
+    """Read facts about the first video stream. This decodes up to the first frame: open the file
+    again to decode all frames.
 
     Raises VideoError if there is none.
     """
@@ -158,16 +158,16 @@ def read_facts(container: InputContainer) -> VideoFacts:
         raise VideoError(f"{path} holds no frame of {width} x {height} that can be decoded{words}")
     try:
         return _facts_of(stream, first)
-    except Exception as error:  # values that PyAV or Fraction do not take
+    except Exception as error:  # values that PyAV or Fraction refuse
         raise VideoError(f"{path} cannot be read as a video: {reason_of(error)}") from error
 
 
 def require_size(container: InputContainer) -> tuple[int, int]:
-    """(width, height) as the header says. Raises VideoError if no frame can have it."""
+    """Returns (width, height) of the header. Raises VideoError if no frame can have that size."""
     context = container.streams.video[0].codec_context
     width, height = context.width, context.height
     if width < 1 or height < 1:
-        raise VideoError(f"{path_of(container)} does not say how large its frames are")
+        raise VideoError(f"{path_of(container)} does not state the size of its frames")
     if width * height > MAX_PIXELS:
         raise VideoError(
             f"{path_of(container)} has frames of {width} x {height}, the limit is "
@@ -181,7 +181,7 @@ def path_of(container: InputContainer) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """FFmpeg's words, without the file's name; the type's name where there are none."""
+    """FFmpeg's message, without the file's name; the type's name if there is none."""
     if isinstance(error, av.error.ExitError):
         return f"no packet was found within {TIMEOUT_S:.0f} s"
     if isinstance(error, av.FFmpegError) and error.strerror:
@@ -189,8 +189,8 @@ def reason_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _require_plain_file(path: Path) -> None:
-    """Without opening it: a pipe would wait for its writer."""
+def _require_regular_file(path: Path) -> None:
+    """Check without opening it: a pipe would wait for its writer."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
@@ -198,19 +198,19 @@ def _require_plain_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise VideoError(f"{path} cannot be read: {reason_of(error)}") from error
     if not stat.S_ISREG(mode):
-        raise VideoError(f"{path} is no plain file: videos are read from files only")
+        raise VideoError(f"{path} is not a regular file: videos are read from regular files only")
 
 
 def _decode_first(
     container: InputContainer, stream: VideoStream
 ) -> tuple[VideoFrame | None, str | None]:
-    """The first frame that can be decoded, and what the last packet failed with."""
+    """Returns the first frame that can be decoded, and the error of the last packet."""
     problem: str | None = None
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        except Exception as error:  # noqa: BLE001  # FFmpeg's, and PyAV's on odd values
+        except Exception as error:  # noqa: BLE001  # of FFmpeg, and of PyAV on odd values
             return None, reason_of(error)
         if packet is not None and not packet.size:
             continue  # an empty packet would end the decoding
@@ -227,7 +227,7 @@ def _decode_first(
 def _facts_of(stream: VideoStream, first: VideoFrame) -> VideoFacts:
     assert stream.time_base is not None
     if not 0 < stream.time_base <= _LONGEST_TICK_S:
-        raise ValueError(f"its clock counts in units of {float(stream.time_base):.3g} s")
+        raise ValueError(f"its time base of {float(stream.time_base):.3g} s is too large")
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     component = first.format.components[0]
     duration = stream.duration * stream.time_base if stream.duration else None

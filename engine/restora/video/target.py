@@ -1,4 +1,4 @@
-"""Where a video's result goes: what may be replaced, and the hidden files beside it."""
+"""The output path of a video: what may be replaced, and the hidden files beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
 
-_MOST_NAME_BYTES = 240  # file systems allow 255; a dot, a token and an ending come on top
+_MOST_NAME_BYTES = 240  # file systems allow 255; a dot, a token and an ending are added
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ENDING = ".part"
 
@@ -25,7 +25,7 @@ def require_target(target: Path, source: Path, *, overwrite: bool) -> None:
     """Check that a result may be written to `target`.
 
     Raises OptionError if it is the source, or exists and `overwrite` is False, UnsafePathError if
-    it is a link, OutputError if it is no plain file or its name cannot be used.
+    it is a link, OutputError if it is not a regular file or its name cannot be used.
     """
     try:
         status = target.lstat()
@@ -34,17 +34,17 @@ def require_target(target: Path, source: Path, *, overwrite: bool) -> None:
     except (OSError, ValueError) as error:
         raise write_error(target, error) from error
     if stat.S_ISLNK(status.st_mode):
-        raise UnsafePathError(f"{target} is a link; results are written to plain files only")
+        raise UnsafePathError(f"{target} is a link; results are written to regular files only")
     if _is_same(status, source):
-        raise OptionError("the result would replace its own source: give another output")
+        raise OptionError("the result would replace its own source: choose another output")
     if not overwrite:
         raise OptionError(f"{target} exists already: give --overwrite to replace it")
     if not stat.S_ISREG(status.st_mode):
-        raise OutputError(f"{target} cannot be replaced: it is no plain file")
+        raise OutputError(f"{target} cannot be replaced: it is not a regular file")
 
 
 def require_writable(target: Path) -> None:
-    """Make the target's folder and try out that files can be written there.
+    """Make the folder of the target and check that files can be written there.
 
     Raises DiskFullError or OutputError if not.
     """
@@ -52,7 +52,7 @@ def require_writable(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        probe.unlink(missing_ok=True)  # another run may have removed it as a leftover
+        probe.unlink(missing_ok=True)  # another run may have removed it
     except (OSError, ValueError) as error:
         raise write_error(target, error) from error
 
@@ -69,20 +69,20 @@ def path_beside(target: Path, ending: str) -> Path:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[IO[bytes]]:
-    """A new file that replaces `target` when the body ends without an error, and is removed
-    otherwise. Nobody else may be writing `target`.
+    """Open a new file that replaces `target` when the body ends without an error, and is removed
+    otherwise. No other run may be writing `target`.
 
-    Raises DiskFullError or OutputError if it cannot be made, kept or moved.
+    Raises DiskFullError or OutputError if it cannot be created, written or renamed.
     """
     _remove_leftovers(target)
-    # a name that nobody can plant a link at beforehand
+    # a name that cannot be guessed, so that no link can be planted there
     part = path_beside(target, f".{secrets.token_hex(4)}{_ENDING}")
     try:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     except (OSError, ValueError) as error:
         raise write_error(target, error) from error
     try:
-        # unbuffered: closing must not write, and fail, once more
+        # unbuffered: closing must not write again, and fail again
         with os.fdopen(descriptor, "w+b", buffering=0) as stream:
             yield stream
             try:
@@ -99,7 +99,7 @@ def whole_file(target: Path) -> Iterator[IO[bytes]]:
 
 
 def write_error(target: Path, error: BaseException) -> OutputError:
-    """The typed error for what went wrong while writing `target`."""
+    """The typed error for a failure to write `target`."""
     full = isinstance(error, OSError) and error.errno in _FULL
     reason = getattr(error, "strerror", None) or error  # FFmpeg's errors have it too
     return (DiskFullError if full else OutputError)(f"{target} cannot be written: {reason}")
@@ -108,7 +108,7 @@ def write_error(target: Path, error: BaseException) -> OutputError:
 def _is_same(status: os.stat_result, source: Path) -> bool:
     try:
         return os.path.samestat(status, source.stat())
-    except (OSError, ValueError):  # a source that cannot be seen is named when it is opened
+    except (OSError, ValueError):  # opening the source reports it
         return False
 
 
@@ -116,7 +116,7 @@ _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Of runs that were killed while they wrote this target."""
+    """Remove files of runs that were killed while they wrote this target."""
     beginning = path_beside(target, ".").name
     for part in target.parent.glob(f"{glob.escape(beginning)}????????{_ENDING}"):
         with contextlib.suppress(OSError):

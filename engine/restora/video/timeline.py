@@ -1,4 +1,4 @@
-"""One clock for a recording whose own starts again, as where transport streams are joined."""
+"""Continuous timestamps for a recording whose clock restarts, such as joined transport streams."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from av.stream import Stream
 
 # formats that may be cut and joined byte by byte (FFmpeg's AVFMT_TS_DISCONT)
 _JOINABLE = {"mpegts", "mpeg"}
-_BACK_S = Fraction(1, 10)  # by which FFmpeg's own tool tells a restart from jitter
-_OVERLAP_S = 1  # of a stream's last packet before a restart, which may be read after it
+_BACK_S = Fraction(1, 10)  # jitter is smaller, a restart is larger; as in FFmpeg's own tool
+_OVERLAP_S = 1  # a packet from before a restart may be read this much after it
 _TIMED = ("video", "audio")
 
 
 class Timeline:
-    """Packets of a container with times that do not start again.
+    """Reads the packets of a container with continuous timestamps.
 
-    Where the decoding times of a picture or sound stream go back, a new part begins: its times are
-    moved so that it begins where the part before ended. All streams share the move, each from the
-    packet on where its own times go back. Two passes over one file give the same times.
+    Where the decoding times of a video or audio stream go back, a new part begins: its times are
+    shifted so that it begins where the previous part ended. All streams share the shift, each from
+    the packet where its own times go back. Two passes over one file give the same times.
 
-    Formats that cannot be joined so are left as they are.
+    Formats whose files cannot be concatenated are not changed.
     """
 
     def __init__(self, container: InputContainer) -> None:
@@ -36,7 +36,7 @@ class Timeline:
         self._end = Fraction(0)  # of all that was read, seconds
 
     def demux(self, streams: Sequence[Stream]) -> Iterator[Packet[Any]]:
-        """The streams' packets in order of the file."""
+        """Yield the packets of these streams in file order."""
         if not self._joinable:
             yield from self._container.demux(list(streams))
             return
@@ -53,7 +53,7 @@ class Timeline:
             part = self._part_of(packet.stream.index, begin)
             moved = begin + self._moves[part]
             index = packet.stream.index
-            # many packets do not say how long they last: as long as the one before
+            # many packets state no duration: use the distance to the previous packet
             lasts = (packet.duration or 0) * unit or moved - self._last.get(index, moved)
             self._parts[index], self._last[index] = part, moved
             self._end = max(self._end, moved + max(lasts, Fraction(0)))

@@ -1,7 +1,7 @@
 """Open a video in a child process first, and watch its memory: a few bytes of a hostile file can
 make FFmpeg allocate gigabytes.
 
-A limit of the address space would not do: FFmpeg goes on after some allocations that fail, and the
+A limit of the address space is not enough: FFmpeg continues after some failed allocations, and the
 file would pass.
 """
 
@@ -23,13 +23,13 @@ SLACK_BYTES, FILE_COPIES = 128 << 20, 4
 _SERVE = "restora.video.trial_child:serve"
 _STARTS = 3
 _MOST_S = 120.0
-_LOOK_S = 0.004  # within which a process can fill some 30 MB
-_WORN_BYTES = 32 << 20
+_LOOK_S = 0.004  # a process can fill some 30 MB in that time
+_WORN_BYTES = 32 << 20  # a child that once grew so much is replaced
 _MOST_PASSED = 64
 
 
 class Trial(NamedTuple):
-    """What the child tries.
+    """A request to the child.
 
     path: absolute
     name: of the file in messages
@@ -44,7 +44,7 @@ class Trial(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """problem  why the file must not be opened; None if it can be
+    """problem: why the file must not be opened; None if it may be
     peak: largest resident size of the child so far, bytes
     """
 
@@ -77,7 +77,7 @@ _children: list[Child] = []
 
 
 def _try(trial: Trial, allowed: int) -> str | None:
-    """What is wrong with the file; None if nothing is."""
+    """Returns why the file must not be opened, or None."""
     for _ in range(_STARTS):
         child = _children.pop() if _children else Child(_SERVE)
         try:
@@ -128,7 +128,7 @@ def _resident(process: int) -> int:
 
 
 def _stamp_of(path: Path) -> tuple[tuple[int, ...], int]:
-    """What changes when the file does, and its size in bytes."""
+    """Values that change when the file does, and its size in bytes."""
     try:
         now = path.stat()
     except (OSError, ValueError) as error:

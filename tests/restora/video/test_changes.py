@@ -164,7 +164,7 @@ def test_a_change_between_8_and_10_bits_changes_no_color(
 def test_a_change_from_sdr_to_hdr_is_refused(restorer: Restorer, tmp_path: Path) -> None:
     hdr = Clip(frames=4, audio=False, tags=(1, 1, BT2020_PQ[2], 1))
     source = join_clips(tmp_path / "in.ts", [SMALL, hdr])
-    with pytest.raises(VideoError, match=r"from SDR to HDR \(PQ\).*cut it there"):
+    with pytest.raises(VideoError, match=r"from SDR to HDR \(PQ\).*split it there"):
         restore_video(source, tmp_path / "out.mp4", restorer)
     assert not (tmp_path / "out.mp4").exists()
 

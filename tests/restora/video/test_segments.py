@@ -222,13 +222,13 @@ def test_a_link_among_the_segments_is_never_written_through(
     assert len(look(target).times) == 6
 
 
-def test_a_segment_that_changes_while_the_run_goes_on_ends_it_with_a_typed_error(
+def test_a_segment_that_changes_during_the_run_ends_it_with_a_typed_error(
     tmp_path: Path,
 ) -> None:
     store = SegmentStore(tmp_path / "segments", {}, most_frames=1)
     store.append([Encoded(b"abc", 0, 0, 1, True)], frames=1)
     flip_last_byte(tmp_path / "segments" / "segment-000000.bin")
-    with pytest.raises(OutputError, match="changed while the run was going on"):
+    with pytest.raises(OutputError, match="changed during the run"):
         list(store.packets())
 
 
@@ -241,7 +241,7 @@ def test_a_packet_of_absurd_size_is_not_read(
     assert SegmentStore(folder, {}, most_frames=1).finished == 1
     monkeypatch.setattr("restora.video.segments._MOST_BYTES", 3)
     assert SegmentStore(folder, {}, most_frames=1).finished == 0
-    assert "not as long as it says" in caplog.text
+    assert "do not match the file" in caplog.text
 
 
 def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:

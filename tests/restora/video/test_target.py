@@ -230,7 +230,7 @@ def test_what_the_format_cannot_hold_is_found_before_a_frame_is_restored(
         raise ValueError("no such tag")
 
     monkeypatch.setattr(join_module, "add_video", refuse)
-    with pytest.raises(VideoError, match=r"cannot be put into a \.mp4 file \(no such tag\)"):
+    with pytest.raises(VideoError, match=r"cannot be written to a \.mp4 file \(no such tag\)"):
         restore_video(source, tmp_path / "out.mp4", restorer, progress=never)
 
 

@@ -78,7 +78,7 @@ def test_colors_that_this_pyav_would_change_are_refused(
 ) -> None:
     source = make_clip(tmp_path / "in.mp4", Clip(ten_bits=True, tags=BT2020_PQ))
     monkeypatch.setattr(av, "__version__", "17.1.0")
-    with pytest.raises(VideoError, match=r"BT\.2020 need PyAV 18"):
+    with pytest.raises(VideoError, match=r"BT\.2020 colors need PyAV 18"):
         restore_video(source, tmp_path / "out.mp4", restorer)
 
 
@@ -194,7 +194,7 @@ def test_a_file_that_ends_early_is_restored_as_far_as_it_goes_and_said(
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
     result = run(tmp_path, "video", "-i", "cut.mp4", "-o", "out.mp4", "-n", model)
     assert result.returncode == 3, result.stderr
-    assert "the file says it has 40" in result.stderr
+    assert "the file states 40" in result.stderr
     assert 5 < len(look(tmp_path / "out.mp4").times) < 40
 
 
