@@ -49,8 +49,8 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(CpuOptions, "threads", wrong) for wrong in (-1, True, NAN)],
     *[(CpuOptions, "spinning", wrong) for wrong in (1, None)],
     *[(PlanOptions, "batches", wrong) for wrong in ((), 4, (0,), (1, True), None)],
-    *[(PlanOptions, "level", wrong) for wrong in (-1, 6)],
-    *[(PlanOptions, "workspace", wrong) for wrong in (0, 1e9)],
+    *[(PlanOptions, "opt_level", wrong) for wrong in (-1, 6)],
+    *[(PlanOptions, "workspace_bytes", wrong) for wrong in (0, 1e9)],
     *[(Tiling, "blend", wrong) for wrong in ("foo", None)],
     *[(Tiling, "batch", wrong) for wrong in (0, True)],
 ]

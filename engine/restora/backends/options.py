@@ -54,8 +54,8 @@ class PlanOptions:
     tile: side of full tiles, in pixels
     batches: batch sizes of full tiles; one engine is built for each
     max_tile: the largest side of any tile, in pixels
-    workspace: limit of scratch memory for one layer during a build, in bytes
-    level: optimization level of the builder, 0 (fast build) to 5 (fast engine)
+    workspace_bytes: limit of scratch memory for one layer during a build, in bytes
+    opt_level: optimization level of the builder, 0 (fast build) to 5 (fast engine)
     graphs: launch the network through CUDA graphs
     """
 
@@ -63,8 +63,8 @@ class PlanOptions:
     tile: int = 256
     batches: tuple[int, ...] = (1, 4)
     max_tile: int = 1024
-    workspace: int = 4 << 30
-    level: int = 3
+    workspace_bytes: int = 4 << 30
+    opt_level: int = 3
     graphs: bool = True
 
     def __post_init__(self) -> None:
@@ -77,8 +77,8 @@ class PlanOptions:
             tile=check_whole("the tile of plans", self.tile, least=1),
             batches=tuple(check_whole("a batch of plans", size, least=1) for size in batches),
             max_tile=check_whole("max_tile", self.max_tile, least=1),
-            workspace=check_whole("workspace", self.workspace, least=1),
-            level=check_whole("level", self.level, least=0, most=5),
+            workspace_bytes=check_whole("workspace_bytes", self.workspace_bytes, least=1),
+            opt_level=check_whole("opt_level", self.opt_level, least=0, most=5),
             graphs=check_flag("graphs", self.graphs),
         )
 

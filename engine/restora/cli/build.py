@@ -69,8 +69,8 @@ def build(
     """
     options = BuildOptions(
         precision=precision,
-        workspace=parse_size(workspace),
-        level=level,
+        workspace_bytes=parse_size(workspace),
+        opt_level=level,
         version_compatible=version_compatible,
         hardware=hardware,
         strip_weights=strip_weights,

@@ -99,7 +99,7 @@ def _download(entry: ModelEntry, url: str, target: Path, progress: FetchProgress
                     _save(entry, answer, partial, progress)
         except DownloadError as error:
             raise DownloadError(
-                f"{entry.name} could not be downloaded: {error}. Run the command again to continue, "
+                f"{entry.name} could not be downloaded: {error}. Run the command again to go on, "
                 f"or download {url} elsewhere and put it at {target}"
             ) from error
         if answer.ends_before:

@@ -171,7 +171,7 @@ def test_on_a_gpu_plans_are_built_once_and_run(
 
 def test_plans_that_were_built_for_other_sizes_are_taken(gpu: World, tmp_path: Path) -> None:
     path = files(tmp_path, ["fp32", "fp16"])
-    large = replace(SMALL, tile=48, batches=(3,), level=1)
+    large = replace(SMALL, tile=48, batches=(3,), opt_level=1)
     choose_session(path, options=SessionOptions(plans=large)).session.close()
     builds = len(gpu.trt.world.builds)
     session = choose_session(
@@ -357,7 +357,7 @@ def test_a_neighbor_of_other_weights_is_left_alone(
     (tmp_path / "tiny.fp16.onnx").write_bytes(other.onnx)
     family = opening.Source(checked(), path).family()
     assert [artifact.info.precision for artifact in family] == ["fp32"]
-    assert "is not of the weights of" in caplog.text
+    assert "its weights are not those of" in caplog.text
 
 
 def test_detectors_are_no_plans(gpu: World) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from restora.artifact import Artifact, ArtifactInfo, Precision
-from restora.backends.tensorrt.islands import keep_islands
+from restora.backends.tensorrt.fp32_layers import keep_fp32_layers
 from restora.backends.tensorrt.log import BuildLog, make_logger
 from restora.backends.tensorrt.module import Features, features_of
 from restora.backends.tensorrt.profiles import Profile
@@ -31,8 +31,8 @@ class BuildOptions:
 
     precision: compute precision. "fp16" and "mixed" need an artifact of that precision if the types
         come from the graph (TensorRT 10, 11), and an FP32 artifact if precision is a flag (8.6)
-    workspace: limit of scratch memory for one layer, in bytes
-    level: optimization level of the builder, 0 (fast build) to 5 (fast engine)
+    workspace_bytes: limit of scratch memory for one layer, in bytes
+    opt_level: optimization level of the builder, 0 (fast build) to 5 (fast engine)
     version_compatible: make a plan that later TensorRT versions can load
     hardware: which other GPUs can run the plan
     strip_weights: leave the weights out of the plan; they are refitted from the artifact on loading
@@ -40,18 +40,18 @@ class BuildOptions:
     """
 
     precision: Precision = "fp32"
-    workspace: int = WORKSPACE_BYTES
-    level: int = 3
+    workspace_bytes: int = WORKSPACE_BYTES
+    opt_level: int = 3
     version_compatible: bool = False
     hardware: Compatibility = "none"
     strip_weights: bool = False
     tf32: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.level <= 5:
-            raise OptionError(f"the optimization level must be in 0..5, got {self.level}")
-        if self.workspace < 1 << 20:
-            raise OptionError(f"the workspace must be at least 1 MiB, got {self.workspace} bytes")
+        if not 0 <= self.opt_level <= 5:
+            raise OptionError(f"the optimization level must be in 0..5, got {self.opt_level}")
+        if self.workspace_bytes < 1 << 20:
+            raise OptionError(f"the workspace must be at least 1 MiB, got {self.workspace_bytes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,10 @@ def build_plan(
 
 def _ladder(profile: Profile, options: BuildOptions) -> list[tuple[str, Profile, BuildOptions]]:
     """The attempts in order, each with a description."""
-    less = max(_LEAST_WORKSPACE, options.workspace // 4)
+    less = max(_LEAST_WORKSPACE, options.workspace_bytes // 4)
     steps = [("as asked", profile, options)]
-    if less < options.workspace:
-        options = replace(options, workspace=less)
+    if less < options.workspace_bytes:
+        options = replace(options, workspace_bytes=less)
         steps.append((f"with {less >> 20} MiB of workspace", profile, options))
     if not profile.is_static:
         small = replace(profile, best=profile.smallest)
@@ -192,7 +192,7 @@ class _Attempt:
         config = builder.create_builder_config()
         self._configure(config)
         if self.options.precision in FLAGGED and self.features.fp16_flag:
-            keep_islands(self.trt, network, features=self.options.precision == "mixed")
+            keep_fp32_layers(self.trt, network, features=self.options.precision == "mixed")
         shapes = builder.create_optimization_profile()
         shapes.set_shape(INPUT, profile.smallest, profile.best, profile.largest)
         if config.add_optimization_profile(shapes) < 0:
@@ -228,8 +228,8 @@ class _Attempt:
 
     def _configure(self, config: Any) -> None:
         trt, options = self.trt, self.options
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
-        config.builder_optimization_level = options.level
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+        config.builder_optimization_level = options.opt_level
         flag = trt.BuilderFlag
         if options.precision in FLAGGED and self.features.fp16_flag:
             config.set_flag(flag.FP16)

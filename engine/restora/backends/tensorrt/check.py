@@ -33,11 +33,11 @@ def check_plan(
     plan: bytes,
     rung: PrecisionCandidate,
     profile: Profile,
-    trusted: Run | None = None,
+    reference_run: Run | None = None,
 ) -> dict[str, Any]:
     """Run the self-check of the artifact on a plan. Returns the measured accuracy.
 
-    trusted: a plan of the same network that has passed, which gives the reference result for
+    reference_run: a plan of the same network that has passed, which gives the reference result for
         profiles that do not include the size of the self-check
 
     Raises RefusedPlanError if the result is wrong, and AccuracyGateError if there is no reference.
@@ -51,13 +51,13 @@ def check_plan(
         )
     known = match_selfcheck(selfcheck, profile)
     if known is None:
-        if trusted is None:
+        if reference_run is None:
             raise AccuracyGateError(
                 f"there is no reference result of {info.model} for {profile.best}: build a plan "
                 "for several sizes first"
             )
         image = mirror_to(selfcheck.image, profile.best)
-        known = SelfCheck(image, np.concatenate([trusted(part[None]) for part in image]))
+        known = SelfCheck(image, np.concatenate([reference_run(part[None]) for part in image]))
     onnx = rung.artifact.onnx if rung.options.strip_weights else None
     with PlanRunner(
         trt,
@@ -77,11 +77,11 @@ def check_plan(
             f"{got.shape}"
         )
     mean, least = measure_psnr(got, known.answer)
-    judge(rung, mean, least)
+    check_gate(rung, mean, least)
     return {"psnr_mean": round(mean, 2), "psnr_min": round(least, 2), "gate": "passed"}
 
 
-def judge(rung: PrecisionCandidate, mean: float, least: float) -> None:
+def check_gate(rung: PrecisionCandidate, mean: float, least: float) -> None:
     """Raise RefusedPlanError, with the measured PSNR, unless a plan passes its gate."""
     info = rung.artifact.info
     gate = ACCURACY_GATES[rung.options.precision, info.io]

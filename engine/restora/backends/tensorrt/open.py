@@ -57,7 +57,9 @@ def session_on(
     """Open a session with these modules on this device, which the session closes."""
     wanted = options.plans
     precision = choose_precision(trt, family, options)
-    build = BuildOptions(precision=precision, workspace=wanted.workspace, level=wanted.level)
+    build = BuildOptions(
+        precision=precision, workspace_bytes=wanted.workspace_bytes, opt_level=wanted.opt_level
+    )
     rungs = plan_candidates(trt, build, family)
     info = family[0].info
     tile, most = (

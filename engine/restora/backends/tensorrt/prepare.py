@@ -67,13 +67,13 @@ def prepare_plan(
     rungs: Sequence[PrecisionCandidate],
     profile: Profile,
     *,
-    trusted: Run | None = None,
+    reference_run: Run | None = None,
     progress: BuildProgress | None = None,
     report: Callable[[str], None] = logger.info,
 ) -> tuple[CachedPlan, PrecisionCandidate]:
     """Load or build the plan of the first candidate that passes its gate.
 
-    trusted: see check_plan
+    reference_run: see check_plan
 
     A plan that gave wrong results is not built again as long as the cache remembers it. A failed
     build is repeated, since the memory of the GPU may have been full.
@@ -108,7 +108,7 @@ def prepare_plan(
                 "attempts": [*refused, *built.attempts],
             }
             try:
-                figures = check_plan(trt, device, built.plan, rung, built.profile, trusted)
+                figures = check_plan(trt, device, built.plan, rung, built.profile, reference_run)
             except RefusedPlanError as error:
                 return Refusal(str(error), about)
             return CachedPlan(built.plan, {**about, "selfcheck": figures})
@@ -145,8 +145,8 @@ def prepare_plans(
     The plan for several sizes comes first: it runs the self-check and is the reference for the
     others. Raises the errors of prepare_plan.
     """
-    wide, *hot = sorted(profiles, key=lambda profile: profile.is_static)
-    plan, rung = prepare_plan(trt, device, cache, rungs, wide, progress=progress, report=report)
+    dynamic, *static = sorted(profiles, key=lambda profile: profile.is_static)
+    plan, rung = prepare_plan(trt, device, cache, rungs, dynamic, progress=progress, report=report)
     prepared = [(plan, rung)]
     with PlanRunner(
         trt,
@@ -164,11 +164,11 @@ def prepare_plans(
                 cache,
                 [rung],
                 profile,
-                trusted=lambda image: runner.run(image)[0],
+                reference_run=lambda image: runner.run(image)[0],
                 progress=progress,
                 report=report,
             )
-            for profile in hot
+            for profile in static
         ]
     return prepared
 

@@ -59,11 +59,11 @@ def plan_profiles(
             f"got {tile} and {max_tile}"
         )
     most = max(batches)
-    hot = [_profile((n, tile), (n, tile), (n, tile)) for n in sorted(set(batches))]
-    wide = _profile(
+    static = [_profile((n, tile), (n, tile), (n, tile)) for n in sorted(set(batches))]
+    dynamic = _profile(
         (1, low), (most if info.side else 1, tile), (most if info.side else 1, max_tile)
     )
-    profiles = (*hot, wide) if wide not in hot else tuple(hot)
+    profiles = (*static, dynamic) if dynamic not in static else tuple(static)
     for profile in profiles:
         check_elements(info, profile)
     return profiles

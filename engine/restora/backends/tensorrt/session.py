@@ -18,8 +18,8 @@ import numpy as np
 from restora.artifact import ArtifactInfo
 from restora.backends.base import Batch, SizeLimits, check_batch, check_finite, limits_of
 from restora.backends.tensorrt.bindings import CudaCallError
+from restora.backends.tensorrt.blend_kernel import BlendKernel
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.fade import FadeKernel
 from restora.backends.tensorrt.loaded import LoadedPlan
 from restora.backends.tensorrt.network import EngineRunner
 from restora.backends.tensorrt.slot import Slot, Slots
@@ -69,7 +69,9 @@ class TensorRTSession:
                 device, plans, self._compute, driver=_try("CUDA graphs", driver)
             )
             self._slots = Slots(device)
-            self._fade = self._compile_fade(_try("joining tiles on the GPU", nvrtc))
+            self._blend_kernel = self._compile_blend_kernel(
+                _try("blending tiles on the GPU", nvrtc)
+            )
 
     @property
     def info(self) -> ArtifactInfo:
@@ -102,7 +104,7 @@ class TensorRTSession:
         scale = self._info.scale
         multiple = self._limits.multiple
         plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)
-        if self._fade is None and len(plan.col_ramp) + len(plan.row_ramp):
+        if self._blend_kernel is None and len(plan.col_ramp) + len(plan.row_ramp):
             return run_tiles(
                 image, self.run, scale=scale, tiling=tiling, multiple=multiple, progress=progress
             )
@@ -116,7 +118,12 @@ class TensorRTSession:
                 self._compute.wait_for_event(uploaded)
                 source = Plane(address, width)
                 run = TileRun(
-                    self._network, slot, plan, source=source, ramps=weights, fade=self._fade
+                    self._network,
+                    slot,
+                    plan,
+                    source=source,
+                    ramps=weights,
+                    blend_kernel=self._blend_kernel,
                 )
                 bands += [(rows, slot.mark(self._compute)) for rows in run.enqueue()]
                 finished = slot.mark(self._compute)
@@ -148,7 +155,7 @@ class TensorRTSession:
                 # memory of a lost GPU is only freed when the process ends
                 logger.warning("%s: not all memory was freed: %s", self._info.model, error)
             # PyCUDA frees these with their last reference, while their context is current
-            self._fade = None
+            self._blend_kernel = None
             del self._network, self._to_device, self._compute, self._to_host
         self._device.close()
 
@@ -215,11 +222,11 @@ class TensorRTSession:
             done += part
         return shape
 
-    def _compile_fade(self, nvrtc: Any) -> FadeKernel | None:
+    def _compile_blend_kernel(self, nvrtc: Any) -> BlendKernel | None:
         if nvrtc is None:
             return None
         try:
-            return FadeKernel(self._device, nvrtc, self._info.io)
+            return BlendKernel(self._device, nvrtc, self._info.io)
         except CudaCallError as error:
             logger.warning("tiles are blended on the CPU, which is slower: %s", error)
             return None
@@ -227,8 +234,8 @@ class TensorRTSession:
 
 def _limits_of(info: ArtifactInfo, plans: Sequence[LoadedPlan]) -> SizeLimits:
     asked = limits_of(info)
-    hot = [plan.profile.best for plan in plans if plan.profile.is_static]
-    best = max(hot, default=None)
+    static = [plan.profile.best for plan in plans if plan.profile.is_static]
+    best = max(static, default=None)
     return SizeLimits(
         multiple=asked.multiple,
         fixed_tile=asked.fixed_tile,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restora.backends.tensorrt.fade import FadeKernel
+from restora.backends.tensorrt.blend_kernel import BlendKernel
 from restora.backends.tensorrt.network import EngineRunner
 from restora.backends.tensorrt.slot import Slot
 from restora.tiling import Span, Tile, TilePlan, place_span
@@ -28,7 +28,7 @@ class TileRun:
 
     source: the image in device memory, (height, width, 3)
     ramps: address of the weights of plan.col_ramp, followed by those of plan.row_ramp
-    fade: the blend kernel; None if the plan has no ramps
+    blend_kernel: blends the tiles; None if the plan has no ramps
 
     The result is written to slot.canvas, and the channel means of all tiles to slot.means.
     """
@@ -41,11 +41,11 @@ class TileRun:
         *,
         source: Plane,
         ramps: int,
-        fade: FadeKernel | None,
+        blend_kernel: BlendKernel | None,
     ) -> None:
         self._network, self._slot, self._plan = network, slot, plan
         self._cuda = network.device.cuda
-        self._fade = fade
+        self._blend_kernel = blend_kernel
         self._source = source
         self._scale = network.info.scale
         self._item = np.dtype(network.info.io).itemsize
@@ -138,8 +138,8 @@ class TileRun:
     def _fade_in(
         self, canvas: Plane, piece: Plane, ramp: int, rows: int, columns: int, *, along_rows: bool
     ) -> None:
-        assert self._fade is not None
-        self._fade.launch(
+        assert self._blend_kernel is not None
+        self._blend_kernel.launch(
             self._network.stream,
             canvas=canvas.address,
             piece=piece.address,

@@ -62,7 +62,11 @@ def test_fp16_from_a_graph_without_fp16_is_refused_and_never_built_as_fp32(
 
 def test_settings_reach_the_builder(trt: FakeTensorRT) -> None:
     options = BuildOptions(
-        level=5, workspace=1 << 30, version_compatible=True, hardware="ampere_plus", tf32=True
+        opt_level=5,
+        workspace_bytes=1 << 30,
+        version_compatible=True,
+        hardware="ampere_plus",
+        tf32=True,
     )
     build_plan(trt, artifact_for(trt, "fp32"), HOT, options)
     (build,) = trt.world.builds
@@ -94,7 +98,7 @@ def test_a_build_that_fails_is_tried_with_less_and_the_attempts_are_told(
     built = build_plan(trt, artifact_for(trt, "fp32"), WIDE, BuildOptions())
     assert built.profile.is_static
     assert built.profile.best == WIDE.best
-    assert built.options.workspace == 1 << 30
+    assert built.options.workspace_bytes == 1 << 30
     assert len(built.attempts) == 3
     assert all("out of memory in tactic 7" in attempt for attempt in built.attempts)
 

@@ -1,4 +1,4 @@
-"""Facts about the parts of the device path: pinned rings, the fade kernel, timing caches."""
+"""Facts about the parts of the device path: pinned rings, the blend kernel, timing caches."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycuda_double import FakeCuda
+from restora.backends.tensorrt.blend_kernel import KERNEL, source_for
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.device import DeviceFacts
-from restora.backends.tensorrt.fade import KERNEL, source_for
 from restora.backends.tensorrt.memory import DeviceBuffer, PinnedRing
 from restora.backends.tensorrt.timing import TimingCacheFile
 

@@ -267,7 +267,7 @@ def test_what_cannot_be_compared_is_not_held_against_a_plan(
     with pytest.raises(AccuracyGateError, match="there is no reference result of tiny"):
         prepare_plan(trt, device, cache, rungs, HOT)
     assert cache.refusals() == []
-    prepare_plan(trt, device, cache, rungs, HOT, trusted=trt.world.network)
+    prepare_plan(trt, device, cache, rungs, HOT, reference_run=trt.world.network)
 
 
 def test_plans_of_a_lower_precision_are_taken_only_after_a_refusal(
@@ -288,20 +288,20 @@ def test_plans_of_two_builds_are_not_mixed(
     """The older build's plan for one size would be taken beside the newer build's."""
     facts = device.facts(str(trt.__version__))
     for number, (level, profiles) in enumerate(((5, (WIDE, HOT)), (1, (WIDE,)))):
-        rungs = plan_candidates(trt, BuildOptions(level=level), artifacts_for(trt))
+        rungs = plan_candidates(trt, BuildOptions(opt_level=level), artifacts_for(trt))
         prepare_plans(trt, device, cache, rungs, profiles)
         assert cache.folder is not None
         for path in cache.folder.glob("*.json"):
-            if json.loads(path.read_text())["options"]["level"] == level:
+            if json.loads(path.read_text())["options"]["opt_level"] == level:
                 os.utime(path, (1000 + number, 1000 + number))
     ((plan, rung),) = find_built(cache, facts, rungs)
-    assert plan.facts["options"]["level"] == rung.options.level == 1
+    assert plan.facts["options"]["opt_level"] == rung.options.opt_level == 1
     assert profile_of(plan) == WIDE
 
 
 @pytest.mark.parametrize(
     "options",
-    [5, None, [], {"precision": "fp32", "color": "red"}, {"precision": "fp32", "level": 9}],
+    [5, None, [], {"precision": "fp32", "color": "red"}, {"precision": "fp32", "opt_level": 9}],
 )
 def test_plans_of_another_version_are_left_alone(
     options: object, trt: FakeTensorRT, device: Device, cache: PlanCache
@@ -353,7 +353,7 @@ def test_a_plan_for_one_size_is_held_against_one_for_several(
     rungs = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
     with pytest.raises(AccuracyGateError, match="there is no reference result of tiny"):
         prepare_plan(trt, device, cache, rungs, HOT)
-    plan, _ = prepare_plan(trt, device, cache, rungs, HOT, trusted=trt.world.network)
+    plan, _ = prepare_plan(trt, device, cache, rungs, HOT, reference_run=trt.world.network)
     assert plan.facts["selfcheck"]["gate"] == "passed"
     assert mirror_to(np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3), (2, 5, 3, 3)).shape == (
         2,

@@ -36,7 +36,7 @@ _BLOCK = (32, 8, 1)
 _CHANNELS = 3
 
 
-class FadeKernel:
+class BlendKernel:
     """The kernel, compiled for one device and one pixel type.
 
     nvrtc: the module cuda.bindings.nvrtc
@@ -84,7 +84,7 @@ class FadeKernel:
 def compile_kernel(nvrtc: Any, architecture: str, io: Io) -> bytes:
     """Compile the kernel for an architecture such as "sm_90". Raises CudaCallError."""
     source = source_for(io)
-    program = call(nvrtc.nvrtcCreateProgram, source.encode(), b"fade.cu", 0, [], [])
+    program = call(nvrtc.nvrtcCreateProgram, source.encode(), b"blend.cu", 0, [], [])
     try:
         options = [f"--gpu-architecture={architecture}".encode()]
         try:

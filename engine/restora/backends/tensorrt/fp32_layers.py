@@ -13,7 +13,7 @@ _PICTURE_CHANNELS = 3
 _FREE = ("CONVOLUTION", "DECONVOLUTION", "CONSTANT")  # these accumulate in FP32 anyway
 
 
-def keep_islands(trt: Any, network: Any, *, features: bool = False) -> int:
+def keep_fp32_layers(trt: Any, network: Any, *, features: bool = False) -> int:
     """Set layers of a parsed network to FP32. Returns their number.
 
     features: keep feature maps in FP32 too, except at the inputs and outputs of convolutions
@@ -26,7 +26,7 @@ def keep_islands(trt: Any, network: Any, *, features: bool = False) -> int:
         outputs = [layer.get_output(number) for number in range(layer.num_outputs)]
         if layer.type in free or not all(_is_float(trt, output) for output in outputs):
             continue
-        if not features and not all(_is_island(output) for output in outputs):
+        if not features and not all(_needs_fp32(output) for output in outputs):
             continue
         layer.precision = trt.DataType.FLOAT
         for number in range(layer.num_outputs):
@@ -39,7 +39,7 @@ def _is_float(trt: Any, tensor: Any) -> bool:
     return bool(tensor.dtype == trt.DataType.FLOAT and not tensor.is_shape_tensor)
 
 
-def _is_island(tensor: Any) -> bool:
+def _needs_fp32(tensor: Any) -> bool:
     shape = tuple(tensor.shape)
     if len(shape) < 4:
         return True
