@@ -23,7 +23,8 @@ from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 
-_BROKEN: Mapping[str, type[RestoraError]] = {
+# errors after which no photo can be restored
+_FATAL: Mapping[str, type[RestoraError]] = {
     kind.__name__: kind for kind in (DeviceLostError, DecoderProcessError)
 }
 Row = dict[str, Any]
@@ -40,8 +41,8 @@ class BatchRecipe:
     model: a name of the model table or the path of an artifact; None: faces only
     root: a folder that results must lie in; None: anywhere
     limits: of inputs
-    memory: most bytes of the whole process; None: its share of half of what is free
-    processes: workers on one machine, which share the memory that is free
+    memory: limit of the whole process in bytes; None: its share of half of what is free
+    processes: workers on one machine, which share its free memory
     """
 
     model: str | None = DEFAULT_MODEL
@@ -105,9 +106,9 @@ class RestoreBatch:
         ]
         with contextlib.closing(flow.iter_outcomes(photos)) as outcomes:
             for photo, outcome in outcomes:
-                broken = _BROKEN.get(outcome.error_type or "")
-                if broken is not None:
-                    raise broken(outcome.reason)
+                fatal = _FATAL.get(outcome.error_type or "")
+                if fatal is not None:
+                    raise fatal(outcome.reason)
                 yield photo.index, _row(*pairs[photo.index], outcome)
 
     def begin(self, source: str) -> None:

@@ -30,16 +30,16 @@ class IsolatedBatch:
 
     payload: a pickled RestoreBatch
     attempts: folder of logs; rows of inputs that any worker finished are taken from there
-    most: workers that may have been started before another one is; None: any number
+    max_workers: workers that may be started, those that died included; None: any number
 
     Inputs that were open when the child died are tried again, each photo alone. One that crashed
     three processes alone, here or in other workers, becomes a row with the error type
     "Quarantined". Raises SessionError for what is no photo's fault.
     """
 
-    def __init__(self, payload: bytes, attempts: str, most: int | None = None) -> None:
+    def __init__(self, payload: bytes, attempts: str, max_workers: int | None = None) -> None:
         self._payload = payload
-        self._most = most
+        self._max_workers = max_workers
         self._folder = Path(attempts)
         self._log: AttemptLog | None = None
         self._child: Child | None = None
@@ -85,7 +85,7 @@ class IsolatedBatch:
     def _start_log(self) -> AttemptLog:
         """Raises SessionError if too many workers have died."""
         before = count_logs(self._folder)
-        if self._most is not None and before >= self._most:
+        if self._max_workers is not None and before >= self._max_workers:
             raise SessionError(
                 f"{before} workers were started, and they keep dying: something ends them from "
                 "outside, such as a full memory; run again to continue"

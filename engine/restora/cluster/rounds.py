@@ -90,13 +90,13 @@ def _run_round(
     """
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    most = count_logs(logs) + pool.workers * (1 + pool.restarts)
+    max_workers = count_logs(logs) + pool.workers * (1 + pool.restarts)
     blocks = max(1, -(-len(items) // pool.photos_per_task))
     rows = [{"input": item.input, "output": item.output} for item in items]
     data = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
         IsolatedBatch,
         # Ray's own bound does not help: when it is reached, Ray Data (2.60) waits forever
-        fn_constructor_args=(payload, str(logs), most),
+        fn_constructor_args=(payload, str(logs), max_workers),
         batch_size=pool.photos_per_task,
         compute=ActorPoolStrategy(size=min(pool.workers, blocks)),
         num_cpus=pool.cpus,
