@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import filelock
 import numpy as np
 import pytest
 import torch
 
 from recipe import fill_network
 from restora import Photo, Restorer
+from restora.errors import AccuracyGateError, UnsafePathError
+from restora.models.resolve import find_or_export
 from restora_export.reference import SRVGGNetCompact
 
 PHOTO = Photo(np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8))
@@ -32,3 +39,67 @@ def test_a_restorer_exports_a_checkpoint_once_and_logs_it(
     announced = [record for record in caplog.messages if "exporting mine to ONNX" in record]
     assert len(announced) == 1
     assert len(list((tmp_path / "models" / "exported").glob("*.onnx"))) == 1
+
+
+def refuse(calls: list[str]) -> Callable[..., None]:
+    """An exporter that writes FP32 and fails the threshold in FP16."""
+
+    def export_file(_checkpoint: Path, target: Path, *, precision: str, **_options: object) -> None:
+        calls.append(precision)
+        if precision == "fp16":
+            raise AccuracyGateError("mine differs too much in fp16")
+        target.write_bytes(b"artifact")
+
+    return export_file
+
+
+def test_a_refused_fp16_export_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
+    calls: list[str] = []
+    monkeypatch.setattr("restora_export.files.export_file", refuse(calls))
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    for _ in range(3):
+        find_or_export(tmp_path / "mine.pth", "uint8", "upsampler", half=True)
+    assert calls == ["fp32", "fp16"]
+
+
+def test_callers_that_need_the_same_export_do_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
+    calls: list[str] = []
+    both_ask = threading.Barrier(2, timeout=20)
+
+    class Lock(filelock.FileLock):
+        def __enter__(self) -> Any:
+            both_ask.wait()  # neither has exported yet
+            return super().__enter__()
+
+    monkeypatch.setattr("filelock.FileLock", Lock)
+    monkeypatch.setattr("restora_export.files.export_file", refuse(calls))
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    with ThreadPoolExecutor(2) as threads:
+        found = [
+            threads.submit(find_or_export, tmp_path / "mine.pth", "uint8", "upsampler")
+            for _ in range(2)
+        ]
+        assert len({future.result(30) for future in found}) == 1
+    assert both_ask.n_waiting == 0
+    assert calls == ["fp32"]
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("restora_export.files.export_file", refuse([]))
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    target = find_or_export(tmp_path / "mine.pth", "uint8", "upsampler")
+    target.unlink()
+    (tmp_path / "mine").write_text("precious")
+    lock = target.with_name(target.name + ".lock")
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(tmp_path / "mine")
+    with pytest.raises(UnsafePathError, match="must be a regular file"):
+        find_or_export(tmp_path / "mine.pth", "uint8", "upsampler")
+    assert (tmp_path / "mine").read_text() == "precious"

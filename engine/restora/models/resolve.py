@@ -4,10 +4,14 @@ command line, Python and the cluster."""
 import errno
 import hashlib
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from restora.artifact import Io, Kind, Precision
+from restora.atomic import write_atomically
 from restora.errors import (
     AccuracyGateError,
     CheckpointError,
@@ -119,18 +123,61 @@ def _export_once(
     target = model_folder() / "exported" / f"{stem}{ending}"
     blend = parts[1] if len(parts) > 1 else None
     precisions: tuple[Precision, ...] = ("fp32", "fp16") if half else ("fp32",)
-    for precision in precisions:
-        middle = "" if precision == "fp32" else f".{precision}"
-        path = target.with_name(f"{stem}{middle}{ending}")
-        if is_regular_file(path):
-            continue
-        try:
-            _export(checkpoint, path, name, io, precision, blend)
-        except AccuracyGateError as error:
-            if precision == "fp32":
-                raise
-            logger.warning("%s has no %s artifact: %s", name, precision, error)
+    paths = {
+        precision: target.with_name(
+            f"{stem}{'' if precision == 'fp32' else f'.{precision}'}{ending}"
+        )
+        for precision in precisions
+    }
+    if not all(map(_is_settled, paths.values())):
+        _make_folder(target.parent)
+        with _only_here(target):
+            for precision, path in paths.items():
+                if not _is_settled(path):
+                    _export_or_refuse(checkpoint, path, name, io, precision, blend)
     return target
+
+
+def _is_settled(path: Path) -> bool:
+    """Whether the artifact is there, or is known to fail its accuracy threshold."""
+    return is_regular_file(path) or is_regular_file(_refusal_of(path))
+
+
+def _refusal_of(path: Path) -> Path:
+    """The note that keeps an FP16 artifact from being exported again at every start."""
+    return path.with_name(path.name + ".refused")
+
+
+def _export_or_refuse(
+    checkpoint: Path,
+    path: Path,
+    name: str,
+    io: Io,
+    precision: Precision,
+    blend: tuple[Path, float] | None,
+) -> None:
+    try:
+        _export(checkpoint, path, name, io, precision, blend)
+    except AccuracyGateError as error:
+        if precision == "fp32":
+            raise
+        logger.warning("%s has no %s artifact: %s", name, precision, error)
+        write_atomically(_refusal_of(path), f"{error}\n".encode())
+
+
+@contextmanager
+def _only_here(target: Path) -> Iterator[None]:
+    """Processes that need the same export do it once."""
+    from filelock import FileLock
+
+    lock = target.with_name(target.name + ".lock")
+    if os.path.lexists(lock) and (lock.is_symlink() or not is_regular_file(lock)):
+        raise UnsafePathError(f"{shown(lock)} must be a regular file: remove it")
+    try:
+        with FileLock(lock):
+            yield
+    except NotImplementedError as error:
+        raise OutputError(f"{shown(lock)} cannot be locked: {error}") from error
 
 
 def _export(
@@ -149,7 +196,6 @@ def _export(
             f"pip install 'restora[export]' ({error})"
         ) from error
     logger.warning("exporting %s to ONNX (%s, %s pictures); this is done once", name, precision, io)
-    _make_folder(target.parent)
     export_file(
         checkpoint,
         target,
