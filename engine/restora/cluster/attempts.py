@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from restora.jobs.blame import CrashBlame
-from restora.jobs.files import Stamp, fingerprint, require_own_folder
+from restora.jobs.disk import Stamp, fingerprint, require_own_folder
 
 _FATAL = "error.txt"
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from restora.cluster.options import ClusterOptions
 from restora.errors import OptionError
-from restora.jobs.files import is_folder
+from restora.jobs.disk import is_folder
 from restora.jobs.plan import Job, Naming, plan_files, plan_jobs
 from restora.jobs.run_journal import FILE, known_results
 

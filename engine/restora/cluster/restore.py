@@ -15,7 +15,7 @@ from restora.cluster.inputs import plan_inputs
 from restora.cluster.options import ClusterOptions, ClusterProgress, NoProgress
 from restora.errors import MissingBackendError
 from restora.faces.options import FaceOptions
-from restora.jobs.files import prepare_folder, require_own_folder
+from restora.jobs.disk import prepare_folder, require_own_folder
 from restora.jobs.inputs import RESULT_FORMATS
 from restora.jobs.journal import Journal
 from restora.jobs.outcome import Outcome

@@ -20,7 +20,7 @@ from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.cluster.isolated import IsolatedBatch, failed_row
 from restora.cluster.pool import WorkerPool
 from restora.errors import SessionError
-from restora.jobs.files import require_own_folder
+from restora.jobs.disk import require_own_folder
 
 logger = logging.getLogger(__name__)
 

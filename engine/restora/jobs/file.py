@@ -7,7 +7,7 @@ from pathlib import Path
 
 from restora import errors
 from restora.errors import OptionError, RestoraError
-from restora.jobs.files import is_folder
+from restora.jobs.disk import is_folder
 from restora.jobs.options import RunOptions
 from restora.jobs.outcome import Outcome
 from restora.jobs.photos import restore_photos

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from restora.errors import OptionError
-from restora.jobs.files import is_folder
+from restora.jobs.disk import is_folder
 from restora.jobs.options import RunOptions
 from restora.jobs.photos import never, restore_photos
 from restora.jobs.progress import RunProgress

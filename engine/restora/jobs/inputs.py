@@ -9,7 +9,7 @@ from typing import Literal
 
 from restora.errors import ImageError, NotAFileError, OptionError, UnsupportedImageError
 from restora.image import PhotoLimits, sniff_file
-from restora.jobs.files import is_folder
+from restora.jobs.disk import is_folder
 
 Ext = Literal["auto", "jpg", "png", "webp", "tiff"]
 RESULT_FORMATS: dict[str, Ext] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
-from restora.jobs.files import NO_SPACE, Stamp, require_own_file, require_own_folder
+from restora.jobs.disk import NO_SPACE, Stamp, require_own_file, require_own_folder
 from restora.jobs.journal_rows import Row, iter_lines, read_row, row_bytes
 from restora.jobs.lock import output_lock
 from restora.jobs.records import History, InputRecord, Result

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from restora.atomic import MOST_NAME_BYTES, shorten
 from restora.errors import OptionError, OutputError
-from restora.jobs.files import require_own_file
+from restora.jobs.disk import require_own_file
 
 _ENDING = ".lock"
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

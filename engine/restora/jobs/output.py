@@ -11,8 +11,8 @@ import numpy as np
 from restora.faces.pipeline import FaceOutcome
 from restora.image import Photo, write_photo
 from restora.image.compare import make_comparison
+from restora.jobs.disk import digest_of_file, prepare_folder
 from restora.jobs.extras import Extras, FaceNames
-from restora.jobs.files import digest_of_file, prepare_folder
 from restora.restoration import Restoration
 
 _COMPARISON_QUALITY = 90

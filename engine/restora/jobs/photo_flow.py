@@ -14,7 +14,7 @@ from restora.backends.cores import count_allowed_cores
 from restora.errors import MemoryLimitError, RestoraError
 from restora.image import Photo, PhotoHeader, PhotoLimits
 from restora.image.isolated import read_isolated
-from restora.jobs.files import prepare_folder
+from restora.jobs.disk import prepare_folder
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome, failed
 from restora.jobs.output import WriteOptions, write_result

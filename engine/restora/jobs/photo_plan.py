@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from restora.jobs.files import is_folder
+from restora.jobs.disk import is_folder
 from restora.jobs.inputs import is_file_name
 from restora.jobs.options import RunOptions
 from restora.jobs.plan import Job, Naming, plan_jobs

@@ -7,14 +7,15 @@ import functools
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from restora.atomic import remove_partial
 from restora.errors import OptionError
 from restora.image.isolated import start_decoder
-from restora.jobs.batch import iter_job_outcomes
-from restora.jobs.files import fingerprint, prepare_folder
+from restora.jobs.disk import fingerprint, prepare_folder
 from restora.jobs.inputs import RESULT_FORMATS
+from restora.jobs.job_outcomes import iter_job_outcomes
 from restora.jobs.journal import Journal
 from restora.jobs.lock import OutputLocks
 from restora.jobs.memory import PhotoMemory
@@ -95,12 +96,11 @@ class _PhotoRun:
 
     def result(self, elapsed_s: float) -> RunResult:
         """The result of the run. Raises SessionError if an input was lost."""
-        done = self._result
         stopped = self._stop() and len(self._outcomes) < len(self._plan.jobs)
         if not stopped:
             require_an_outcome_each(self._plan.jobs, self._outcomes)
-        return RunResult(
-            tuple(self._outcomes), elapsed_s, done.restoring_s, done.stages, done.networks, stopped
+        return replace(
+            self._result, outcomes=tuple(self._outcomes), elapsed_s=elapsed_s, stopped=stopped
         )
 
     def _resolve(self, journal: RunJournal) -> list[Job]:
@@ -152,8 +152,12 @@ class _PhotoRun:
             with contextlib.closing(outcomes):
                 for job, outcome in outcomes:
                     self._take(job, outcome)
-        restoring_s = time.perf_counter() - started
-        self._result = RunResult((), 0.0, restoring_s, stages.stats(), restorer.networks)
+        self._result = replace(
+            self._result,
+            restoring_s=time.perf_counter() - started,
+            stages=stages.stats(),
+            networks=restorer.networks,
+        )
 
     def _writing(self) -> WriteOptions:
         extras = {job.target: job.extras for job in self._plan.jobs}

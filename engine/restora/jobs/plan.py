@@ -10,8 +10,8 @@ from pathlib import Path
 from restora.errors import OptionError, RestoraError
 from restora.image import PhotoHeader, PhotoLimits
 from restora.image.isolated import probe_isolated
+from restora.jobs.disk import Stamp, fingerprint, is_folder
 from restora.jobs.extras import Extras
-from restora.jobs.files import Stamp, fingerprint, is_folder
 from restora.jobs.inputs import (
     RESULT_FORMATS,
     Ext,
@@ -23,6 +23,8 @@ from restora.jobs.inputs import (
     iter_files,
 )
 from restora.jobs.names import Source, name_outputs
+
+_MEASURE_S = 5.0  # nothing is restored while headers are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,10 @@ def plan_files(
 
 
 def measure(job: Job, limits: PhotoLimits | None = None) -> Job:
-    """Add the header of the input, if it is valid. A decoder process reads it."""
+    """Add the header of the input, if it is valid and read in seconds. A decoder process reads
+    it."""
+    limits = limits or PhotoLimits()
+    limits = replace(limits, max_decode_s=min(limits.max_decode_s, _MEASURE_S))
     stamp = fingerprint(job.source)
     try:
         header = probe_isolated(job.source, limits=limits)

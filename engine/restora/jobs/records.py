@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from restora.jobs.blame import CrashBlame
-from restora.jobs.files import Stamp
+from restora.jobs.disk import Stamp
 from restora.jobs.journal_rows import Row, iter_lines, read_row
 
 logger = logging.getLogger(__name__)

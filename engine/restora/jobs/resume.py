@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from restora.jobs.blame import MAX_CRASHES
-from restora.jobs.files import Stamp, digest_of_file, fingerprint
+from restora.jobs.disk import Stamp, digest_of_file, fingerprint
 from restora.jobs.records import InputRecord, Result
 
 # limits decide over these; they are no part of a recipe and may differ in a later run

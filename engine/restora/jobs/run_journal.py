@@ -10,8 +10,8 @@ from pathlib import Path
 from restora.atomic import remove_partial
 from restora.errors import OptionError
 from restora.exit_codes import ExitCode, code_of_type
+from restora.jobs.disk import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint, is_folder
 from restora.jobs.extras import Extras, FaceFiles
-from restora.jobs.files import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint, is_folder
 from restora.jobs.inputs import Failure
 from restora.jobs.journal import Journal, read_results
 from restora.jobs.lock import remove_stale_lock

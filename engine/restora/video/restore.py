@@ -16,7 +16,7 @@ import av
 from av.video.frame import VideoFrame
 
 from restora.errors import VideoError
-from restora.jobs.files import fingerprint
+from restora.jobs.disk import fingerprint
 from restora.jobs.lock import output_lock
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.recipe import recipe_hash

@@ -12,7 +12,7 @@ from typing import Any
 from fuzz.json_text import draw_value, mutate_json
 from fuzz.mutate import MAX_BYTES, mutate_bytes
 from fuzz.target import Input, Target
-from restora.jobs.files import fingerprint
+from restora.jobs.disk import fingerprint
 from restora.jobs.journal import Journal, read_results
 from restora.jobs.resume import Wanted, decide
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
 from restora.jobs.blame import MAX_CRASHES
-from restora.jobs.files import digest_of_file, fingerprint
+from restora.jobs.disk import digest_of_file, fingerprint
 from restora.jobs.journal import Journal
 from restora.jobs.records import InputRecord, Result
 from restora.jobs.resume import Asked, Decision, Wanted, decide

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from photo_runs import photo
-from restora.errors import OptionError
+from restora.errors import DecodeTimeoutError, OptionError
+from restora.image import PhotoHeader, PhotoLimits
 from restora.jobs.inputs import Ext
 from restora.jobs.plan import Job, Naming, measure, plan_jobs
 
@@ -105,3 +106,19 @@ def test_a_header_does_not_count_once_its_file_is_replaced(tmp_path: Path) -> No
     assert job.pixels == 80
     photo(source, (30, 20))
     assert job.known_header is None
+
+
+def test_headers_that_take_long_do_not_hold_up_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float] = []
+
+    def probe(path: Path, *, limits: PhotoLimits) -> PhotoHeader:
+        allowed.append(limits.max_decode_s)
+        raise DecodeTimeoutError(path.name)
+
+    monkeypatch.setattr("restora.jobs.plan.probe_isolated", probe)
+    job = Job(photo(tmp_path / "a.png"), tmp_path / "b.png")
+    for limit in (600, 2):
+        assert measure(job, PhotoLimits(max_decode_s=limit)) == job
+    assert allowed == [5, 2]
