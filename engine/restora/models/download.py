@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -133,6 +132,8 @@ def _read_headers(response: requests.Response, start: int) -> Answer:
 @contextmanager
 def _in_plain_words(host: str | None) -> Iterator[None]:
     """Turn the errors of requests into DownloadError, and log their original text."""
+    import http.client
+
     import urllib3
 
     try:

@@ -27,6 +27,8 @@ ELSEWHERE = (
     "matplotlib",
     "onnx",
     "ray",
+    "requests",
+    "ssl",
     "torch",
 )
 
