@@ -117,7 +117,7 @@ class Networks:
 
     @property
     def opened(self) -> list[Opened]:
-        """In the order in which they were opened; still there after closing, as facts."""
+        """All networks in the order in which they were opened, also after closing."""
         with self._changed:
             return list(self._opened.values())
 
@@ -216,7 +216,7 @@ class Networks:
     def close(self, *, finish: bool) -> None:
         """Refuse new calls, wait for those that run, and free all sessions.
 
-        finish: calls that run may end; else they raise SessionError at their next batch
+        finish: let running calls end; otherwise they raise SessionError at their next batch
 
         A second call waits until the first one is done. Raises SessionError if a call of in_use
         in this very thread would have to be waited for.
@@ -250,7 +250,7 @@ class Networks:
     def _session_options(self, kind: Kind) -> SessionOptions:
         options = self._options.session_options()
         if kind in ("detector", "parser"):
-            # small networks: no plans are built of them, and they may stay on the CPU
+            # small networks: no TensorRT plan is built for them, and they may run on the CPU
             device = "cpu" if options.device == "cpu" else "auto"
             return replace(
                 options, backend=_SMALL[options.backend], precision="auto", device=device

@@ -153,11 +153,11 @@ class Restorer:
         return self._networks.describe()
 
     def output_settings(self) -> dict[str, object]:
-        """All settings that decide the pixels of a result, for JSON: the artifacts by SHA-256 and
-        the precision they really run in, tiles, and options. Left out is what changes no pixel
-        beyond rounding: threads, backend and GPU, batches, limits.
+        """All settings that decide the pixels of a result, for JSON: the SHA-256 of each artifact
+        and the precision that it runs in, tiles, and options. Settings that change no pixel beyond
+        rounding are left out: threads, backend and GPU, batches, limits.
 
-        The same before and after 16-bit photos came, as long as the files stay.
+        The first 16-bit photo, which opens a second artifact, does not change them.
         """
         faces = self.faces
         return {
@@ -222,11 +222,11 @@ class Restorer:
     ) -> Iterator[Restoration | RestoraError]:
         """Restore photos as an iterator: one result per photo, in the order of the photos.
 
-        Several photos are under way at once and share batches, which is faster than calling
+        Several photos are in progress at once and share batches, which is faster than calling
         restore() for each. They are taken from `photos`, in another thread, only as far as the
         networks have work for them and half of the free memory holds them; so `photos` may be a
         generator without end. Work begins with the first next(). To stop early, leave the loop: the
-        photos that are under way are finished first.
+        photos in progress are finished first.
 
         photos: what restore() takes
         outscale: final enlargement; None: the network's own
@@ -276,8 +276,8 @@ class Restorer:
         )
 
     def close(self) -> None:
-        """Free the networks. Photos that other threads are restoring are finished first; any later
-        call raises SessionError. Closing again does nothing, but waits for the first to be done.
+        """Free the networks. Waits for photos that other threads are restoring; any later call
+        raises SessionError. A second close() only waits for the first one.
         """
         self._close(finish=True)
 
@@ -311,7 +311,7 @@ def _face_options(faces: FaceOptions | FaceStage | bool | None) -> FaceOptions |
 
 
 def _with_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Restoration:
-    """Paste the restored faces; if the detector fails, say so and leave the photo as it is."""
+    """Paste the restored faces; if the detector fails, record why and leave the photo as it is."""
     try:
         result = stage.restore_faces(photo, restoration.photo, upscale=restoration.scale)
     except DeviceLostError:

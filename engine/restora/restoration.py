@@ -1,4 +1,4 @@
-"""What comes of one photo."""
+"""The result of restoring one photo."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from restora.image import Photo
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """One finished photo.
+    """One restored photo.
 
-    model: that enlarged it; "none" for interpolation
-    face_model: that restored faces; None if faces were not asked for
+    model: the network that enlarged it; "none" for interpolation
+    face_model: the network that restored faces; None without FaceOptions
     scale: output side / input side
-    elapsed_s: of everything; seconds: of each stage
-    faces: what became of each face that was found, best score first
-    face_error: why no face could be looked for, if the detector failed
+    elapsed_s: of the whole call; seconds: of each stage
+    faces: the outcome of each face that was found, best score first
+    face_error: the error of the detector, if it failed
     """
 
     photo: Photo

@@ -1,8 +1,8 @@
 """Which settings decide the pixels of a result, in a form that can be compared and hashed.
 
-Two Restorers with equal settings give equal pixels, up to the rounding of their runtimes. What
-changes no pixel (threads, which GPU, batches, limits) is left out, and settings that come to the
-same are equal: an automatic tile of 512 is a tile of 512.
+Two Restorers with equal settings give equal pixels, up to the rounding of their runtimes. Settings
+that change no pixel (threads, which GPU, batches, limits) are left out, and settings with the same
+effect are equal: an automatic tile of 512 is a tile of 512.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def settings_of_faces(stage: FaceStage, networks: Networks) -> Settings:
 
 
 def settings_of_tiling(tiling: Tiling, multiple: int) -> Settings:
-    """What `tiling` comes to for a network whose sides are multiples of `multiple`."""
+    """The effective tiling of a network whose sides must be multiples of `multiple`."""
     if tiling.size == 0:
         return {"grid": "whole"}
     fade = tiling.fade_px

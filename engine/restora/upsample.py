@@ -29,10 +29,10 @@ _SMALLEST_TILE = 32  # of those that a full memory leads to
 
 
 class Upsampler:
-    """A photo in, a larger photo out, through one session.
+    """Enlarges photos with one session.
 
     session: of an upsampler artifact; with io "uint8" it takes 8-bit photos only
-    tiling: how the photo is cut; it is cut smaller, and stays so, when a GPU's memory is full
+    tiling: how photos are cut; when a GPU's memory is full, tiles become smaller and stay so
     alpha: how transparency is enlarged: through the network, or bilinear
     resize: how an `outscale` other than the network's is reached. "area-lanczos": area to shrink,
         Lanczos to enlarge; "lanczos4": Lanczos for both, as the published script
@@ -126,7 +126,7 @@ class Upsampler:
         return restored[: height * self.scale, : width * self.scale]
 
     def _run_smaller_if_full(self, image: Batch, progress: Progress | None) -> Batch:
-        """Run in tiles; when the device's memory is full, in ever smaller ones, from then on."""
+        """Run in tiles. When the device's memory is full, halve them, for later photos too."""
         while True:
             tiling = self.tiling
             try:
@@ -136,7 +136,7 @@ class Upsampler:
                     if self.tiling is tiling:
                         self.tiling = _halve(tiling, image, error, self.session.limits)
                         logger.warning(
-                            "%s; going on with tiles of %d", str(error), self.tiling.size
+                            "%s; continuing with tiles of %d", str(error), self.tiling.size
                         )
 
     def _run_tiles(self, image: Batch, tiling: Tiling, progress: Progress | None) -> Batch:
@@ -160,7 +160,7 @@ class Upsampler:
 
 
 def resize_lanczos(photo: Photo, outscale: float) -> Photo:
-    """Resize by Lanczos interpolation, without a network; as it is if outscale is 1."""
+    """Resize by Lanczos interpolation, without a network. An outscale of 1 changes nothing."""
     size = _scaled_size(photo, check_outscale(outscale))
 
     def resize(pixels: Pixels) -> Pixels:

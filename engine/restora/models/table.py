@@ -196,7 +196,8 @@ def find_entry(name: str) -> ModelEntry:
     """
     if len(name) > _MAX_NAME:  # comparing it with the known names would take long
         raise UnknownModelError(
-            f"a model's name has {_MAX_NAME} signs at most, this one {len(name)}: {name[:40]!r}…"
+            f"a model's name has {_MAX_NAME} characters at most, this one {len(name)}: "
+            f"{name[:40]!r}…"
         )
     wanted = name.removesuffix(".pth").lower()
     known = {entry.lower(): entry for entry in MODELS}

@@ -290,7 +290,7 @@ def test_full_memory_halves_the_tiles_and_remembers(caplog: pytest.LogCaptureFix
         result = upsampler.upsample(photo)
     assert upsampler.tiling.size == 64
     assert "memory is full" in caplog.text
-    assert "going on with tiles of 64" in caplog.text
+    assert "continuing with tiles of 64" in caplog.text
     expected = on_the_cpu(photo.pixels, Tiling(size=64, overlap=8))
     assert np.array_equal(result.pixels, expected)
     caplog.clear()
