@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM while many files are worked on: the first one lets started work finish, the
-second one ends the run at once."""
+"""Ctrl-C and SIGTERM during a run over many files: the first signal finishes the files in flight,
+the second one ends the run at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ShutdownRequest:
         return self.signal is not None
 
     def end(self) -> None:
-        """Raise what the signal would have raised at once."""
+        """Raise what the deferred signal would have raised; nothing if there was none."""
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         if self.signal is not None:
@@ -32,7 +32,7 @@ class ShutdownRequest:
 
 @contextmanager
 def graceful_shutdown() -> Iterator[ShutdownRequest]:
-    """Signals are put off until the caller looks; only in the main thread."""
+    """Defer the first signal: the caller checks the request. Works in the main thread only."""
     stopping = ShutdownRequest()
     before: dict[int, Any] = {}
 

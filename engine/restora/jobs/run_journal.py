@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from restora.atomic import remove_partial
-from restora.errors import OptionError
+from restora.errors import OptionError, RestoraError
 from restora.exit_codes import ExitCode, code_of_type
 from restora.jobs.disk import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint, is_folder
 from restora.jobs.extras import Extras, FaceFiles
@@ -17,7 +17,8 @@ from restora.jobs.journal import Journal, read_results
 from restora.jobs.lock import remove_stale_lock
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import Job
-from restora.jobs.resume import Asked, Wanted, decide, extra_name
+from restora.jobs.records import InputRecord
+from restora.jobs.resume import Asked, Decision, Wanted, decide, extra_name
 
 FILE = Path(FOLDER, "manifest.jsonl")
 _MOST_REASON = 2000  # characters that are recorded
@@ -48,8 +49,7 @@ class RunJournal:
             if not job.is_left:
                 yield job
                 continue
-            name = self.name(job.source)
-            past = self.journal.record(name)
+            past = self.journal.record(self.name(job.source))
             if past is not None and past.status is None:
                 remove_partial(job.target)
                 job.extras.remove_partial()
@@ -58,20 +58,9 @@ class RunJournal:
             )
             if decision.action not in ("do", "redo"):  # a job that begins takes its lock itself
                 remove_stale_lock(job.target)
-            if decision.action in ("failed", "quarantined"):
-                tried = past is not None and past.status is not None
-                kind = past.error_type if past is not None and tried else None
-                yield replace(job, failure=Failure(kind or "Quarantined", decision.why))
-            elif decision.action == "refuse":
-                yield replace(job, failure=Failure(OptionError.__name__, decision.why))
-            elif decision.action == "leave":
-                if decision.finished:
-                    self._end_restored(job)
-                yield replace(job, skip=decision.why)
-            else:
-                crashes = past.crashes if past is not None and decision.alone else 0
-                note = decision.why or None
-                yield replace(job, alone=decision.alone, crashes=crashes, note=note)
+            if decision.finished:
+                self._end_restored(job)
+            yield _apply(decision, job, past)
 
     def begin(self, job: Job) -> None:
         found = None if job.found is None else list(job.found)
@@ -181,6 +170,21 @@ def suspects_last(jobs: list[Job]) -> list[Job]:
     """Sort suspects of crashes behind the other jobs, the most frequent last, so that everything
     else is done by then."""
     return sorted(jobs, key=lambda job: (job.alone, job.crashes))
+
+
+def _apply(decision: Decision, job: Job, past: InputRecord | None) -> Job:
+    why = decision.why
+    if decision.action == "leave":
+        return replace(job, skip=why)
+    if decision.action == "refuse":
+        return replace(job, failure=Failure(OptionError.__name__, why))
+    if decision.action == "quarantined":
+        return replace(job, failure=Failure("Quarantined", why))
+    if decision.action == "failed":
+        kind = None if past is None else past.error_type
+        return replace(job, failure=Failure(kind or RestoraError.__name__, why))
+    crashes = past.crashes if past is not None and decision.alone else 0
+    return replace(job, alone=decision.alone, crashes=crashes, note=why or None)
 
 
 def _asked(extras: Extras) -> frozenset[Asked]:
