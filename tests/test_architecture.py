@@ -280,6 +280,16 @@ def test_type_checkers_see_every_public_name() -> None:
     assert seen | {"__version__"} == set(restora.__all__)
 
 
+def test_a_public_name_whose_package_is_not_installed_says_what_to_install() -> None:
+    code = "import sys; sys.modules['av'] = None\nimport restora; restora.VideoOptions\n"
+    code += "try: from restora import restore_video\nexcept ImportError as error: print(error)"
+    path = str(PACKAGES["restora"].parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path}
+    )
+    assert done.stdout.strip() == "videos need PyAV: pip install 'restora[video]'", done.stderr
+
+
 def snippets() -> list[str]:
     """All Python code of README and docs."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -110,16 +110,15 @@ def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
     if is_regular_file(path):
         return path
     checkpoint = checkpoint_path(entry)
-    flag = " --io float32" if io == "float32" else ""
-    export = f"`restora export {checkpoint} -o {path}{flag}`"
     if is_regular_file(checkpoint):
+        flag = " --io float32" if io == "float32" else ""
         raise MissingModelError(
             f"{entry.name} is here as a checkpoint, but not as an artifact for {io} pictures: "
-            f"make it with {export}"
+            f"make it with `restora export {checkpoint} -o {path}{flag}`"
         )
     raise MissingModelError(
         f"{entry.name} is not on this machine: get it with `restora models fetch {entry.name}`, "
-        f"or put {entry.file} into {model_folder()}; then {export}"
+        f"or put {entry.file} into {model_folder()}"
     )
 
 
