@@ -18,9 +18,9 @@ from restora.video.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
-LONGEST_S = 86_400  # between two packets of a stream
-_LONGEST_TICKS = 2**31 - 1  # duration of a frame; MP4 counts in 32 bits
-_MOST_DELAYED = 256  # packets whose frames a decoder still holds
+MAX_GAP_S = 86_400  # between two packets of a stream
+_MAX_TICKS = 2**31 - 1  # duration of a frame; MP4 counts in 32 bits
+_MAX_DELAYED = 256  # packets whose frames a decoder still holds
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +56,7 @@ class FrameReader:
         """Raises VideoError if there is no frame at all."""
         last: int | None = None
         unit = self._container.streams.video[0].time_base
-        longest = min(_LONGEST_TICKS, int(LONGEST_S / unit)) if unit else _LONGEST_TICKS
+        longest = min(_MAX_TICKS, int(MAX_GAP_S / unit)) if unit else _MAX_TICKS
         for decoded in self._decode():
             frame = decoded.frame
             if last is not None and frame.pts is not None and frame.pts - last > longest:
@@ -95,7 +95,7 @@ class FrameReader:
                 self.damaged += 1
                 continue
             # a decoder returns a frame some packets later, when it may have read another shape
-            if len(shapes) >= _MOST_DELAYED:
+            if len(shapes) >= _MAX_DELAYED:
                 shapes.clear()
             shapes[packet.pts] = context.sample_aspect_ratio
             for frame in frames:

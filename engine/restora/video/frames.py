@@ -37,7 +37,7 @@ _ALIKE = Fraction(1, 100)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FrameFormat:
     """Properties that may change from one frame to the next.
 
     light: SDR, PQ or HLG; None if there is no tag
@@ -85,7 +85,7 @@ class FrameConverter:
         self._matrix = _SWSCALE.get(facts.real_matrix, 1)
         self._range = _FULL if facts.full_range else _LIMITED
         self._reader, self._writer = VideoReformatter(), VideoReformatter()
-        self._seen = _look_of(facts)
+        self._seen = _format_of(facts)
         self._rotation = facts.rotation
 
     def to_rgb(self, decoded: Decoded) -> Pixels:
@@ -94,12 +94,12 @@ class FrameConverter:
         Raises VideoError for a frame whose light (SDR, PQ or HLG) differs from that of the first.
         """
         frame = decoded.frame
-        look = self._check(decoded)
+        now = self._check(decoded)
         turned = self._reader.reformat(
             frame,
             format=self._rgb,
-            src_colorspace=_SWSCALE.get(look.matrix, 1),
-            src_color_range=_FULL if look.full_range else _LIMITED,
+            src_colorspace=_SWSCALE.get(now.matrix, 1),
+            src_color_range=_FULL if now.full_range else _LIMITED,
             dst_color_range=_FULL,
             interpolation=_EXACT,
         )
@@ -107,14 +107,14 @@ class FrameConverter:
         facts = self.facts
         first = facts.aspect or Fraction(1)
         shape = decoded.aspect or first
-        same_size = (look.width, look.height) == (facts.width, facts.height)
-        if same_size and look.rotation == facts.rotation and _are_alike(shape, first):
+        same_size = (now.width, now.height) == (facts.width, facts.height)
+        if same_size and now.rotation == facts.rotation and _are_alike(shape, first):
             return pixels
         self.fitted += 1
-        turns = (look.rotation - facts.rotation) / 90
+        turns = (now.rotation - facts.rotation) / 90
         if turns != int(turns):
             raise VideoError(
-                f"a frame is rotated by {look.rotation} degrees, the first one by "
+                f"a frame is rotated by {now.rotation} degrees, the first one by "
                 f"{facts.rotation}: the difference must be a multiple of 90 degrees"
             )
         if int(turns) % 2:
@@ -123,24 +123,24 @@ class FrameConverter:
             np.rot90(pixels, int(turns)), (facts.width, facts.height), shape=float(shape / first)
         )
 
-    def _check(self, decoded: Decoded) -> Look:
+    def _check(self, decoded: Decoded) -> FrameFormat:
         """How to read the frame; logs a change."""
         frame = decoded.frame
         # in H.264 and H.265 only key frames carry the rotation; it holds until the next one
         if frame.rotation or frame.key_frame:
             self._rotation = int(frame.rotation)
-        look = _look_of_frame(frame, self._rotation)
-        if look != self._seen:
-            _require_known(look.matrix)
-            first = _look_of(self.facts)
-            if look.light is not None and first.light is not None and look.light != first.light:
+        now = _format_of_frame(frame, self._rotation)
+        if now != self._seen:
+            _require_known(now.matrix)
+            first = _format_of(self.facts)
+            if now.light is not None and first.light is not None and now.light != first.light:
                 raise VideoError(
-                    f"the video changes from {first.light} to {look.light}: one file cannot hold "
+                    f"the video changes from {first.light} to {now.light}: one file cannot hold "
                     "both; split it there"
                 )
-            logger.warning("the video changes: %s, before %s", look, self._seen)
-            self._seen = look
-        return look
+            logger.warning("the video changes: %s, before %s", now, self._seen)
+            self._seen = now
+        return now
 
     def to_frame(self, pixels: Pixels, like: Time) -> av.VideoFrame:
         """A frame of the result, with the time of its source."""
@@ -167,8 +167,8 @@ def result_pixels(facts: VideoFacts) -> str:
     return f"yuv{kept}p" if facts.bits == 8 else f"yuv{kept}p10le"
 
 
-def _look_of(facts: VideoFacts) -> Look:
-    return Look(
+def _format_of(facts: VideoFacts) -> FrameFormat:
+    return FrameFormat(
         facts.width,
         facts.height,
         facts.rotation,
@@ -179,9 +179,9 @@ def _look_of(facts: VideoFacts) -> Look:
     )
 
 
-def _look_of_frame(frame: VideoFrame, rotation: int) -> Look:
+def _format_of_frame(frame: VideoFrame, rotation: int) -> FrameFormat:
     pixels = frame.format.name
-    return Look(
+    return FrameFormat(
         frame.width,
         frame.height,
         rotation,

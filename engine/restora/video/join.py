@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from restora.errors import RestoraError, VideoError
-from restora.video.decode import LONGEST_S
+from restora.video.decode import MAX_GAP_S
 from restora.video.encoder import Encoder, add_video, require_container
 from restora.video.segments import NO_TIME, Encoded
 from restora.video.sink import Sink
@@ -247,7 +247,7 @@ def _other_packets(
         if least is not None and strict and packet.stream.type == "audio":
             least += 1
         time = packet.dts if packet.dts is not None else packet.pts
-        if least is not None and time is not None and time - least > LONGEST_S / packet.time_base:
+        if least is not None and time is not None and time - least > MAX_GAP_S / packet.time_base:
             if index not in lost:
                 faults.append(f"the {packet.stream.type} has packets whose time is damaged")
             lost.add(index)

@@ -28,7 +28,7 @@ class VideoOptions:
     outscale: final enlargement; None: the model's own
     skip_duplicates: reuse the result for identical consecutive frames
     hardware: FFmpeg's name of a device that decodes ("cuda", "vaapi"); None: the CPU decodes
-    memory: most bytes of the whole process; None: half of what is free is for frames
+    memory: limit of the whole process in bytes; None: half of what is free is for frames
     segment_frames: frames of a segment, which is what an interrupted run loses at most
     overwrite: replace an existing result
     """

@@ -143,7 +143,7 @@ class _Run:
         store = SegmentStore(
             path_beside(self.target, ".segments"),
             {**self._recipe(encoder), "size": size, "pixels": pixels, "frames": segment_frames},
-            most_frames=segment_frames,
+            max_frames=segment_frames,
         )
         resumed = done = store.frames
         with self._open(facts.width * facts.height) as container:
@@ -186,7 +186,7 @@ class _Run:
     def _read_facts(self) -> VideoFacts:
         """Check the size before a frame is decoded."""
         with open_video(
-            self.source, hardware=self.options.hardware, max_pixels=self._most_pixels(_OPENED_BYTES)
+            self.source, hardware=self.options.hardware, max_pixels=self._max_pixels(_OPENED_BYTES)
         ) as container:
             size = require_size(container)
             needed = bytes_of_frame(
@@ -197,10 +197,10 @@ class _Run:
 
     def _open(self, frame_pixels: int) -> contextlib.AbstractContextManager[Any]:
         """Open for decoding; later frames may be larger, as far as the memory allows."""
-        most = max(frame_pixels, self._most_pixels(_DECODED_BYTES))
-        return open_video(self.source, hardware=self.options.hardware, max_pixels=most)
+        limit = max(frame_pixels, self._max_pixels(_DECODED_BYTES))
+        return open_video(self.source, hardware=self.options.hardware, max_pixels=limit)
 
-    def _most_pixels(self, pixel_bytes: int) -> int:
+    def _max_pixels(self, pixel_bytes: int) -> int:
         if self.memory.limit is None:
             return MAX_PIXELS
         return min(MAX_PIXELS, self.memory.budget.capacity // pixel_bytes)

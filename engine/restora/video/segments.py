@@ -31,8 +31,8 @@ _ROW = np.dtype(
     [("pts", "<i8"), ("dts", "<i8"), ("duration", "<i8"), ("size", "<i8"), ("key", "<i8")]
 )
 _CHUNK_BYTES = 1 << 20
-_MOST_PACKETS = 4  # per frame; encoders produce one
-_MOST_BYTES = 1 << 28  # per packet
+_MAX_PACKETS = 4  # per frame; encoders produce one
+_MAX_BYTES = 1 << 28  # per packet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,16 +53,16 @@ class SegmentStore:
     a row of five integers for each packet, and the packets' bytes.
 
     recipe: segments of another recipe are removed
-    most_frames: source frames that one segment may hold
+    max_frames: source frames that one segment may hold
 
     Opening the store checks every segment. The first damaged one and those after it are removed,
     with a warning. Raises UnsafePathError if the folder is a link or not a folder, OutputError if
     it cannot be written.
     """
 
-    def __init__(self, folder: Path, recipe: dict[str, Any], *, most_frames: int) -> None:
+    def __init__(self, folder: Path, recipe: dict[str, Any], *, max_frames: int) -> None:
         self.folder = folder
-        self._most_frames = most_frames
+        self._max_frames = max_frames
         self._frames: list[int] = []
         wanted = json.dumps(recipe, sort_keys=True, default=str).encode()
         try:
@@ -113,7 +113,7 @@ class SegmentStore:
             path = self._path(number)
             try:
                 with path.open("rb") as stream:
-                    _, rows = _check(stream, self._most_frames)
+                    _, rows = _check(stream, self._max_frames)
                     for row in rows:
                         pts, dts = int(row["pts"]), int(row["dts"])
                         # a segment begins with reordered frames: its first times may precede the
@@ -153,7 +153,7 @@ class SegmentStore:
                 break
             try:
                 with _open_plain(path) as stream:
-                    frames, _ = _check(stream, self._most_frames)
+                    frames, _ = _check(stream, self._max_frames)
             except _DamagedError as error:
                 logger.warning(
                     "%s is damaged (%s): it and the segments after it are made again", path, error
@@ -192,7 +192,7 @@ def _holds(path: Path, data: bytes) -> bool:
         return False
 
 
-def _check(stream: IO[bytes], most_frames: int) -> tuple[int, NDArray[Any]]:
+def _check(stream: IO[bytes], max_frames: int) -> tuple[int, NDArray[Any]]:
     """Read the number of source frames and the packet rows; leaves the stream at the packet data.
 
     Sizes are compared with the file size before anything of that size is read.
@@ -204,7 +204,7 @@ def _check(stream: IO[bytes], most_frames: int) -> tuple[int, NDArray[Any]]:
             raise _DamagedError("it ends early")
         frames, packets = (int(value) for value in np.frombuffer(head, _HEAD)[0])
         rest = size - _DIGEST_BYTES - _HEAD.itemsize
-        likely = 0 < frames <= most_frames and 0 < packets <= _MOST_PACKETS * frames
+        likely = 0 < frames <= max_frames and 0 < packets <= _MAX_PACKETS * frames
         if not likely or packets * _ROW.itemsize > rest:
             raise _DamagedError(f"it claims {frames} frames in {packets} packets")
         table = stream.read(packets * _ROW.itemsize)
@@ -212,7 +212,7 @@ def _check(stream: IO[bytes], most_frames: int) -> tuple[int, NDArray[Any]]:
             raise _DamagedError("it ends early")
         rows = np.frombuffer(table, _ROW)
         sizes = [int(value) for value in rows["size"]]
-        if min(sizes) < 0 or max(sizes) > _MOST_BYTES or sum(sizes) != rest - len(table):
+        if min(sizes) < 0 or max(sizes) > _MAX_BYTES or sum(sizes) != rest - len(table):
             raise _DamagedError("the sizes of its packets do not match the file")
         start, found = stream.tell(), hashlib.sha256(head + table)
         while part := stream.read(_CHUNK_BYTES):

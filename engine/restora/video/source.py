@@ -24,7 +24,7 @@ PROTOCOLS = "file"
 MAX_PIXELS = 200_000_000  # per frame
 # for opening, and for each packet: 30 GB without a packet are not read to their end
 TIMEOUT_S = 10.0
-_LONGEST_TICK_S = 3600
+_MAX_TICK_S = 3600
 _HD_LINES = 720
 _BT709, _BT601 = 1, 5  # matrix coefficients, ITU-T H.273
 _FULL_RANGE = 2
@@ -226,7 +226,7 @@ def _decode_first(
 
 def _facts_of(stream: VideoStream, first: VideoFrame) -> VideoFacts:
     assert stream.time_base is not None
-    if not 0 < stream.time_base <= _LONGEST_TICK_S:
+    if not 0 < stream.time_base <= _MAX_TICK_S:
         raise ValueError(f"its time base of {float(stream.time_base):.3g} s is too large")
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     component = first.format.components[0]

@@ -16,7 +16,7 @@ from typing import IO
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
 
-_MOST_NAME_BYTES = 240  # file systems allow 255; a dot, a token and an ending are added
+_MAX_NAME_BYTES = 240  # file systems allow 255; a dot, a token and an ending are added
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ENDING = ".part"
 
@@ -63,7 +63,7 @@ def path_beside(target: Path, ending: str) -> Path:
     ending: at most 14 bytes
     """
     raw = os.fsencode(target.name)
-    name = target.name if len(raw) <= _MOST_NAME_BYTES else hashlib.sha256(raw).hexdigest()
+    name = target.name if len(raw) <= _MAX_NAME_BYTES else hashlib.sha256(raw).hexdigest()
     return target.with_name(f".{name}{ending}")
 
 

@@ -22,10 +22,10 @@ from restora.errors import DecoderProcessError, VideoError
 SLACK_BYTES, FILE_COPIES = 128 << 20, 4
 _SERVE = "restora.video.trial_child:serve"
 _STARTS = 3
-_MOST_S = 120.0
+_MAX_S = 120.0
 _LOOK_S = 0.004  # a process can fill some 30 MB in that time
 _WORN_BYTES = 32 << 20  # a child that once grew so much is replaced
-_MOST_PASSED = 64
+_MAX_PASSED = 64
 
 
 class Trial(NamedTuple):
@@ -66,7 +66,7 @@ def require_openable(path: Path, *, max_pixels: int, timeout_s: float) -> None:
         problem = _try(trial, SLACK_BYTES + FILE_COPIES * size)
         if problem is not None:
             raise VideoError(problem)
-        while len(_passed) >= _MOST_PASSED:
+        while len(_passed) >= _MAX_PASSED:
             del _passed[next(iter(_passed))]
         _passed[trial.path] = stamp
 
@@ -100,13 +100,13 @@ def _watch(child: Child, trial: Trial, started: int, allowed: int) -> str | None
         "which its size does not explain"
     )
     keep = False
-    end = time.monotonic() + _MOST_S
+    end = time.monotonic() + _MAX_S
     try:
         while not child.connection.poll(_LOOK_S):
             if _resident(child.process.pid) - started > allowed:
                 return too_much
             if time.monotonic() > end:
-                return f"{trial.name} takes longer than {_MOST_S:.0f} s to open"
+                return f"{trial.name} takes longer than {_MAX_S:.0f} s to open"
         verdict: Verdict = child.connection.recv()
         keep = verdict.peak - started < _WORN_BYTES  # later peaks can be told from this one
         return too_much if verdict.peak - started > allowed else verdict.problem

@@ -19,7 +19,7 @@ from restora.video.source import open_untried
 from restora.video.trial import Trial, Verdict
 
 # memory in proportion to as much real data is allowed anyway
-_MOST_BYTES, _MOST_PACKETS = 256 << 20, 200_000
+_MAX_BYTES, _MAX_PACKETS = 256 << 20, 200_000
 _IDLE_S = 10.0
 
 
@@ -59,7 +59,7 @@ def _read_packets(container: InputContainer) -> None:
     seen = 0
     for number, packet in enumerate(container.demux()):
         seen += packet.size
-        if seen > _MOST_BYTES or number > _MOST_PACKETS:
+        if seen > _MAX_BYTES or number > _MAX_PACKETS:
             return
 
 

@@ -22,7 +22,7 @@ def make_seeds() -> dict[str, Input]:
     """The files of two finished segments."""
     found = {}
     with tempfile.TemporaryDirectory() as name:
-        store = SegmentStore(Path(name) / "seeds", _RECIPE, most_frames=_FRAMES)
+        store = SegmentStore(Path(name) / "seeds", _RECIPE, max_frames=_FRAMES)
         for number, count in enumerate((1, 3)):
             store.append([_packet(index) for index in range(count)], frames=count)
             found[f"segment-{number}"] = Input(".segment", _newest(store.folder).read_bytes())
@@ -40,10 +40,10 @@ def mutate(one: Input, rng: Random, others: Sequence[Input]) -> Input:
 def check(path: Path) -> str:
     folder = path.parent / "segments"
     shutil.rmtree(folder, ignore_errors=True)
-    store = SegmentStore(folder, _RECIPE, most_frames=_FRAMES)
+    store = SegmentStore(folder, _RECIPE, max_frames=_FRAMES)
     store.append([_packet(0)], frames=1)
     shutil.copyfile(path, _newest(folder))
-    again = SegmentStore(folder, _RECIPE, most_frames=_FRAMES)
+    again = SegmentStore(folder, _RECIPE, max_frames=_FRAMES)
     packets = list(again.packets())
     assert 0 <= again.frames <= _FRAMES * again.finished, "frames"
     return f"{again.finished} segments" + (" with packets" if packets else "")

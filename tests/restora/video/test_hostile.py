@@ -309,9 +309,9 @@ def test_a_clock_that_counts_in_too_large_units_is_refused(
     restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_vp8(tmp_path / "in.mkv", [(64, 48)] * 3)  # counts in milliseconds
-    monkeypatch.setattr("restora.video.source._LONGEST_TICK_S", Fraction(1, 1000))
+    monkeypatch.setattr("restora.video.source._MAX_TICK_S", Fraction(1, 1000))
     assert restore_video(source, tmp_path / "out.mp4", restorer) is not None
-    monkeypatch.setattr("restora.video.source._LONGEST_TICK_S", Fraction(1, 1001))
+    monkeypatch.setattr("restora.video.source._MAX_TICK_S", Fraction(1, 1001))
     with pytest.raises(VideoError, match=r"its time base of 0\.001 s"):
         restore_video(source, tmp_path / "other.mp4", restorer)
 

@@ -225,7 +225,7 @@ def test_a_link_among_the_segments_is_never_written_through(
 def test_a_segment_that_changes_during_the_run_ends_it_with_a_typed_error(
     tmp_path: Path,
 ) -> None:
-    store = SegmentStore(tmp_path / "segments", {}, most_frames=1)
+    store = SegmentStore(tmp_path / "segments", {}, max_frames=1)
     store.append([Encoded(b"abc", 0, 0, 1, True)], frames=1)
     flip_last_byte(tmp_path / "segments" / "segment-000000.bin")
     with pytest.raises(OutputError, match="changed during the run"):
@@ -236,21 +236,21 @@ def test_a_packet_of_absurd_size_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "segments"
-    SegmentStore(folder, {}, most_frames=1).append([Encoded(b"abcd", 0, 0, 1, True)], frames=1)
-    monkeypatch.setattr("restora.video.segments._MOST_BYTES", 4)
-    assert SegmentStore(folder, {}, most_frames=1).finished == 1
-    monkeypatch.setattr("restora.video.segments._MOST_BYTES", 3)
-    assert SegmentStore(folder, {}, most_frames=1).finished == 0
+    SegmentStore(folder, {}, max_frames=1).append([Encoded(b"abcd", 0, 0, 1, True)], frames=1)
+    monkeypatch.setattr("restora.video.segments._MAX_BYTES", 4)
+    assert SegmentStore(folder, {}, max_frames=1).finished == 1
+    monkeypatch.setattr("restora.video.segments._MAX_BYTES", 3)
+    assert SegmentStore(folder, {}, max_frames=1).finished == 0
     assert "do not match the file" in caplog.text
 
 
 def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     first = [Encoded(b"abc", 4, 0, 2, True), Encoded(b"", 2, 2, 2, False)]
     second = [Encoded(b"de", 8, 1, 2, True), Encoded(b"f", 12, 9, 2, False)]
-    store = SegmentStore(tmp_path / "segments", {"of": 1}, most_frames=5)
+    store = SegmentStore(tmp_path / "segments", {"of": 1}, max_frames=5)
     store.append(first, frames=2)
     store.append(second, frames=5)
-    again = SegmentStore(tmp_path / "segments", {"of": 1}, most_frames=5)
+    again = SegmentStore(tmp_path / "segments", {"of": 1}, max_frames=5)
     assert (again.finished, again.frames) == (2, 7)
     found = [(p.data, p.pts, p.dts, p.duration, p.key) for p in again.packets()]
     assert found == [
@@ -259,7 +259,7 @@ def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
         (b"de", 8, 3, 2, True),  # times of decoding grow
         (b"f", 12, 9, 2, False),
     ]
-    assert SegmentStore(tmp_path / "segments", {"of": 2}, most_frames=5).finished == 0
+    assert SegmentStore(tmp_path / "segments", {"of": 2}, max_frames=5).finished == 0
 
 
 @pytest.mark.parametrize(
