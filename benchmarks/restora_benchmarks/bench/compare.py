@@ -44,7 +44,7 @@ def verdict(row: Row) -> str:
 
 def comparison_table(rows: list[Row]) -> Table:
     table = Table(title="new / old throughput; over 1 is faster")
-    for head in ("suite", "model", "way", "tile", "batch", "ratio", "range", "verdict", "PSNR"):
+    for head in ("suite", "model", "backend", "tile", "batch", "ratio", "range", "verdict", "PSNR"):
         table.add_column(head)
     for row in rows:
         change = "" if row["psnr_change"] is None else f"{row['psnr_change']:+.1f} dB"

@@ -90,7 +90,7 @@ def measure_photo(
                 try:
                     ways["published"] = _published(model, pixels, target, threads)
                 except (ImportError, LookupError) as error:
-                    report(f"{model.name}: left out the published way: {error}")
+                    report(f"{model.name}: upstream inference_realesrgan.py is skipped: {error}")
             times = time_in_turns(ways, repeats=repeats, warm_up=0)
         peak = run_command(command).peak_bytes
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6

@@ -11,9 +11,10 @@ from restora_benchmarks.bench.plots import make_plots
 
 Row = dict[str, Any]
 _NOTE = (
-    "Ways of one model took turns in one run; medians. PSNR is against the first FP32 way of the "
-    "same run. Peers are gray and dashed. The share of the peak is against the better one of "
-    "large matrix products and 3x3 convolutions, measured in the same run, bf16 against bf16."
+    "Medians; the backends of one model were measured in turns, in one run. PSNR is against the "
+    "first FP32 backend of that run. Backends of other projects are gray and dashed. The share of "
+    "the peak is against the faster of large matrix products and 3x3 convolutions, measured in the "
+    "same run, bf16 against bf16."
 )
 _STYLE = """
 :root { color-scheme: light; }
@@ -79,7 +80,7 @@ def describe_machine(result: dict[str, Any]) -> str:
 
 def _tile_section(rows: list[Row]) -> str:
     speed = ("tile", "batch", "ms", "p95", "p99", "MP/s", "GFLOP/s", "of peak")
-    heads = ("model", "way", *speed, "start s", "peak MB", "PSNR", "least")
+    heads = ("model", "backend", *speed, "start s", "peak MB", "PSNR", "least")
     lines = []
     for row in rows:
         seconds, share = row["seconds"], row.get("of_ceiling")
@@ -102,7 +103,7 @@ def _tile_section(rows: list[Row]) -> str:
 
 
 def _photo_section(rows: list[Row]) -> str:
-    heads = ("model", "way", "MP in", "s", "MP/s", "of session", "peak MB")
+    heads = ("model", "backend", "MP in", "s", "MP/s", "of session", "peak MB")
     lines = [
         _line(
             [

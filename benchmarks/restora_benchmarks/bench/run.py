@@ -126,5 +126,5 @@ def _usable(
         if reason is None:
             usable.append(setting)
         else:
-            report(f"{model.name}: left out {setting}: {reason}")
+            report(f"{model.name}: skipped {setting}: {reason}")
     return usable

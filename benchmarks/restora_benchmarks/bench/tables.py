@@ -33,7 +33,7 @@ def tile_tables(rows: list[Row], *, wide: bool) -> list[Table]:
 
 def _tile_table(title: str, rows: list[Row], *, wide: bool) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("way", no_wrap=True)
+    table.add_column("backend", no_wrap=True)
     heads = ["tile", "batch", "ms", "MP/s", "GFLOP/s" if wide else "GF/s", "PSNR dB"]
     if wide:
         heads += ["p95 ms", "of peak", "start s", "peak MB"]
@@ -65,7 +65,7 @@ def photo_tables(rows: list[Row]) -> list[Table]:
     tables = []
     for model in dict.fromkeys(row["model"] for row in rows):
         table = Table(title=f"{model}, photos", title_justify="left", box=SIMPLE_HEAD)
-        table.add_column("way", no_wrap=True)
+        table.add_column("backend", no_wrap=True)
         for head in ("MP in", "s", "MP/s", "of session", "peak MB"):
             table.add_column(head, justify="right")
         for row in rows:

@@ -108,7 +108,7 @@ def _open(
             runner = way.open(model, threads)
             runner.run(make_pictures((1, side, side, 3)))
         except (RestoraError, RuntimeError) as error:
-            report(f"{model.name}: left out {key_of(way)}: {error}")
+            report(f"{model.name}: skipped {key_of(way)}: {error}")
             continue
         runners[way] = runner
     return runners

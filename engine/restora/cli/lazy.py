@@ -15,9 +15,9 @@ from typer.core import TyperCommand, TyperGroup
 class CommandEntry:
     """What the list of commands shows of one, without importing it.
 
-    place    "module:name" of a function, or of a typer.Typer for a command with subcommands
-    summary  the first sentence of the command's own help
-    panel    the heading that it is listed under
+    place: "module:name" of a function, or of a typer.Typer for a command with subcommands
+    summary: the first sentence of the command's own help
+    panel: the heading that it is listed under
     """
 
     place: str
@@ -30,7 +30,7 @@ def make_lazy_group(
 ) -> type[TyperGroup]:
     """A group class whose commands are stand-ins with a name and a summary until one is called.
 
-    finish  is called with each command once, when it is loaded
+    finish: is called with each command once, when it is loaded
     """
 
     class LazyGroup(TyperGroup):

@@ -33,11 +33,11 @@ def build_plans(
 ) -> list[CachedPlan]:
     """Build the plans of a model, or find them in the cache, each checked against the artifact.
 
-    model     a name of the table of models, or the path of an artifact or a checkpoint
-    tile      side in pixels of the tiles that most of the work is done in
-    batches   tiles per call; one plan is built for each number
-    max_tile  largest side in pixels of any tile
-    gpu       number of the GPU
+    model: a name of the table of models, or the path of an artifact or a checkpoint
+    tile: side in pixels of the tiles that most of the work is done in
+    batches: tiles per call; one plan is built for each number
+    max_tile: largest side in pixels of any tile
+    gpu: number of the GPU
 
     Raises MissingBackendError without a driver or TensorRT, OptionError for sizes that TensorRT
     cannot hold, MissingModelError, AccuracyGateError or BuildError.
