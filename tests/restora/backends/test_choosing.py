@@ -1,10 +1,11 @@
-"""Facts about which runtime a model gets, and what is said of those that it does not get."""
+"""Which backend a model gets, and the reasons why other backends are not used."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ import onnxruntime
 import pytest
 
 from cuda_bindings_double import FakeDriver, FakeNvrtc
-from fakes import NearestSession, tiny_artifact, with_selfcheck
+from fakes import NearestSession, open_on_cpu, tiny_artifact, with_selfcheck
 from pycuda_double import FakeCuda
 from restora.artifact import Artifact, SelfCheck
 from restora.backends import PlanOptions, SessionOptions, choose_session, onnxruntime_cuda
@@ -32,8 +33,11 @@ from restora.errors import (
     OptionError,
     SessionError,
 )
+from restora.image import Photo
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
+from restora.tiling import Tiling
+from restora.upsample import Upsampler
 from tensorrt_double import VERSIONS, FakeTensorRT
 
 NO_DRIVER = "no NVIDIA driver: libcuda is not on this machine"
@@ -215,10 +219,9 @@ def test_a_photo_is_restored_on_the_gpu_as_on_the_cpu(gpu: World, tmp_path: Path
     with Restorer(path, options=replace(options, backend="tensorrt")) as restorer:
         assert [n.describe() for n in restorer.networks] == ["tiny runs on tensorrt in fp16"]
         result = restorer.restore(photo).photo.pixels
-    with Restorer(path, options=replace(options, backend="cpu")) as restorer:
-        upsampler = restorer._upsampler("uint8")
-        upsampler.tiling = replace(upsampler.tiling, fixed=True)
-        expected = restorer.restore(photo).photo.pixels
+    with closing(open_on_cpu(path)) as session:
+        tiling = Tiling(size=32, overlap=8, batch=2, fixed=True)
+        expected = Upsampler(session, tiling=tiling).upsample(Photo(photo)).pixels
     assert np.array_equal(result, expected)
     assert gpu.cuda.live == 0
 
