@@ -60,7 +60,7 @@ def test_outside_of_the_source_tree_the_published_way_is_left_out_with_the_reaso
     )
     assert [row["way"] for row in rows] == ["session, cpu", "Upsampler, cpu", "command, cpu"]
     assert len(words) == 1
-    assert "left out the published way: the weights" in words[0]
+    assert "upstream inference_realesrgan.py is skipped: the weights" in words[0]
 
 
 def test_pictures_are_the_same_for_every_call_and_neither_flat_nor_noise() -> None:
