@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -108,6 +109,20 @@ def test_a_process_that_ends_without_a_word_counts_against_what_it_had_begun(
     past = reopen(manifest).record("a.png")
     assert past is not None
     assert past.crashes == 0
+
+
+@pytest.mark.parametrize("change", [{"recipe": "other"}, {"stamp": (7, 7)}])
+def test_crashes_do_not_count_against_another_input_or_other_settings(
+    change: dict[str, Any], manifest: Journal
+) -> None:
+    for _ in range(MAX_CRASHES):
+        begin(manifest)
+        manifest = reopen(manifest)
+    manifest.begin("a.png", **{"recipe": "r", "stamp": STAMP, **change})
+    manifest.end("a.png", "failed", error_type="ImageError", reason="bad", exit_code=4)
+    past = reopen(manifest).record("a.png")
+    assert past is not None
+    assert (past.crashes, past.crash_suspect) == (0, False)
 
 
 def test_of_several_that_were_begun_each_is_suspected_and_none_blamed(manifest: Journal) -> None:
