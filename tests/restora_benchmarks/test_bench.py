@@ -187,3 +187,20 @@ def test_ways_are_found_by_their_names() -> None:
         find_way("abacus/fp32")
     with pytest.raises(OptionError, match="unknown model"):
         find_model("nothing", Path(), lambda _words: None)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"suites": ("tiles", "all")}, "suites must be some of tiles"),
+        ({"sides": (128, 0)}, "sides must be numbers above 0"),
+        ({"batches": ()}, "batches must be numbers above 0"),
+        ({"megapixels": float("nan")}, "megapixels must be numbers above 0"),
+        ({"output_mps": (float("inf"),)}, "output_mps must be numbers above 0"),
+        ({"threads": (-1,)}, "threads must be numbers of at least 0"),
+    ],
+)
+def test_a_plan_that_cannot_be_measured_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Plan(**values)
+    assert Plan(threads=(0, 2)).threads == (0, 2)
