@@ -10,13 +10,12 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from restora.cluster.rows import Row
 from restora.jobs.blame import CrashBlame
 from restora.jobs.disk import Stamp, fingerprint, require_own_folder
 
 _FATAL = "error.txt"
-Row = dict[str, Any]
 
 
 class AttemptLog:
@@ -118,7 +117,7 @@ def _is_row(row: Row) -> bool:
     if row.get("event") != "end" or row.get("status") not in ("restored", "failed"):
         return False
     numbers = ("width", "height", "ms") if row["status"] == "restored" else ()
-    texts = ("output", "error_type", "reason", "sha256")
+    texts = ("output", "error_type", "reason", "sha256", "face_rows", "face_error")
     return all(isinstance(row.get(name), int) for name in numbers) and all(
         isinstance(row.get(name), str | None) for name in texts
     )

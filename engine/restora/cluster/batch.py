@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from restora.cluster.rows import COLUMNS, Columns, Row, row_of
 from restora.errors import DecoderProcessError, DeviceLostError, RestoraError
 from restora.faces.options import FaceOptions
 from restora.image import PhotoLimits
 from restora.jobs.memory import PhotoMemory
-from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.photo_flow import PhotoFlow, Stages
 from restora.models import DEFAULT_MODEL
@@ -27,11 +27,6 @@ from restora.pipeline import Restorer
 _FATAL: Mapping[str, type[RestoraError]] = {
     kind.__name__: kind for kind in (DeviceLostError, DecoderProcessError)
 }
-Row = dict[str, Any]
-Columns = dict[str, list[Any]]
-COLUMNS = (
-    "input", "output", "status", "error_type", "reason", "width", "height", "faces", "sha256", "ms",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +104,7 @@ class RestoreBatch:
                 fatal = _FATAL.get(outcome.error_type or "")
                 if fatal is not None:
                     raise fatal(outcome.reason)
-                yield photo.index, _row(*pairs[photo.index], outcome)
+                yield photo.index, row_of(*pairs[photo.index], outcome)
 
     def begin(self, source: str) -> None:
         """Called before a photo's file is read, from several threads; for subclasses."""
@@ -135,14 +130,3 @@ def _open(recipe: BatchRecipe) -> Restorer:
                 recipe.model, options=recipe.options, faces=recipe.faces
             )
         return _open_restorers[key]
-
-
-def _row(source: str, target: str, outcome: Outcome) -> Row:
-    row: Row = {**dict.fromkeys(COLUMNS), "input": source, "output": target}
-    row["status"] = outcome.status
-    if outcome.status == "failed":
-        return {**row, "error_type": outcome.error_type, "reason": outcome.reason}
-    assert outcome.output_size is not None
-    row["width"], row["height"] = outcome.output_size
-    row["faces"] = sum(face["status"] == "restored" for face in outcome.faces or ())
-    return {**row, "sha256": outcome.sha256, "ms": round(1000 * (outcome.seconds or 0))}

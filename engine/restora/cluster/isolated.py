@@ -12,12 +12,11 @@ from restora.child import Child
 from restora.cluster.attempts import (
     AttemptLog,
     Attempts,
-    Row,
     count_logs,
     read_attempts,
     write_fatal_error,
 )
-from restora.cluster.batch import COLUMNS, Columns
+from restora.cluster.rows import COLUMNS, Columns, Row, failed_row
 from restora.cluster.worker_child import Begun, Failed, Finished
 from restora.errors import SessionError
 from restora.jobs.blame import MAX_CRASHES
@@ -134,9 +133,3 @@ class IsolatedBatch:
 
     def __del__(self) -> None:
         self.close()
-
-
-def failed_row(source: str, target: str, kind: str, reason: str) -> Row:
-    row: Row = dict.fromkeys(COLUMNS)
-    failure = {"status": "failed", "error_type": kind, "reason": reason}
-    return {**row, "input": source, "output": target, **failure}

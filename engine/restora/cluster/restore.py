@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from restora.cluster.attempts import read_attempts
 from restora.cluster.batch import BatchRecipe
 from restora.cluster.inputs import plan_inputs
 from restora.cluster.options import ClusterOptions, ClusterProgress, NoProgress
+from restora.cluster.rows import outcome_of
 from restora.errors import MissingBackendError
 from restora.faces.options import FaceOptions
 from restora.jobs.disk import prepare_folder, require_own_folder
@@ -123,7 +123,7 @@ class _ClusterRun:
             with contextlib.closing(rows):
                 for row in rows:
                     job = by_input[row["input"]]
-                    outcome = _outcome(job, row, self._recipe.model)
+                    outcome = outcome_of(job.source, job.target, row, self._recipe.model)
                     journal.begin(job)
                     journal.end(job, outcome)
                     self._take(job, outcome)
@@ -142,7 +142,7 @@ class _ClusterRun:
                     same = folder.name == name
                     journal.import_outcome(
                         job,
-                        _outcome(job, row, None),
+                        outcome_of(job.source, job.target, row, None),
                         recipe=journal.recipe_of(job.target) if same else folder.name,
                         stamp=attempts.stamps[source],
                     )
@@ -172,18 +172,3 @@ def _recipe_hashes(recipe: BatchRecipe) -> tuple[dict[str, str], str]:
             )
             hashes[format_] = recipe_hash(restorer, settings)
         return hashes, recipe_hash(restorer, hashes)
-
-
-def _outcome(job: Job, row: Mapping[str, Any], model: str | None) -> Outcome:
-    failed = row["status"] == "failed"
-    return Outcome(
-        str(job.source),
-        str(job.target),
-        "failed" if failed else "restored",
-        row["reason"],
-        row["error_type"],
-        output_size=None if failed else (row["width"], row["height"]),
-        model=None if failed else model,
-        seconds=None if failed else row["ms"] / 1000,
-        sha256=row["sha256"],
-    )

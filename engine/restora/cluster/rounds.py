@@ -15,10 +15,11 @@ import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
-from restora.cluster.attempts import Row, count_logs, read_attempts, read_fatal_error
+from restora.cluster.attempts import count_logs, read_attempts, read_fatal_error
 from restora.cluster.batch import BatchRecipe, RestoreBatch
-from restora.cluster.isolated import IsolatedBatch, failed_row
+from restora.cluster.isolated import IsolatedBatch
 from restora.cluster.pool import WorkerPool
+from restora.cluster.rows import Row, failed_row
 from restora.errors import SessionError
 from restora.jobs.disk import require_own_folder
 

@@ -15,10 +15,11 @@ import pytest
 
 from fakes import tiny_artifact
 from processes import run_process as run
-from restora.cluster.attempts import AttemptLog, Row, read_attempts
+from restora.cluster.attempts import AttemptLog, read_attempts
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.cluster.options import ClusterOptions
 from restora.cluster.restore import restore_on_cluster
+from restora.cluster.rows import Row
 from restora.errors import MissingBackendError, OptionError, SessionError
 from restora.image import Photo, read_photo, write_photo
 from restora.jobs.recipe import recipe_hash, writing_settings
