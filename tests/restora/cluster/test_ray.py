@@ -126,7 +126,7 @@ class Murderous(RestoreBatch):
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_workers_that_go_on_dying_end_the_run(recipe: BatchRecipe, tmp_path: Path) -> None:
+def test_workers_that_keep_dying_end_the_run(recipe: BatchRecipe, tmp_path: Path) -> None:
     items = make_photos(tmp_path / "in", ["a.png", "b.png"])
     rows = run_cluster(
         items,
@@ -140,7 +140,7 @@ def test_workers_that_go_on_dying_end_the_run(recipe: BatchRecipe, tmp_path: Pat
         next(rows)
 
 
-def test_the_command_goes_on_where_it_was(recipe: BatchRecipe, tmp_path: Path) -> None:
+def test_the_command_resumes(recipe: BatchRecipe, tmp_path: Path) -> None:
     make_photos(tmp_path / "in", [f"{index}.png" for index in range(5)])
     (tmp_path / "in" / "bad.png").write_bytes(b"")
     words = ["cluster", "-i", "in", "-o", "out", "-n", recipe.model, "--json", "--backend", "cpu"]
@@ -159,7 +159,7 @@ def test_the_command_goes_on_where_it_was(recipe: BatchRecipe, tmp_path: Path) -
     assert "failed before" in third.stderr
 
 
-def test_what_a_killed_run_had_done_is_written_down_by_the_next(
+def test_the_next_run_records_what_a_killed_run_finished(
     recipe: BatchRecipe, tmp_path: Path
 ) -> None:
     items = make_photos(tmp_path / "in", ["a.png", "b.png"])
@@ -242,7 +242,7 @@ def test_what_cannot_be_used_is_one_line_and_its_exit_code(
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_cluster_that_is_not_there_is_the_machines_fault(
+def test_a_cluster_that_cannot_be_reached_is_an_error_of_the_machine(
     recipe: BatchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_: object) -> None:

@@ -64,7 +64,7 @@ def test_results_stay_inside_their_folder(recipe: BatchRecipe, tmp_path: Path) -
     assert not (tmp_path / "elsewhere.png").exists()
 
 
-def test_it_takes_arrays_and_goes_on_after_it_was_closed(
+def test_it_takes_arrays_and_opens_again_after_it_was_closed(
     recipe: BatchRecipe, tmp_path: Path
 ) -> None:
     batch = {name: np.array(v) for name, v in columns(tmp_path, make_photos(tmp_path, 2)).items()}
@@ -83,7 +83,7 @@ def test_it_can_be_sent_to_another_process_after_use(recipe: BatchRecipe, tmp_pa
         assert pool.submit(restore, batch).result()["sha256"] == first["sha256"]
 
 
-def test_a_model_that_is_not_there_is_no_photos_fault(tmp_path: Path) -> None:
+def test_a_missing_model_is_raised(tmp_path: Path) -> None:
     batch = columns(tmp_path, make_photos(tmp_path, 1))
     with pytest.raises(MissingModelError):
         RestoreBatch(BatchRecipe(model=str(tmp_path / "absent.onnx")))(batch)

@@ -254,7 +254,7 @@ def test_other_encoders_work(restorer: Restorer, tmp_path: Path) -> None:
         assert len(look(tmp_path / name).times) == 5
 
 
-def test_the_command_goes_on_after_it_was_killed(model: Path, tmp_path: Path) -> None:
+def test_the_command_resumes_after_it_was_killed(model: Path, tmp_path: Path) -> None:
     make_clip(tmp_path / "in.mp4", Clip(frames=60, size=(480, 320)))
     words = ["video", "-i", "in.mp4", "-o", "out.mp4", "-n", model, "--segment-frames", "5"]
     words += ["--backend", "cpu"]
