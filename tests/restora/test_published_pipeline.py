@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export_cache import kept
 from fakes import PASSED, make_info
 from recipe import DATA, fill_network, network_from_constructor, state_sha256
-from restora.artifact import Artifact, Io
+from restora.artifact import Io, artifact_from_bytes
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.errors import OptionError
 from restora.image import Photo
@@ -30,6 +31,11 @@ IMPROVED = {"x2_oddtile_fails", "x2_oddpad_fails", "prepad_too_large_fails"}
 
 @cache
 def session_for(name: str, io: Io) -> OnnxRuntimeCpuSession:
+    onnx = kept(f"{name} {io}", lambda: export(name, io))
+    return OnnxRuntimeCpuSession(artifact_from_bytes(onnx))
+
+
+def export(name: str, io: Io) -> bytes:
     spec = CASES["networks"][name]
     network = network_from_constructor(spec["arch"], spec["constructor"])
     fill_network(network, spec["seed"], spec["family"])
@@ -41,7 +47,7 @@ def session_for(name: str, io: Io) -> OnnxRuntimeCpuSession:
     scale = int(network.scale)  # type: ignore[arg-type]
     proto = onnx_from_network(network, io=io)
     info = make_info(scale=scale, io=io, size_multiple=multiple, accuracy=PASSED)
-    return OnnxRuntimeCpuSession(Artifact(info, onnx_bytes(proto, info)))
+    return onnx_bytes(proto, info)
 
 
 def photo_from_published(array: np.ndarray) -> Photo:

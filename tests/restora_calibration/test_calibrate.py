@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from export_cache import kept
 from fakes import PASSED, make_info
 from processes import run, start
 from restora.artifact import (
@@ -44,10 +45,14 @@ MIXED_GATE = 40.0
 
 @pytest.fixture(scope="module")
 def artifact() -> Artifact:
+    return artifact_from_bytes(kept("artifact", export))
+
+
+def export() -> bytes:
     network = fill_network(RRDBNet(2, 8, 4, 1, upsamples=1), 0, "rrdb")
     info = make_info(size_multiple=1, accuracy=PASSED)
     model = onnx_from_network(network, io="uint8")
-    return artifact_from_bytes(onnx_bytes(model, info, make_selfcheck(network, "uint8")))
+    return onnx_bytes(model, info, make_selfcheck(network, "uint8"))
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +212,8 @@ def test_what_cannot_be_calibrated_is_refused(
 ) -> None:
     log = TrialLog(tmp_path / "log", "key")
     for changes, words in (
-        ({"precision": "fp16"}, "calibrate the FP32 one"),
-        ({"kind": "detector"}, "networks that make pictures"),
+        ({"precision": "fp16"}, "calibrate its FP32 artifact"),
+        ({"kind": "detector"}, "needs an upsampler or a face network"),
         ({"size_multiple": 5}, "multiple of 5"),
     ):
         other = Artifact(replace(artifact.info, **changes), artifact.onnx)

@@ -12,6 +12,7 @@ import skimage.data
 import torch
 from PIL import Image
 
+from export_cache import kept
 from fakes import tiny_artifact
 from processes import run
 from recipe import fill_network
@@ -33,8 +34,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     astronaut = skimage.data.astronaut()
     write_photo(Photo(astronaut), folder / "astronaut.png")
     write_photo(Photo(np.concatenate([astronaut] * 4, axis=1)), folder / "four.png")
-    exported = run(folder, "export", "face.pth")
-    assert exported.returncode == 0, exported.stderr
+
+    def export() -> bytes:
+        exported = run(folder, "export", "face.pth")
+        assert exported.returncode == 0, exported.stderr
+        return (folder / "face.onnx").read_bytes()
+
+    (folder / "face.onnx").write_bytes(kept("face", export))
     return folder
 
 

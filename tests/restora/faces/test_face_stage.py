@@ -10,9 +10,11 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
+from export_cache import kept
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector, LabelSession, face_of, stage_of
 from fakes import NearestSession, tiny_artifact
 from recipe import fill_network, network_from_constructor
+from restora.backends.base import Batch
 from restora.errors import (
     DeviceLostError,
     FaceError,
@@ -145,7 +147,7 @@ def test_a_face_upside_down_and_a_tiny_one_are_restored(astronaut: Photo) -> Non
 
 
 def test_a_face_that_fails_is_said_and_the_others_are_restored(astronaut: Photo) -> None:
-    """The network puts out NaN for dark faces."""
+    """The network returns NaN for dark faces."""
 
     def answer(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(x.mean((1, 2, 3), keepdims=True) < 0.3, np.nan, 1 - x)
@@ -283,6 +285,19 @@ def test_a_lost_gpu_ends_the_call_instead_of_leaving_faces_out(
             restorer.restore(astronaut)
 
 
+def test_a_gpu_lost_while_faces_are_tried_one_by_one_is_no_fault_of_a_face() -> None:
+    session = FaceSession(side=16)
+
+    def fail(batch: Batch) -> Batch:
+        if len(batch) > 1:
+            raise SessionError("one of them is ill")
+        raise DeviceLostError("the GPU fell off the bus")
+
+    session.run = fail  # type: ignore[method-assign]
+    with pytest.raises(DeviceLostError, match="fell off the bus"):
+        FaceRestorer(session, batch=2).restore([np.zeros((16, 16, 3), np.uint8)] * 2)
+
+
 def test_the_joint_restorer_tells_of_each_face(tmp_path: Path, astronaut: Photo) -> None:
     (tmp_path / "tiny.onnx").write_bytes(tiny_artifact(scale=2).onnx)
     with Restorer(tmp_path / "tiny.onnx") as restorer:
@@ -310,8 +325,12 @@ def test_faces_on_an_upsampled_background_are_the_published_picture(tmp_path: Pa
     fill_network(network, background["seed"], background["family"])
     for key, factor in background["rescale_after_recipe"].items():
         network.get_parameter(key).mul_(factor)
-    exported = export_network(network, model="bg", architecture="", weights_sha256="")
-    (tmp_path / "bg.onnx").write_bytes(exported.artifact.onnx)
+
+    def export() -> bytes:
+        made = export_network(network, model="bg", architecture="", weights_sha256="")
+        return made.artifact.onnx
+
+    (tmp_path / "bg.onnx").write_bytes(kept("background", export))
     labels = read_photo(DATA / "parse_labels.png").pixels.astype(np.uint8)
     stage = FaceStage(
         FixedDetector(landmarks_of(case)),
