@@ -1,1 +1,1 @@
-"""The blind degradation model, and what is trained and calibrated with it."""
+"""The blind degradation model, calibration sets and INT8 calibration."""

@@ -1,4 +1,4 @@
-"""Tiles to calibrate on and tiles to judge by: degraded photos, cut where they differ most."""
+"""Make calibration and validation tiles from photos."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class SetPlan:
-    """What is cut.
+    """The tiles of a calibration set.
 
-    tile: side in pixels
-    calibrating: tiles to find ranges on
-    judging: tiles that PSNR is measured on, of other photos
-    ranges: of the blind degradation; None: photos are taken as they are
-    keep_size: degraded photos are brought back to their size, as aligned faces are
-    seed: of everything that is drawn
+    tile: side of the tiles in pixels
+    calibrating: number of calibration tiles
+    judging: number of validation tiles, which come from other photos
+    ranges: ranges of the blind degradation; None uses the photos without degradation
+    keep_size: resize degraded photos to their original size, as for aligned faces
+    seed: seed of all random choices
     """
 
     tile: int = 96
@@ -51,7 +51,12 @@ class SetPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A photo, uint8 RGB. name: what draws belong to; digest: SHA-256 of its pixels."""
+    """A photo.
+
+    name: its name, which seeds the random choices for it
+    pixels: uint8 RGB
+    digest: SHA-256 of the pixels
+    """
 
     name: str
     pixels: Pixels
@@ -60,7 +65,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationSet:
-    """Tiles, (n, side, side, 3) uint8 RGB, and where they come from."""
+    """Calibration and validation tiles, (n, side, side, 3) uint8 RGB, and their origin."""
 
     calibrating: Pixels
     judging: Pixels
@@ -82,14 +87,14 @@ class _Candidate:
 
 
 def read_sources(folder: Path, *, report: Report) -> list[Source]:
-    """The photos of a folder; those that cannot be read are reported and left out.
+    """Read the photos of a folder. Photos that cannot be read are reported and skipped.
 
-    Raises OptionError if none is left.
+    Raises OptionError if no photo can be read.
     """
     found = [_try_read(path, report) for path in list_photos(folder)]
     sources = [source for source in found if source is not None]
     if not sources:
-        raise OptionError(f"no picture in {folder} can be read")
+        raise OptionError(f"no photo in {folder} can be read")
     return sources
 
 
@@ -97,19 +102,19 @@ def _try_read(path: Path, report: Report) -> Source | None:
     try:
         return make_source(path.name, read_pixels(path))
     except ImageError as error:
-        report(f"left out {path.name}: {error}")
+        report(f"skipped {path.name}: {error}")
         return None
 
 
 def bundled_sources() -> list[Source]:
-    """The free photos that training uses; the held-out ones are not among them."""
+    """The free photos for training, without the held-out ones."""
     from restora_calibration.photos import TRAINING, read_free_photo
 
     return [make_source(photo.name, read_free_photo(photo)) for photo in TRAINING]
 
 
 def photo_tile_set(*, side: int = 64, count: int = 6) -> CalibrationSet:
-    """A small set from the photos that the exporter verifies with; nothing is degraded."""
+    """A small set from the photo tiles of the exporter, without degradation."""
     from restora_export.photo_tiles import load_photo_tiles
 
     sources = [make_source(f"{n}.png", tile) for n, tile in enumerate(load_photo_tiles())]
@@ -122,11 +127,11 @@ def make_source(name: str, pixels: Pixels) -> Source:
 
 
 def make_calibration_set(sources: list[Source], plan: SetPlan, *, report: Report) -> CalibrationSet:
-    """Degrade, cut, and choose tiles of every kind from as many photos as can be.
+    """Degrade the photos, split them into tiles, and select tiles of all kinds from many photos.
 
-    A quarter of the photos is for judging; of a single photo, every other tile.
+    A quarter of the photos is reserved for validation; with a single photo, every other tile.
 
-    Raises OptionError if the photos give too few tiles, or tiles of one color only.
+    Raises OptionError if there are too few tiles, or if all tiles have a single color.
     """
     uses = _share_out([source.name for source in sources], plan.seed)
     found: dict[Use, list[_Candidate]] = {"calibrate": [], "judge": []}
@@ -139,7 +144,7 @@ def make_calibration_set(sources: list[Source], plan: SetPlan, *, report: Report
             for candidate in _cut(source.name, number, pixels, plan.tile)
         ]
         if not candidates:
-            report(f"left out {source.name}: smaller than a tile of {plan.tile} when degraded")
+            report(f"skipped {source.name}: degraded it is smaller than a tile of {plan.tile}")
         use = uses[source.name]
         if use is None:
             found["calibrate"] += candidates[::2]
@@ -177,7 +182,7 @@ def make_calibration_set(sources: list[Source], plan: SetPlan, *, report: Report
 
 
 def describe_set(tiles: CalibrationSet) -> str:
-    """One line: how many tiles of which kind."""
+    """Describe in one line how many tiles of each kind there are."""
     words = []
     for use in ("calibrate", "judge"):
         kinds = [tile["kind"] for tile in tiles.manifest["tiles"] if tile["use"] == use]
@@ -187,7 +192,7 @@ def describe_set(tiles: CalibrationSet) -> str:
 
 
 def _share_out(names: list[str], seed: int) -> dict[str, Use | None]:
-    """None: a photo that serves both."""
+    """Assign each photo to calibration or validation; None means both."""
     if len(names) == 1:
         return {names[0]: None}
     ranked = sorted(names, key=lambda name: digest_of(seed, name))
@@ -196,7 +201,7 @@ def _share_out(names: list[str], seed: int) -> dict[str, Use | None]:
 
 
 def _degrade(source: Source, plan: SetPlan) -> Iterator[tuple[Degradation | None, Pixels]]:
-    """A photo as the network will see it: degraded, and only shrunk."""
+    """The photo twice: degraded, and downsampled only."""
     if plan.ranges is None:
         yield None, source.pixels
         return
@@ -223,7 +228,7 @@ def _cut(photo: str, version: int, pixels: Pixels, side: int) -> Iterator[_Candi
 
 
 def _choose(candidates: list[_Candidate], count: int, seed: int) -> list[_Candidate]:
-    """Kinds take turns, and within a kind the photos."""
+    """Select tiles, alternating between kinds and, within a kind, between photos."""
     queues: list[Iterator[_Candidate]] = []
     for kind in KINDS:
         of_kind = [candidate for candidate in candidates if candidate.kind == kind]
@@ -261,4 +266,4 @@ def _require_enough(chosen: dict[Use, list[_Candidate]], plan: SetPlan, photos: 
             )
     every = [tile for tiles in chosen.values() for tile in tiles]
     if all(tile.pixels.min() == tile.pixels.max() for tile in every):
-        raise OptionError("every tile is of one color: nothing can be calibrated on them")
+        raise OptionError("every tile has a single color: calibration needs other photos")

@@ -1,7 +1,7 @@
 """The blind degradation model: m = ((n * k_sigma) down r + n_delta) JPEG_q.
 
-Blur by a Gaussian, shrink, add noise, compress: GFP-GAN, arXiv:2101.04061, section 4.1.
-Training, calibration sets and evaluation all degrade through this module.
+Gaussian blur, downsampling, noise and compression: GFP-GAN, arXiv:2101.04061, section 4.1.
+Training, calibration and evaluation use this module.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SHRINK_FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BOX, Image.Resampli
 
 @dataclass(frozen=True, slots=True)
 class DegradationRange:
-    """Uniform ranges of the four parameters; both ends belong to the range.
+    """Uniform, closed ranges of the four parameters.
 
     sigma: standard deviation of the Gaussian blur, in pixels of the clean photo
     shrink: downsampling factor r
@@ -35,7 +35,7 @@ class DegradationRange:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """One draw of the parameters, in the units of DegradationRange. quality None: no JPEG."""
+    """Parameters of a degradation, in the units of DegradationRange. Without quality, no JPEG."""
 
     sigma: float
     shrink: float
@@ -60,10 +60,10 @@ def draw_degradation(ranges: DegradationRange, rng: np.random.Generator) -> Degr
 
 
 def degrade_photo(photo: Photo, how: Degradation, rng: np.random.Generator) -> Photo:
-    """Degrade one photo.
+    """Degrade a photo.
 
     photo: uint8 RGB, (height, width, 3)
-    rng: draws the noise only
+    rng: generates the noise
 
     Returns uint8 RGB of (round(height / shrink), round(width / shrink), 3), at least 1 x 1.
     """

@@ -1,7 +1,7 @@
-"""Free photos that ship inside scikit-image and matplotlib, split for training and for testing.
+"""Free photos from scikit-image and matplotlib, split into training and held-out photos.
 
-Only pictures stated to be CC0 or in the public domain are listed (the docstrings of skimage.data;
-grace_hopper.jpg is a U.S. Navy portrait). The held-out pictures are never trained on.
+Only photos with a CC0 license or in the public domain are listed (docstrings of skimage.data;
+grace_hopper.jpg is a U.S. Navy portrait). The held-out photos are never used for training.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Photo = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class FreePhoto:
-    """A picture file inside an installed package."""
+    """An image file of an installed package."""
 
     name: str
     package: str
@@ -55,7 +55,7 @@ HELD_OUT = (
 
 
 def read_free_photo(photo: FreePhoto) -> Photo:
-    """Returns uint8 RGB, (height, width, 3); sides cut to even numbers."""
+    """Read a photo as uint8 RGB, (height, width, 3), cropped to even sides."""
     with (files(photo.package) / photo.path).open("rb") as stream:
         pixels = np.asarray(Image.open(stream).convert("RGB"))
     height, width = pixels.shape[:2]
@@ -63,7 +63,7 @@ def read_free_photo(photo: FreePhoto) -> Photo:
 
 
 def read_photo_of_size(width: int, height: int) -> Photo:
-    """A held-out photo resized to any size, for measuring speed: uint8 RGB."""
+    """A held-out photo resized to any size, for speed measurements: uint8 RGB."""
     return np.asarray(
         Image.fromarray(read_free_photo(HELD_OUT[0])).resize(
             (width, height), Image.Resampling.BICUBIC

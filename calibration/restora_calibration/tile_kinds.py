@@ -1,4 +1,4 @@
-"""What a tile shows, by plain measures, so that a set of tiles can hold some of everything."""
+"""Classify tiles by simple measures, so that a set of tiles has all kinds of content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 TileKind = Literal["flat", "text", "skin", "edges", "texture"]
 KINDS: tuple[TileKind, ...] = get_args(TileKind)
 _FLAT_LEVELS = 6.0  # standard deviation of luma
-_NEAR_ENDS = 0.75  # share of a text's pixels that are close to paper or ink
+_NEAR_ENDS = 0.75  # share of the pixels of text that are close to paper or ink
 _SKIN_SHARE = 0.35
 _COHERENT = 0.35
 # Chai and Ngan, Face segmentation using skin-color map, 1999
@@ -19,9 +19,9 @@ _SKIN_CR, _SKIN_CB = (133, 173), (77, 127)
 
 
 def kind_of(tile: NDArray[np.uint8]) -> TileKind:
-    """tile  uint8 RGB, (height, width, 3)
+    """Classify a tile, uint8 RGB, (height, width, 3).
 
-    "skin" stands for faces: tiles are smaller than faces are.
+    "skin" represents faces, since faces are larger than tiles.
     """
     gray = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY).astype(np.float32)
     if float(gray.std()) < _FLAT_LEVELS:
@@ -34,7 +34,7 @@ def kind_of(tile: NDArray[np.uint8]) -> TileKind:
 
 
 def _near_ends(gray: NDArray[np.float32]) -> float:
-    """Share of pixels within a fifth of the darkest or lightest, where both are far apart."""
+    """Share of pixels within a fifth of the darkest or lightest value, if these are far apart."""
     dark, light = np.percentile(gray, (2, 98))
     if light - dark < 80:
         return 0.0
@@ -49,8 +49,10 @@ def _skin_share(tile: NDArray[np.uint8]) -> float:
 
 
 def _coherence(gray: NDArray[np.float32]) -> float:
-    """0..1: how much of the change runs in one direction, where there is change (structure tensor
-    of the whole tile, weighted by its own strength)."""
+    """How much of the gradient has one direction, 0..1.
+
+    It is computed from the structure tensor of the whole tile, weighted by its strength.
+    """
     x, y = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     xx, yy, xy = (cv2.blur(product, (9, 9)) for product in (x * x, y * y, x * y))
     strength = xx + yy

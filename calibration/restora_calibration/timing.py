@@ -1,4 +1,4 @@
-"""Time several ways fairly: warm them up, let them take turns, keep every value."""
+"""Time several functions fairly: warm them up, run them in turns, keep every value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAUSE_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of one way. spread: slowest / fastest."""
+    """Seconds of all runs of a function. spread: slowest divided by fastest."""
 
     median: float
     p95: float
@@ -48,10 +48,10 @@ def time_in_turns(
     warm_up: int = 1,
     pause_s: float | None = None,
 ) -> dict[str, Times]:
-    """Run every way once in each turn; the first turns are not counted.
+    """Time functions in turns: each turn runs every function once. The first turns are not counted.
 
-    pause_s: between them: idle threads of one runtime go on spinning for a while, and would take
-        the cores from the next one. None: PAUSE_S
+    pause_s: seconds between two runs, because threads of a runtime keep spinning for a while and
+        would take cores from the next function; None uses PAUSE_S
     """
     pause_s = PAUSE_S if pause_s is None else pause_s
     values: dict[str, list[float]] = {name: [] for name in ways}

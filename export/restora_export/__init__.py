@@ -1,1 +1,1 @@
-"""Build time: checkpoint -> PyTorch reference -> ONNX artifact, checked against PyTorch."""
+"""Export checkpoints to ONNX artifacts and verify them against PyTorch."""

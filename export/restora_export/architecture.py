@@ -1,4 +1,4 @@
-"""Tell the architecture and its hyper-parameters from the keys and shapes of a state dict."""
+"""Detect the architecture and its hyperparameters from the keys and shapes of a state dict."""
 
 import math
 import re
@@ -24,7 +24,7 @@ _MAX_SCALE = 16
 
 @dataclass(frozen=True, slots=True)
 class RRDBSpec:
-    """Hyper-parameters of an RRDBNet."""
+    """Hyperparameters of an RRDBNet."""
 
     scale: int
     features: int
@@ -54,7 +54,7 @@ class RRDBSpec:
 
 @dataclass(frozen=True, slots=True)
 class SRVGGSpec:
-    """Hyper-parameters of an SRVGGNetCompact."""
+    """Hyperparameters of an SRVGGNetCompact."""
 
     scale: int
     features: int
@@ -85,11 +85,11 @@ Spec: TypeAlias = RRDBSpec | SRVGGSpec | GFPGANSpec | RetinaFaceSpec | ParseNetS
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What leaves no trace in the keys and shapes of a checkpoint.
+    """Hyperparameters that the keys and shapes of a checkpoint do not determine.
 
-    activation: of an SRVGGNetCompact without slopes: relu or leakyrelu
-    resampling: of a GFP-GAN with equalized learning rates: fir (GFPGANv1, the published one) or
-        bilinear (GFPGANBilinear)
+    activation: for an SRVGGNetCompact without slopes: "relu" or "leakyrelu"
+    resampling: for a GFP-GAN with equalized learning rates: "fir" (GFPGANv1, the published one) or
+        "bilinear" (GFPGANBilinear)
     """
 
     activation: str = "relu"
@@ -103,12 +103,12 @@ class Hints:
 
 
 def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
-    """Read kind and hyper-parameters off the published keys.
+    """Detect the architecture and its hyperparameters.
 
-    state: only shapes matter: the tensors may be on the meta device
+    state: the tensors; only their shapes matter, so they may be on the meta device
 
-    Raises CheckpointError if the keys are of no network that restora knows, or their numbers and
-    shapes of a larger one than any that exists.
+    Raises CheckpointError if the keys do not belong to a supported network, or if the network would
+    be larger than any that exists.
     """
     face = detect_face_architecture(state, resampling=hints.resampling)
     if face is not None:
@@ -138,8 +138,8 @@ def _detect_rrdb(state: State) -> RRDBSpec:
         )
     if 2**upsamples % unshuffle or 2**upsamples > _MAX_SCALE:
         raise CheckpointError(
-            f"an RRDBNet with {upsamples} upsamples cannot have {in_channels} input channels, and "
-            f"enlarges {_MAX_SCALE} times at most"
+            f"an RRDBNet with {upsamples} upsamples cannot have {in_channels} input channels; "
+            f"its scale is at most {_MAX_SCALE}"
         )
     return RRDBSpec(
         2**upsamples // unshuffle,

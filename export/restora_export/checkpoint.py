@@ -1,5 +1,6 @@
-"""Load checkpoints, PyTorch files and safetensors. Nothing in them is ever run, and what they claim
-is compared with the network before memory is taken for it."""
+"""Load checkpoints: PyTorch files and safetensors files.
+
+Nothing in them is executed, and sizes are compared with the network before memory is allocated."""
 
 import os
 from collections.abc import Mapping
@@ -31,11 +32,11 @@ _PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights with what they are of.
+    """The weights of a network.
 
-    state: published keys, float32
-    architecture: detected from keys and shapes
-    sha256: of the file's bytes; of a mixture, of its parts' digests and shares
+    state: tensors by their published keys, float32
+    architecture: the architecture detected from keys and shapes
+    sha256: SHA-256 of the file, or of the digests and shares of a blend
     """
 
     name: str
@@ -47,10 +48,10 @@ class Checkpoint:
 def load_checkpoint(
     path: Path | str, *, expected_sha256: str | None = None, hints: Hints = _NO_HINTS
 ) -> Checkpoint:
-    """Load a .pth, .pt, .ckpt or .safetensors file; nothing in it is ever executed.
+    """Load a .pth, .pt, .ckpt or .safetensors file without executing anything in it.
 
-    expected_sha256: default: the one on record if the file is named like a published one
-    hints: what the file does not tell
+    expected_sha256: required SHA-256; by default that of the published file of the same name
+    hints: hyperparameters that the file does not determine
 
     Raises MissingModelError, ChecksumError, or CheckpointError.
     """
@@ -60,8 +61,8 @@ def load_checkpoint(
         expected = expected_sha256 or _PUBLISHED.get(path.name)
         if expected is not None and digest != expected:
             raise ChecksumError(
-                f"{shown(path)} must have SHA-256 {expected}, it has {digest}: it is damaged, or "
-                "another network under the name of a published one (then rename it)"
+                f"{shown(path)} must have the SHA-256 {expected}, it has {digest}: it is damaged, "
+                "or it is another network with the name of a published one (then rename it)"
             )
         try:
             stored = rename_old_keys(_find_tensors(stream, path))
@@ -76,14 +77,14 @@ def load_checkpoint(
 
 
 def network_from_checkpoint(checkpoint: Checkpoint) -> nn.Module:
-    """The PyTorch reference with these weights, in eval mode, without gradients."""
+    """Build the PyTorch reference with these weights, in eval mode and without gradients."""
     network = checkpoint.architecture.build()
     network.load_state_dict(checkpoint.state, strict=True)
     return network.eval().requires_grad_(False)
 
 
 def _find_tensors(stream: BinaryIO, path: Path) -> dict[str, StoredTensor]:
-    """The innermost dictionary of tensors, "module." prefixes removed."""
+    """Find the innermost dictionary of tensors, and remove "module." prefixes."""
     if path.suffix.lower() == ".safetensors":
         return _clean_keys(open_safetensors(stream, path))
     file = open_torch_file(stream)
@@ -98,8 +99,8 @@ def _find_tensors(stream: BinaryIO, path: Path) -> dict[str, StoredTensor]:
     for key, value in _clean_keys(loaded).items():
         if not isinstance(value, PickledTensor):
             raise CheckpointError(
-                f"it must hold a dictionary of tensors, under {', '.join(WRAPPING_KEYS)} or bare; "
-                f"{key!r} is none"
+                f"it must hold a dictionary of tensors, directly or under "
+                f"{', '.join(WRAPPING_KEYS)}; {key!r} is not a tensor"
             )
         tensors[key] = file.stored(key, value)
     return tensors
@@ -107,12 +108,12 @@ def _find_tensors(stream: BinaryIO, path: Path) -> dict[str, StoredTensor]:
 
 def _clean_keys(loaded: Mapping[Any, T]) -> dict[str, T]:
     if len(loaded) > MAX_KEYS:
-        raise CheckpointError(f"it holds {len(loaded)} tensors, no network has over {MAX_KEYS}")
+        raise CheckpointError(f"it holds {len(loaded)} tensors, at most {MAX_KEYS} are supported")
     cleaned: dict[str, T] = {}
     for key, value in loaded.items():
         if not isinstance(key, str) or len(key) > _MAX_KEY_LENGTH or not key.isprintable():
             raise CheckpointError(
-                f"its tensors must have names of at most {_MAX_KEY_LENGTH} plain signs"
+                f"its tensors must have printable names of at most {_MAX_KEY_LENGTH} characters"
             )
         if cleaned.setdefault(key.removeprefix(_PREFIX), value) is not value:
             raise CheckpointError(f"it holds {key} twice, with and without {_PREFIX!r}")
@@ -120,8 +121,10 @@ def _clean_keys(loaded: Mapping[Any, T]) -> dict[str, T]:
 
 
 def _check_claims(stored: dict[str, StoredTensor], spec: Spec, file_bytes: int) -> None:
-    """Every tensor must be there, of the right shape and type, in bytes of its own; none may be
-    left over."""
+    """Raise CheckpointError unless exactly the tensors of the network are there.
+
+    Each must have the right shape and type, and bytes of its own.
+    """
     try:
         with torch.device("meta"):
             wanted = spec.build().state_dict()
@@ -133,7 +136,7 @@ def _check_claims(stored: dict[str, StoredTensor], spec: Spec, file_bytes: int) 
         TypeError,
         ValueError,
     ) as error:
-        raise CheckpointError(f"its sizes are of no network that can be built: {spec}") from error
+        raise CheckpointError(f"a network of these sizes cannot be built: {spec}") from error
     missing = [key for key in wanted if key not in stored]
     unknown = [key for key in stored if key not in wanted]
     if missing or unknown:
@@ -144,13 +147,13 @@ def _check_claims(stored: dict[str, StoredTensor], spec: Spec, file_bytes: int) 
             raise CheckpointError(
                 f"{key} must have shape {tuple(wanted[key].shape)}, got {tensor.shape}"
             )
-        counts = not wanted[key].dtype.is_floating_point  # batches that a norm has seen
+        counts = not wanted[key].dtype.is_floating_point  # such as the batch counter of a norm
         if not tensor.dtype.is_floating_point and not (counts and tensor.dtype != torch.bool):
             raise CheckpointError(f"{key} must hold floating-point numbers, got {tensor.dtype}")
     claimed = sum(tensor.bytes for tensor in stored.values())
     if claimed > file_bytes:
         raise CheckpointError(
-            f"its tensors share bytes: they claim {claimed}, the file has {file_bytes}"
+            f"its tensors overlap: they need {claimed} bytes, the file has {file_bytes}"
         )
 
 
@@ -158,7 +161,7 @@ def _read(key: str, stored: StoredTensor) -> Tensor:
     try:
         tensor = stored.read().float().contiguous()
     except (RuntimeError, MemoryError) as error:
-        raise CheckpointError(f"no memory is left for {key}") from error
+        raise CheckpointError(f"{key} does not fit into memory") from error
     if not torch.isfinite(tensor).all():
         raise CheckpointError(f"{key} holds NaN or Inf")
     return tensor

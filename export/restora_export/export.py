@@ -1,4 +1,4 @@
-"""Export one network: ONNX, seams measured, accuracy measured, gate passed; only then a file."""
+"""Export a network to ONNX, and measure its seams and its accuracy."""
 
 import logging
 from collections.abc import Callable
@@ -32,10 +32,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished artifact.
+    """The result of an export.
 
-    seams: the error at the seams of tiles, of an upsampler
-    path: the file that it was written to, if it was
+    seams: the error at the seams of tiles, for an upsampler
+    path: the file that was written, if any
     """
 
     artifact: Artifact
@@ -43,7 +43,7 @@ class Export:
     path: Path | None = None
 
     def describe(self) -> str:
-        """The accuracy in one line."""
+        """Describe the accuracy in one line."""
         info = self.artifact.info
         figures = info.accuracy
         assert figures is not None
@@ -66,21 +66,23 @@ def export_network(
     noise: float = 1.0,
     report: Report = logger.info,
 ) -> Export:
-    """Turn a reference network into a checked artifact.
+    """Export a reference network to an artifact and verify it.
 
-    network: one of restora_export.reference, in eval mode
-    model: the name that the artifact carries
-    weights_sha256: of the checkpoint file
-    precision: fp32, fp16 or mixed
-    noise: of a face network: factor on its stored noise, 0..1
-    report: told about each step
+    network: a network of restora_export.reference, in eval mode
+    model: name of the model in the metadata
+    architecture: description of the network in the metadata
+    weights_sha256: SHA-256 of the checkpoint file
+    io: "uint8" or "float32", the dtype of input and output
+    precision: "fp32", "fp16" or "mixed"
+    noise: for a face network, the factor of its stored noise, 0..1
+    report: called with a description of each step
 
-    Raises AccuracyGateError, with the figures, if the artifact is further from the network than
-    its gate allows, and ModelError if the network cannot be exported.
+    Raises AccuracyGateError, with the figures, if the artifact misses its accuracy gate, and
+    ModelError if the network cannot be exported.
     """
     facts = facts_of(network)
     _check_choice(facts, io, precision, noise)
-    report(f"exporting {model} ({architecture}) to ONNX, {precision}, {io} pictures")
+    report(f"exporting {model} ({architecture}) to ONNX, {precision}, {io} images")
     proto = onnx_from_network(network, io=io, precision=precision, noise=noise)
     info = ArtifactInfo(
         model=model,
@@ -121,7 +123,7 @@ def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: floa
         raise OptionError(f"precision must be fp32, fp16 or mixed, got {precision!r}")
     if facts.kind in ("detector", "parser") and (io, precision) != ("uint8", "fp32"):
         raise OptionError(
-            f"a {facts.kind} is exported for uint8 pictures in fp32 only, got {io}, {precision}"
+            f"a {facts.kind} is exported for uint8 images in fp32 only, got {io}, {precision}"
         )
     if not 0 <= noise <= 1:
         raise OptionError(f"noise must be in 0..1, got {noise}")
@@ -129,10 +131,10 @@ def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: floa
 
 def _log_seams(model: str, seams: SeamError) -> None:
     if seams.psnr < SEAM_GATE_DB:
-        # nobody has to act on it: the widest overlap is the default of whatever uses the artifact
+        # users need not act on this: the widest overlap becomes the default
         logger.info(
-            "%s: seams are %.1f dB with an overlap of %d pixels, the widest one, under %.0f dB; "
-            "only whole photos (tile 0) have none",
+            "%s: the PSNR at seams is %.1f dB with the widest overlap, %d pixels, below %.0f dB; "
+            "--tile 0 avoids seams",
             model,
             seams.psnr,
             seams.overlap_px,

@@ -1,4 +1,4 @@
-"""Tell the networks of the face pipeline, and their sizes, from the keys of a state dict."""
+"""Detect the networks of the face pipeline, and their sizes, from the keys of a state dict."""
 
 import re
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ _LAYOUTS: dict[str, type[GFPGAN]] = {
     "GFPGANBilinear": GFPGANBilinear,
     "GFPGANv1": GFPGANv1,
 }
-_PARSED_SIDE = 512  # a ParseNet does not tell; the published one sees 512
-_MAX_LEVELS = 8  # the decoder's table of channels ends at a side of 1024
+_PARSED_SIDE = 512  # the keys of a ParseNet do not determine it; the published one has 512
+_MAX_LEVELS = 8  # the channel table of the decoder ends at a side of 1024
 _MAX_MULTIPLIER = 8
 
 
 @dataclass(frozen=True, slots=True)
 class GFPGANSpec:
-    """Hyper-parameters of a GFP-GAN whose style codes go straight to the decoder."""
+    """Hyperparameters of a GFP-GAN whose style codes go directly to the decoder."""
 
     layout: str
     side: int
@@ -56,7 +56,7 @@ class GFPGANSpec:
 
 @dataclass(frozen=True, slots=True)
 class RetinaFaceSpec:
-    """The ResNet-50 one has no hyper-parameters."""
+    """RetinaFace with ResNet-50, which has no hyperparameters."""
 
     def build(self) -> nn.Module:
         return RetinaFace()
@@ -67,7 +67,7 @@ class RetinaFaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class ParseNetSpec:
-    """Hyper-parameters of a ParseNet; its blocks' channels stay within channel_range."""
+    """Hyperparameters of a ParseNet. The channels of its blocks stay within channel_range."""
 
     side: int
     smallest: int
@@ -94,7 +94,7 @@ class ParseNetSpec:
 def detect_face_architecture(
     state: State, *, resampling: str
 ) -> GFPGANSpec | RetinaFaceSpec | ParseNetSpec | None:
-    """None if the keys are of no face network. resampling: see Hints."""
+    """Detect a face network. Returns None for other networks. See Hints for resampling."""
     if "stylegan_decoder.constant_input.weight" in state and "final_linear.weight" in state:
         return _detect_gfpgan(state, resampling)
     if "ssh1.conv3X3.0.weight" in state and "body.layer4.2.conv3.weight" in state:

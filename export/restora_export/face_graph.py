@@ -1,7 +1,7 @@
-"""GFP-GAN in the form in which it is exported: constant weights, any batch, FP16 where it is safe.
+"""The exported form of GFP-GAN: constant weights, any batch size, FP16 where it is safe.
 
-FP32 stays, in an FP16 network, where range or accumulation needs it: the style codes and all that
-is made of them, demodulation, and the sum of the pictures of all resolutions.
+An FP16 network keeps FP32 where range or accumulation require it: the style codes and everything
+computed from them, demodulation, and the sum of the images of all resolutions.
 """
 
 import copy
@@ -16,9 +16,9 @@ from restora_export.reference.stylegan2 import Condition, modulate_features
 
 
 class ConstantDecoder(nn.Module):
-    """The StyleGAN2 decoder of `network`, in eval mode and with its gains folded.
+    """The StyleGAN2 decoder of `network`, in eval mode, with folded gains.
 
-    noise: factor on the stored noise maps, put into the weights
+    noise: factor of the stored noise maps, folded into the weights
     """
 
     def __init__(self, network: GFPGAN, *, noise: float, dtype: torch.dtype) -> None:
@@ -49,10 +49,10 @@ class ConstantDecoder(nn.Module):
 
 
 class ConstantGFPGAN(nn.Module):
-    """GFP-GAN as exported: (batch, 3, side, side) RGB in 0..1 to the same, FP32, not clipped.
+    """The exported GFP-GAN: maps (batch, 3, side, side) RGB in 0..1 to the same, unclipped.
 
-    noise: 0..1, factor on the stored noise; 1 is the published picture
-    dtype: of features and weights: float32 or float16
+    noise: factor of the stored noise, 0..1; 1 is the original strength
+    dtype: dtype of features and weights, float32 or float16
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the runtime must know of a network: its stage and the sizes it takes."""
+"""Facts about a network that the runtime needs: its stage and its input sizes."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from restora_export.reference import GFPGAN, ParseNet, RetinaFace, RRDBNet, SRVG
 
 @dataclass(frozen=True, slots=True)
 class NetworkFacts:
-    """Of one network; the fields are those of ArtifactInfo."""
+    """Facts about a network. The fields are those of ArtifactInfo."""
 
     kind: Kind
     scale: int = 1
@@ -20,7 +20,7 @@ class NetworkFacts:
 
 
 def facts_of(network: nn.Module) -> NetworkFacts:
-    """Raises ModelError for a network that is none of the references."""
+    """The facts about a reference network. Raises ModelError for other networks."""
     if isinstance(network, RRDBNet | SRVGGNetCompact):
         return NetworkFacts("upsampler", network.scale, network.size_multiple)
     if isinstance(network, GFPGAN):
@@ -29,4 +29,4 @@ def facts_of(network: nn.Module) -> NetworkFacts:
         return NetworkFacts("detector")
     if isinstance(network, ParseNet):
         return NetworkFacts("parser", side=network.side)
-    raise ModelError(f"{type(network).__name__} is none of the reference networks")
+    raise ModelError(f"{type(network).__name__} is not a reference network")

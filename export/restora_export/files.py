@@ -1,4 +1,4 @@
-"""From checkpoint file to artifact file, and back for verification."""
+"""Export a checkpoint file to an artifact file, and verify an artifact file."""
 
 import logging
 from dataclasses import replace
@@ -41,17 +41,19 @@ def export_file(
     overwrite: bool = True,
     report: Report = logger.info,
 ) -> Export:
-    """Export a checkpoint file to an artifact file; written only if it is accurate enough.
+    """Export a checkpoint file to an artifact file, if it is accurate enough.
 
-    output: default: see default_target
-    name: that the artifact carries; default: the file's own
-    precision: fp32, fp16 or mixed
-    noise: of a face network: factor on its stored noise, 0..1
-    blend: another checkpoint and its share in 0..1
-    hints: what the file does not tell
-    overwrite: whether a file in the output's place is replaced
+    output: path of the artifact; see default_target for the default
+    name: name of the model in the metadata; by default the name of the file
+    io: "uint8" or "float32"
+    precision: "fp32", "fp16" or "mixed"
+    noise: for a face network, the factor of its stored noise, 0..1
+    blend: another checkpoint and its share, 0..1
+    hints: hyperparameters that the file does not determine
+    overwrite: whether to replace an existing file
+    report: called with a description of each step
 
-    Raises CheckpointError, OptionError, AccuracyGateError or OutputError; then nothing is written.
+    Raises CheckpointError, OptionError, AccuracyGateError or OutputError, and then writes nothing.
     """
     target = output or default_target(checkpoint, io=io, precision=precision)
     sources = [checkpoint] if blend is None else [checkpoint, blend[0]]
@@ -73,7 +75,7 @@ def export_file(
 
 
 def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, hints: Hints) -> Checkpoint:
-    """Load one checkpoint, or the mixture of two."""
+    """Load a checkpoint, or the blend of two."""
     weights = load_checkpoint(checkpoint, hints=hints)
     if blend is None:
         return weights
@@ -84,12 +86,13 @@ def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, hints: Hints)
 def verify_file(
     artifact: Path, checkpoint: Path | None, blend: tuple[Path, float] | None = None
 ) -> tuple[ArtifactInfo, Accuracy]:
-    """Measure an artifact against the checkpoint that it was made from.
+    """Measure the accuracy of an artifact against its checkpoint.
 
-    checkpoint: None: looked for, by SHA-256, beside the artifact and in the model folder
-    blend: the other checkpoint and its share, if it was made from two
+    checkpoint: path of the checkpoint; None searches for its SHA-256 in the folder of the artifact
+        and in the model folder
+    blend: the other checkpoint and its share, if the artifact was made from a blend
 
-    Raises ChecksumError if the artifact was made from another checkpoint. The gate is not judged.
+    Raises ChecksumError if the artifact was made from another checkpoint. The gate is not checked.
     """
     with open_model_file(artifact, what="artifact", error=ArtifactError) as stream:
         data = stream.read()
@@ -119,10 +122,10 @@ def _hints_of(info: ArtifactInfo) -> Hints:
 
 
 def find_checkpoint(sha256: str, *, near: Path) -> Path:
-    """The checkpoint file with this digest, in `near` or in the model folder.
+    """Find the checkpoint file with this SHA-256, in the folder `near` or in the model folder.
 
-    Pipes and devices are left alone; so are, with a warning, files that are larger than any
-    checkpoint or cannot be read. Raises MissingModelError.
+    Pipes and devices are ignored; files that are too large or cannot be read are ignored with a
+    warning. Raises MissingModelError.
     """
     folders = [folder for folder in (near, find_model_folder()) if folder is not None]
     for folder in folders:
@@ -131,12 +134,12 @@ def find_checkpoint(sha256: str, *, near: Path) -> Path:
                 with open_model_file(path, what="checkpoint", error=ModelError) as stream:
                     found = sha256_of_stream(stream)
             except ModelError as error:
-                logger.warning("left alone while looking for a checkpoint: %s", error)
+                logger.warning("ignored while searching for a checkpoint: %s", error)
                 continue
             if found == sha256:
                 return path
     raise MissingModelError(
-        f"the checkpoint with SHA-256 {sha256} is not in {' or '.join(map(shown, folders))}: name "
+        f"the checkpoint with SHA-256 {sha256} is not in {' or '.join(map(shown, folders))}: give "
         "it with --checkpoint"
     )
 

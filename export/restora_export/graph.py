@@ -1,4 +1,4 @@
-"""The form in which a network is exported: pictures in, pictures out, everything else inside."""
+"""The exported form of a network: images in, images out, with all conversions inside."""
 
 import copy
 
@@ -12,7 +12,7 @@ from restora_export.rrdb_graph import FoldedRRDBNet
 
 
 class HalfNetwork(nn.Module):
-    """A network in FP16 between FP32 pictures."""
+    """A network in FP16 with FP32 input and output."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -26,9 +26,9 @@ class HalfNetwork(nn.Module):
 def network_for_export(
     network: nn.Module, *, precision: Precision = "fp32", noise: float = 1.0
 ) -> nn.Module:
-    """The same function in the form that runtimes take; (batch, 3, h, w) in 0..1, FP32 outside.
+    """Convert a network to its exported form: (batch, 3, h, w) in 0..1, FP32 input and output.
 
-    noise: of a face network: factor on its stored noise
+    noise: for a face network, the factor of its stored noise
     """
     if isinstance(network, GFPGAN):
         dtype = torch.float16 if precision == "fp16" else torch.float32
@@ -38,12 +38,12 @@ def network_for_export(
 
 
 class PictureGraph(nn.Module):
-    """A network from picture to picture: NHWC RGB, uint8 in 0..255 or float32 in 0..1.
+    """A network on NHWC RGB images, uint8 in 0..255 or float32 in 0..1.
 
-    network: as network_for_export makes it
+    network: a result of network_for_export
 
-    Conversion, clipping and rounding belong to the graph. The second output, (batch, 3), holds
-    the mean of each channel before clipping: it is NaN or Inf if any value was.
+    Conversion, clipping and rounding are part of the graph. The second output, (batch, 3), holds
+    the mean of each channel before clipping, which is NaN or Inf if any value is.
     """
 
     def __init__(self, network: nn.Module, io: Io) -> None:
@@ -63,17 +63,18 @@ class PictureGraph(nn.Module):
 
 
 class DetectorGraph(nn.Module):
-    """RetinaFace on NHWC RGB uint8: rows of 16 for each anchor, (batch, anchors, 16), float32.
+    """RetinaFace on NHWC RGB uint8 images. Returns (batch, anchors, 16), float32.
 
-    A row: 4 box offsets, the probabilities of "nothing" and "face", 10 landmark offsets. Color
-    order and the means (R 123, G 117, B 104) are inside. Second output: the rows' means.
+    A row has 4 box offsets, the probabilities of "nothing" and "face", and 10 landmark offsets.
+    Color order and mean subtraction (R 123, G 117, B 104) are part of the graph. The second output
+    holds the means of the rows.
     """
 
     def __init__(self, network: RetinaFace) -> None:
         super().__init__()
         self.network = copy.deepcopy(network)
         first = self.network.body.conv1
-        first.weight = nn.Parameter(first.weight.detach().flip(1))  # RGB in
+        first.weight = nn.Parameter(first.weight.detach().flip(1))  # the input is RGB
         self.means = nn.Buffer(torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,9 +84,9 @@ class DetectorGraph(nn.Module):
 
 
 class ParserGraph(nn.Module):
-    """ParseNet on NHWC RGB uint8: the label of each pixel, (batch, side, side, 1), uint8.
+    """ParseNet on NHWC RGB uint8 images. Returns the labels, (batch, side, side, 1), uint8.
 
-    Second output: the means of the scores, (batch, labels).
+    The second output holds the means of the scores, (batch, labels).
     """
 
     def __init__(self, network: ParseNet) -> None:
@@ -101,7 +102,7 @@ class ParserGraph(nn.Module):
 def make_graph(
     network: nn.Module, *, io: Io, precision: Precision = "fp32", noise: float = 1.0
 ) -> nn.Module:
-    """What is exported: (batch, height, width, 3) RGB to a result and its finiteness."""
+    """Make the graph to export: it maps (batch, height, width, 3) RGB to a result and its means."""
     if isinstance(network, RetinaFace):
         return DetectorGraph(network)
     if isinstance(network, ParseNet):

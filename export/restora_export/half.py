@@ -1,9 +1,8 @@
-"""FP16 as a GPU computes it, on a CPU: what an FP16 artifact is judged by.
+"""Simulate the FP16 arithmetic of a GPU on a CPU, to measure FP16 artifacts.
 
-CPU runtimes compute FP16 graphs in FP32 and so hide what overflows; PyTorch's own FP16
-convolutions on a CPU are a hundred times slower than FP32. Here weights and all intermediate
-results are FP16, and only inside one convolution or matrix product is FP32 used, as tensor cores
-do.
+CPU runtimes compute FP16 graphs in FP32 and hide overflows, and the FP16 convolutions of PyTorch on
+a CPU are a hundred times slower than FP32. Here weights and all intermediate results are FP16; FP32
+is used only inside a convolution or matrix product, as tensor cores do.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +47,6 @@ def _widen(value: Any) -> Any:
 
 @contextmanager
 def tensor_core_arithmetic() -> Iterator[None]:
-    """FP16 products are summed up in FP32 and rounded once. No gradients are recorded."""
+    """Accumulate FP16 products in FP32 and round once. No gradients are recorded."""
     with torch.no_grad(), _TensorCores():  # type: ignore[no-untyped-call]
         yield

@@ -1,4 +1,4 @@
-"""Deep network interpolation: a network between two networks.
+"""Deep network interpolation: blend the weights of two networks.
 
 Wang et al., Deep Network Interpolation, arXiv:1811.10515.
 """
@@ -10,18 +10,18 @@ from restora_export.checkpoint import Checkpoint
 
 
 def interpolate_checkpoints(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
-    """Mix every tensor: (1 - share) * first + share * second.
+    """Blend every tensor: (1 - share) * first + share * second.
 
-    share: 0..1 of the second
+    share: weight of the second checkpoint, 0..1
 
-    For realesr-general-x4v3, denoise strength s is share 1 - s of realesr-general-wdn-x4v3.
-    Raises CheckpointError, naming the first difference, if the two are not of one architecture.
+    For realesr-general-x4v3, a denoise strength s is a share of 1 - s of realesr-general-wdn-x4v3.
+    Raises CheckpointError, with the first difference, if the architectures differ.
     """
     if not 0 <= share <= 1:
         raise OptionError(f"the share of the second checkpoint must be in 0..1, got {share}")
     if first.architecture != second.architecture:
         raise CheckpointError(
-            f"only networks of one architecture can be mixed: {first.name} is "
+            f"only networks of the same architecture can be blended: {first.name} is "
             f"{first.architecture}, {second.name} is {second.architecture}"
         )
     for key, tensor in first.state.items():

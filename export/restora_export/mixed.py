@@ -1,6 +1,7 @@
-"""FP16 inside convolutions and FP32 between them: for networks whose features outgrow FP16.
+"""Mixed precision: FP16 inside convolutions and FP32 between them.
 
-Slower than FP16 all through, since twice the bytes pass between operations, and faster than FP32.
+It is for networks whose features exceed the range of FP16. It is slower than FP16, since twice the
+bytes pass between operations, and faster than FP32.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def halve_convolutions(model: onnx.ModelProto) -> None:
-    """Give the convolutions of an FP32 graph FP16 inputs, weights and results, in place."""
+    """Convert inputs, weights and results of an FP32 graph's convolutions to FP16, in place."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     halves: dict[str, str] = {}
@@ -72,7 +73,10 @@ def _round_to_half(value: Any) -> Any:
 
 @contextmanager
 def half_convolutions() -> Iterator[None]:
-    """FP32 convolutions are computed from FP16 values and rounded to FP16, as a GPU computes the
-    graph of halve_convolutions. No gradients are recorded."""
+    """Simulate the graph of halve_convolutions on a GPU.
+
+    FP32 convolutions get FP16 values, and their results are rounded to FP16. No gradients are
+    recorded.
+    """
     with torch.no_grad(), _HalfConvolutions():  # type: ignore[no-untyped-call]
         yield

@@ -1,15 +1,15 @@
-"""StyleGAN2's modulated layers with constant weights: any batch size, and safe in FP16.
+"""The modulated layers of StyleGAN2 with constant weights, for any batch size and safe in FP16.
 
-The published form builds weights for each sample and runs one group of a grouped convolution for
-each: it fixes the batch, cannot be quantized, and overflows in FP16, where a style of 1000 makes
-the sum under demodulation's root infinite and the face flat, without a single NaN. The same
-function, exactly:
+The published form computes weights for each sample and runs a grouped convolution with one group
+per sample. This fixes the batch size, cannot be quantized, and overflows in FP16: a style of 1000
+makes the sum in the demodulation infinite and the face flat, without a NaN. The following function
+is identical:
 
     m = max |s| of the sample      sn = s / m         y = conv(x * sn, W)
     d = rsqrt(sn**2 @ sum W**2 + eps / m**2)          out = y * d
 
 ToRGB does not demodulate: out = conv(x * sn, W) * m. Styles and demodulation are computed in
-FP32 whatever the features are in.
+FP32, independent of the dtype of the features.
 """
 
 import copy
@@ -22,13 +22,13 @@ from restora_export.reference.equalized import SQRT2, double_bilinear, double_fi
 from restora_export.reference.stylegan2 import ModulatedConv2d, StyleConv, ToRGB
 
 _EPSILON = 1e-8
-_TINY = 1e-20  # under the largest |style|: an all-zero style gives zeros and not NaN
+_TINY = 1e-20  # lower bound of the largest |style|, so that a zero style gives zeros instead of NaN
 
 
 class ConstantConv(nn.Module):
-    """A ModulatedConv2d as a plain convolution between two scalings of channels.
+    """A ModulatedConv2d as a plain convolution between two scalings of the channels.
 
-    dtype: of features and convolution
+    dtype: dtype of the features and the convolution
     """
 
     def __init__(self, conv: ModulatedConv2d, dtype: torch.dtype) -> None:
@@ -45,8 +45,9 @@ class ConstantConv(nn.Module):
         self.weight = nn.Parameter(kernel.contiguous().to(dtype))
 
     def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the convolution's output and the factor, (batch, channels, 1, 1), still to be
-        put on it: FP32, for the caller to join with other factors."""
+        """Return the output of the convolution and its factor, (batch, channels, 1, 1), in FP32.
+
+        The caller multiplies it with other factors before applying it."""
         factors: Tensor = self.modulation(style)
         largest = factors.abs().amax(1, keepdim=True).clamp_min(_TINY)
         normed = factors / largest
@@ -70,9 +71,9 @@ class ConstantConv(nn.Module):
 
 
 class ConstantStyleConv(nn.Module):
-    """A StyleConv in that form; sqrt 2 is folded into the factor and into noise and bias.
+    """A StyleConv in this form. sqrt 2 is folded into the factor, the noise and the bias.
 
-    noise: (1, 1, side, side), the layer's stored map, already of the wanted strength
+    noise: the stored noise map of the layer, (1, 1, side, side), in its final strength
     """
 
     def __init__(self, layer: StyleConv, noise: Tensor, dtype: torch.dtype) -> None:
@@ -81,7 +82,7 @@ class ConstantStyleConv(nn.Module):
         noise = noise * layer.weight
         if layer.activate is None:
             bias: Tensor = layer.bias
-        else:  # leaky ReLU passes factors through, so the sqrt 2 behind it may stand before it
+        else:  # leaky ReLU commutes with positive factors, so the sqrt 2 can be applied before it
             assert layer.activate.bias is not None
             bias = layer.activate.bias.view(1, -1, 1, 1) * SQRT2
             noise = noise * SQRT2
@@ -95,7 +96,7 @@ class ConstantStyleConv(nn.Module):
 
 
 class ConstantToRGB(nn.Module):
-    """A ToRGB in that form. The picture is summed up in FP32."""
+    """A ToRGB in this form. The image is accumulated in FP32."""
 
     def __init__(self, layer: ToRGB, dtype: torch.dtype) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Published keys for the two older spellings of RRDBNet checkpoints.
+"""Rename the keys of the two older layouts of RRDBNet checkpoints.
 
 The original ESRGAN code counted layers: model.0, model.1.sub.N.RDB1.conv1.0, ... Its later version
 named them RRDB_trunk, trunk_conv, upconv1, HRconv. Most community networks use the first.
@@ -23,9 +23,9 @@ _LAYER = re.compile(r"^model\.([0-9]{1,4})\.(weight|bias)$")
 
 
 def rename_old_keys(state: dict[str, T]) -> dict[str, T]:
-    """Returns a state dict with the published RRDBNet keys; others are returned as they are.
+    """Return a state dict with the published RRDBNet keys; others are returned unchanged.
 
-    Raises CheckpointError if the layout is the old one, but holds something it should not.
+    Raises CheckpointError if the layout is an old one with unexpected keys.
     """
     if any(key.startswith("RRDB_trunk.") for key in state):
         renamed = {_rename_named(key): tensor for key, tensor in state.items()}
@@ -34,7 +34,7 @@ def rename_old_keys(state: dict[str, T]) -> dict[str, T]:
     else:
         return state
     if len(renamed) != len(state):
-        raise CheckpointError("two keys of this old-style ESRGAN checkpoint name one weight")
+        raise CheckpointError("two keys of this old-style ESRGAN checkpoint are the same weight")
     return renamed
 
 
@@ -45,7 +45,7 @@ def _rename_named(key: str) -> str:
 
 
 def _rename_counted(state: dict[str, T]) -> dict[str, T]:
-    """Behind the trunk come the upsampling convolutions, then the last two, in order."""
+    """The trunk is followed by the upsampling convolutions and the last two, in this order."""
     layers = sorted({int(m[1]) for key in state if (m := _LAYER.match(key))})
     if len(layers) < 3 or layers[0] != 0:
         raise CheckpointError(

@@ -1,5 +1,5 @@
-"""Turn an exported graph into one self-contained ONNX file: opset 17, IR 8, nothing of the maker's
-machine left in it."""
+"""Export a graph to a self-contained ONNX file, with opset 17, IR 8 and no information about the
+exporting machine."""
 
 import logging
 import warnings
@@ -26,12 +26,12 @@ INPUT, OUTPUT, MEANS = "image", "restored", "channel_means"
 def onnx_from_network(
     network: nn.Module, *, io: Io, precision: Precision = "fp32", noise: float = 1.0
 ) -> onnx.ModelProto:
-    """Export a reference network with dynamic batch, and dynamic height and width if it has them.
+    """Export a reference network with a dynamic batch, and dynamic height and width if supported.
 
-    precision: fp32, fp16 or mixed; typed in the graph itself
-    noise: of a face network: factor on its stored noise
+    precision: "fp32", "fp16" or "mixed", in the types of the graph
+    noise: for a face network, the factor of its stored noise
 
-    Raises ModelError if the graph cannot be brought to opset 17.
+    Raises ModelError if the graph cannot be converted to opset 17.
     """
     facts = facts_of(network)
     graph = make_graph(network, io=io, precision=precision, noise=noise).eval()
@@ -84,7 +84,7 @@ def _multiple_of(multiple: int, name: str) -> object:
 
 
 def _clean(model: onnx.ModelProto) -> None:
-    """Drop stack traces, module names and other notes about where the file was made."""
+    """Remove stack traces, module names and other information about the exporting machine."""
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "restora", __version__
     model.doc_string = ""
@@ -118,7 +118,7 @@ def _name_sizes(model: onnx.ModelProto, facts: NetworkFacts) -> None:
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's notes on its own internals from the user; errors come through."""
+    """Hide messages of the exporter about its internals. Errors are raised as usual."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     ]

@@ -1,7 +1,7 @@
-"""Lower an opset-18 graph to opset 17, the newest that TensorRT 8.6 reads.
+"""Convert a graph from opset 18 to opset 17, the newest that TensorRT 8.6 supports.
 
-torch 2.13's exporter speaks opset 18 and its own converter gives up on reductions. Only operators
-whose meaning is the same in both, or whose difference is spelt out here, are let through.
+The exporter of PyTorch 2.13 writes opset 18, and its own converter fails on reductions. Only
+operators that are the same in both versions, or whose difference is handled here, are accepted.
 Operators: github.com/onnx/onnx/blob/main/docs/Changelog.md, version 18.
 """
 
@@ -15,7 +15,7 @@ _REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd",
 
 
 def lower_to_opset17(model: onnx.ModelProto) -> None:
-    """Rewrite `model` in place. Raises ModelError, naming the operator, if it cannot be done."""
+    """Convert `model` in place. Raises ModelError, with the operator, if that is not possible."""
     (opset,) = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if opset.version != NEW:
         raise ModelError(f"the exporter must produce opset {NEW}, got {opset.version}")

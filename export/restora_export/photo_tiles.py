@@ -1,7 +1,8 @@
-"""Real photo tiles that travel with the exporter, for measuring accuracy and seams.
+"""Real photo tiles, bundled with the exporter, to measure accuracy and seams.
 
-data/photo_tiles.png: 96 x 96 cuts, side by side, of three free photos that the bundled model never
-trained on (coffee, CC0, Rachel Michetti; camera, CC0, Lav Varshney; grace_hopper, U.S. Navy).
+data/photo_tiles.png has tiles of 96 x 96 pixels, side by side, of three free photos that are not
+used for training (coffee, CC0, Rachel Michetti; camera, CC0, Lav Varshney; grace_hopper, U.S.
+Navy).
 """
 
 from functools import cache
@@ -17,7 +18,7 @@ TILE = 96
 
 @cache
 def load_photo_tiles() -> NDArray[np.uint8]:
-    """Returns uint8 RGB, (tiles, 96, 96, 3); do not write into it."""
+    """Load the tiles as uint8 RGB, (tiles, 96, 96, 3). Do not modify the array."""
     data = (files("restora_export") / "data" / "photo_tiles.png").read_bytes()
     strip = np.asarray(Image.open(BytesIO(data), formats=["PNG"]).convert("RGB"))
     tiles = strip.reshape(TILE, -1, TILE, 3).swapaxes(0, 1).copy()

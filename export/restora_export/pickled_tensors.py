@@ -1,8 +1,8 @@
-"""Read the pickles of PyTorch files as data: dictionaries and descriptions of tensors.
+"""Parse the pickles of PyTorch files as data: dictionaries and descriptions of tensors.
 
-The pickle is taken apart into its opcodes, which are interpreted here. No class is looked up, no
-function of the file's choice is called, and no memory is taken for a tensor: torch.load, even with
-weights_only, allocates what a file claims.
+This module interprets the opcodes of a pickle itself. It looks up no class, calls no function of
+the file and allocates no memory for tensors, whereas torch.load, even with weights_only, allocates
+as much as a file asks for.
 """
 
 import io
@@ -17,7 +17,7 @@ from restora.errors import CheckpointError
 from restora.models.regular_file import shown
 
 MAX_PICKLE_BYTES = 16 << 20
-_MAX_OPCODES = 1_000_000  # the largest published network takes 25,000
+_MAX_OPCODES = 1_000_000  # the largest published network has 25,000
 _DTYPES = {
     "torch FloatStorage": torch.float32,
     "torch HalfStorage": torch.float16,
@@ -33,7 +33,7 @@ _DTYPES = {
 _DICTIONARIES = ("collections OrderedDict", "collections Counter")
 _TENSORS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor")
 _PARAMETER = "torch._utils _rebuild_parameter"
-_IGNORED = (  # what training leaves beside the weights
+_IGNORED = (  # other contents of training checkpoints
     "torch Size",
     "torch device",
     "torch float32",
@@ -44,7 +44,7 @@ _IGNORED = (  # what training leaves beside the weights
 )
 _KNOWN = {*_DTYPES, *_DICTIONARIES, *_TENSORS, _PARAMETER, *_IGNORED}
 _NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT")
-_TEXTS = ("BINUNICODE", "SHORT_BINSTRING", "BINSTRING")  # the last two are Python 2's
+_TEXTS = ("BINUNICODE", "SHORT_BINSTRING", "BINSTRING")  # the last two are of Python 2
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
@@ -52,7 +52,7 @@ _MARK = object()
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A named run of numbers in the file. None of its fields has been checked against the file."""
+    """A named block of numbers in the file. Its fields have not been checked against the file."""
 
     key: str
     dtype: torch.dtype
@@ -61,7 +61,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class PickledTensor:
-    """A view of a storage, as the pickle has it: types and values are not checked."""
+    """A view of a storage, as described by the pickle. Types and values are not checked."""
 
     storage: object
     offset: object
@@ -80,19 +80,19 @@ class _Ignored:
 
 
 def read_pickle(stream: io.BytesIO, storages: dict[str, Storage] | None = None) -> Any:
-    """The value of one pickle, from the stream's position to behind its end.
+    """Read a pickle at the position of the stream, which is at its end afterwards.
 
-    storages: gets every storage that the pickle names
+    storages: receives every storage that the pickle refers to
 
-    Dictionaries, lists, tuples, strings and numbers are themselves; tensors are PickledTensor.
-    Raises CheckpointError if the pickle is damaged, or holds anything else.
+    Dictionaries, lists, tuples, strings and numbers keep their types; tensors become PickledTensor.
+    Raises CheckpointError if the pickle is damaged, or contains anything else.
     """
     try:
         return _Reader({} if storages is None else storages).run(stream)
     except CheckpointError:
         raise
     except (
-        ValueError,  # of pickletools: damaged
+        ValueError,  # raised by pickletools for a damaged pickle
         IndexError,
         KeyError,
         TypeError,
@@ -195,11 +195,11 @@ class _Reader:
     def _fill(self, target: object, pairs: list[Any]) -> None:
         if not isinstance(target, dict):
             raise TypeError
-        self.entries += len(pairs)  # one list could be copied into many dictionaries
+        self.entries += len(pairs)  # a list could be copied into many dictionaries
         if self.entries > _MAX_OPCODES:
             raise CheckpointError(f"its pickle has more than {_MAX_OPCODES} entries")
         for key, value in pairs:
-            # a tuple could be nested so deeply that its hash overflows the interpreter's stack
+            # the hash of a deeply nested tuple would overflow the stack
             if not isinstance(key, str | int | float | None):
                 raise TypeError
             target[key] = value
@@ -222,7 +222,7 @@ class _Reader:
             self.stack.append(_call(function.name, arguments))
 
     def _drop_state(self, _: object) -> None:
-        """The attributes of a dictionary, PyTorch's _metadata: nothing needs them."""
+        """Ignore the attributes of a dictionary, which are the _metadata of PyTorch."""
         owner, _state = self._pop(2)
         if not isinstance(owner, dict):
             raise TypeError
@@ -230,7 +230,7 @@ class _Reader:
 
 
 def _call(name: str, arguments: tuple[Any, ...]) -> Any:
-    """A description of what the function of this name would return."""
+    """Describe what the function of this name would return."""
     if name in _TENSORS:
         storage, offset, shape, strides = arguments[:4]
         return PickledTensor(storage, offset, shape, strides)
@@ -240,7 +240,7 @@ def _call(name: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def _storage(identity: object) -> Storage:
-    """The tuple by which PyTorch names a storage; the sixth part is of files before 0.4."""
+    """Read the tuple that identifies a storage; only files before 0.4 have a sixth element."""
     if not isinstance(identity, tuple) or len(identity) not in (5, 6):
         raise TypeError
     kind, storage_type, key, _location, count = identity[:5]
@@ -251,7 +251,7 @@ def _storage(identity: object) -> Storage:
     if type(count) is not int or count < 0:
         raise TypeError
     if len(identity) == 6 and identity[5] is not None:
-        raise CheckpointError("it is of a PyTorch before 0.4: save it again with a later one")
+        raise CheckpointError("it was saved by PyTorch before 0.4: save it again with a newer one")
     return Storage(key, _DTYPES[storage_type.name], count)
 
 
@@ -264,6 +264,6 @@ def _refuse(name: str) -> NoReturn:
             f"loaded: make its tensors dense and real, and {advice}"
         )
     raise CheckpointError(
-        f"it holds more than tensors: it asks for {wanted}. It was not loaded; nothing in it was "
-        f"run. If you trust who made it, load it in PyTorch and {advice}"
+        f"it holds more than tensors: it refers to {wanted}. It was not loaded, and nothing in it "
+        f"was executed. If you trust its author, load it in PyTorch and {advice}"
     )

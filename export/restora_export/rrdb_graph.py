@@ -1,4 +1,4 @@
-"""RRDBNet in the form in which it is exported: the same function in fewer, plainer operations."""
+"""The exported form of RRDBNet: the same function with fewer and simpler operations."""
 
 import copy
 
@@ -77,7 +77,7 @@ def _fold_first(network: RRDBNet) -> nn.Conv2d:
 
 
 def fold_unshuffle(weight: Tensor, factor: int) -> Tensor:
-    """Turn a 3x3 kernel behind a pixel-unshuffle into the kernel on the picture itself.
+    """Convert a 3x3 kernel after a pixel-unshuffle to the equivalent kernel on the image.
 
     weight: (out, in * factor**2, 3, 3); channels in the order of torch.pixel_unshuffle
 

@@ -1,4 +1,4 @@
-"""Read safetensors files tensor by tensor; what their header claims is checked by the library."""
+"""Read safetensors files tensor by tensor. The library validates their header."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from restora.errors import CheckpointError
 from restora_export.stored_tensor import StoredTensor, check_shape
 
-_MAX_HEADER_BYTES = 4 << 20  # the library would take 100 MB
+_MAX_HEADER_BYTES = 4 << 20  # the library would accept 100 MB
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -30,7 +30,7 @@ _DAMAGED = "it is not a safetensors file, or a damaged one"
 
 
 def open_safetensors(stream: BinaryIO, path: Path) -> dict[str, StoredTensor]:
-    """The tensors of the file at `path`, of which `stream` is open. Raises CheckpointError."""
+    """Open the tensors of the file at `path`, which `stream` reads. Raises CheckpointError."""
     stream.seek(0)
     length = int.from_bytes(stream.read(8), "little")
     if length > min(_MAX_HEADER_BYTES, _identity(stream.fileno())[2]):
@@ -38,7 +38,7 @@ def open_safetensors(stream: BinaryIO, path: Path) -> dict[str, StoredTensor]:
     try:
         file: Any = safe_open(path, framework="pt")
         if _identity(path) != _identity(stream.fileno()):  # the library opens files by path only
-            raise CheckpointError("another file has taken its place while it was read")
+            raise CheckpointError("the file was replaced while it was read")
         return {key: _stored(file, key) for key in file.keys()}  # noqa: SIM118  # not a dict
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         if isinstance(error, CheckpointError):
@@ -50,7 +50,7 @@ def _stored(file: Any, key: str) -> StoredTensor:
     view = file.get_slice(key)
     name = view.get_dtype()
     if name not in _DTYPES:
-        raise CheckpointError(f"{key} has the type {name}, which no network of restora has")
+        raise CheckpointError(f"{key} has the type {name}, which no supported network uses")
     shape, dtype = check_shape(key, view.get_shape()), _DTYPES[name]
 
     def read() -> Tensor:

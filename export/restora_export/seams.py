@@ -1,4 +1,4 @@
-"""Measure what tiling costs: the error along seams against the overlap of tiles."""
+"""Measure the error along the seams of tiles, depending on their overlap."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,18 @@ from restora_export.photo_tiles import load_photo_tiles
 from restora_export.verify import psnr_from_difference
 
 SEAM_GATE_DB = 50.0
-SEAM_TARGET_DB = 55.0  # what an overlap is chosen for: 5 dB better than the gate asks
+SEAM_TARGET_DB = 55.0  # 5 dB above the FP16 accuracy gate
 OVERLAPS = (8, 16, 24, 32, 48, 64)
-BAND = 8  # input pixels on either side of a seam that count
+BAND = 8  # input pixels on either side of a seam that are compared
 
 
 @dataclass(frozen=True, slots=True)
 class SeamError:
-    """Tiled against whole. psnr: over the bands along the seams; max_error: share of range."""
+    """The error of a tiled photo against the whole photo, in bands along the seams.
+
+    psnr: PSNR in dB
+    max_error: the largest error, as a share of the value range
+    """
 
     overlap_px: int
     psnr: float
@@ -26,7 +30,7 @@ class SeamError:
 
 
 def make_seam_photo() -> NDArray[np.uint8]:
-    """192 x 192 of real photo, from four tiles: (192, 192, 3) uint8 RGB."""
+    """A real photo of four tiles: (192, 192, 3) uint8 RGB."""
     a, b, c, d = load_photo_tiles()[:4]
     return np.concatenate((np.concatenate((a, b), 1), np.concatenate((c, d), 1)), 0)
 
@@ -39,9 +43,9 @@ def measure_seams(
     tile: int = 128,
     blend: Blend = "cosine",
 ) -> SeamError:
-    """Compare `photo` in tiles with `photo` in one piece.
+    """Compare the tiled result of a photo with its result as a whole.
 
-    photo: uint8 RGB, (height, width, 3); sides multiples of the session's
+    photo: uint8 RGB, (height, width, 3), with sides that are multiples of that of the session
     """
     image: Batch = (
         photo if session.info.io == "uint8" else photo.astype(np.float32) / np.float32(255)
@@ -63,7 +67,7 @@ def measure_seams(
 
 
 def choose_overlap(session: Session) -> SeamError:
-    """The smallest overlap whose seams reach 55 dB on a real photo; else the largest."""
+    """The smallest overlap whose seams reach 55 dB on a real photo, or else the largest one."""
     photo = make_seam_photo()
     error = None
     for overlap in OVERLAPS:

@@ -1,4 +1,4 @@
-"""How large the tensors inside a network get: TensorRT holds fewer than 2**31 elements in one."""
+"""Measure the largest tensor of a network: TensorRT supports fewer than 2**31 elements."""
 
 import math
 
@@ -10,7 +10,7 @@ _STEPS = 16
 
 
 def measure_elements_per_pixel(model: onnx.ModelProto, facts: NetworkFacts) -> float | None:
-    """Elements of the largest tensor for each pixel of the input; None if shapes stay unknown."""
+    """Elements of the largest tensor per input pixel, or None if shapes are unknown."""
     side = facts.side or _STEPS * facts.size_multiple
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)

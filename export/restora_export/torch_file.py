@@ -1,6 +1,6 @@
-"""Read PyTorch files, today's zip archives and the format before 1.6, tensor by tensor.
+"""Read PyTorch files tensor by tensor: zip archives, and the format before PyTorch 1.6.
 
-Nothing is read of a tensor until it is asked for; then exactly its own bytes are.
+A tensor is read only when it is requested, and only its own bytes.
 """
 
 import io
@@ -21,14 +21,14 @@ from restora.models.regular_file import shown
 from restora_export.pickled_tensors import MAX_PICKLE_BYTES, PickledTensor, Storage, read_pickle
 from restora_export.stored_tensor import StoredTensor, check_shape
 
-_MAX_DIRECTORY_BYTES = 4 << 20  # of 80,000 parts at most; the largest network has 702
+_MAX_DIRECTORY_BYTES = 4 << 20  # enough for 80,000 parts; the largest network has 702
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
 _OLD_MAGIC, _OLD_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the file a storage lies. crc: of all its bytes, if the file has one."""
+    """The place of a storage in the file. crc: checksum of all its bytes, if the file has one."""
 
     start: int
     size: int
@@ -39,7 +39,7 @@ class _Place:
 class TorchFile:
     """An open PyTorch file.
 
-    content: what was saved, with PickledTensor for tensors
+    content: the saved object, with a PickledTensor for each tensor
     """
 
     content: Any
@@ -47,9 +47,9 @@ class TorchFile:
     _find: Callable[[str], _Place]
 
     def stored(self, key: str, tensor: PickledTensor) -> StoredTensor:
-        """Check a tensor's claims against the file; `key` is for messages.
+        """Check a tensor against the file. `key` is its name for messages.
 
-        Raises CheckpointError if it is not a plain view of numbers that the file holds.
+        Raises CheckpointError if it is not a contiguous view of numbers in the file.
         """
         storage = tensor.storage
         if not isinstance(storage, Storage):
@@ -58,12 +58,12 @@ class TorchFile:
         reach = 1 + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
         if math.prod(shape) > reach:
             raise CheckpointError(
-                f"{key} must hold a number for each of its places; its strides {strides} repeat "
-                "them: save it with .contiguous()"
+                f"{key} must store every element; its strides {strides} repeat some: save it with "
+                ".contiguous()"
             )
         offset = tensor.offset
         if type(offset) is not int or not 0 <= offset <= storage.count - reach:
-            raise CheckpointError(f"{key} reaches past its storage of {storage.count} numbers")
+            raise CheckpointError(f"{key} extends past its storage of {storage.count} numbers")
         place, item = self._find(storage.key), storage.dtype.itemsize
         if storage.count * item > place.size:
             raise CheckpointError(
@@ -83,9 +83,9 @@ class TorchFile:
 
 
 def open_torch_file(stream: BinaryIO) -> TorchFile:
-    """Read what a file holds, without its tensors.
+    """Read the contents of a file, except for its tensors.
 
-    stream: of a regular file; must stay open as long as tensors are read
+    stream: a regular file, which must stay open as long as tensors are read
 
     Raises CheckpointError.
     """
@@ -117,7 +117,7 @@ def _open_zip(stream: BinaryIO) -> TorchFile:
     _check_members(members, _size_of(stream))
     pickles = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
-        raise CheckpointError("it is a zip archive, but not one that torch.save writes")
+        raise CheckpointError("it is a zip archive, but torch.save did not write it")
     prefix = pickles[0].removesuffix("data.pkl")
 
     def find(name: str) -> _Place:
@@ -157,11 +157,11 @@ def _place_of(stream: BinaryIO, info: zipfile.ZipInfo) -> _Place:
 
 
 def _open_old(stream: BinaryIO) -> TorchFile:
-    """The format before PyTorch 1.6: five pickles, then each storage behind its count."""
+    """Read the format before PyTorch 1.6: five pickles, then the size and data of each storage."""
     stream.seek(0)
     pickles = io.BytesIO(stream.read(MAX_PICKLE_BYTES))
     if read_pickle(pickles) != _OLD_MAGIC or read_pickle(pickles) != _OLD_PROTOCOL:
-        raise CheckpointError("it is a pickle, but not one that torch.save writes")
+        raise CheckpointError("it is a pickle, but torch.save did not write it")
     system = read_pickle(pickles)
     _check_byte_order(isinstance(system, dict) and system.get("little_endian") is True)
     storages: dict[str, Storage] = {}
@@ -208,7 +208,7 @@ def _check_byte_order(little: bool) -> None:
 
 
 def _read(stream: BinaryIO, place: _Place) -> bytearray:
-    """The bytes there; checked before memory is taken for them."""
+    """Read the bytes of a place, which is checked before memory is allocated."""
     if place.start < 0 or place.start + place.size > _size_of(stream):
         raise CheckpointError("it is truncated or damaged")
     data = bytearray(place.size)
@@ -216,7 +216,7 @@ def _read(stream: BinaryIO, place: _Place) -> bytearray:
     if stream.readinto(data) != place.size:  # type: ignore[attr-defined]
         raise CheckpointError("it is truncated or damaged")
     if place.crc is not None and zlib.crc32(data) != place.crc:
-        raise CheckpointError("it is damaged: the checksum of a part is another one")
+        raise CheckpointError("it is damaged: the checksum of a part does not match")
     return data
 
 
@@ -225,7 +225,7 @@ def _size_of(stream: BinaryIO) -> int:
 
 
 class _BoundedReads:
-    """Lets zipfile read a central directory of a bounded size only."""
+    """Limits the size of the central directory that zipfile reads."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Measure an artifact against its PyTorch reference, on photo tiles and on random input."""
+"""Measure the accuracy of an artifact against PyTorch, on photo tiles and on random input."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from restora_export.reference import GFPGAN, ParseNet, RetinaFace
 
 Run: TypeAlias = Callable[[Batch], Batch]
 
-PSNR_CAP = 150.0  # what identical pictures are given, since JSON knows no infinity
+PSNR_CAP = 150.0  # the PSNR of identical images, since JSON has no infinity
 _SSIM_WINDOW = 7
 _SEED = 20190219
 _SELFCHECK_SIDE = 48
@@ -33,16 +33,20 @@ _SELFCHECK_SIDE = 48
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One batch to compare on. batch: (batch, height, width, 3) in 0..1; photo: not random."""
+    """A batch to compare.
+
+    batch: (batch, height, width, 3), 0..1
+    photo: whether it shows photos and not random values
+    """
 
     batch: NDArray[np.float32]
     photo: bool
 
 
 def iter_cases(facts: NetworkFacts) -> Iterator[Case]:
-    """Photo tiles and uniform noise in several sizes and batches, smallest input included.
+    """Photo tiles and uniform noise in several sizes and batches, including the smallest input.
 
-    A network of one fixed side sees the tiles enlarged to it, as it sees small faces.
+    A network with a fixed side gets the tiles upscaled to it, as it gets small faces.
     """
     tiles = load_photo_tiles().astype(np.float32) / np.float32(255)
     rng = np.random.default_rng(_SEED)
@@ -70,19 +74,18 @@ def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0
     """Compare `session` with `network` on all cases.
 
     network: the PyTorch FP32 reference, in eval mode
-    noise: of a face network: factor on its stored noise
+    noise: for a face network, the factor of its stored noise
 
-    Errors are shares of the value range; PSNR and SSIM are taken over photo tiles only. A batch
-    on which the session puts out NaN or Inf counts all its values as such. The figures of an FP16
-    or mixed artifact are the worse ones of the session's, which may compute in FP32 inside, and
-    of FP16 arithmetic as a GPU does it.
+    Errors are shares of the value range. PSNR and SSIM use photo tiles only. If the session returns
+    NaN or Inf, all values of that batch count as such. An FP16 or mixed artifact gets the worse
+    figures of the session, which may compute in FP32, and of simulated FP16 arithmetic.
     """
     info = session.info
     facts = facts_of(network)
     runs: list[Run] = [session.run]
     if info.precision in ("fp16", "mixed"):
         runs.append(_half_run(network, info.io, info.precision, noise))
-    tally = _Tally(white=255.0 if info.io == "uint8" else 1.0, kind=facts.kind)
+    tally = _Tally(max_value=255.0 if info.io == "uint8" else 1.0, kind=facts.kind)
     for case in iter_cases(facts):
         batch: Batch = _quantize(case.batch) if info.io == "uint8" else case.batch
         expected = run_reference(network, batch, noise=noise)
@@ -95,12 +98,12 @@ def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0
 def measure_against(
     run: Run, cases: Iterable[tuple[Batch, Batch]], *, io: Io, kind: Kind, reference: str
 ) -> Accuracy:
-    """Compare `run` with known answers.
+    """Compare `run` with known results.
 
-    cases: (batch, answer) pairs of photo tiles
-    reference: what the answers are from, for people
+    cases: pairs of photo tiles and expected results
+    reference: description of the reference
     """
-    tally = _Tally(white=255.0 if io == "uint8" else 1.0, kind=kind)
+    tally = _Tally(max_value=255.0 if io == "uint8" else 1.0, kind=kind)
     for batch, answer in cases:
         tally.cases += 1
         tally.compare(run, batch, answer, photo=True)
@@ -108,8 +111,10 @@ def measure_against(
 
 
 def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfCheck | None:
-    """A small photo and the reference's answer, to travel with the artifact; None if the network
-    makes no pictures."""
+    """Make the self-check: a small photo and the result of the reference.
+
+    Returns None for a network that does not return images.
+    """
     facts = facts_of(network)
     if facts.kind not in ("upsampler", "face"):
         return None
@@ -126,9 +131,13 @@ def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfChe
 
 @dataclass(slots=True)
 class _Tally:
-    """Sums up comparisons. white: the value range; kind: decides what a difference is."""
+    """Accumulates comparisons.
 
-    white: float
+    max_value: the upper end of the value range
+    kind: kind of the network, which determines how differences are measured
+    """
+
+    max_value: float
     kind: Kind
     cases: int = 0
     largest: float = 0.0
@@ -146,14 +155,14 @@ class _Tally:
             other = (got != expected).mean(axis=(1, 2, 3))
             self.largest = max(self.largest, float(other.max()))
             return
-        white = 1.0 if self.kind == "detector" else self.white
-        difference = (got.astype(np.float64) - expected.astype(np.float64)) / white
+        max_value = 1.0 if self.kind == "detector" else self.max_value
+        difference = (got.astype(np.float64) - expected.astype(np.float64)) / max_value
         self.nonfinite += int((~np.isfinite(difference)).sum())
         self.largest = max(self.largest, float(np.abs(np.nan_to_num(difference)).max()))
         if photo and self.kind != "detector":
             for index in range(len(got)):
                 self.psnrs.append(psnr_from_difference(difference[index]))
-                self.ssims.append(_ssim(got[index] / white, expected[index] / white))
+                self.ssims.append(_ssim(got[index] / max_value, expected[index] / max_value))
 
     def accuracy(self) -> Accuracy:
         psnrs, ssims = self.psnrs or [0.0], self.ssims or [0.0]
@@ -169,7 +178,7 @@ class _Tally:
 
 
 def run_reference(network: nn.Module, batch: Batch, *, noise: float = 1.0) -> Batch:
-    """The reference's answer in the artifact's own layout and dtype; pictures clipped, rounded.
+    """Run the reference, and convert its result to the layout and dtype of the artifact.
 
     batch: (batch, height, width, 3), uint8 or float32 in 0..1
     """
@@ -200,7 +209,7 @@ def _half_run(network: nn.Module, io: Io, precision: Precision, noise: float) ->
         with arithmetic():
             picture, means = graph(torch.from_numpy(np.ascontiguousarray(batch)))
         if not torch.isfinite(means).all():
-            raise NonFiniteOutputError("FP16 arithmetic gives NaN or Inf")
+            raise NonFiniteOutputError("FP16 arithmetic returns NaN or Inf")
         answer: Batch = picture.numpy()
         return answer
 
@@ -208,7 +217,7 @@ def _half_run(network: nn.Module, io: Io, precision: Precision, noise: float) ->
 
 
 def psnr_from_difference(difference: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio in dB of a difference in shares of the range, at most 150."""
+    """PSNR in dB, at most 150, of a difference as a share of the value range."""
     error = float(np.mean(np.square(difference)))
     if not math.isfinite(error):
         return 0.0

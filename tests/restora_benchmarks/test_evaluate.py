@@ -49,7 +49,7 @@ def test_a_sample_depends_on_names_and_seed_alone(photos: Path) -> None:
     assert len({tuple(list_photos(photos, share=0.5, seed=seed)) for seed in range(8)}) > 1
     with pytest.raises(OptionError, match=r"in 0\.\.1"):
         list_photos(photos, share=0)
-    with pytest.raises(OptionError, match="no pictures in"):
+    with pytest.raises(OptionError, match="no photos in"):
         list_photos(_empty(photos))
 
 

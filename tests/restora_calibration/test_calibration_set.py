@@ -118,7 +118,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> 
 
 
 def test_a_folder_without_a_picture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="no pictures"):
+    with pytest.raises(OptionError, match="no photos"):
         read_sources(tmp_path, report=lambda _words: None)
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     with pytest.raises(OptionError, match="can be read"):
@@ -137,5 +137,5 @@ def test_photos_smaller_than_a_tile_are_said_and_refused_if_there_is_nothing_els
 
 def test_pictures_of_one_color_are_refused() -> None:
     gray = [make_source(f"{n}.png", np.full((99, 99, 3), 128, np.uint8)) for n in range(3)]
-    with pytest.raises(OptionError, match="one color"):
+    with pytest.raises(OptionError, match="single color"):
         make(gray, SetPlan(32, 12, 6, None))

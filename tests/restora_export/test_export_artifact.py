@@ -149,7 +149,7 @@ def test_verification_refuses_another_checkpoint(exported: Path, tmp_path: Path)
     alone = tmp_path / "alone.onnx"
     alone.write_bytes(exported.read_bytes())
     other.unlink()
-    with pytest.raises(MissingModelError, match="name it with --checkpoint"):
+    with pytest.raises(MissingModelError, match="give it with --checkpoint"):
         verify_file(alone, None)
 
 

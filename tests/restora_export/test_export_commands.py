@@ -248,7 +248,7 @@ def test_only_regular_files_are_looked_through_for_a_checkpoint(
     digest = hashlib.sha256((folder / "net.pth").read_bytes()).hexdigest()
     assert find_checkpoint(digest, near=tmp_path) == tmp_path / "e.pth"
     assert "d.pth has 2147483649 bytes" in caplog.text
-    with pytest.raises(MissingModelError, match="name it with --checkpoint"):
+    with pytest.raises(MissingModelError, match="give it with --checkpoint"):
         find_checkpoint("0" * 64, near=tmp_path)
 
 

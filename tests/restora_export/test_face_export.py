@@ -177,7 +177,7 @@ def test_fp16_that_overflows_is_refused() -> None:
 
 
 def test_what_makes_no_picture_is_exported_in_fp32_only() -> None:
-    with pytest.raises(OptionError, match="a detector is exported for uint8 pictures in fp32"):
+    with pytest.raises(OptionError, match="a detector is exported for uint8 images in fp32"):
         export_network(
             RetinaFace(), model="d", architecture="", weights_sha256="", precision="fp16"
         )

@@ -1,1 +1,1 @@
-"""INT8 artifacts: ranges, Q/DQ graphs, and the search for the mix that passes its gate."""
+"""INT8 calibration: value ranges, Q/DQ graphs, and the search for the layer assignment."""

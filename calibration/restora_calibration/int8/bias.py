@@ -1,5 +1,6 @@
-"""Bias correction: what rounding the weights and cutting off values shifts on average is taken off
-the biases (Nagel et al., arXiv:1906.04721, section 4.2)."""
+"""Bias correction: biases compensate the mean error of rounded weights and clipped values.
+
+Nagel et al., arXiv:1906.04721, section 4.2."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ Means = NDArray[np.float64]
 def correct_biases(
     model: onnx.ModelProto, layers: list[Layer], means: Mapping[str, Means]
 ) -> dict[str, Array]:
-    """Layer to new bias, from the rounding error of its weights.
+    """Compute corrected biases from the rounding errors of the weights, by name of the layer.
 
-    means: source tensor to the mean of each channel on the calibration tiles
+    means: mean of each channel on the calibration tiles, by source tensor
 
-    Borders, where the padding is 0 and not the mean, are not told apart.
+    Borders, where the padding is 0 instead of the mean, are treated like the rest.
     """
     makers = find_makers(model)
     biases = {}
@@ -44,4 +45,4 @@ def _means_of(name: str, makers: Mapping[str, onnx.NodeProto], means: Mapping[st
     node = makers[name]
     if node.op_type == "Concat":
         return np.concatenate([_means_of(part, makers, means) for part in node.input])
-    return _means_of(node.input[0], makers, means)  # enlarging does not change the mean
+    return _means_of(node.input[0], makers, means)  # upsampling does not change the mean

@@ -139,7 +139,7 @@ def describe_best(result: Calibration) -> str:
     """The layer assignment that was chosen, or the closest one, in a sentence."""
     best = result.best
     return (
-        f"{len(best.recipe.layers)} layers in INT8 ({best.products:.0%} of the products), "
+        f"{len(best.recipe.layers)} layers in INT8 ({best.macs:.0%} of the products), "
         f"{len(result.kept)} in FP32: PSNR {best.distance.mean:.2f} dB mean, "
         f"{best.distance.least:.2f} min"
     )

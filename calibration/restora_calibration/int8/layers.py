@@ -1,4 +1,4 @@
-"""The convolutions of a graph, where their inputs come from, and what they cost."""
+"""The convolutions of a graph, the sources of their inputs, and their cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from restora.errors import ModelError
 
-# what moves values and does not change them: 8-bit values stay what they are on the way through
+# operators that move values without changing them
 CARRIERS = ("Concat", "Resize")
 _SIDE = 64
 _PREFIXES = ("network.network.", "network.")
@@ -21,14 +21,14 @@ _PREFIXES = ("network.network.", "network.")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One convolution.
+    """A convolution.
 
-    name: of its weights, without the exporter's prefix: "body.0.blocks.1.conv2"
-    node: number in graph.node
-    input: tensor that it takes
-    sources: tensors that the input is made of, before concats and nearest enlargement
-    weight: initializer, (out, in, kh, kw)
-    products: multiplications of the whole convolution for each pixel of the picture; 0: not known
+    name: name of its weights without the prefix of the exporter, "body.0.blocks.1.conv2"
+    node: index in graph.node
+    input: name of the input tensor
+    sources: tensors that the input consists of, before concatenations and nearest upsampling
+    weight: name of the initializer, (out, in, kh, kw)
+    macs: multiplications per input pixel of the network, or 0 if unknown
     """
 
     name: str
@@ -36,11 +36,11 @@ class Layer:
     input: str
     sources: tuple[str, ...]
     weight: str
-    products: float
+    macs: float
 
 
 def find_layers(model: onnx.ModelProto) -> list[Layer]:
-    """All convolutions with constant weights, in the order of the graph."""
+    """Find all convolutions with constant weights, in the order of the graph."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     makers = find_makers(model)
     areas = _find_areas(model)
@@ -56,25 +56,27 @@ def find_layers(model: onnx.ModelProto) -> list[Layer]:
                 input=node.input[0],
                 sources=tuple(dict.fromkeys(_iter_sources(node.input[0], makers))),
                 weight=node.input[1],
-                products=math.prod(dims) * areas.get(node.output[0], 0.0),
+                macs=math.prod(dims) * areas.get(node.output[0], 0.0),
             )
         )
     return layers
 
 
 def find_makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Tensor to the node that makes it."""
+    """Map each tensor to the node that computes it."""
     return {name: node for node in model.graph.node for name in node.output}
 
 
 def inner_layers(layers: list[Layer]) -> list[Layer]:
-    """Those that may be quantized: the first one sees the picture, the last one makes it."""
+    """The layers that may be quantized, which excludes the first and the last one."""
     return layers[1:-1]
 
 
 def group_sources(layers: list[Layer]) -> dict[str, int]:
-    """Source tensor to the number of its group. Sources that meet in a concat belong together:
-    with one scale the concat passes 8-bit values through."""
+    """Map each source tensor to the number of its group: sources that meet in a concatenation.
+
+    With a common scale, the concatenation passes INT8 values through.
+    """
     groups: dict[str, int] = {}
     for layer in layers:
         met = {groups[source] for source in layer.sources if source in groups}
@@ -88,7 +90,7 @@ def group_sources(layers: list[Layer]) -> dict[str, int]:
 
 
 def require_float(model: onnx.ModelProto) -> None:
-    """Raise ModelError if the graph holds 8-bit or FP16 arithmetic already."""
+    """Raise ModelError if the graph already contains INT8 or FP16 arithmetic."""
     kinds = {node.op_type for node in model.graph.node}
     if kinds & {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}:
         raise ModelError("the artifact is quantized already: calibrate its FP32 artifact")
@@ -105,7 +107,7 @@ def read_weight(model: onnx.ModelProto, name: str) -> NDArray[np.float32]:
 
 
 def _find_areas(model: onnx.ModelProto) -> dict[str, float]:
-    """Tensor to its pixels for each pixel of the picture."""
+    """Map each tensor to its number of pixels per input pixel."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     dims = fixed.graph.input[0].type.tensor_type.shape.dim

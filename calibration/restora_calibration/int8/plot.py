@@ -1,4 +1,4 @@
-"""PSNR against what is in 8 bits, and each layer's own share, as one picture."""
+"""Plot the PSNR against the share of INT8, and the sensitivity of the layers."""
 
 from __future__ import annotations
 

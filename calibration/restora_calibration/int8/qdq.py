@@ -1,8 +1,8 @@
-"""Write the chosen convolutions of an FP32 graph in 8 bits, as Q/DQ pairs that ONNX Runtime,
-OpenVINO and TensorRT 8.6 to 11 read.
+"""Quantize convolutions of an FP32 graph with Q/DQ pairs.
 
-Symmetric all through, as TensorRT asks: activations per tensor, weights per output channel, zero
-points 0; biases and everything between the convolutions stay FP32. Opset 17.
+ONNX Runtime, OpenVINO and TensorRT 8.6 to 11 support this form: opset 17, symmetric quantization
+with zero points of 0, activations per tensor, weights per output channel. Biases and everything
+between the convolutions stay in FP32.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What becomes 8 bits, and how.
+    """A layer assignment with its value ranges.
 
-    layers: names of the convolutions
-    ranges: source tensor to the magnitude that 127 stands for
-    biases: of convolutions, where they are to be others than the graph's
-    residuals: the skip branch of a dense block takes the 8-bit values too
+    layers: names of the INT8 convolutions
+    ranges: magnitude that 127 represents, by source tensor
+    biases: corrected biases, by name of the convolution
+    residuals: the skip connections of dense blocks use the INT8 values too
     """
 
     layers: frozenset[str]
@@ -38,16 +38,16 @@ class Recipe:
 
 
 def quantize_graph(model: onnx.ModelProto, layers: list[Layer], recipe: Recipe) -> onnx.ModelProto:
-    """Returns a copy of `model`, without its metadata, in which `recipe` is carried out.
+    """Quantize a copy of `model` according to `recipe`. The copy has no metadata.
 
-    layers: all of the graph, as find_layers gives them
+    layers: all layers of the graph, from find_layers
     """
     chosen = [layer for layer in layers if layer.name in recipe.layers]
     return _Writer(model, chosen, recipe).write()
 
 
 def quantize_weight(weight: Array) -> tuple[NDArray[np.int8], Array]:
-    """Per output channel: 8-bit values and (out,) scales, weight ~ values * scale."""
+    """Quantize per output channel: INT8 values and (out,) scales, weight ~ values * scale."""
     largest = np.abs(weight).reshape(len(weight), -1).max(1)
     scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
     values = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
@@ -96,8 +96,11 @@ class _Writer:
             node.input[2] = self._constant(f"{layer.name}.bias_int8", bias)
 
     def _carry(self, name: str, magnitude: float) -> str:
-        """The tensor in 8 bits; concats and enlargements are repeated behind the rounding, so that
-        they carry a quarter of the bytes."""
+        """Quantize a tensor. Returns the name of the result.
+
+        Concatenations and upsampling are repeated behind the quantization, so they move a quarter
+        of the bytes.
+        """
         maker = self.makers.get(name)
         if maker is None or maker.op_type not in ("Concat", "Resize"):
             return self._round(name, magnitude)
@@ -120,7 +123,7 @@ class _Writer:
         return self.rounded[key]
 
     def _pair(self, source: str, name: str, magnitude: float) -> str:
-        """Quantize and dequantize; the name of the result."""
+        """Add a Q/DQ pair. Returns the name of its result."""
         stem = f"{name}_int8"
         if f"{stem}_scale" in self.tensors:
             stem = f"{stem}_{len(self.rounded)}"
@@ -150,8 +153,10 @@ class _Writer:
         return name
 
     def _find_skips(self) -> dict[str, int]:
-        """Sums of a dense block: the output's name to which input is the block's own input. The
-        outer and the global residual have convolutions that see something else."""
+        """Map the output of each addition in a dense block to the index of the block's input.
+
+        The outer and the global residual are excluded, since their convolutions have other inputs.
+        """
         by_output = {
             self.model.graph.node[index].output[0]: layer for index, layer in self.by_node.items()
         }

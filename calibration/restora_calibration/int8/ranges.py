@@ -1,4 +1,4 @@
-"""Which magnitude 127 stands for, from what was seen: four ways to cut off rare large values."""
+"""Choose the value range of each tensor: four methods to clip rare large values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Method = Literal["max", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
 PERCENTILE = 99.99
 _LEVELS = LARGEST + 1  # of magnitude
-_STEP = 16  # bins between thresholds that are tried
+_STEP = 16  # bins between candidate thresholds
 
 Histogram = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ Histogram = NDArray[np.float64]
 def choose_ranges(
     statistics: Mapping[str, Statistics], groups: Mapping[str, int], method: Method
 ) -> dict[str, float]:
-    """Tensor to magnitude; the same for all tensors of a group. 0 where all values were 0."""
+    """Choose the largest magnitude of each tensor, common to its group; 0 if all values are 0."""
     histograms: dict[int, Histogram] = {}
     limits: dict[int, float] = {}
     for name, number in groups.items():
@@ -38,9 +38,9 @@ def choose_ranges(
 
 
 def find_threshold(histogram: Histogram, limit: float, method: Method) -> float:
-    """A magnitude of at most `limit`.
+    """Find the magnitude, at most `limit`, at which values are clipped.
 
-    histogram: of magnitudes over 0..limit
+    histogram: histogram of the magnitudes over 0..limit
     """
     if limit <= 0:
         return 0.0
@@ -57,20 +57,24 @@ def find_threshold(histogram: Histogram, limit: float, method: Method) -> float:
 
 
 def _squared_error(histogram: Histogram, stop: int) -> float:
-    """Sum of squared errors, in bins, if the first `stop` bins are kept: of rounding to 127 steps
-    inside, of cutting off outside."""
+    """Sum of squared errors, in bins, if values beyond the first `stop` bins are clipped.
+
+    The other values are rounded to 127 steps.
+    """
     centers = np.arange(len(histogram)) + 0.5
     step = stop / LARGEST
     rounded = np.minimum(np.rint(centers / step), LARGEST) * step
-    # what is narrower than a bin is spread evenly over a step
+    # values within a bin are spread evenly over a step
     inside = np.where(centers < stop, np.maximum((centers - rounded) ** 2, step**2 / 12), 0)
     outside = np.where(centers >= stop, (centers - stop) ** 2, 0)
     return float((histogram * (inside + outside)).sum())
 
 
 def _divergence(histogram: Histogram, stop: int) -> float:
-    """Kullback-Leibler divergence of the kept distribution, its outliers moved to the last bin,
-    from the one that 128 levels can tell apart (Migacz, 8-bit inference with TensorRT, 2017)."""
+    """Kullback-Leibler divergence of the clipped distribution from its 128 quantized levels.
+
+    Outliers count in the last bin (Migacz, 8-bit inference with TensorRT, 2017).
+    """
     kept = histogram[:stop].copy()
     seen = kept > 0
     kept[-1] += histogram[stop:].sum()

@@ -1,5 +1,4 @@
-"""From an FP32 artifact and tiles to an INT8 artifact that passes its gate, or to the best mix
-that was found."""
+"""Calibrate an FP32 artifact: find the fastest layer assignment that passes the accuracy gate."""
 
 from __future__ import annotations
 
@@ -40,24 +39,25 @@ from restora_export.onnx_file import onnx_bytes
 from restora_export.verify import measure_against
 
 Report = Callable[[str], None]
-# artifacts by name to seconds a tile by (name of the artifact, runtime)
+# maps artifacts by name to seconds per tile by (name of the artifact, runtime)
 SpeedMeter = Callable[[Mapping[str, Artifact]], Mapping[tuple[str, str], float]]
 FP32 = "fp32"
-LOWEST_GATE = 40.0  # dB; the runtime refuses what is below
-_AS_FAST = 1.03  # times the fastest: less than timings differ from run to run
-_FEW = 8  # tiles for comparisons among layers
+LOWEST_GATE = 40.0  # dB; the runtime refuses artifacts below
+_AS_FAST = 1.03  # factor of the fastest time, within the noise of the measurement
+_FEW = 8  # tiles for comparisons between layers
 _ENCODER = r"conv_body_(first|down)|final_conv"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to search.
+    """Options of the search.
 
-    methods: of finding ranges, all of which are tried
-    min_psnr: dB, mean over the judging tiles, against FP32; at least 40
-    only: regular expression for names of layers; None: all inner ones of an upsampler, the U-Net
-        encoder's of a face network
-    residuals: the skips of dense blocks are in 8 bits too: less is moved, less is exact
+    methods: methods to find value ranges, all of which are tried
+    min_psnr: required mean PSNR against FP32 over the validation tiles, in dB; at least 40
+    only: regular expression for names of layers; None uses all inner layers of an upsampler, or the
+        encoder of the U-Net of a face network
+    residuals: use INT8 for the skip connections of dense blocks too, which is faster and less
+        accurate
     """
 
     methods: tuple[Method, ...] = METHODS
@@ -81,9 +81,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What came out. artifact None: no mix passed; best is then the closest one.
+    """The result of a calibration.
 
-    seconds: a tile, by (mix or "fp32", runtime); mixes are named by their number of 8-bit layers
+    artifact: the INT8 artifact, or None if no layer assignment passes
+    best: the chosen layer assignment, or the closest one
+    seconds: seconds per tile, by (layer assignment or "fp32", runtime)
     """
 
     artifact: Artifact | None
@@ -96,7 +98,7 @@ class Calibration:
     seconds: Mapping[tuple[str, str], float]
 
     def speedups(self) -> dict[str, float]:
-        """Runtime to how many times as fast as FP32 on ONNX Runtime the best mix is."""
+        """Speedup of the best layer assignment over FP32 on ONNX Runtime, by runtime."""
         name = name_of(self.best)
         base = self.seconds.get((FP32, "ONNX Runtime"))
         if base is None:
@@ -121,14 +123,15 @@ def calibrate(
     speed: SpeedMeter | None,
     report: Report,
 ) -> Calibration:
-    """Find the fastest mix of 8-bit and FP32 layers that passes the gate.
+    """Find the fastest assignment of layers to INT8 and FP32 that passes the accuracy gate.
 
-    artifact: FP32, of an upsampler or a face network
-    log: what an earlier, interrupted run measured is taken from it
-    speed: None: the mix with the most products in 8 bits is taken for the fastest
+    artifact: an upsampler or a face network in FP32
+    log: measurements, including those of an earlier, interrupted run
+    speed: measures the speed; with None, the assignment with the most work in INT8 counts as the
+        fastest
 
-    Raises ModelError or OptionError for what cannot be calibrated, NonFiniteOutputError if the
-    network returns NaN or Inf on a tile.
+    Raises ModelError or OptionError if the artifact cannot be calibrated, and NonFiniteOutputError
+    if the network returns NaN or Inf on a tile.
     """
     _check_artifact(artifact.info)
     model = onnx.load_from_string(artifact.onnx)
@@ -138,13 +141,13 @@ def calibrate(
     groups = group_sources(wanted)
     calibrating = as_input(tiles.calibrating, artifact.info)
     judging = as_input(tiles.judging, artifact.info)
-    report(f"looking at what {len(groups)} tensors hold on {len(calibrating)} tiles")
+    report(f"collecting values of {len(groups)} tensors on {len(calibrating)} tiles")
     statistics = gather_statistics(model, groups, calibrating, report=report)
     alive, dead = without_dead_layers(wanted, choose_ranges(statistics, groups, "max"))
     if dead:
-        report(f"{len(dead)} layers saw nothing but 0 and stay in FP32: {', '.join(dead)}")
+        report(f"{len(dead)} layers have only zeros as input and stay in FP32: {', '.join(dead)}")
     if not alive:
-        raise OptionError("no layer saw anything but 0 on the calibration tiles")
+        raise OptionError("all layers have only zeros as input on the calibration tiles")
     trials = Trials(model, layers, judging, calibrating[:_FEW], log)
     recipe, tried = choose_recipe(
         trials,
@@ -165,11 +168,11 @@ def calibrate(
         for found in passing
     }
     if passing and speed is not None:
-        report(f"timing {len(passing)} mixes that pass")
+        report(f"timing {len(passing)} layer assignments that pass")
         seconds = speed({FP32: artifact, **built})
         best = _choose(passing, seconds)
     elif passing:
-        best = max(passing, key=lambda found: found.products)
+        best = max(passing, key=lambda found: found.macs)
     return Calibration(
         artifact=built.get(name_of(best)),
         best=best,
@@ -183,13 +186,13 @@ def calibrate(
 
 
 def log_key(artifact: Artifact, tiles: CalibrationSet) -> str:
-    """Of everything that a trial depends on besides its recipe."""
+    """Hash of everything that a trial depends on, except for its recipe."""
     words = f"{artifact.sha256} {tiles.sha256} restora {__version__}"
     return hashlib.sha256(words.encode()).hexdigest()[:24]
 
 
 def describe(result: Calibration, tiles: CalibrationSet, plan: Plan) -> dict[str, Any]:
-    """The report, for JSON."""
+    """The report as a JSON object."""
     return {
         "passed": result.artifact is not None,
         "min_psnr": plan.min_psnr,
@@ -199,7 +202,7 @@ def describe(result: Calibration, tiles: CalibrationSet, plan: Plan) -> dict[str
         "whole_network_in_8_bits": dict(result.tried),
         "curve": [_describe_candidate(found) for found in result.candidates],
         "sensitivity": [
-            {"layer": found.layer, **asdict(found.distance), "products": found.products}
+            {"layer": found.layer, **asdict(found.distance), "products": found.macs}
             for found in result.sensitivities
         ],
         "seconds_per_tile": [
@@ -214,7 +217,7 @@ def describe(result: Calibration, tiles: CalibrationSet, plan: Plan) -> dict[str
 def _describe_candidate(found: Candidate) -> dict[str, Any]:
     return {
         "layers": len(found.recipe.layers),
-        "products": round(found.products, 4),
+        "products": round(found.macs, 4),
         "psnr_mean": round(found.distance.mean, 2),
         "psnr_min": round(found.distance.least, 2),
         "recipe": key_of(found.recipe),
@@ -223,28 +226,29 @@ def _describe_candidate(found: Candidate) -> dict[str, Any]:
 
 def _check_artifact(info: ArtifactInfo) -> None:
     if info.kind not in ("upsampler", "face"):
-        raise OptionError(f"{info.model} is a {info.kind}; INT8 is for networks that make pictures")
+        raise OptionError(
+            f"INT8 needs an upsampler or a face network, {info.model} is a {info.kind}"
+        )
     if info.precision != "fp32":
         raise OptionError(
-            f"{info.model} is an artifact in {info.precision}: calibrate the FP32 one it was made "
-            "beside"
+            f"{info.model} is an artifact in {info.precision}: calibrate its FP32 artifact"
         )
 
 
 def choose_layers(layers: list[Layer], info: ArtifactInfo, plan: Plan) -> list[Layer]:
-    """Those that may become 8 bits. Raises OptionError if there is none."""
+    """The layers that may be quantized. Raises OptionError if there are none."""
     pattern = plan.only or (_ENCODER if info.kind == "face" else "")
     chosen = [layer for layer in inner_layers(layers) if re.search(pattern, layer.name)]
     if not chosen:
         raise OptionError(
-            f"no inner layer of {info.model} is named like {pattern!r}; they are "
+            f"no inner layer of {info.model} matches {pattern!r}; they are "
             f"{', '.join(layer.name for layer in inner_layers(layers)[:8])}, ..."
         )
     return chosen
 
 
 def as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
-    """In the artifact's own dtype, at its own size if it has only one."""
+    """Convert tiles to the dtype of the artifact, and check their size."""
     if info.side is not None and tiles.shape[1] != info.side:
         raise OptionError(f"{info.model} takes tiles of {info.side}: use --tile {info.side}")
     if tiles.shape[1] % info.size_multiple:
@@ -258,7 +262,7 @@ def as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
 def build_artifact(
     artifact: Artifact, trials: Trials, recipe: Recipe, plan: Plan, tiles: CalibrationSet
 ) -> Artifact:
-    """The INT8 artifact, its accuracy measured on the judging tiles."""
+    """Build the INT8 artifact, with its accuracy on the validation tiles."""
     graph = quantize_graph(trials.model, trials.layers, recipe)
     quantization = Quantization(
         layers=len(recipe.layers),
@@ -283,7 +287,7 @@ def _kept(layers: Sequence[Layer], recipe: Recipe) -> tuple[str, ...]:
 
 
 def _choose(passing: Sequence[Candidate], seconds: Mapping[tuple[str, str], float]) -> Candidate:
-    """The fastest on its best runtime; of those that are as fast, the most exact."""
+    """The most accurate of the assignments that are as fast as the fastest one."""
     times = {name_of(found): _fastest(seconds, name_of(found)) for found in passing}
     limit = min(times.values()) * _AS_FAST
     alike = [found for found in passing if times[name_of(found)] <= limit]

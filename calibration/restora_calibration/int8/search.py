@@ -1,4 +1,4 @@
-"""Which layers become 8 bits: how ranges are found, what each layer costs, and a greedy mix."""
+"""Search the layer assignment: value ranges, sensitivity of each layer, greedy search."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from restora_calibration.int8.statistics import Statistics
 from restora_calibration.int8.trial import Distance, Trials
 
 Report = Callable[[str], None]
-_STEPS = 40  # of the greedy search; large networks lose several layers a step
-_FURTHER = 3  # steps behind the first mix that passes
+_STEPS = 40  # of the greedy search; in large networks a step changes several layers
+_FURTHER = 3  # steps after the first assignment that passes
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A mix on the way, and how far it is from FP32. products: share of all that are 8 bits."""
+    """A layer assignment and its distance from FP32. macs: share of the multiplications in INT8."""
 
     recipe: Recipe
     distance: Distance
-    products: float
+    macs: float
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """One layer alone in 8 bits."""
+    """The distance from FP32 with a single layer in INT8."""
 
     layer: str
     distance: Distance
-    products: float
+    macs: float
 
 
 def choose_recipe(
@@ -45,8 +45,12 @@ def choose_recipe(
     residuals: bool,
     report: Report,
 ) -> tuple[Recipe, dict[str, float]]:
-    """All of `names` in 8 bits with the ranges, and with or without corrected biases, that are
-    closest to FP32; and the mean PSNR of each way. residuals: skips in 8 bits too."""
+    """Choose the method for ranges, and whether to correct biases, with all of `names` in INT8.
+
+    residuals: quantize the skip connections too
+
+    Returns the most accurate recipe, and the mean PSNR of each method.
+    """
     means = {name: found.means for name, found in statistics.items()}
     biases = correct_biases(
         trials.model, [layer for layer in trials.layers if layer.name in names], means
@@ -58,7 +62,7 @@ def choose_recipe(
         nonlocal best
         distance = trials.measure(recipe)
         tried[words] = round(distance.mean, 2)
-        report(f"all {len(names)} layers in 8 bits, {words}: {distance.mean:.1f} dB")
+        report(f"all {len(names)} layers in INT8, {words}: {distance.mean:.1f} dB")
         if best is None or distance.mean > best[0]:
             best = distance.mean, recipe
 
@@ -71,16 +75,16 @@ def choose_recipe(
 
 
 def measure_sensitivity(trials: Trials, recipe: Recipe, *, report: Report) -> list[Sensitivity]:
-    """Each layer of the recipe alone, in the order of the graph."""
+    """Measure each layer of the recipe alone in INT8, in the order of the graph."""
     found = []
     chosen = [layer for layer in trials.layers if layer.name in recipe.layers]
     for number, layer in enumerate(chosen):
         alone = replace(recipe, layers=frozenset({layer.name}))
         distance = trials.measure(alone, few=True)
-        found.append(Sensitivity(layer.name, distance, layer.products))
+        found.append(Sensitivity(layer.name, distance, layer.macs))
         if len(chosen) <= _STEPS or number % (len(chosen) // _STEPS) == 0:
             report(
-                f"{number + 1} of {len(chosen)} layers alone: {layer.name} {distance.mean:.1f} dB"
+                f"layer {number + 1} of {len(chosen)} alone: {layer.name} {distance.mean:.1f} dB"
             )
     return found
 
@@ -93,14 +97,16 @@ def search_mixes(
     min_psnr: float,
     report: Report,
 ) -> list[Candidate]:
-    """Layers go back to FP32, those first that cost most accuracy for what they save, until the
-    mean PSNR passes, and a little further. From all layers in 8 bits to fewest."""
-    total = sum(layer.products for layer in trials.layers) or 1.0
+    """Return layers to FP32, starting with those that cost the most accuracy per saved work.
+
+    The search ends a few steps after the mean PSNR passes. The result is ordered from most to
+    fewest INT8 layers.
+    """
+    total = sum(layer.macs for layer in trials.layers) or 1.0
     costs = {
-        found.layer: found.distance.squared_error / max(found.products, 1e-9)
-        for found in sensitivities
+        found.layer: found.distance.squared_error / max(found.macs, 1e-9) for found in sensitivities
     }
-    products = {layer.name: layer.products for layer in trials.layers}
+    macs = {layer.name: layer.macs for layer in trials.layers}
     order = sorted(costs, key=lambda name: costs[name], reverse=True)
     step = max(1, len(order) // _STEPS)
     candidates: list[Candidate] = []
@@ -109,11 +115,11 @@ def search_mixes(
         layers = frozenset(order[removed:])
         mix = replace(recipe, layers=layers)
         distance = trials.measure(mix)
-        share = sum(products[name] for name in layers) / total
+        share = sum(macs[name] for name in layers) / total
         candidates.append(Candidate(mix, distance, share))
         report(
-            f"{len(layers)} of {len(order)} layers in 8 bits, {share:.0%} of the products: "
-            f"{distance.mean:.2f} dB mean, {distance.least:.2f} least"
+            f"{len(layers)} of {len(order)} layers in INT8, {share:.0%} of the work: "
+            f"{distance.mean:.2f} dB mean, {distance.least:.2f} dB min"
         )
         if distance.mean >= min_psnr:
             further += 1
@@ -125,7 +131,7 @@ def search_mixes(
 def without_dead_layers(
     layers: Sequence[Layer], ranges: Mapping[str, float]
 ) -> tuple[list[str], list[str]]:
-    """Names of layers that see values, and of those that saw nothing but 0 (no range)."""
+    """Names of the layers with a value range, and of those whose inputs are all 0."""
     alive: list[str] = []
     dead: list[str] = []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""How fast artifacts are on each runtime of this machine's CPU, in turns."""
+"""Measure the speed of artifacts on each CPU runtime."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def measure_artifacts(
     repeats: int = 5,
     report: Callable[[str], None] = lambda _words: None,
 ) -> dict[tuple[str, str], Times]:
-    """Times of one tile by (artifact's name, runtime).
+    """Measure the time of a tile, by (name of the artifact, runtime).
 
-    side: of the tile, unless an artifact has one of its own
+    side: side of the tile, unless the artifact has a fixed side
 
-    A runtime that is not installed, or that cannot run an artifact, is reported and left out.
+    A runtime that is not installed, or that cannot run an artifact, is reported and skipped.
     """
     options = CpuOptions(threads=threads)
     openers = _openers(report)

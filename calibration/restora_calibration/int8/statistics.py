@@ -1,4 +1,4 @@
-"""What values the inputs of the convolutions take on the calibration tiles."""
+"""Statistics of the inputs of the convolutions on the calibration tiles."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from restora.backends.cores import count_allowed_cores
 from restora.errors import NonFiniteOutputError
 
 BINS = 2048
-_AT_ONCE = 48  # tensors that are held at the same time
+_AT_ONCE = 48  # tensors that are in memory at the same time
 Tiles = NDArray[np.uint8 | np.float32]
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
-    """Of one tensor over all tiles.
+    """Statistics of a tensor over all tiles.
 
-    largest: magnitude
-    means: of each channel, (channels,)
-    histogram: of magnitudes, BINS bins over 0..limit
-    limit: the largest magnitude in the tensor's group
+    largest: the largest magnitude
+    means: mean of each channel, (channels,)
+    histogram: histogram of the magnitudes, BINS bins over 0..limit
+    limit: the largest magnitude in the group of the tensor
     """
 
     largest: float
@@ -42,12 +42,12 @@ def gather_statistics(
     *,
     report: Report = lambda _words: None,
 ) -> dict[str, Statistics]:
-    """Statistics of every tensor in `groups`.
+    """Collect the statistics of every tensor in `groups`.
 
-    groups: tensor to the number of its group; tensors of a group share their histogram's range
-    tiles: (n, height, width, 3), what the graph takes
+    groups: number of the group of each tensor; the histograms of a group have the same range
+    tiles: (n, height, width, 3), in the dtype of the graph
 
-    Raises NonFiniteOutputError, with the tensor's name, where a value is NaN or Inf.
+    Raises NonFiniteOutputError, with the name of the tensor, if a value is NaN or Inf.
     """
     names = list(groups)
     largest = dict.fromkeys(names, 0.0)
@@ -59,7 +59,7 @@ def gather_statistics(
         largest[name] = max(largest[name], peak)
         means = values.mean((0, 2, 3), dtype=np.float64)
         sums[name] = sums.get(name, 0.0) + means
-    report("counting how often which values come")
+    report("computing histograms")
     limits: dict[int, float] = {}
     for name, number in groups.items():
         limits[number] = max(limits.get(number, 0.0), largest[name])
@@ -74,7 +74,7 @@ def gather_statistics(
 
 
 def open_graph(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
-    """On the CPU, with this process's cores."""
+    """Open a graph on the CPU, with the cores that this process may use."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = count_allowed_cores()

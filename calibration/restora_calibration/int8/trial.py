@@ -1,4 +1,4 @@
-"""How far a mix of 8-bit layers is from FP32, each mix measured once, even if the run is killed."""
+"""Measure the distance of layer assignments from FP32, each one only once, across runs."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ OUTPUT = "restored"
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """PSNR against FP32 in dB over tiles."""
+    """PSNR against FP32 over all tiles, in dB."""
 
     mean: float
     least: float
 
     @property
     def squared_error(self) -> float:
-        """Of the mean, in shares of the range."""
+        """The squared error of the mean PSNR, as a share of the value range."""
         return float(10 ** (-self.mean / 10))
 
 
 class TrialLog:
-    """What was measured, a JSON line each, on disk before it is used.
+    """A log of measurements in JSON lines, each written to disk before it is used.
 
-    path: None: nothing is kept
-    key: of everything that the results depend on besides the recipe; lines of others are left
+    path: path of the log; None stores nothing
+    key: hash of everything that the results depend on except for the recipe; lines with other keys
+        are ignored
     """
 
     def __init__(self, path: Path | None, key: str) -> None:
@@ -51,7 +52,7 @@ class TrialLog:
             self._take(line)
 
     def _take(self, line: str) -> None:
-        # the line that was being written when a run was killed is no JSON
+        # the last line of a killed run may be incomplete
         with contextlib.suppress(ValueError, KeyError, TypeError):
             values = json.loads(line)
             if values["key"] == self.key:
@@ -80,7 +81,7 @@ class TrialLog:
 
 
 class Trials:
-    """One FP32 graph and the tiles on which its mixes are compared with it."""
+    """Compares layer assignments of an FP32 graph with the graph itself."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class Trials:
         self._exact = {name: self._run(model, tiles) for name, tiles in self._tiles.items()}
 
     def measure(self, recipe: Recipe, *, few: bool = False) -> Distance:
-        """few: on the smaller set, for comparisons among layers."""
+        """Measure a recipe. `few` uses a smaller set of tiles, for comparisons between layers."""
         tiles = "few" if few else "all"
         key = f"{tiles} {key_of(recipe)}"
         if key not in self.log.found:
@@ -108,7 +109,7 @@ class Trials:
         return self.log.found[key]
 
     def cases(self) -> Iterator[tuple[Tiles, Tiles]]:
-        """Judging tiles, one at a time, and FP32's answers."""
+        """Validation tiles, one by one, with the results of FP32."""
         for tile, answer in zip(self._tiles["all"], self._exact["all"], strict=True):
             yield tile[None], answer[None]
 
@@ -124,7 +125,7 @@ def run_graph(session: onnxruntime.InferenceSession, batch: Tiles) -> Tiles:
 
 
 def key_of(recipe: Recipe) -> str:
-    """Short, and another one for every other recipe."""
+    """A short hash of a recipe."""
     digest = hashlib.sha256()
     digest.update("|".join(sorted(recipe.layers)).encode())
     for name in sorted(recipe.ranges):

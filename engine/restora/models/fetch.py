@@ -99,8 +99,9 @@ def _download(entry: ModelEntry, url: str, target: Path, progress: FetchProgress
                     _save(entry, answer, partial, progress)
         except DownloadError as error:
             raise DownloadError(
-                f"{entry.name} could not be downloaded: {error}. Run the command again to go on, "
-                f"or download {url} elsewhere and put it at {target}"
+                f"{entry.name} could not be downloaded: {error}. "
+                f"Run the command again to continue, or download {url} elsewhere and put it at "
+                f"{target}"
             ) from error
         if answer.ends_before:
             partial.unlink()

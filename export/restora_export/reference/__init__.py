@@ -1,4 +1,4 @@
-"""The published networks in plain PyTorch, by their published state-dict keys."""
+"""The published networks in plain PyTorch, with their published state dict keys."""
 
 from restora_export.reference.gfpgan import GFPGAN, GFPGANBilinear, GFPGANv1, GFPGANv1Clean
 from restora_export.reference.parsenet import ParseNet

@@ -1,4 +1,4 @@
-"""GFP-GAN: a U-Net removes the degradation, a StyleGAN2 decoder draws the face.
+"""GFP-GAN: a U-Net removes the degradation, a StyleGAN2 decoder generates the face.
 
 Wang et al., arXiv:2101.04061, figure 2: the U-Net's deepest features become style codes, its
 features on the way up become scale and shift maps for the decoder's features.
@@ -112,9 +112,9 @@ class GFPGAN(nn.Module):
 
     side: 512 for all published networks
     channel_multiplier: 2 for versions 1.2 to 1.4, 1 for the paper's network
-    is_latent: style codes go straight to the decoder; else through its mapping network
-    different_w: one style code for each layer; else one for all
-    sft_half: conditions steer half of the decoder's channels; else all
+    is_latent: style codes go directly to the decoder, and otherwise through its mapping network
+    different_w: each layer has its own style code, and otherwise all share one
+    sft_half: conditions modulate half of the channels of the decoder, and otherwise all
     """
 
     layout: Layout
@@ -167,7 +167,7 @@ class GFPGAN(nn.Module):
         return restored
 
     def remove_degradation(self, x: Tensor) -> tuple[Tensor, list[Condition], list[Tensor]]:
-        """Style codes, conditions from the coarsest on, and the features they are made of."""
+        """Style codes, conditions (coarsest first), and the features that they come from."""
         deepest, skips = self.encode(x)
         features = self.decode(deepest, skips)
         return self.make_styles(deepest), self.make_conditions(features), features
@@ -206,11 +206,11 @@ class GFPGAN(nn.Module):
         return styles
 
     def intermediate_pictures(self, features: list[Tensor]) -> list[Tensor]:
-        """What the U-Net alone makes of the face, at each resolution."""
+        """The output of the U-Net alone, at each resolution."""
         return [to_rgb(feature) for to_rgb, feature in zip(self.toRGB, features, strict=True)]
 
     def _activate(self, x: Tensor) -> Tensor:
-        """Behind a plain convolution; an equalized one brings its own."""
+        """The activation after a plain convolution; equalized ones include it."""
         return x if self.layout.equalized else F.leaky_relu(x, LEAKY_SLOPE)
 
     def _conv(self, channels_in: int, channels_out: int, kernel: int) -> nn.Module:

@@ -14,7 +14,7 @@ Resample = Literal["none", "halve", "double"]
 
 
 class ParseConv(nn.Module):
-    """3x3 convolution over reflected borders; doubled before or halved by stride; batch norm."""
+    """A 3x3 convolution with reflection padding and batch norm, optionally resampling by 2."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ParseConv(nn.Module):
 
 
 class ParseBlock(nn.Module):
-    """Two convolutions with batch norm beside a shortcut; nothing after the sum."""
+    """Two convolutions with batch norm and a shortcut, without activation after the sum."""
 
     def __init__(self, channels_in: int, channels_out: int, resample: Resample = "none") -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ParseNet(nn.Module):
     """Label the parts of a face.
 
     Input (batch, 3, side, side), RGB, -1..1. Returns the scores of the labels, (batch, labels,
-    side, side), and a reconstructed picture that nobody uses.
+    side, side), and a reconstructed image, which is not used.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""RetinaFace with a ResNet-50 trunk: where faces are, and their five landmarks.
+"""RetinaFace with a ResNet-50 trunk: detects faces and their five landmarks.
 
 Deng et al., arXiv:1905.00641; the layout of detection_Resnet50_Final.pth. ResNet-50: He et al.,
 arXiv:1512.03385, with the stride on the 3x3 convolution.
@@ -124,7 +124,7 @@ class AnchorHead(nn.Module):
 
 
 class RetinaFace(nn.Module):
-    """Score every anchor of a picture.
+    """Compute scores and offsets for every anchor of an image.
 
     Input (batch, 3, height, width), BGR 0..255 less the means (104, 117, 123), any size. Returns
     box offsets (batch, anchors, 4), class probabilities (batch, anchors, 2; the second is "face")

@@ -35,7 +35,7 @@ class ResidualDenseBlock(nn.Module):
         return x + RESIDUAL_SCALE * self.grow(x)
 
     def grow(self, x: Tensor) -> Tensor:
-        """What the block adds, before it is scaled."""
+        """The residual of the block, before it is scaled."""
         x1 = leaky(self.conv1(x))
         x2 = leaky(self.conv2(torch.cat((x, x1), 1)))
         x3 = leaky(self.conv3(torch.cat((x, x1, x2), 1)))
@@ -59,14 +59,14 @@ class RRDB(nn.Module):
 
 
 class RRDBNet(nn.Module):
-    """Enlarge an image `scale` times.
+    """Upscale an image `scale` times.
 
     Input (batch, in_channels, height, width), float in 0..1; output (batch, out_channels,
     scale * height, scale * width), not clipped. Height and width must be multiples of
     `size_multiple`.
 
-    upsamples: how often the features are doubled. What that is too much for `scale` is taken off
-        first by a pixel-unshuffle: 2**upsamples = scale * size_multiple
+    upsamples: number of upsampling steps by 2. A pixel-unshuffle at the input compensates a larger
+        factor than `scale`: 2**upsamples = scale * size_multiple
 
     Published sizes: 64 features, growth 32, 23 blocks (6 for RealESRGAN_x4plus_anime_6B), always
     two upsamples, hence a multiple of 2 for scale 2 and of 4 for scale 1. Community networks of
@@ -104,7 +104,7 @@ class RRDBNet(nn.Module):
         return self.restore_features(self.conv_first(F.pixel_unshuffle(x, self.size_multiple)))
 
     def restore_features(self, shallow: Tensor) -> Tensor:
-        """Everything behind the first convolution."""
+        """All layers after the first convolution."""
         deep = shallow + self.conv_body(self.body(shallow))
         for index in range(1, self.upsamples + 1):
             conv_up = self.get_submodule(f"conv_up{index}")

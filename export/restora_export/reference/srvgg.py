@@ -1,7 +1,7 @@
 """SRVGGNetCompact: the plain VGG-style network of Real-ESRGAN's small models.
 
 Published with Real-ESRGAN (realesr-animevideov3, realesr-general-x4v3): all work happens at the
-input's resolution; one pixel shuffle at the end; the enlarged input is added to the result.
+resolution of the input, followed by one pixel shuffle; the upscaled input is added to the result.
 """
 
 from typing import Literal
@@ -23,7 +23,7 @@ def make_activation(kind: Activation, features: int) -> nn.Module:
 
 
 class SRVGGNetCompact(nn.Module):
-    """Enlarge an image `scale` times.
+    """Upscale an image `scale` times.
 
     Input (batch, in_channels, height, width), float in 0..1, any size; output (batch,
     out_channels, scale * height, scale * width), not clipped. Activations count in `body`, so

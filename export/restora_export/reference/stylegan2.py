@@ -128,7 +128,7 @@ class StyleConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """The colors that one resolution adds to the doubled picture of the one before."""
+    """The colors that a resolution adds to the upsampled image of the previous one."""
 
     def __init__(self, channels: int, style_features: int, layout: Layout) -> None:
         super().__init__()
@@ -167,11 +167,11 @@ def modulate_features(x: Tensor, condition: Condition) -> Tensor:
 
 
 class StyleGAN2Decoder(nn.Module):
-    """Make a picture from style codes, steered by conditions.
+    """Generate an image from style codes and conditions.
 
     styles: (batch, codes, style_features), codes = 2 * log2(side) - 2
     conditions: a scale and a shift map for each resolution from 8 on
-    noise: factor on the stored noise maps; 1 is the published picture
+    noise: factor of the stored noise maps; 1 is the original strength
 
     Returns (batch, 3, side, side), about -1..1 and not clipped.
     """
@@ -224,7 +224,7 @@ class StyleGAN2Decoder(nn.Module):
 
 
 def make_style_mlp(features: int, layers: int, layout: Layout) -> nn.Sequential:
-    """The mapping network; the published networks carry it and do not use it."""
+    """The mapping network, which published networks contain but do not use."""
     mlp: list[nn.Module] = [NormStyleCode()]
     for _ in range(layers):
         if layout.equalized:

@@ -43,7 +43,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CPU that is said to have bfloat16; one that has none computes in FP32 then."""
+    """A CPU that claims to support bfloat16; one without it computes in FP32 then."""
     monkeypatch.setattr(openvino_cpu, "require_bf16", lambda: None)
 
 
@@ -72,7 +72,7 @@ def test_it_gives_the_pictures_of_onnx_runtime(io: Any) -> None:
 
 
 def test_fp32_is_really_fp32() -> None:
-    """Left alone, OpenVINO computes in bfloat16 where the CPU has it, without a word."""
+    """By default OpenVINO silently computes in bfloat16 if the CPU supports it."""
     artifact = tiny_artifact(io="float32")
     batch = np.random.default_rng(2).random((1, 32, 32, 3), np.float32)
     expected = choose_session(artifact, options=CPU).session.run(batch)
