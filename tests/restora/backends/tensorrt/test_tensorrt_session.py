@@ -186,6 +186,23 @@ def test_a_graph_does_not_outlive_the_memory_that_it_was_captured_with() -> None
     session.close()
 
 
+def test_no_graph_outlives_the_memory_that_a_full_gpu_gave_back() -> None:
+    rig = Rig(batches=(1,))
+    session = rig.open()
+    small, large = picture(16, 16)[None], picture(64, 64, seed=1)[None]
+    for _ in range(3):
+        session.run(small)
+    assert rig.cuda.graphs == 1
+    used = sum(memory.nbytes for memory in rig.cuda.memory.values())
+    rig.cuda.memory_bytes = used + 1
+    with pytest.raises(DeviceMemoryError):
+        session.run(large)
+    assert rig.cuda.graphs == 0
+    rig.cuda.memory_bytes = 1 << 30
+    assert np.array_equal(session.run(small), blur_and_enlarge(small))
+    session.close()
+
+
 def test_only_the_last_few_graphs_are_kept() -> None:
     rig = Rig()
     session = rig.open()
