@@ -117,11 +117,19 @@ def plan_jobs(
         folder = file.parent.relative_to(source)
         if problem is not None:
             found.append(InputFile(file, folder, failure=problem))
-        elif os.path.realpath(file) not in written:
+        elif _real_path(file) not in written:
             found.append(identify(file, folder, naming.ext, limits))
     if not found:
         raise OptionError(f"{source} holds no files{hint_of_subfolders(source, recursive)}")
     return _name(found, output, naming)
+
+
+def _real_path(path: Path) -> str:
+    """The path without links, or the path itself where a link may not be read."""
+    try:
+        return os.path.realpath(path)
+    except OSError:  # a link of another process in /proc
+        return os.path.abspath(path)  # noqa: PTH100
 
 
 def plan_files(

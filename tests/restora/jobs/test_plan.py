@@ -122,3 +122,19 @@ def test_headers_that_take_long_do_not_hold_up_a_run(
     for limit in (600, 2):
         assert measure(job, PhotoLimits(max_decode_s=limit)) == job
     assert allowed == [5, 2]
+
+
+def test_a_link_that_may_not_be_read_ends_no_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As /proc/1/cwd is for other users."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").touch()
+    (tmp_path / "in" / "cwd").symlink_to("a.txt")
+
+    def refuse(path: object, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    jobs = plan_jobs(tmp_path / "in", tmp_path / "out", Naming())
+    assert {job.source.name for job in jobs} == {"a.txt", "cwd"}
