@@ -6,7 +6,6 @@ from restora.image.limits import PhotoLimits
 from restora.image.photo import Metadata, Photo, Pixels
 from restora.image.probe import PhotoHeader, probe_file, probe_photo, sniff_file
 
-
 __all__ = [
     "Metadata",
     "Photo",

@@ -11,7 +11,6 @@ import gc
 import logging
 import resource
 import signal
-import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -75,7 +74,7 @@ def decode_bytes(header: PhotoHeader) -> int:
     return _PIXEL_COPIES * pixels + FILE_COPIES * header.file_bytes
 
 
-def serve(descriptor: int) -> None:
+def serve(connection: Connection[Any, Any]) -> None:
     """Answer requests until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
@@ -85,34 +84,33 @@ def serve(descriptor: int) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[log], force=True)
     gc.freeze()
     started = _address_space()
-    with Connection(descriptor) as connection:
-        while True:
-            try:
-                request: Request = connection.recv()
-            except (EOFError, OSError):
-                return
-            connection.send("begun")
-            result = _answer(request)
-            _limit(None)
-            photo = result if isinstance(result, Photo) else None
-            arrays = [] if photo is None else [photo.pixels]
-            arrays += [] if photo is None or photo.alpha is None else [photo.alpha]
-            answer = Answer(
-                (type(result).__name__, str(result)) if isinstance(result, Exception) else None,
-                result if isinstance(result, PhotoHeader) else None,
-                None if photo is None else photo.metadata,
-                None if photo is None else photo.format,
-                tuple((array.dtype.str, array.shape) for array in arrays),
-                log.take(),
-                _address_space() - started > _WORN_BYTES + sum(array.nbytes for array in arrays),
-            )
-            connection.send(answer)
-            for array in arrays:
-                connection.send_bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-            large = any(array.nbytes > _COLLECTED_BYTES for array in arrays)
-            del result, photo, arrays
-            if large or answer.format == "TIFF":
-                gc.collect()  # libraries leave pictures in reference cycles
+    while True:
+        try:
+            request: Request = connection.recv()
+        except (EOFError, OSError):
+            return
+        connection.send("begun")
+        result = _answer(request)
+        _limit(None)
+        photo = result if isinstance(result, Photo) else None
+        arrays = [] if photo is None else [photo.pixels]
+        arrays += [] if photo is None or photo.alpha is None else [photo.alpha]
+        answer = Answer(
+            (type(result).__name__, str(result)) if isinstance(result, Exception) else None,
+            result if isinstance(result, PhotoHeader) else None,
+            None if photo is None else photo.metadata,
+            None if photo is None else photo.format,
+            tuple((array.dtype.str, array.shape) for array in arrays),
+            log.take(),
+            _address_space() - started > _WORN_BYTES + sum(array.nbytes for array in arrays),
+        )
+        connection.send(answer)
+        for array in arrays:
+            connection.send_bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        large = any(array.nbytes > _COLLECTED_BYTES for array in arrays)
+        del result, photo, arrays
+        if large or answer.format == "TIFF":
+            gc.collect()  # libraries leave pictures in reference cycles
 
 
 def error_from(kind: str, message: str) -> RestoraError:
@@ -191,10 +189,3 @@ class _Log(logging.Handler):
     def take(self) -> tuple[tuple[str, int, str], ...]:
         rows, self._rows = tuple(self._rows), []
         return rows
-
-
-def main(arguments: list[str]) -> Any:
-    """The descriptor of the socket is the only argument."""
-    # the socket is a Unix one: Connection reads and writes its descriptor
-    with socket.socket(fileno=int(arguments[0])) as end:
-        serve(end.detach())

@@ -11,17 +11,14 @@ import atexit
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
+from restora.child import Child
 from restora.errors import (
     DecoderProcessError,
     DecodeTimeoutError,
@@ -37,9 +34,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_IDLE = 16
 _STARTS = 3
-_PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; from restora.image.decoder import main; main({args!r})"
-)
+_FUNCTION = "restora.image.decoder:serve"
 # libraries that decoding does not use would start a thread for each core
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -76,24 +71,9 @@ class _Decoder:
     """One child process."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        program = _PROGRAM.format(path=sys.path, args=[str(theirs.fileno())])
-        try:
-            self.process = subprocess.Popen(  # noqa: S603  our own program
-                [sys.executable, "-c", program],
-                env={**os.environ, **_ENVIRONMENT},
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the parent
-            )
-        except (OSError, ValueError) as error:
-            ours.close()
-            raise DecoderProcessError(f"no process that decodes can be started: {error}") from error
-        finally:
-            theirs.close()
-        self.connection = Connection(ours.detach())
+        self._child = Child(_FUNCTION, environment=_ENVIRONMENT)
+        self.process = self._child.process
+        self.connection = self._child.connection
 
     def ask(self, request: Request) -> Answer | None:
         """None if it is dead and the request was not begun."""
@@ -119,9 +99,7 @@ class _Decoder:
 
     def end(self) -> int:
         """Kill it; returns its exit status."""
-        self.connection.close()
-        self.process.kill()
-        return self.process.wait()
+        return self._child.kill()
 
 
 class _Idle:

@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import signal
 import struct
 import subprocess
 import sys
@@ -37,7 +36,7 @@ from restora.image import (
     write_photo,
 )
 from restora.image import isolated as isolated_module
-from restora.image.decoder import SLACK_BYTES, decode_bytes
+from restora.image.decoder import decode_bytes
 from restora.image.isolated import probe_isolated, read_isolated, start_decoder
 
 RNG = np.random.default_rng(7)
@@ -127,12 +126,7 @@ def test_a_decoder_that_takes_more_memory_than_the_header_explains_is_refused(
     path = tmp_path / "photo.tif"
     # one strip of 80 MB behind a header of 8 x 8: the claim is found when the strip is read
     tifffile.imwrite(path, np.zeros((8, 8), np.uint8), compression="zlib")
-    program = (
-        "import sys; import restora.image.decoder as d;"
-        f"d.decode_photo = lambda *a, **k: bytearray({SLACK_BYTES + (32 << 20)});"
-        "d.main({args!r})"
-    )
-    monkeypatch.setattr(isolated_module, "_PROGRAM", program)
+    monkeypatch.setattr(isolated_module, "_FUNCTION", "decoder_fakes:take_too_much_memory")
     isolated_module._idle.close()
     with pytest.raises(MemoryLimitError, match="more memory to decode than is allowed"):
         read_isolated(path)
@@ -181,18 +175,13 @@ def test_a_decoder_that_crashes_costs_its_picture_alone(
 ) -> None:
     path = tmp_path / "photo.png"
     write_photo(photo_of(3, False, np.uint8), path)
-    program = isolated_module._PROGRAM
-    for number, kind in ((signal.SIGSEGV, TruncatedImageError), (signal.SIGKILL, MemoryLimitError)):
-        crash = (
-            "import os; import restora.image.decoder as d;"
-            f"d.decode_photo = lambda *a, **k: os.kill(os.getpid(), {int(number)});"
-            "d.main({args!r})"
-        )
+    function = isolated_module._FUNCTION
+    for fake, kind in (("crash", TruncatedImageError), ("be_killed", MemoryLimitError)):
         isolated_module._idle.close()
-        monkeypatch.setattr(isolated_module, "_PROGRAM", crash)
+        monkeypatch.setattr(isolated_module, "_FUNCTION", f"decoder_fakes:{fake}")
         with pytest.raises(kind, match=r"photo\.png"):
             read_isolated(path)
-        monkeypatch.setattr(isolated_module, "_PROGRAM", program)
+        monkeypatch.setattr(isolated_module, "_FUNCTION", function)
         assert read_isolated(path).width == 50
 
 

@@ -1,0 +1,28 @@
+"""Decoders that go wrong, for restora.image.isolated."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing.connection import Connection
+from typing import Any
+
+from restora.image import decoder
+from restora.image.decoder import SLACK_BYTES, serve
+
+
+def take_too_much_memory(connection: Connection[Any, Any]) -> None:
+    _decode_by(lambda: bytearray(SLACK_BYTES + (32 << 20)), connection)
+
+
+def crash(connection: Connection[Any, Any]) -> None:
+    _decode_by(lambda: os.kill(os.getpid(), signal.SIGSEGV), connection)
+
+
+def be_killed(connection: Connection[Any, Any]) -> None:
+    _decode_by(lambda: os.kill(os.getpid(), signal.SIGKILL), connection)
+
+
+def _decode_by(act: Any, connection: Connection[Any, Any]) -> None:
+    decoder.decode_photo = lambda *_args, **_options: act()
+    serve(connection)
