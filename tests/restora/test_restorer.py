@@ -119,8 +119,14 @@ def test_16_bit_photos_need_a_session_of_their_own() -> None:
 def test_the_settings_of_given_sessions_tell_networks_apart() -> None:
     one, other = NearestSession(), NearestSession()
     other.info = make_info(weights_sha256="1" * 64, size_multiple=1)
-    found = [Restorer.from_session(session).output_settings() for session in (one, other)]
-    assert found[0] != found[1]
+    deep, other_deep = NearestSession(io="float32"), NearestSession(io="float32")
+    other_deep.info = make_info(weights_sha256="1" * 64, size_multiple=1, io="float32")
+    found = [
+        str(Restorer.from_session(session, session_16bit=second).output_settings())
+        for session in (one, other)
+        for second in (None, deep, other_deep)
+    ]
+    assert len(set(found)) == 6
 
 
 @pytest.mark.parametrize(
