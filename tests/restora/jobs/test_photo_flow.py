@@ -165,16 +165,23 @@ def test_more_small_photos_than_large_ones_are_in_flight(restorer: Restorer) -> 
 
 def test_faces_of_different_photos_share_batches() -> None:
     session = FaceSession(lambda x: 1 - x, side=64)
-    inside = threading.Lock()
-    plain = session.run
+    shared = SharedSession(session, batch=4)
+    asked, plain, plain_shared = threading.Semaphore(0), session.run, shared.run
 
-    def slow(batch: Batch) -> Batch:
-        with inside:
-            time.sleep(0.03)
-            return plain(batch)
+    def ask(batch: Batch) -> Batch:
+        asked.release()
+        return plain_shared(batch)
 
-    session.run = slow  # type: ignore[method-assign]
-    faces = FaceRestorer(SharedSession(session, batch=4), batch=4)
+    def run_first(batch: Batch) -> Batch:
+        if not session.batches:
+            for _ in photos:
+                asked.acquire(timeout=60)
+            time.sleep(0.05)  # in which they wait for the network
+        return plain(batch)
+
+    shared.run = ask  # type: ignore[method-assign]
+    session.run = run_first  # type: ignore[method-assign]
+    faces = FaceRestorer(shared, batch=4)
     stage = FaceStage(FixedDetector([ASTRONAUT]), lambda _io: faces)
     photos = [Photo(np.full((300, 300, 3), 20 * value, np.uint8)) for value in range(8)]
     results = [Photo(photo.pixels.copy()) for photo in photos]

@@ -351,7 +351,7 @@ def build_slowly(folder: Path, log: Path) -> None:
     def build() -> CachedPlan:
         with log.open("a") as stream:
             stream.write("built\n")
-        time.sleep(0.3)
+        time.sleep(0.3)  # in which the others come and wait
         return MADE
 
     plan, _ = PlanCache(folder).get_or_build(KEY, build)
@@ -376,7 +376,7 @@ def test_of_eight_processes_one_builds(tmp_path: Path) -> None:
 def build_for_ever(folder: Path, started: Path) -> None:
     def build() -> CachedPlan:
         started.touch()
-        time.sleep(60)
+        time.sleep(60)  # it is killed long before
         return MADE
 
     PlanCache(folder).get_or_build(KEY, build)
