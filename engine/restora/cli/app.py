@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from restora.cli.console import set_up_logging
 from restora.cli.lazy import CommandEntry, make_lazy_group
+from restora.exit_codes import ExitCode
 from restora.version import __version__
 
 _VERBOSE_HELP = "Verbose logging on stderr."
@@ -85,7 +86,13 @@ COMMANDS = {
 
 def run(arguments: list[str]) -> None:
     """Run one command line and end the process with its exit code."""
-    make_command()(args=arguments, prog_name="restora")
+    try:
+        make_command()(args=arguments, prog_name="restora")
+    except SystemExit as end:
+        if end.code != 1:
+            raise
+        # only Typer ends with 1: for a shell that it cannot complete, or a question left open
+        raise SystemExit(int(ExitCode.USAGE)) from end
 
 
 def make_command() -> Any:

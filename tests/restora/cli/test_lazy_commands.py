@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from restora.cli.app import COMMANDS, make_command
+from restora.cli.app import COMMANDS, make_command, run
 
 ELSEWHERE = (
     "restora.cli.bench",
@@ -132,3 +132,23 @@ def test_completion_is_printed_for_a_shell(shell: str) -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"complete_{shell}" in done.stdout
+
+
+def test_an_exit_code_that_only_the_parser_has_becomes_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Typer ends with 1 for a shell that it cannot complete."""
+
+    def end_with(code: int) -> None:
+        def command(**_options: object) -> None:
+            raise SystemExit(code)
+
+        monkeypatch.setattr("restora.cli.app.make_command", lambda: command)
+        run([])
+
+    with pytest.raises(SystemExit) as caught:
+        end_with(1)
+    assert caught.value.code == 2
+    with pytest.raises(SystemExit) as caught:
+        end_with(6)
+    assert caught.value.code == 6
