@@ -58,7 +58,7 @@ def kill_after(process: subprocess.Popen[str], results: int) -> None:
 def run_process(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end in a process of its own."""
     process = start(folder, *arguments)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from export_cache import kept
 from fakes import tiny_artifact
-from processes import run
+from processes import run, run_process
 from recipe import fill_network
 from restora.image import Photo, read_photo, write_photo
 from restora_export.reference import GFPGANv1Clean
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photo(Photo(np.concatenate([astronaut] * 4, axis=1)), folder / "four.png")
 
     def export() -> bytes:
-        exported = run(folder, "export", "face.pth")
+        exported = run_process(folder, "export", "face.pth")
         assert exported.returncode == 0, exported.stderr
         return (folder / "face.onnx").read_bytes()
 
