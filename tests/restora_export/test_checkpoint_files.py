@@ -549,7 +549,10 @@ def test_safetensors_of_narrower_numbers_load(
         ({"a": {"dtype": "F32", "shape": [8], "data_offsets": [0, 64]}}, "damaged"),
         ({"a": {"dtype": "F32", "shape": [8, 0], "data_offsets": [0, 0]}}, "must be 1 to|damaged"),
         ({"a": {"dtype": "Q4", "shape": [8], "data_offsets": [0, 32]}}, "damaged"),
-        ({"a": {"dtype": "C64", "shape": [4], "data_offsets": [0, 32]}}, "no supported network|damaged"),
+        (
+            {"a": {"dtype": "C64", "shape": [4], "data_offsets": [0, 32]}},
+            "no supported network|damaged",
+        ),
         ({"a": 5}, "damaged"),
         ({"conv_first.weight": {"dtype": "I32", "shape": [8], "data_offsets": [0, 32]}}, "must be"),
     ],
