@@ -1,4 +1,8 @@
-"""Where restora keeps models, plans and compiled networks on this machine."""
+"""Where restora keeps models, plans and compiled networks on this machine.
+
+platformdirs is not used: for a user without a home directory it returns the relative path
+"~/.cache", and restora would write into the working directory.
+"""
 
 from __future__ import annotations
 
