@@ -52,10 +52,10 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """The answer to a request.
 
-    error   type and message
-    arrays  dtype and shape of each; their bytes follow
-    log     logger, level and message of each warning
-    worn    the process holds on to memory and should be replaced
+    error: type and message
+    arrays: dtype and shape of each; their bytes follow
+    log: logger, level and message of each warning
+    worn: the process holds on to memory and should be replaced
     """
 
     error: tuple[str, str] | None

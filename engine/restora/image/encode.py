@@ -39,8 +39,8 @@ def write_photo(
 ) -> None:
     """Write a photo to `path`, whole or not at all.
 
-    format  default: by the ending of `path`
-    inside  a folder that the file must lie in after links are resolved
+    format: default: by the ending of `path`
+    inside: a folder that the file must lie in after links are resolved
 
     Raises OptionError if the format cannot hold this photo, and what write_atomically raises.
     """
@@ -67,7 +67,7 @@ def encode_photo(
 ) -> bytes:
     """The bytes of a picture file.
 
-    quality  1..100, for jpg and webp
+    quality: 1..100, for jpg and webp
 
     Raises OptionError if the format cannot hold this photo.
     """

@@ -16,7 +16,7 @@ def file_errors(name: str, what: str = "ends early or is damaged") -> Iterator[N
     Decoders raise whatever they stumble over: AssertionError, OverflowError, RecursionError,
     struct.error. Errors of restora's own pass through.
 
-    name  of the file; what: the rest of the sentence, before the reason
+    name: of the file; what: the rest of the sentence, before the reason
     """
     try:
         yield

@@ -37,10 +37,10 @@ class IfdError(ValueError):
 class Entry:
     """One entry of a directory.
 
-    kind    TIFF's number of the value's type
-    count   values of that type
-    offset  of the value in the structure; it may reach past the end, which reading it finds
-    size    of the value in bytes
+    kind: TIFF's number of the value's type
+    count: values of that type
+    offset: of the value in the structure; it may reach past the end, which reading it finds
+    size: of the value in bytes
     """
 
     tag: int
@@ -54,10 +54,10 @@ class Entry:
 class Structure:
     """The header of a TIFF structure.
 
-    order  "<" or ">"
-    big    whether offsets have 8 bytes (BigTIFF)
-    first  offset of the first directory
-    size   bytes in all
+    order: "<" or ">"
+    big: whether offsets have 8 bytes (BigTIFF)
+    first: offset of the first directory
+    size: bytes in all
     """
 
     read: Source

@@ -12,10 +12,10 @@ from restora.errors import OptionError
 class PhotoLimits:
     """Bounds on one input picture.
 
-    max_pixels      largest width * height
-    max_file_bytes  size of the file, checked before it is read
-    max_decode_s    seconds that decoding may take in a PhotoReader, whose decoders can be ended;
-                    decode_photo itself does not look at it
+    max_pixels: largest width * height
+    max_file_bytes: size of the file, checked before it is read
+    max_decode_s: seconds that decoding may take in a PhotoReader, whose decoders can be ended;
+        decode_photo itself does not look at it
 
     Raises OptionError for a bound that is not a positive number.
     """

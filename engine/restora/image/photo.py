@@ -16,9 +16,9 @@ Pixels = NDArray[np.uint8 | np.uint16]
 class Metadata:
     """Byte blocks carried from the input file to the output file, unchanged.
 
-    icc   ICC profile
-    exif  EXIF block, a TIFF structure without the "Exif\\0\\0" prefix; no orientation but 1
-    xmp   XMP packet
+    icc: ICC profile
+    exif: EXIF block, a TIFF structure without the "Exif\\0\\0" prefix; no orientation but 1
+    xmp: XMP packet
     """
 
     icc: bytes | None = None
@@ -30,9 +30,9 @@ class Metadata:
 class Photo:
     """One upright picture.
 
-    pixels  uint8 or uint16, RGB (height, width, 3) or gray (height, width)
-    alpha   same dtype, (height, width), 0 = transparent; None for an opaque picture
-    format  name of the file format it came from, as Pillow names it; None if made in memory
+    pixels: uint8 or uint16, RGB (height, width, 3) or gray (height, width)
+    alpha: same dtype, (height, width), 0 = transparent; None for an opaque picture
+    format: name of the file format it came from, as Pillow names it; None if made in memory
     """
 
     pixels: Pixels

@@ -30,9 +30,9 @@ _AVIF_BYTES = 1 << 16
 class PhotoHeader:
     """Facts about an upright picture.
 
-    channels    transparency is one
-    bits        of a channel as it is kept, 8 or 16
-    file_bytes  size of the file, where it was read from one
+    channels: transparency is one
+    bits: of a channel as it is kept, 8 or 16
+    file_bytes: size of the file, where it was read from one
     """
 
     width: int

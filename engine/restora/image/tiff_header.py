@@ -31,12 +31,12 @@ _MAX_TILE_PIXELS = 1 << 22
 class TiffFacts:
     """The first page of a TIFF file.
 
-    bits      of a channel, 1..16
-    extra     the meaning of each channel beyond the colors: 0 unspecified, 1 alpha that the colors
-              are multiplied by, 2 alpha
-    separate  channels lie one after another (PlanarConfiguration 2)
-    segment   (height, width) of a strip or tile
-    segments  number of strips or tiles
+    bits: of a channel, 1..16
+    extra: the meaning of each channel beyond the colors: 0 unspecified, 1 alpha that the colors are
+        multiplied by, 2 alpha
+    separate: channels lie one after another (PlanarConfiguration 2)
+    segment: (height, width) of a strip or tile
+    segments: number of strips or tiles
     """
 
     width: int

@@ -24,8 +24,8 @@ Samples = NDArray[np.uint8 | np.uint16]
 class TiffPixels:
     """Pixels as stored, before orientation: uint8 for up to 8 bits, else uint16 over its range.
 
-    colors  (height, width) for gray, (height, width, 3) for RGB, (height, width, 4) for CMYK
-    alpha   (height, width), or None
+    colors: (height, width) for gray, (height, width, 3) for RGB, (height, width, 4) for CMYK
+    alpha: (height, width), or None
     """
 
     colors: Pixels
