@@ -44,7 +44,7 @@ def decode_photo(data: bytes, *, limits: PhotoLimits | None = None, name: str = 
     pictures become gray. PNG, TIFF and PNM keep up to 16 bits; 9 to 15 are spread over 16.
 
     The header is judged before a decoder runs. What a decoder itself takes of memory and time for a
-    hostile file is bounded by PhotoReader, which decodes in a child process, and not here.
+    hostile file is bounded by read_isolated, which decodes in a child process, and not here.
 
     Raises ImageError: UnknownFormatError, UnsupportedImageError, TruncatedImageError,
     ImageTooLargeError, FileTooLargeError, MemoryLimitError or AnimatedImageError.

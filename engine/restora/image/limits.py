@@ -14,8 +14,8 @@ class PhotoLimits:
 
     max_pixels: largest width * height
     max_file_bytes: size of the file, checked before it is read
-    max_decode_s: seconds that decoding may take in a PhotoReader, whose decoders can be ended;
-        decode_photo itself does not look at it
+    max_decode_s: seconds that decoding may take in read_isolated, which can end a decoder;
+        decode_photo does not use it
 
     Raises OptionError for a bound that is not a positive number.
     """
