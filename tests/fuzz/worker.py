@@ -140,8 +140,12 @@ def _cpu_s() -> float:
 
 
 def _peak_kb() -> int:
-    """Of this process; children that live are watched from outside."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The peak of this process; children that live are watched from outside.
+
+    ru_maxrss would begin at what the process had that started this one.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def _limit_address_space() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from restora.errors import OptionError
+
+_TOO_MUCH = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +30,6 @@ class PhotoLimits:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise OptionError(f"{name} must be a number, got {value!r}")
-            if not (value > 0 and math.isfinite(value)):
-                raise OptionError(f"{name} must be a positive number, got {value!r}")
+            if not 0 < value < _TOO_MUCH:  # NaN neither
+                shown = repr(value) if value < _TOO_MUCH else "more"
+                raise OptionError(f"{name} must be positive and below 2**63, got {shown}")

@@ -23,6 +23,7 @@ from restora.errors import (
     ImageTooLargeError,
     MemoryLimitError,
     NotAFileError,
+    OptionError,
     TruncatedImageError,
     UnknownFormatError,
 )
@@ -311,3 +312,10 @@ def test_headers_cost_no_decoding(tmp_path: Path) -> None:
     assert probe_isolated(path).width == 50
     (length,) = struct.unpack_from(">I", data, 8)
     assert length == 13
+
+
+@pytest.mark.parametrize("name", ["max_pixels", "max_file_bytes", "max_decode_s"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 10**400, True, "1"])
+def test_a_limit_is_a_positive_number(name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=f"{name} must be"):
+        PhotoLimits(**{name: value})  # type: ignore[arg-type]
