@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -13,6 +14,10 @@ from restora.image.decoder import SLACK_BYTES, serve
 
 def take_too_much_memory(connection: Connection[Any, Any]) -> None:
     _decode_by(lambda: bytearray(SLACK_BYTES + (32 << 20)), connection)
+
+
+def take_too_long(connection: Connection[Any, Any]) -> None:
+    _decode_by(lambda: time.sleep(60), connection)
 
 
 def crash(connection: Connection[Any, Any]) -> None:

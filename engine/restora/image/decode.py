@@ -26,6 +26,8 @@ from restora.image.tiff_header import CMYK, read_tiff_facts
 logger = logging.getLogger(__name__)
 
 _CANVAS_BYTES = 32
+_START_OF_SCAN = b"\xff\xda"  # inside a scan, 0 follows each 255
+_MAX_SCANS = 100  # progressive files have about ten
 
 
 def read_photo(path: Path | str, *, limits: PhotoLimits | None = None) -> Photo:
@@ -86,6 +88,8 @@ def _decode_other(data: bytes, limits: PhotoLimits, name: str) -> Photo:
         kind, size = image.format, image.size
         if kind == "MPO":
             logger.warning("%s holds several pictures; the first one is used", name)
+        if kind in ("JPEG", "MPO"):
+            _check_scans(data, name)
         metadata, orientation = read_metadata(image)
         if kind == "PPM" and (header := read_pnm_header(data)) and header.white > 255:
             stored = _split(decode_deep_pnm(data, header, name=name))
@@ -103,6 +107,16 @@ def _decode_other(data: bytes, limits: PhotoLimits, name: str) -> Photo:
             f"{colors.shape[1]} x {colors.shape[0]}"
         )
     return Photo(turn_upright(colors, orientation), _turn(alpha, orientation), metadata, kind)
+
+
+def _check_scans(data: bytes, name: str) -> None:
+    """Each scan of a progressive JPEG costs a pass over all pixels, and may be a few bytes long."""
+    scans = data.count(_START_OF_SCAN)
+    if scans > _MAX_SCANS:
+        raise UnsupportedImageError(
+            f"{name} must have at most {_MAX_SCANS} scans, as JPEG files of all known writers do, "
+            f"it has {scans}"
+        )
 
 
 def _check_depth(image: ImageFile.ImageFile, data: bytes, name: str) -> None:

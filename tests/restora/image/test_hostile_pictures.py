@@ -383,3 +383,15 @@ def test_a_reason_is_one_short_line(monkeypatch: pytest.MonkeyPatch) -> None:
         decode_photo(b"\xff\xd8\xff")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
+    stream = io.BytesIO()
+    Image.new("L", (64, 64)).save(stream, "JPEG", progressive=True, quality=10)
+    data = stream.getvalue()
+    last = data.rindex(b"\xff\xda")
+    usual = data.count(b"\xff\xda")
+    allowed = data[:-2] + data[last:-2] * (100 - usual) + b"\xff\xd9"
+    assert decode_photo(allowed).width == 64
+    with pytest.raises(UnsupportedImageError, match=r"at most 100 scans, .* it has 101"):
+        decode_photo(data[:-2] + data[last:-2] * (101 - usual) + b"\xff\xd9")

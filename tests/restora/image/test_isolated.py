@@ -1,6 +1,5 @@
 """Pictures decoded in child processes: the same photos, and nothing that a file does reaches us."""
 
-import io
 import logging
 import os
 import struct
@@ -100,22 +99,15 @@ def test_warnings_reach_the_caller(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert caplog.records[0].name == "restora.image.decode"
 
 
-def scan_bomb() -> bytes:
-    """A progressive JPEG of 64 megapixels whose last scan is repeated a hundred thousand times."""
-    stream = io.BytesIO()
-    Image.new("L", (8192, 8192)).save(stream, "JPEG", progressive=True, quality=10)
-    data = stream.getvalue()
-    last = data.rindex(b"\xff\xda")
-    return data[:-2] + data[last:-2] * 2000 + b"\xff\xd9"
-
-
-def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.jpg"
-    path.write_bytes(scan_bomb())
-    with pytest.raises(
-        DecodeTimeoutError, match=r"longer than 0.5 s to decode: .*--decode-timeout"
-    ):
+def test_what_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "slow.png"
+    write_photo(photo_of(3, False, np.uint8), path)
+    function = isolated_module._FUNCTION
+    isolated_module._idle.close()
+    monkeypatch.setattr(isolated_module, "_FUNCTION", "decoder_fakes:take_too_long")
+    with pytest.raises(DecodeTimeoutError, match=r"longer than 0.5 s to decode: .*-timeout"):
         read_isolated(path, limits=PhotoLimits(max_decode_s=0.5))
+    monkeypatch.setattr(isolated_module, "_FUNCTION", function)
     good = tmp_path / "good.png"
     write_photo(photo_of(3, False, np.uint8), good)
     assert read_isolated(good).width == 50
