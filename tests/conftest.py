@@ -45,7 +45,7 @@ def tiny_x2_float() -> Artifact:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out, with a word, what needs a GPU where there is none."""
+    """Skip tests that need a GPU where there is none, with a reason."""
     from restora.backends.tensorrt.cuda import require_driver_library
     from restora.errors import MissingBackendError
 

@@ -59,7 +59,7 @@ def tiny_artifact(
 ) -> Artifact:
     """Nearest-neighbor enlargement after one 3x3 blur, written by hand: no torch needed.
 
-    gain  multiplies the picture; float("nan") makes a network that puts out NaN
+    gain  multiplies the picture; float("nan") makes a network whose output is NaN
     """
     weight = np.zeros((3, 3, 3, 3), np.float32)
     for channel in range(3):

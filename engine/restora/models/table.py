@@ -23,7 +23,7 @@ class ModelEntry:
 
     scale: None for a model that does not enlarge
     url, sha256, size_bytes: of its checkpoint; None if it is bundled, or not on record
-    license: of the project that publishes it, as an SPDX name
+    license: of the project that publishes it, as an SPDX name; weights may have other terms
     """
 
     name: str

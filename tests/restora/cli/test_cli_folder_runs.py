@@ -1,4 +1,4 @@
-"""Facts about runs over folders: ended at any moment, gone on with, nothing lost or done twice."""
+"""Facts about runs over folders: interrupted at any moment, resumed, nothing lost or done twice."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def test_settings_that_change_the_result_make_it_again_and_others_do_not(
     make_photos(tmp_path / "in", 2)
     run(tmp_path, *arguments)
     assert set(statuses(run(tmp_path, *arguments, "--threads", "1")).values()) == {"skipped"}
-    anew = run(tmp_path, *arguments, "--outscale", "3")
-    assert set(statuses(anew).values()) == {"restored"}
-    assert "2 made again" in anew.stderr
+    again = run(tmp_path, *arguments, "--outscale", "3")
+    assert set(statuses(again).values()) == {"restored"}
+    assert "2 made again" in again.stderr
     assert read_photo(tmp_path / "out" / "000.png").width == 60
     # touched up by hand: not ours any more
     write_photo(Photo(np.zeros((4, 4, 3), np.uint8)), tmp_path / "out" / "000.png")

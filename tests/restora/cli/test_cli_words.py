@@ -22,7 +22,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    """Exit code and all that is said."""
+    """The exit code, and everything that is printed."""
     with pytest.raises(SystemExit) as caught:
         make_command()(args=list(words), prog_name="restora")
     captured = capsys.readouterr()
