@@ -21,25 +21,25 @@ def check_choice(name: str, value: T, allowed: tuple[T, ...]) -> T:
     return value
 
 
-def check_whole(name: str, value: object, *, least: int, most: int | None = None) -> int:
-    """A whole number in least..most, of Python or of NumPy; True and 2.0 are none."""
-    limits = f"of at least {least}" if most is None else f"in {least}..{most}"
+def check_whole(name: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
+    """A whole number in minimum..maximum, of Python or of NumPy; True and 2.0 are none."""
+    limits = f"of at least {minimum}" if maximum is None else f"in {minimum}..{maximum}"
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise OptionError(f"{name} must be a whole number {limits}, got {value!r}") from None
-    if number < least or (most is not None and number > most):
+    if number < minimum or (maximum is not None and number > maximum):
         raise OptionError(f"{name} must be a whole number {limits}, got {number}")
     return number
 
 
-def check_number(name: str, value: Any, *, least: float, most: float = math.inf) -> float:
-    """A finite number in least..most, of Python or of NumPy."""
-    limits = f"of at least {least:g}" if math.isinf(most) else f"in {least:g}..{most:g}"
+def check_number(name: str, value: Any, *, minimum: float, maximum: float = math.inf) -> float:
+    """A finite number in minimum..maximum, of Python or of NumPy."""
+    limits = f"of at least {minimum:g}" if math.isinf(maximum) else f"in {minimum:g}..{maximum:g}"
     plain = isinstance(value, int | float | np.integer | np.floating)
-    if not plain or isinstance(value, bool) or not least <= value <= most or value == math.inf:
+    if not plain or isinstance(value, bool) or not minimum <= value <= maximum or value == math.inf:
         raise OptionError(f"{name} must be a finite number {limits}, got {value!r}")
     return float(value)
 

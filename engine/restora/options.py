@@ -64,19 +64,21 @@ class RestoreOptions:
             tile=_check_tile(self.tile),
             overlap=overlap
             if overlap is None
-            else check_whole("overlap", overlap, least=0, most=MAX_SIDE),
-            batch=batch if batch is None else check_whole("batch", batch, least=1, most=MAX_BATCH),
+            else check_whole("overlap", overlap, minimum=0, maximum=MAX_SIDE),
+            batch=batch
+            if batch is None
+            else check_whole("batch", batch, minimum=1, maximum=MAX_BATCH),
             blend=check_choice("blend", self.blend, get_args(Blend)),
             published_tiles=check_flag("published_tiles", self.published_tiles),
             alpha=check_choice("alpha", self.alpha, get_args(AlphaMethod)),
             resize=check_choice("resize", self.resize, get_args(ResizeMethod)),
-            pre_pad=check_whole("pre_pad", self.pre_pad, least=0, most=MAX_PRE_PAD),
-            max_output_pixels=check_whole("max_output_pixels", self.max_output_pixels, least=1),
+            pre_pad=check_whole("pre_pad", self.pre_pad, minimum=0, maximum=MAX_PRE_PAD),
+            max_output_pixels=check_whole("max_output_pixels", self.max_output_pixels, minimum=1),
         )
         session = self.session_options()  # which checks threads, backend, precision and device
         set_checked(self, threads=session.cpu.threads, device=session.device)
         if self.denoise_strength is not None:
-            strength = check_number("denoise_strength", self.denoise_strength, least=0, most=1)
+            strength = check_number("denoise_strength", self.denoise_strength, minimum=0, maximum=1)
             set_checked(self, denoise_strength=strength)
         tile = 0 if self.tile == "auto" or self.published_tiles else int(self.tile)
         if self.overlap is not None and 0 < tile <= self.overlap:
@@ -141,7 +143,7 @@ def _check_tile(tile: object) -> int | str:
                 f"tile must be 'auto', 0 for the whole photo or a number of pixels, got {tile!r}"
             )
         return tile
-    return check_whole("tile", tile, least=0, most=MAX_SIDE)
+    return check_whole("tile", tile, minimum=0, maximum=MAX_SIDE)
 
 
 def choose_tile(info: ArtifactInfo) -> int:

@@ -55,7 +55,7 @@ class Upsampler:
         self.tiling = tiling or Tiling(overlap=session.info.overlap_px)
         self.alpha: AlphaMethod = check_choice("alpha", alpha, get_args(AlphaMethod))
         self.resize: ResizeMethod = check_choice("resize", resize, get_args(ResizeMethod))
-        self.pre_pad = check_whole("pre_pad", pre_pad, least=0, most=MAX_PRE_PAD)
+        self.pre_pad = check_whole("pre_pad", pre_pad, minimum=0, maximum=MAX_PRE_PAD)
         self._shrinking = threading.Lock()
 
     @property

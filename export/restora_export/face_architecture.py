@@ -114,7 +114,7 @@ def _detect_gfpgan(state: State, resampling: str) -> GFPGANSpec:
     modulation = f"{decoder}style_conv1.modulated_conv.modulation.weight"
     style_features = shape_of(state, modulation, 2)[1]
     steered, plain = shape_of(state, "condition_scale.0.2.weight", 4)[:2]
-    codes = shape_of(state, "final_linear.weight", 2, most=1 << 20)[0]
+    codes = shape_of(state, "final_linear.weight", 2, maximum=1 << 20)[0]
     if not 1 <= levels <= _MAX_LEVELS or not 1 <= multiplier <= _MAX_MULTIPLIER:
         raise CheckpointError(
             f"a GFP-GAN must have 1 to {_MAX_LEVELS} levels and a channel multiplier of 1 to "

@@ -55,7 +55,7 @@ def test_the_readme_shows_every_peer_and_the_fastest_restora_of_each_precision()
         row("restora cpu", "large", 0.02, ours=True),
         row("eager PyTorch", "small", 1.0),
         row("eager PyTorch", "large", 0.01),
-        row("ncnn", "small", 16.0, "as it comes"),
+        row("ncnn", "small", 16.0, "default"),
     ]
     assert summary_rows(rows, ["small", "large"]) == [
         ["eager PyTorch", "FP32", "1.0", "100"],

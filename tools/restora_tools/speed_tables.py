@@ -13,7 +13,7 @@ PRECISION_NAMES = {
     "bf16": "bf16",
     "fp16": "FP16",
     "int8": "INT8",
-    "as it comes": "default",
+    "default": "default",
 }
 
 

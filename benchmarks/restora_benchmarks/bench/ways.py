@@ -72,8 +72,8 @@ PEERS = (
     _peer("eager PyTorch", "fp32", "torch"),
     _peer("PyTorch channels_last", "fp32", "torch-channels-last"),
     _peer("PyTorch channels_last", "bf16", "torch-bf16"),
-    _peer("ncnn", "as it comes", "ncnn"),
-    _peer("OpenVINO", "as it comes", "openvino"),
+    _peer("ncnn", "default", "ncnn"),
+    _peer("OpenVINO", "default", "openvino"),
     _peer("ONNX Runtime", "fp32", "onnxruntime"),
 )
 

@@ -129,14 +129,14 @@ _RULES: dict[type, dict[str, Rule]] = {
     },
     Quantization: {
         "layers": whole(0, 1 << 20),
-        "kept": list_of(text(1000), most=1 << 16),
+        "kept": list_of(text(1000), maximum=1 << 16),
         "min_psnr": number(0, 1000),
         "bias_corrected": flag(),
         "tiles_sha256": text(128),
     },
 }
 _RULES[ArtifactInfo] = {
-    "model": text(200, least=1),
+    "model": text(200, minimum=1),
     "kind": choice(*get_args(Kind)),
     "architecture": text(1000),
     "scale": whole(1, 16),
@@ -165,7 +165,7 @@ def info_from_json(json_text: str) -> ArtifactInfo:
     has a value that is not valid.
     """
     try:
-        values = parse_json(json_text, most=_MOST_CHARACTERS, what="the metadata")
+        values = parse_json(json_text, maximum=_MOST_CHARACTERS, what="the metadata")
         if isinstance(values, dict) and values.get("format") != FORMAT:
             raise ArtifactError(
                 f"this restora reads artifact format {FORMAT}, the file has "

@@ -54,40 +54,41 @@ def read_fields(values: Any, rules: Mapping[str, Rule], *, what: str) -> dict[st
     return read
 
 
-def parse_json(text: str, *, most: int, what: str) -> Any:
+def parse_json(text: str, *, maximum: int, what: str) -> Any:
     """Parse JSON without NaN, Infinity or repeated names. Raises ValueError.
 
-    most: the largest number of characters
+    maximum: the largest number of characters
     """
-    if len(text) > most:
-        raise ValueError(f"{what} must have at most {most} characters, got {len(text)}")
+    if len(text) > maximum:
+        raise ValueError(f"{what} must have at most {maximum} characters, got {len(text)}")
     try:
         return json.loads(text, object_pairs_hook=_make_object, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError(f"{what} is nested too deeply") from None
 
 
-def whole(least: int, most: int) -> Rule:
+def whole(minimum: int, maximum: int) -> Rule:
     # bool is a subclass of int, but not a number here
     return _if(
-        f"a whole number from {least} to {most}", lambda v: type(v) is int and least <= v <= most
+        f"a whole number from {minimum} to {maximum}",
+        lambda v: type(v) is int and minimum <= v <= maximum,
     )
 
 
-def number(least: float, most: float) -> Rule:
+def number(minimum: float, maximum: float) -> Rule:
     def read(value: Any) -> float:
         # compare first, since an int can be too large for a float
-        if type(value) not in (int, float) or not least <= value <= most:
+        if type(value) not in (int, float) or not minimum <= value <= maximum:
             raise ValueError
         return float(value)
 
-    return Rule(f"a number from {least:g} to {most:g}", read)
+    return Rule(f"a number from {minimum:g} to {maximum:g}", read)
 
 
-def text(most: int, *, least: int = 0) -> Rule:
+def text(maximum: int, *, minimum: int = 0) -> Rule:
     return _if(
-        f"printable text of {least} to {most} characters",
-        lambda v: isinstance(v, str) and least <= len(v) <= most and v.isprintable(),
+        f"printable text of {minimum} to {maximum} characters",
+        lambda v: isinstance(v, str) and minimum <= len(v) <= maximum and v.isprintable(),
     )
 
 
@@ -102,13 +103,13 @@ def flag() -> Rule:
     return _if("true or false", lambda v: isinstance(v, bool))
 
 
-def list_of(rule: Rule, *, most: int) -> Rule:
+def list_of(rule: Rule, *, maximum: int) -> Rule:
     def read(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or len(value) > most:
+        if not isinstance(value, list) or len(value) > maximum:
             raise ValueError
         return tuple(rule.read(part) for part in value)
 
-    return Rule(f"a list of at most {most} values, each {rule.words}", read)
+    return Rule(f"a list of at most {maximum} values, each {rule.words}", read)
 
 
 def nullable(rule: Rule) -> Rule:

@@ -49,7 +49,7 @@ class SelfCheck:
 def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
     """Parse a self-check. Raises ArtifactError if it is damaged, too large, or does not match."""
     try:
-        values = parse_json(json_text, most=2 * _MOST_PNG_CHARACTERS + 1000, what="it")
+        values = parse_json(json_text, maximum=2 * _MOST_PNG_CHARACTERS + 1000, what="it")
         fields = read_fields(values, _RULES, what="it")
         image, answer = (
             _decode(name=name, info=info, **fields[name]) for name in ("image", "answer")

@@ -40,7 +40,7 @@ class CpuOptions:
         flags = ("spinning", "memory_arena", "memory_pattern", "arm64_bf16")
         set_checked(
             self,
-            threads=check_whole("threads", self.threads, least=0, most=MAX_THREADS),
+            threads=check_whole("threads", self.threads, minimum=0, maximum=MAX_THREADS),
             **{name: check_flag(name, getattr(self, name)) for name in flags},
         )
 
@@ -74,11 +74,11 @@ class PlanOptions:
         set_checked(
             self,
             any_built=check_flag("any_built", self.any_built),
-            tile=check_whole("the tile of plans", self.tile, least=1),
-            batches=tuple(check_whole("a batch of plans", size, least=1) for size in batches),
-            max_tile=check_whole("max_tile", self.max_tile, least=1),
-            workspace_bytes=check_whole("workspace_bytes", self.workspace_bytes, least=1),
-            opt_level=check_whole("opt_level", self.opt_level, least=0, most=5),
+            tile=check_whole("the tile of plans", self.tile, minimum=1),
+            batches=tuple(check_whole("a batch of plans", size, minimum=1) for size in batches),
+            max_tile=check_whole("max_tile", self.max_tile, minimum=1),
+            workspace_bytes=check_whole("workspace_bytes", self.workspace_bytes, minimum=1),
+            opt_level=check_whole("opt_level", self.opt_level, minimum=0, maximum=5),
             graphs=check_flag("graphs", self.graphs),
         )
 

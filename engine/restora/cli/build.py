@@ -97,7 +97,7 @@ def build(
 def parse_batches(text: str) -> list[int]:
     """Numbers separated by commas. Raises OptionError."""
     try:
-        return [check_whole("--batches", int(part), least=1) for part in text.split(",")]
+        return [check_whole("--batches", int(part), minimum=1) for part in text.split(",")]
     except ValueError as error:
         if isinstance(error, OptionError):
             raise

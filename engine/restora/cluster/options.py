@@ -57,22 +57,22 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         gpus, outscale, memory = self.gpus_per_worker, self.outscale, self.memory
         if gpus is not None:
-            gpus = check_number("gpus_per_worker", gpus, least=0)
+            gpus = check_number("gpus_per_worker", gpus, minimum=0)
         if self.address is not None and (not isinstance(self.address, str) or not self.address):
             raise OptionError(f"address must be a Ray address or None, got {self.address!r}")
         if not isinstance(self.limits, PhotoLimits):
             raise OptionError(f"limits must be PhotoLimits, got {self.limits!r}")
         set_checked(
             self,
-            workers=check_whole("workers", self.workers, least=0),
-            cpus=check_whole("cpus", self.cpus, least=1),
+            workers=check_whole("workers", self.workers, minimum=0),
+            cpus=check_whole("cpus", self.cpus, minimum=1),
             gpus_per_worker=gpus,
-            photos_per_task=check_whole("photos_per_task", self.photos_per_task, least=1),
-            restarts=check_whole("restarts", self.restarts, least=0),
+            photos_per_task=check_whole("photos_per_task", self.photos_per_task, minimum=1),
+            restarts=check_whole("restarts", self.restarts, minimum=0),
             ext=check_choice("ext", self.ext, get_args(Ext)),
-            quality=check_whole("quality", self.quality, least=1, most=100),
+            quality=check_whole("quality", self.quality, minimum=1, maximum=100),
             outscale=None if outscale is None else check_outscale(outscale),
-            memory=None if memory is None else check_whole("memory", memory, least=1),
+            memory=None if memory is None else check_whole("memory", memory, minimum=1),
             **{name: check_flag(name, getattr(self, name)) for name in _FLAGS},
         )
 

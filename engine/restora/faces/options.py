@@ -44,12 +44,12 @@ class FaceOptions:
         set_checked(
             self,
             detector=check_choice("detector", self.detector, get_args(Detector)),
-            strength=check_number("the face strength", self.strength, least=0, most=1),
+            strength=check_number("the face strength", self.strength, minimum=0, maximum=1),
             parse=check_flag("parse", self.parse),
-            eye_dist_threshold=check_number("the eye distance", self.eye_dist_threshold, least=0),
+            eye_dist_threshold=check_number("the eye distance", self.eye_dist_threshold, minimum=0),
             only_center_face=check_flag("only_center_face", self.only_center_face),
-            batch=check_whole("the batch of faces", self.batch, least=1, most=MAX_BATCH),
+            batch=check_whole("the batch of faces", self.batch, minimum=1, maximum=MAX_BATCH),
             long_side=long_side
             if long_side is None
-            else check_whole("the detector's long_side", long_side, least=32),
+            else check_whole("the detector's long_side", long_side, minimum=32),
         )

@@ -67,10 +67,10 @@ class RunOptions:
         set_checked(
             self,
             ext=check_choice("ext", self.ext, get_args(Ext)),
-            quality=check_whole("quality", self.quality, least=1, most=100),
+            quality=check_whole("quality", self.quality, minimum=1, maximum=100),
             outscale=outscale if outscale is None else check_outscale(outscale),
             on_error=check_choice("on_error", self.on_error, get_args(OnError)),
-            memory=memory if memory is None else check_whole("memory", memory, least=1),
+            memory=memory if memory is None else check_whole("memory", memory, minimum=1),
             manifest=manifest if manifest is None else Path(manifest),
             **{name: check_flag(name, getattr(self, name)) for name in _FLAGS},
         )

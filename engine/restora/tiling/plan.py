@@ -37,9 +37,9 @@ class Tiling:
     def __post_init__(self) -> None:
         set_checked(
             self,
-            size=check_whole("the size of tiles", self.size, least=0),
-            overlap=check_whole("the overlap of tiles", self.overlap, least=0),
-            batch=check_whole("the batch of tiles", self.batch, least=1),
+            size=check_whole("the size of tiles", self.size, minimum=0),
+            overlap=check_whole("the overlap of tiles", self.overlap, minimum=0),
+            batch=check_whole("the batch of tiles", self.batch, minimum=1),
             blend=check_choice("blend", self.blend, get_args(Blend)),
             fixed=check_flag("fixed", self.fixed),
             published_grid=check_flag("published_grid", self.published_grid),

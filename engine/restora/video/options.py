@@ -47,13 +47,13 @@ class VideoOptions:
         set_checked(
             self,
             encoder=check_choice("encoder", self.encoder, ENCODERS),
-            crf=check_whole("crf", self.crf, least=0, most=MAX_CRF),
+            crf=check_whole("crf", self.crf, minimum=0, maximum=MAX_CRF),
             preset=_check_text("preset", self.preset),
             outscale=None if self.outscale is None else check_outscale(self.outscale),
             skip_duplicates=check_flag("skip_duplicates", self.skip_duplicates),
             hardware=_check_text("hardware", self.hardware),
-            memory=None if self.memory is None else check_whole("memory", self.memory, least=1),
-            segment_frames=check_whole("segment_frames", self.segment_frames, least=1),
+            memory=None if self.memory is None else check_whole("memory", self.memory, minimum=1),
+            segment_frames=check_whole("segment_frames", self.segment_frames, minimum=1),
             overwrite=check_flag("overwrite", self.overwrite),
         )
 

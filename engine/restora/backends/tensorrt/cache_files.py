@@ -38,7 +38,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 def read_facts(path: Path) -> dict[str, Any]:
     """Read a JSON object that is not verified yet. Raises OSError or ValueError."""
     try:
-        facts = json.loads(read_regular(path, most=MOST_FACTS_BYTES))
+        facts = json.loads(read_regular(path, maximum=MOST_FACTS_BYTES))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if isinstance(facts, dict):
@@ -91,7 +91,7 @@ class Signer:
 
     def _read_key(self) -> bytes:
         try:
-            return read_regular(self._path, most=1024)
+            return read_regular(self._path, maximum=1024)
         except ValueError as error:
             raise OutputError(f"{self._path} holds no key: {error}") from error
 

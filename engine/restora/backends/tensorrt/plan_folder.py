@@ -55,7 +55,7 @@ class PlanFolder:
         path = self._file(key, suffix)
         facts, plan = read_facts(path), b""
         if suffix == FACTS:
-            plan = read_regular(path.with_suffix(PLAN), most=MOST_PLAN_BYTES)
+            plan = read_regular(path.with_suffix(PLAN), maximum=MOST_PLAN_BYTES)
         if facts.get("format") != FORMAT:
             raise ValueError("it has another format")
         if facts.get("key") != _signed_name(key, suffix):
