@@ -17,16 +17,16 @@ _MAX_NUMBERED = 256  # blocks or layers; published networks have up to 69
 
 
 def shape_of(
-    state: Mapping[str, Tensor], key: str, dimensions: int, *, most: int = MAX_CHANNELS
+    state: Mapping[str, Tensor], key: str, dimensions: int, *, maximum: int = MAX_CHANNELS
 ) -> tuple[int, ...]:
     """The shape of a tensor. Raises CheckpointError if the tensor is missing, or if it has another
-    number of dimensions or one outside 1..most."""
+    number of dimensions or one outside 1..maximum."""
     if key not in state:
         raise CheckpointError(f"it lacks {key}")
     shape = tuple(state[key].shape)
-    if len(shape) != dimensions or not all(1 <= side <= most for side in shape):
+    if len(shape) != dimensions or not all(1 <= side <= maximum for side in shape):
         raise CheckpointError(
-            f"{key} must have {dimensions} dimensions of 1 to {most}, its shape is {shape}"
+            f"{key} must have {dimensions} dimensions of 1 to {maximum}, its shape is {shape}"
         )
     return shape
 

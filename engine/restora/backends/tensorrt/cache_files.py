@@ -21,18 +21,18 @@ MOST_PLAN_BYTES = 1 << 34
 _KEY_BYTES = 32
 
 
-def read_regular(path: Path, *, most: int) -> bytes:
+def read_regular(path: Path, *, maximum: int) -> bytes:
     """Read a regular file. Raises OSError, or ValueError if it is not a regular file or too large.
 
-    most: the largest accepted size, in bytes
+    maximum: the largest accepted size, in bytes
     """
     with open(path, "rb", opener=_open_at_once) as stream:  # pathlib has no opener
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a regular file")
-        if status.st_size > most:
-            raise ValueError(f"it has {status.st_size} bytes, at most {most} are read")
-        return stream.read(most)
+        if status.st_size > maximum:
+            raise ValueError(f"it has {status.st_size} bytes, at most {maximum} are read")
+        return stream.read(maximum)
 
 
 def read_facts(path: Path) -> dict[str, Any]:
