@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,15 +15,8 @@ from restora.backends.choose import may_run_fp16
 from restora.backends.options import PrecisionChoice
 from restora.checks import check_choice
 from restora.enlarge import Enlarger
-from restora.errors import (
-    DeviceLostError,
-    FaceError,
-    NonFiniteOutputError,
-    OptionError,
-    RestoraError,
-    SessionError,
-)
-from restora.faces.open import open_faces
+from restora.errors import OptionError, RestoraError
+from restora.faces.open import face_options_of, open_faces
 from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
 from restora.image import Photo
@@ -35,12 +27,10 @@ from restora.models.resolve import artifact_finder
 from restora.networks import Networks, OpenNetwork
 from restora.options import RestoreOptions, combine_options
 from restora.photo_io import PhotoLike, photo_from
-from restora.restoration import Restoration
+from restora.restoration import Restoration, add_faces
 from restora.settings import settings_of_faces, settings_of_upsampler
 from restora.tiling import Progress
 from restora.upsample import check_outscale
-
-logger = logging.getLogger(__name__)
 
 
 class Restorer:
@@ -118,7 +108,7 @@ class Restorer:
         faces: FaceOptions | FaceStage | bool | None,
         given: dict[Io, Session] | None = None,
     ) -> None:
-        face_options = _face_options(faces)
+        face_options = face_options_of(faces)
         self.options = options
         self._networks = Networks(
             options,
@@ -192,7 +182,7 @@ class Restorer:
             seconds = {"upsample": time.perf_counter() - started}
             restoration = Restoration(result, self.model, scale, 0.0, seconds)
             if self.faces is not None:
-                restoration = _with_faces(restoration, self.faces, photo)
+                restoration = add_faces(restoration, self.faces, photo)
         return replace(restoration, elapsed_s=time.perf_counter() - started)
 
     @overload
@@ -297,31 +287,3 @@ class Restorer:
         self._networks.close(finish=finish)
         if self.faces is not None:
             self.faces.close()
-
-
-def _face_options(faces: FaceOptions | FaceStage | bool | None) -> FaceOptions | None:
-    """The options of a face stage that is to be opened; None if none is."""
-    if isinstance(faces, FaceOptions):
-        return faces
-    if isinstance(faces, FaceStage) or faces is None or faces is False:
-        return None
-    if faces is True:
-        return FaceOptions()
-    raise OptionError(f"faces must be True, False, None, FaceOptions or a FaceStage, got {faces!r}")
-
-
-def _with_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Restoration:
-    """Paste the restored faces; if the detector fails, record why and leave the photo as it is."""
-    try:
-        result = stage.restore_faces(photo, restoration.photo, upscale=restoration.scale)
-    except DeviceLostError:
-        raise
-    except (FaceError, NonFiniteOutputError, SessionError) as error:
-        logger.warning("no faces were restored: %s", error)
-        return replace(restoration, face_error=str(error), face_model=stage.model)
-    return replace(
-        restoration,
-        faces=result.faces,
-        seconds={**restoration.seconds, **result.seconds},
-        face_model=stage.model,
-    )

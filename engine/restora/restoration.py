@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 
-from restora.faces.pipeline import FaceOutcome
+from restora.errors import DeviceLostError, FaceError, NonFiniteOutputError, SessionError
+from restora.faces.pipeline import FaceOutcome, FaceStage
 from restora.image import Photo
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +37,24 @@ class Restoration:
     def complete(self) -> bool:
         """Whether all faces that should be restored were."""
         return self.face_error is None and all(f.status != "failed" for f in self.faces)
+
+
+def add_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Restoration:
+    """Paste the restored faces of `photo` into its restoration.
+
+    If the detector or the network fails, the result keeps the photo as it is and records why in
+    face_error. Raises DeviceLostError.
+    """
+    try:
+        result = stage.restore_faces(photo, restoration.photo, upscale=restoration.scale)
+    except DeviceLostError:
+        raise
+    except (FaceError, NonFiniteOutputError, SessionError) as error:
+        logger.warning("no faces were restored: %s", error)
+        return replace(restoration, face_error=str(error), face_model=stage.model)
+    return replace(
+        restoration,
+        faces=result.faces,
+        seconds={**restoration.seconds, **result.seconds},
+        face_model=stage.model,
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from restora.artifact import Io, Kind
 from restora.backends import Session
-from restora.errors import MissingModelError
+from restora.errors import MissingModelError, OptionError
 from restora.faces import FaceDetector, FaceParser, FaceRestorer, RetinaFaceDetector
 from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
@@ -58,6 +58,20 @@ def open_faces(options: FaceOptions, *, find: FindArtifact, open_session: OpenSe
 
     found = replace(options, model=model)
     return FaceStage(detector, restorer, parser=parser, options=found)
+
+
+def face_options_of(faces: FaceOptions | FaceStage | bool | None) -> FaceOptions | None:
+    """The options of the face stage to open; None if faces are off or the stage is open already.
+
+    Raises OptionError for anything else.
+    """
+    if isinstance(faces, FaceOptions):
+        return faces
+    if isinstance(faces, FaceStage) or faces is None or faces is False:
+        return None
+    if faces is True:
+        return FaceOptions()
+    raise OptionError(f"faces must be True, False, None, FaceOptions or a FaceStage, got {faces!r}")
 
 
 def find_face_model() -> str | None:
