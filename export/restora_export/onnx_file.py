@@ -13,14 +13,15 @@ from torch import nn
 from restora.artifact import Io, Precision, SelfCheck
 from restora.artifact.info import METADATA_KEY, ArtifactInfo
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
+from restora.artifact.tensors import INPUT, MEANS, OUTPUT
 from restora.version import __version__
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.graph import make_graph
 from restora_export.mixed import halve_convolutions
 from restora_export.opset import NEW, lower_to_opset17
+from restora_export.shape_ranges import slice_whole_shapes
 
 IR_VERSION = 8  # belongs to opset 17
-INPUT, OUTPUT, MEANS = "image", "restored", "channel_means"
 
 
 def onnx_from_network(
@@ -58,6 +59,7 @@ def onnx_from_network(
     assert program is not None
     model = program.model_proto
     lower_to_opset17(model)
+    slice_whole_shapes(model)
     if precision == "mixed":
         halve_convolutions(model)
     _clean(model)

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from restora.artifact.tensors import INPUT
 from restora.backends.cores import count_allowed_cores
 from restora.errors import NonFiniteOutputError
 
@@ -90,7 +91,7 @@ def _iter_values(
         chosen = names[start : start + _AT_ONCE]
         session = open_graph(_with_outputs(model, chosen))
         for tile in tiles:
-            results = session.run(list(chosen), {"image": tile[None]})
+            results = session.run(list(chosen), {INPUT: tile[None]})
             yield from zip(chosen, results, strict=True)
 
 

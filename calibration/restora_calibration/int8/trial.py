@@ -15,12 +15,11 @@ import onnx
 import onnxruntime
 
 from restora.artifact import measure_psnr
+from restora.artifact.tensors import INPUT, OUTPUT
 from restora.errors import OutputError
 from restora_calibration.int8.layers import Layer
 from restora_calibration.int8.qdq import Recipe, quantize_graph
 from restora_calibration.int8.statistics import Tiles, open_graph
-
-OUTPUT = "restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ class Trials:
 
 
 def run_graph(session: onnxruntime.InferenceSession, batch: Tiles) -> Tiles:
-    restored: Tiles = session.run([OUTPUT], {"image": batch})[0]
+    restored: Tiles = session.run([OUTPUT], {INPUT: batch})[0]
     return restored
 
 

@@ -18,13 +18,9 @@ import pytest
 from fakes import tiny_artifact, with_selfcheck
 from restora.artifact import Artifact, SelfCheck
 from restora.backends import CpuOptions, SessionOptions, choose_session, openvino_cpu
-from restora.backends.openvino_cpu import (
-    OpenVinoSession,
-    check_answer,
-    make_cache_folder,
-    open_bf16,
-    open_fastest,
-)
+from restora.backends.openvino_cache import make_cache_folder
+from restora.backends.openvino_cpu import OpenVinoSession, open_bf16, open_fastest
+from restora.backends.self_check import check_answer
 from restora.errors import (
     AccuracyGateError,
     MissingBackendError,
