@@ -21,6 +21,7 @@ _SOURCES = (
     "engine/restora/artifact",
     "engine/restora/tiling",
     "engine/restora/backends/onnxruntime_cpu.py",
+    "engine/restora/backends/shell.py",
     "benchmarks/restora_benchmarks/recipe.py",
 )
 _DATA = ("benchmarks/restora_benchmarks/data/recipe.json", "tests/recipe.py")
