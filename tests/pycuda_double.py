@@ -27,6 +27,7 @@ class FakeCuda:
 
     fail_at     which call fails (counted from 0), with `fail_with`
     eager       everything runs at once
+    gpus        how many there are, each with a name of its own
     """
 
     class Error(Exception):
@@ -35,7 +36,8 @@ class FakeCuda:
     class MemoryError(Error):  # noqa: A001
         """No device memory left."""
 
-    def __init__(self, *, memory_bytes: int = 1 << 30, eager: bool = False) -> None:
+    def __init__(self, *, memory_bytes: int = 1 << 30, eager: bool = False, gpus: int = 1) -> None:
+        self.gpus = gpus
         self.memory: dict[int, np.ndarray] = {}
         self.memory_bytes = memory_bytes
         self.eager = eager
@@ -65,7 +67,19 @@ class FakeCuda:
 
     @property
     def pushed(self) -> int:
-        return getattr(self._thread, "pushed", 0)
+        return len(self._stack)
+
+    @property
+    def current(self) -> int | None:
+        """The number of the GPU whose context is current in this thread."""
+        return self._stack[-1] if self._stack else None
+
+    @property
+    def _stack(self) -> list[int]:
+        if not hasattr(self._thread, "stack"):
+            self._thread.stack = []
+        stack: list[int] = self._thread.stack
+        return stack
 
     def called(self, name: str, *, current: bool = True) -> None:
         """Note one call of the driver, and fail if it is time to."""
@@ -171,12 +185,11 @@ class FakeCuda:
         self.lost = True
         raise self.Error(f"an illegal memory access was encountered at {address:#x}, {size} bytes")
 
-    def push(self) -> None:
-        self._thread.pushed = self.pushed + 1
+    def push(self, gpu: int = 0) -> None:
+        self._stack.append(gpu)
 
     def _pop(self) -> None:
-        assert self.pushed > 0
-        self._thread.pushed = self.pushed - 1
+        self._stack.pop()
 
 
 class Owned:
@@ -354,8 +367,11 @@ class _Allocation:
 
 def _make_device(cuda: FakeCuda) -> Any:
     class Context:
+        def __init__(self, gpu: int) -> None:
+            self.gpu = gpu
+
         def push(self) -> None:
-            cuda.push()
+            cuda.push(self.gpu)
 
         def detach(self) -> None:
             cuda.retained -= 1
@@ -366,14 +382,14 @@ def _make_device(cuda: FakeCuda) -> Any:
 
         @staticmethod
         def count() -> int:
-            return 1
+            return cuda.gpus
 
         def retain_primary_context(self) -> Context:
             cuda.retained += 1
-            return Context()
+            return Context(self.index)
 
         def name(self) -> str:
-            return "NVIDIA Double"
+            return f"NVIDIA Double {self.index}" if self.index else "NVIDIA Double"
 
         def compute_capability(self) -> tuple[int, int]:
             return 9, 0

@@ -11,21 +11,65 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 _KEPT = 8
+# wording of TensorRT 8.6 to 11 and of the CUDA runtime, in lower case
+_OUT_OF_MEMORY = ("out of memory", "outofmemory", "could not be allocated")
+# a tactic that does not fit is skipped; only the loss of the last one fails the build
+_NO_TACTIC = "could not find any implementation"
+_TACTIC_DOES_NOT_FIT = ("insufficient memory", "memory is insufficient")
 
 
 @dataclass(slots=True)
 class BuildLog:
-    """The last errors and warnings of one build, and the number of messages."""
+    """The last errors and warnings of one build or one plan, and the number of messages.
+
+    listener: gets the number of messages
+    failure: the first exception that `listener` or a logging handler raised: TensorRT's binding
+        prints exceptions of a logger and goes on
+    """
 
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
     lines: int = 0
-    listener: Callable[[int], None] | None = None  # gets the number of messages; must not raise
+    listener: Callable[[int], None] | None = None
+    failure: BaseException | None = None
+    tactics_skipped: bool = False
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the kept errors say that the memory of the GPU is full."""
+        errors = [error.lower() for error in self.errors]
+        if any(words in error for words in _OUT_OF_MEMORY for error in errors):
+            return True
+        return self.tactics_skipped and any(_NO_TACTIC in error for error in errors)
 
     def describe(self, what: str) -> str:
         """Return `what` with the errors of TensorRT, or with its warnings if there is no error."""
         said = list(dict.fromkeys(self.errors or self.warnings))
         return f"{what}: {'; '.join(said)}" if said else f"{what}, without a reason"
+
+    def forget(self) -> None:
+        """Drop the kept messages, so that only those of the next call are described."""
+        self.errors.clear()
+        self.warnings.clear()
+        self.tactics_skipped = False
+
+    def add(self, severity: str, message: str) -> None:
+        """Keep a message and pass it on. severity: the name of an ILogger.Severity."""
+        self.lines += 1
+        if severity in ("INTERNAL_ERROR", "ERROR"):
+            self.errors.append(message.strip())
+        elif severity == "WARNING":
+            self.warnings.append(message.strip())
+        if any(words in message.lower() for words in _TACTIC_DOES_NOT_FIT):
+            self.tactics_skipped = True
+        if self.listener is not None:
+            self.listener(self.lines)
+        # errors are raised as exceptions, so the log needs them as details only
+        level = logging.INFO if severity in _DETAILS else logging.DEBUG
+        logger.log(level, "%s", message)
+
+
+_DETAILS = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO")
 
 
 def make_logger(trt: Any, log: BuildLog) -> Any:
@@ -36,21 +80,9 @@ def make_logger(trt: Any, log: BuildLog) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            log.lines += 1
-            if log.listener is not None:
-                log.listener(log.lines)
-            name = str(getattr(severity, "name", severity)).rpartition(".")[2]
-            if name in ("INTERNAL_ERROR", "ERROR"):
-                log.errors.append(msg.strip())
-            elif name == "WARNING":
-                log.warnings.append(msg.strip())
-            level = {
-                "INTERNAL_ERROR": logging.ERROR,
-                "ERROR": logging.ERROR,
-                "WARNING": logging.WARNING,
-                "INFO": logging.INFO,
-            }.get(name, logging.DEBUG)
-            # errors are raised as exceptions, so the log needs them as details only
-            logger.log(min(level, logging.INFO), "%s", msg)
+            try:
+                log.add(str(getattr(severity, "name", severity)).rpartition(".")[2], msg)
+            except BaseException as error:  # noqa: BLE001
+                log.failure = log.failure or error
 
     return Logger()
