@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restora.artifact import Kind, Precision
-
 if TYPE_CHECKING:
     from torch import nn
+
+    from restora.artifact import Kind, Precision
 
 # in the source tree, not in the wheel
 LITE_WEIGHTS = Path("calibration/weights/restora-lite-x2.safetensors")

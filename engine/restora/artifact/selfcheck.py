@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +47,8 @@ class SelfCheck:
 
 def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
     """Parse a self-check. Raises ArtifactError if it is damaged, too large, or does not match."""
+    import cv2  # here, since an interpreter that runs PyTorch alone reads metadata without OpenCV
+
     try:
         values = parse_json(json_text, maximum=2 * _MOST_PNG_CHARACTERS + 1000, what="it")
         fields = read_fields(values, _RULES, what="it")
@@ -89,6 +90,8 @@ def measure_psnr(got: Picture, expected: Picture) -> tuple[float, float]:
 
 def _encode(batch: Picture) -> dict[str, Any]:
     """Encode the images of a batch, stacked vertically, as one PNG."""
+    import cv2
+
     tall = batch.reshape(-1, *batch.shape[2:])
     if batch.dtype == np.float32:
         tall = np.rint(tall * _WHITE_16).astype(np.uint16)
@@ -99,6 +102,8 @@ def _encode(batch: Picture) -> dict[str, Any]:
 
 def _decode(*, batch: int, png: str, name: str, info: ArtifactInfo) -> Picture:
     """Decode the images of a PNG. Raises ValueError or cv2.error."""
+    import cv2
+
     data = base64.b64decode(png, validate=True)
     depth = 8 if info.io == "uint8" else 16
     width, rows = _read_png_size(data, depth=depth, name=name)
