@@ -7,7 +7,7 @@ DOCS := $(VENV)/.installed-docs
 DEV := $(VENV)/.installed-dev
 FUZZ_MINUTES ?= 20
 WORKERS ?= 2
-CODE := engine export calibration benchmarks tools tests
+CODE := engine export calibration training benchmarks tools tests
 
 .PHONY: demo test test-slow check format docs release-check release-notes bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 

@@ -17,6 +17,7 @@ PACKAGES = {
     "restora": ROOT / "engine" / "restora",
     "restora_export": ROOT / "export" / "restora_export",
     "restora_calibration": ROOT / "calibration" / "restora_calibration",
+    "restora_training": ROOT / "training" / "restora_training",
     "restora_benchmarks": ROOT / "benchmarks" / "restora_benchmarks",
     "restora_tools": ROOT / "tools" / "restora_tools",
 }

@@ -34,10 +34,15 @@ def draw_raw(key: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]
 
 
 def make_tensor(
-    key: str, shape: tuple[int, ...], seed: int, family: str, keys: list[str]
+    key: str,
+    shape: tuple[int, ...],
+    seed: int,
+    family: str,
+    keys: list[str],
+    rules: list[dict[str, Any]],
 ) -> torch.Tensor:
     raw = draw_raw(key, shape, seed)
-    rule = _find_rule(key, family, keys)
+    rule = _find_rule(key, family, keys, rules)
     kind, a, b = rule["kind"], rule["a"], rule["b"]
     if kind == "W|P":
         kind = "P" if len(shape) == 1 else "W"
@@ -65,10 +70,21 @@ def make_tensor(
 
 
 def make_state(
-    shapes: dict[str, tuple[int, ...]], seed: int, family: str
+    shapes: dict[str, tuple[int, ...]],
+    seed: int,
+    family: str,
+    *,
+    rules: list[dict[str, Any]] | None = None,
 ) -> dict[str, torch.Tensor]:
+    """Weights for tensors of these shapes.
+
+    rules: scales of a family that data/recipe.json does not have
+    """
     keys = list(shapes)
-    return {key: make_tensor(key, shape, seed, family, keys) for key, shape in shapes.items()}
+    chosen = _rules()["families"][family] if rules is None else rules
+    return {
+        key: make_tensor(key, shape, seed, family, keys, chosen) for key, shape in shapes.items()
+    }
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -81,13 +97,14 @@ def fill_network(network: N, seed: int, family: str) -> N:
     return network.eval().requires_grad_(False)
 
 
-def _find_rule(key: str, family: str, keys: list[str]) -> dict[str, Any]:
+def _find_rule(
+    key: str, family: str, keys: list[str], rules: list[dict[str, Any]]
+) -> dict[str, Any]:
     matched = key
     if family == "srvgg":
         last = max(int(m[1]) for k in keys if (m := re.match(r"body\.(\d+)\.", k)))
         matched = key.replace(f"body.{last}.", "body.LAST.")
-    for rule in _rules()["families"][family]:
+    for rule in rules:
         if re.search(rule["pattern"], matched):
-            found: dict[str, Any] = rule
-            return found
+            return rule
     raise LookupError(f"no rule for {key} in {family}")

@@ -1,0 +1,1 @@
+"""Train and fine-tune the networks that restora runs."""
