@@ -1,31 +1,32 @@
-"""Load checkpoints: PyTorch files and safetensors files.
+"""Load checkpoints: PyTorch, safetensors and ncnn files.
 
 Nothing in them is executed, and sizes are compared with the network before memory is allocated."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from restora.errors import CheckpointError, ChecksumError
-from restora.models.regular_file import open_model_file, sha256_of_stream, shown
+from restora.models.checkpoint_files import NCNN_SUFFIX, open_checkpoint
+from restora.models.regular_file import sha256_of_streams, shown
 from restora.models.table import MODELS
 from restora_export.architecture import Hints, Spec, detect_architecture
-from restora_export.key_shapes import MAX_KEYS, State
+from restora_export.key_shapes import State
+from restora_export.layer_keys import name_tensors
+from restora_export.layers import Layer, check_same_function
+from restora_export.ncnn_file import read_ncnn
 from restora_export.old_keys import rename_old_keys
 from restora_export.pickled_tensors import PickledTensor
 from restora_export.safetensors_file import open_safetensors
+from restora_export.state_dict import WRAPPING_KEYS, check_prefix, clean_keys, unwrap
 from restora_export.stored_tensor import StoredTensor
 from restora_export.torch_file import open_torch_file
 
-T = TypeVar("T")
-WRAPPING_KEYS = ("params_ema", "params", "state_dict")  # in order of preference
-_PREFIX = "module."
-_MAX_KEY_LENGTH = 200
 _NO_HINTS = Hints()
 _PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha256}
 
@@ -36,7 +37,8 @@ class Checkpoint:
 
     state: tensors by their published keys, float32
     architecture: the architecture detected from keys and shapes
-    sha256: SHA-256 of the file, or of the digests and shares of a blend
+    sha256: SHA-256 of the file (of an ncnn network: of .param and .bin, one after the other), or of
+        the digests and shares of a blend
     """
 
     name: str
@@ -46,18 +48,23 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: Path | str, *, expected_sha256: str | None = None, hints: Hints = _NO_HINTS
+    path: Path | str,
+    *,
+    expected_sha256: str | None = None,
+    key: str | None = None,
+    hints: Hints = _NO_HINTS,
 ) -> Checkpoint:
-    """Load a .pth, .pt, .ckpt or .safetensors file without executing anything in it.
+    """Load a .pth, .pt, .ckpt, .safetensors or .param file without executing anything in it.
 
     expected_sha256: required SHA-256; by default that of the published file of the same name
+    key: the name of the dictionary in the file to take, or of the prefix of its keys
     hints: hyperparameters that the file does not determine
 
     Raises MissingModelError, ChecksumError, or CheckpointError.
     """
     path = Path(path)
-    with open_model_file(path, what="checkpoint", error=CheckpointError) as stream:
-        digest = sha256_of_stream(stream)
+    with open_checkpoint(path, error=CheckpointError) as streams:
+        digest = sha256_of_streams(*streams)
         expected = expected_sha256 or _PUBLISHED.get(path.name)
         if expected is not None and digest != expected:
             raise ChecksumError(
@@ -65,12 +72,7 @@ def load_checkpoint(
                 "or it is another network with the name of a published one (then rename it)"
             )
         try:
-            stored = rename_old_keys(_find_tensors(stream, path))
-            spec = detect_architecture(
-                {key: value.on_meta() for key, value in stored.items()}, hints
-            )
-            _check_claims(stored, spec, os.fstat(stream.fileno()).st_size)
-            state = {key: _read(key, value) for key, value in stored.items()}
+            spec, state = _load(path, streams, key, hints)
         except CheckpointError as error:
             raise CheckpointError(f"{shown(path)}: {error}") from error
     return Checkpoint(path.stem, spec, digest, state)
@@ -78,46 +80,49 @@ def load_checkpoint(
 
 def network_from_checkpoint(checkpoint: Checkpoint) -> nn.Module:
     """Build the PyTorch reference with these weights, in eval mode and without gradients."""
-    network = checkpoint.architecture.build()
-    network.load_state_dict(checkpoint.state, strict=True)
+    return _build(checkpoint.architecture, checkpoint.state)
+
+
+def _build(spec: Spec, state: State) -> nn.Module:
+    network = spec.build()
+    network.load_state_dict(state, strict=True)
     return network.eval().requires_grad_(False)
 
 
-def _find_tensors(stream: BinaryIO, path: Path) -> dict[str, StoredTensor]:
-    """Find the innermost dictionary of tensors, and remove "module." prefixes."""
+def _load(
+    path: Path, streams: Sequence[BinaryIO], key: str | None, hints: Hints
+) -> tuple[Spec, State]:
+    layers: list[Layer] | None = None
+    if path.suffix.lower() == NCNN_SUFFIX:
+        if key is not None:
+            raise CheckpointError("an ncnn file holds one network: leave the key out")
+        layers = read_ncnn(*streams)
+        stored, hints = name_tensors(layers)
+    else:
+        stored = rename_old_keys(_find_tensors(streams[0], path, key))
+    spec = detect_architecture({name: value.on_meta() for name, value in stored.items()}, hints)
+    _check_claims(stored, spec, sum(os.fstat(stream.fileno()).st_size for stream in streams))
+    state = {name: _read(name, value) for name, value in stored.items()}
+    if layers is not None:
+        check_same_function(layers, _build(spec, state))
+    return spec, state
+
+
+def _find_tensors(stream: BinaryIO, path: Path, key: str | None) -> dict[str, StoredTensor]:
     if path.suffix.lower() == ".safetensors":
-        return _clean_keys(open_safetensors(stream, path))
+        tensors = open_safetensors(stream, path)
+        check_prefix(tensors, key)
+        return clean_keys(tensors, key)
     file = open_torch_file(stream)
-    loaded = file.content
-    for key in WRAPPING_KEYS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, dict) or not loaded:
-        raise CheckpointError("it must hold a dictionary of tensors")
-    tensors = {}
-    for key, value in _clean_keys(loaded).items():
+    stored = {}
+    for name, value in clean_keys(unwrap(file.content, key), key).items():
         if not isinstance(value, PickledTensor):
             raise CheckpointError(
                 f"it must hold a dictionary of tensors, directly or under "
-                f"{', '.join(WRAPPING_KEYS)}; {key!r} is not a tensor"
+                f"{', '.join(WRAPPING_KEYS)}; {name!r} is not a tensor"
             )
-        tensors[key] = file.stored(key, value)
-    return tensors
-
-
-def _clean_keys(loaded: Mapping[Any, T]) -> dict[str, T]:
-    if len(loaded) > MAX_KEYS:
-        raise CheckpointError(f"it holds {len(loaded)} tensors, at most {MAX_KEYS} are supported")
-    cleaned: dict[str, T] = {}
-    for key, value in loaded.items():
-        if not isinstance(key, str) or len(key) > _MAX_KEY_LENGTH or not key.isprintable():
-            raise CheckpointError(
-                f"its tensors must have printable names of at most {_MAX_KEY_LENGTH} characters"
-            )
-        if cleaned.setdefault(key.removeprefix(_PREFIX), value) is not value:
-            raise CheckpointError(f"it holds {key} twice, with and without {_PREFIX!r}")
-    return cleaned
+        stored[name] = file.stored(name, value)
+    return stored
 
 
 def _check_claims(stored: dict[str, StoredTensor], spec: Spec, file_bytes: int) -> None:

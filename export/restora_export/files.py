@@ -9,10 +9,10 @@ from restora.atomic import write_atomically
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.errors import ArtifactError, ChecksumError, MissingModelError, ModelError
 from restora.models import find_model_folder
+from restora.models.checkpoint_files import is_checkpoint_name, sha256_of_checkpoint
 from restora.models.regular_file import (
     is_regular_file,
     open_model_file,
-    sha256_of_stream,
     shown,
 )
 from restora_export.architecture import Hints
@@ -25,7 +25,6 @@ from restora_export.verify import measure_accuracy
 logger = logging.getLogger(__name__)
 
 _NO_HINTS = Hints()
-_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 def export_file(
@@ -131,8 +130,7 @@ def find_checkpoint(sha256: str, *, near: Path) -> Path:
     for folder in folders:
         for path in _checkpoints_in(folder):
             try:
-                with open_model_file(path, what="checkpoint", error=ModelError) as stream:
-                    found = sha256_of_stream(stream)
+                found = sha256_of_checkpoint(path)
             except ModelError as error:
                 logger.warning("ignored while searching for a checkpoint: %s", error)
                 continue
@@ -146,7 +144,7 @@ def find_checkpoint(sha256: str, *, near: Path) -> Path:
 
 def _checkpoints_in(folder: Path) -> list[Path]:
     try:
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in _CHECKPOINT_SUFFIXES]
+        paths = [path for path in folder.iterdir() if is_checkpoint_name(path)]
     except OSError:
         return []  # the model folder need not exist
     return sorted(path for path in paths if is_regular_file(path))

@@ -88,10 +88,16 @@ def kind_of(path: Path | str) -> str | None:
 
 def sha256_of_stream(stream: BinaryIO) -> str:
     """SHA-256 of the whole file. The stream is at its end afterwards."""
-    stream.seek(0)
+    return sha256_of_streams(stream)
+
+
+def sha256_of_streams(*streams: BinaryIO) -> str:
+    """SHA-256 of whole files, one after the other."""
     digest = hashlib.sha256()
-    while chunk := stream.read(_CHUNK):
-        digest.update(chunk)
+    for stream in streams:
+        stream.seek(0)
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

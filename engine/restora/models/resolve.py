@@ -23,12 +23,11 @@ from restora.errors import (
     UnsafePathError,
 )
 from restora.models import FindArtifact, find_artifact, find_entry, find_model, model_folder
+from restora.models.checkpoint_files import is_checkpoint_name, sha256_of_checkpoint
 from restora.models.regular_file import is_regular_file, kind_of, shown
-from restora.models.store import sha256_of
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors"}
 DENOISE_MODEL, DENOISE_PARTNER = "realesr-general-x4v3", "realesr-general-wdn-x4v3"
 
 
@@ -78,7 +77,7 @@ def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False)
     """
     half = half and kind in ("upsampler", "face")
     path = Path(model)
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+    if is_checkpoint_name(path):
         if is_regular_file(path):
             return _export_once(path, path.stem, io, [(path, 1.0)], half=half)
         if (found := kind_of(path)) is not None:
@@ -114,7 +113,7 @@ def _export_once(
 
     key = hashlib.sha256(f"{io} {__version__}".encode())
     for path, weight in parts:
-        key.update(bytes.fromhex(sha256_of(path)))
+        key.update(bytes.fromhex(sha256_of_checkpoint(path)))
         key.update(repr(weight).encode())
     # names of files end at 255 bytes
     short = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")

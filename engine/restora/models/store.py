@@ -15,6 +15,7 @@ from restora.errors import (
     OptionError,
     UnknownModelError,
 )
+from restora.models.checkpoint_files import is_checkpoint_name
 from restora.models.regular_file import (
     is_regular_file,
     kind_of,
@@ -26,7 +27,6 @@ from restora.models.table import Kind, ModelEntry, find_entry
 
 Io = Literal["uint8", "float32"]
 FindArtifact = Callable[[str | Path, Io, Kind], Path]
-_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 _MAX_BYTES = 4 << 30
 
 
@@ -158,7 +158,7 @@ def _find_entry(name: str) -> ModelEntry:
 
 def _is_checkpoint(model: str | Path) -> bool:
     """By its name; NAME.pth of the table is a model, unless such a file is in this folder."""
-    if Path(model).suffix.lower() not in _CHECKPOINT_SUFFIXES:
+    if not is_checkpoint_name(model):
         return False
     return isinstance(model, Path) or "/" in model or is_regular_file(model)
 
