@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 PACKAGES = {"restora", "restora_benchmarks", "restora_tools"}
-DOUBLES = {"tensorrt_double", "pycuda_double", "cuda_bindings_double"}
+DOUBLES = {"tensorrt_double", "pycuda_double", "cuda_bindings_double", "kernel_double"}
 ONNX_NEEDS = {"google", "ml_dtypes", "typing_extensions"}
 ALLOWED = {"numpy", "cv2", "onnx", *ONNX_NEEDS, *PACKAGES, *DOUBLES, *sys.stdlib_module_names}
 

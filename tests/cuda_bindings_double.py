@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,13 +14,20 @@ FAILED = 999
 
 
 class FakeDriver:
-    """cuda.bindings.driver: capturing streams. capture_fails: what cannot be captured."""
+    """cuda.bindings.driver: capturing streams.
+
+    capture_fails   nothing can be captured
+    while_capturing called before a capture ends, such as for another thread's work
+    launch_error    what cuGraphLaunch returns
+    """
 
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
 
     def __init__(self, cuda: FakeCuda) -> None:
         self._cuda = cuda
         self.capture_fails = False
+        self.while_capturing: Callable[[], None] = lambda: None
+        self.launch_error = 0
         self.captured = 0
         self.launched = 0
 
@@ -28,12 +37,14 @@ class FakeDriver:
     def cuStreamBeginCapture(self, stream: Any, mode: int) -> tuple[Any, ...]:  # noqa: N802
         assert mode == 1
         assert stream.recording is None
-        stream.recording = []
+        stream.recording, stream.recorder = [], threading.get_ident()
+        stream.capture_broken = False
         return OK
 
     def cuStreamEndCapture(self, stream: Any) -> tuple[Any, ...]:  # noqa: N802
+        self.while_capturing()
         work, stream.recording = stream.recording, None
-        if self.capture_fails:
+        if self.capture_fails or stream.capture_broken:
             return 901, None
         self._cuda.graphs += 1
         return 0, work
@@ -49,6 +60,8 @@ class FakeDriver:
             self._cuda.called("cuGraphLaunch")
         except FakeCuda.Error:
             return (700,)
+        if self.launch_error:
+            return (self.launch_error,)
         self.launched += 1
         for step in work:
             stream.enqueue(step)

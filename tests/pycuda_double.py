@@ -4,6 +4,10 @@ What is queued on a stream runs as late as it may: when somebody waits for it. W
 ordered by a stream or an event therefore gives a wrong picture here, and so does pinned memory
 that is used again too early. An address that was not allocated, or was freed, is an illegal
 access, after which every call fails, as on a GPU.
+
+Messages are those of PyCUDA: the call, and the text of cuGetErrorString. While a stream is
+captured, its thread may not allocate, free or wait, and while a stream is captured that is not
+"non-blocking", no thread may use the legacy default stream.
 """
 
 from __future__ import annotations
@@ -18,8 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from kernel_double import KERNELS, rows_of
+
+ILLEGAL_ACCESS = "an illegal memory access was encountered"
+CAPTURING = "operation not permitted when stream is capturing"
+IMPLICIT = "operation would make the legacy stream depend on a capturing blocking stream"
 _GAP = 4096
 _FIRST = 1 << 20
+_UNSAFE = {"mem_alloc", "free", "pagelocked_empty", "free_host", "module_from_buffer"}
 
 
 class FakeCuda:
@@ -36,6 +46,12 @@ class FakeCuda:
     class MemoryError(Error):  # noqa: A001
         """No device memory left."""
 
+    class LogicError(Error):
+        """Most errors, those of a lost context among them."""
+
+    class LaunchError(Error):
+        """A kernel failed or timed out."""
+
     def __init__(self, *, memory_bytes: int = 1 << 30, eager: bool = False, gpus: int = 1) -> None:
         self.gpus = gpus
         self.memory: dict[int, np.ndarray] = {}
@@ -43,9 +59,9 @@ class FakeCuda:
         self.eager = eager
         self.calls: list[str] = []
         self.fail_at: int | None = None
-        self.fail_with: Exception = self.Error("an illegal memory access was encountered")
+        self.fail_with: Exception = self.LogicError(ILLEGAL_ACCESS)
         self.lost = False
-        self.pinned = 0
+        self.pinned = self.pinned_bytes = 0
         self.streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
         self.handles = 7
         self.objects = 0  # streams and events
@@ -57,7 +73,7 @@ class FakeCuda:
         self.Device = _make_device(self)
         self.Context = SimpleNamespace(pop=self._pop)
         self.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors")
-        self.event_flags = SimpleNamespace(DISABLE_TIMING=2)
+        self.event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
         self.retained = 0
 
     @property
@@ -88,14 +104,30 @@ class FakeCuda:
         number = len(self.calls)
         self.calls.append(name)
         if self.lost:
-            raise self.Error(f"{name} failed: an illegal memory access was encountered")
+            raise self.LogicError(f"{name} failed: {ILLEGAL_ACCESS}")
         if number == self.fail_at:
-            self.lost = not isinstance(self.fail_with, self.MemoryError)
-            raise type(self.fail_with)(*self.fail_with.args)  # afresh: it holds what failed
+            self.lost = ILLEGAL_ACCESS in str(self.fail_with)
+            raise type(self.fail_with)(f"{name} failed: {self.fail_with}")
+        if name in _UNSAFE:
+            self.refuse_in_capture(name)
+
+    def refuse_in_capture(self, name: str) -> None:
+        """Fail, as the driver does, if this thread captures a stream; that ends the capture."""
+        for stream in list(self.streams.values()):
+            if stream.recording is not None and stream.recorder == threading.get_ident():
+                stream.capture_broken = True
+                raise self.LogicError(f"{name} failed: {CAPTURING}")
+
+    def use_legacy_stream(self, name: str) -> None:
+        """A synchronous copy, or whatever else uses the default stream, of any thread."""
+        for stream in list(self.streams.values()):
+            if stream.recording is not None and stream.blocking:
+                stream.capture_broken = True
+                raise self.LogicError(f"{name} failed: {IMPLICIT}")
 
     def init(self) -> None:
         if self.start_error is not None:
-            raise self.Error(f"cuInit failed: {self.start_error}")
+            raise self.LogicError(f"cuInit failed: {self.start_error}")
 
     def get_version(self) -> tuple[int, int, int]:
         return 12, 4, 0
@@ -103,16 +135,16 @@ class FakeCuda:
     def get_driver_version(self) -> int:
         return 13000
 
-    def Stream(self) -> Stream:  # noqa: N802
+    def Stream(self, flags: int = 0) -> Stream:  # noqa: N802
         self.called("Stream")
-        stream = Stream(self, self.handles)
+        stream = Stream(self, self.handles, blocking=not flags & 1)
         self.handles += 1
         self.streams[stream.handle] = stream
         return stream
 
     def Event(self, flags: int = 0) -> Event:  # noqa: N802
         self.called("Event")
-        return Event(self)
+        return Event(self, flags)
 
     def Memcpy2D(self) -> Memcpy2D:  # noqa: N802
         return Memcpy2D(self)
@@ -140,7 +172,7 @@ class FakeCuda:
         self.called("module_from_buffer")
         assert binary.startswith(b"CUBIN")
         pixel = np.uint8 if b"PIXEL unsigned char" in binary else np.float32
-        return SimpleNamespace(get_function=lambda name: _Fade(self, name, np.dtype(pixel)))
+        return SimpleNamespace(get_function=lambda name: KERNELS[name](self, np.dtype(pixel)))
 
     def memcpy_htod_async(self, address: int, source: np.ndarray, stream: Stream) -> None:
         self.called("memcpy_htod_async")
@@ -183,7 +215,7 @@ class FakeCuda:
             if begin + size <= block.size:
                 return block[begin : begin + size]
         self.lost = True
-        raise self.Error(f"an illegal memory access was encountered at {address:#x}, {size} bytes")
+        raise self.LogicError(f"{ILLEGAL_ACCESS} at {address:#x}, {size} bytes")
 
     def push(self, gpu: int = 0) -> None:
         self._stack.append(gpu)
@@ -208,12 +240,15 @@ class Owned:
 class Stream(Owned):
     """Work in order, done when somebody waits for it."""
 
-    def __init__(self, cuda: FakeCuda, handle: int) -> None:
+    def __init__(self, cuda: FakeCuda, handle: int, *, blocking: bool) -> None:
         super().__init__(cuda)
         self.handle = handle
+        self.blocking = blocking
         self.queue: deque[Callable[[], None]] = deque()
         self.queued = self.done = 0
         self.recording: list[Callable[[], None]] | None = None
+        self.recorder = 0  # the thread that captures
+        self.capture_broken = False
 
     def enqueue(self, work: Callable[[], None]) -> None:
         with self._cuda.lock:
@@ -235,7 +270,9 @@ class Stream(Owned):
 
     def synchronize(self) -> None:
         self._cuda.called("Stream.synchronize")
-        assert self.recording is None, "waiting for a stream ends its capture"
+        if self.recording is not None:
+            self.capture_broken = True
+            raise self._cuda.LogicError(f"cuStreamSynchronize failed: {CAPTURING}")
         self.run()
 
     def wait_for_event(self, event: Event) -> None:
@@ -246,8 +283,9 @@ class Stream(Owned):
 
 
 class Event(Owned):
-    def __init__(self, cuda: FakeCuda) -> None:
+    def __init__(self, cuda: FakeCuda, flags: int) -> None:
         super().__init__(cuda)
+        self.flags = flags
         self.stream: Stream | None = None
         self.position = 0
 
@@ -290,12 +328,6 @@ class Memcpy2D:
         stream.enqueue(copy)
 
 
-def rows_of(cuda: FakeCuda, address: int, pitch: int, rows: int, width: int) -> np.ndarray:
-    """(rows, width) bytes of a pitched picture, a view."""
-    flat = cuda.at(address, (rows - 1) * pitch + width)
-    return np.lib.stride_tricks.as_strided(flat, (rows, width), (pitch, 1))
-
-
 def is_pinned(array: np.ndarray) -> bool:
     base = array
     while isinstance(base, np.ndarray):
@@ -310,46 +342,13 @@ class _Pinned:
         self._array[:65536] = 0x5A  # the rest is not touched, so that it costs no memory
         self.__array_interface__ = self._array.__array_interface__
         cuda.pinned += 1
+        cuda.pinned_bytes += self._array.nbytes
 
     def free(self) -> None:
+        self._cuda.called("free_host")
+        self._array[:65536] = 0xDD  # who still reads it sees it
         self._cuda.pinned -= 1
-
-
-class _Fade:
-    """What the kernel does, in NumPy."""
-
-    def __init__(self, cuda: FakeCuda, name: str, pixel: np.dtype) -> None:
-        assert name == "fade_in"
-        self._cuda, self._pixel = cuda, pixel
-
-    def prepare(self, types: str) -> None:
-        assert types == "PPPqqiiii"
-
-    def prepared_async_call(self, grid: Any, block: Any, stream: Stream, *arguments: Any) -> None:
-        self._cuda.called("fade_in")
-        canvas, piece, ramp, canvas_pitch, piece_pitch, rows, columns, channels, by_row = arguments
-        wide, item = columns * channels, self._pixel.itemsize
-        assert grid[0] * block[0] >= wide
-        assert grid[1] * block[1] >= rows
-
-        def view(address: int, pitch: int) -> np.ndarray:
-            raw = rows_of(self._cuda, address, pitch * item, rows, wide * item)
-            shape, strides = (rows, columns, channels), (pitch * item, channels * item, item)
-            flat = self._cuda.at(address, ((rows - 1) * pitch + wide) * item)
-            assert raw.base is not None
-            return np.lib.stride_tricks.as_strided(flat.view(self._pixel), shape, strides)
-
-        def fade() -> None:
-            length = rows if by_row else columns
-            weights = self._cuda.at(ramp, 4 * length).view(np.float32)
-            weights = weights.reshape((-1, 1, 1) if by_row else (1, -1, 1))
-            target = view(canvas, canvas_pitch)
-            older = target.astype(np.float32)
-            newer = view(piece, piece_pitch).astype(np.float32)
-            mixed = older + (newer - older) * weights
-            target[:] = np.rint(mixed) if self._pixel == np.uint8 else mixed
-
-        stream.enqueue(fade)
+        self._cuda.pinned_bytes -= self._array.nbytes
 
 
 class _Allocation:
@@ -366,15 +365,23 @@ class _Allocation:
 
 
 def _make_device(cuda: FakeCuda) -> Any:
+    owner = weakref.proxy(cuda)  # contexts are kept for as long as their module is
+
     class Context:
+        """A primary context. PyCUDA's detach() releases it only in the thread that retained it,
+        where it leaves the context current."""
+
         def __init__(self, gpu: int) -> None:
             self.gpu = gpu
+            self._thread = threading.get_ident()
 
         def push(self) -> None:
-            cuda.push(self.gpu)
+            owner.push(self.gpu)
 
         def detach(self) -> None:
-            cuda.retained -= 1
+            if threading.get_ident() == self._thread:
+                owner.push(self.gpu)
+                owner.retained -= 1
 
     class Device:
         def __init__(self, index: int) -> None:
@@ -382,14 +389,17 @@ def _make_device(cuda: FakeCuda) -> Any:
 
         @staticmethod
         def count() -> int:
-            return cuda.gpus
+            return int(owner.gpus)
 
         def retain_primary_context(self) -> Context:
-            cuda.retained += 1
+            owner.retained += 1
             return Context(self.index)
 
         def name(self) -> str:
             return f"NVIDIA Double {self.index}" if self.index else "NVIDIA Double"
+
+        def pci_bus_id(self) -> str:
+            return f"0000:{11 + self.index:02X}:00.0"
 
         def compute_capability(self) -> tuple[int, int]:
             return 9, 0
@@ -398,6 +408,6 @@ def _make_device(cuda: FakeCuda) -> Any:
             return 132
 
         def total_memory(self) -> int:
-            return cuda.memory_bytes
+            return int(owner.memory_bytes)
 
     return Device

@@ -35,6 +35,7 @@ RestoraError
     SessionError               the runtime failed on an input
         NonFiniteOutputError
         DeviceMemoryError      the GPU's memory is full; smaller tiles may fit
+        HostMemoryError        no host memory is left that a GPU can access
         DeviceLostError        the GPU cannot be used any more by this process
 
 Most also subclass the built-in type that a caller would expect: ValueError, OSError, LookupError,
@@ -184,6 +185,10 @@ class NonFiniteOutputError(SessionError):
 
 class DeviceMemoryError(SessionError, MemoryError):
     """The GPU's memory is full. Smaller tiles may fit."""
+
+
+class HostMemoryError(SessionError, MemoryError):
+    """No host memory is left that a GPU can access (pinned memory)."""
 
 
 class DeviceLostError(SessionError):

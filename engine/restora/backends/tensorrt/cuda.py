@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes.util
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from restora.backends.tensorrt.cuda_errors import lost_error, memory_error, says_lost
 from restora.backends.tensorrt.device import DeviceFacts
-from restora.errors import DeviceLostError, DeviceMemoryError, MissingBackendError
+from restora.errors import HostMemoryError, MissingBackendError, SessionError
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which PyCUDA has no name for
 
 
 def import_pycuda() -> Any:
@@ -52,6 +57,9 @@ class Device:
     """One GPU through its primary context, which PyTorch and ONNX Runtime share.
 
     cuda: the pycuda.driver module
+
+    The context is retained once per process and never released: PyCUDA's detach() of a primary
+    context leaves it current in the same thread, and does nothing in another one.
     """
 
     def __init__(self, cuda: Any, index: int = 0) -> None:
@@ -61,7 +69,7 @@ class Device:
         if not 0 <= index < count:
             raise MissingBackendError(f"GPU {index} is requested, this machine has {count}")
         self._device = cuda.Device(index)
-        self._context = self._device.retain_primary_context()
+        self._context = _retain_context(cuda, index)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -74,21 +82,43 @@ class Device:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """Turn errors of the driver into DeviceMemoryError and DeviceLostError.
+        """Turn errors of the driver into DeviceMemoryError, DeviceLostError and SessionError.
 
         doing: what is being done, for the message
         """
         try:
             yield
         except self.cuda.MemoryError as error:
-            raise DeviceMemoryError(
-                f"the GPU's memory is full while {doing}: use smaller tiles (--tile) ({error})"
-            ) from error
+            raise memory_error(doing, error) from error
         except self.cuda.Error as error:
-            raise DeviceLostError(
-                f"the GPU failed while {doing} ({error}): this process cannot use it any more, "
-                "start a new one"
+            if says_lost(str(error)):
+                raise lost_error(doing, error) from error
+            raise SessionError(f"CUDA failed while {doing}: {error}") from error
+
+    @contextmanager
+    def host_errors(self, doing: str) -> Iterator[None]:
+        """Like `errors`, for host memory: HostMemoryError if there is not enough."""
+        try:
+            with self.errors(doing):
+                yield
+        except MemoryError as error:
+            raise HostMemoryError(
+                f"the system has no host memory that the GPU can access while {doing}: free memory "
+                f"or raise its limit, smaller tiles do not help ({error.__cause__ or error})"
             ) from error
+
+    def make_stream(self) -> Any:
+        """Make a stream that does not wait for the legacy default stream.
+
+        A blocking stream makes synchronous calls of other threads fail while it is captured.
+        """
+        return self.cuda.Stream(_NON_BLOCKING)
+
+    def make_event(self, *, blocking: bool = False) -> Any:
+        """Make an event without timing. blocking: waiting threads sleep instead of spinning."""
+        flags = self.cuda.event_flags
+        sleeping = flags.BLOCKING_SYNC if blocking else 0
+        return self.cuda.Event(flags.DISABLE_TIMING | sleeping)
 
     @property
     def architecture(self) -> str:
@@ -96,18 +126,36 @@ class Device:
         major, minor = self._device.compute_capability()
         return f"sm_{major}{minor}"
 
+    @property
+    def pci_bus_id(self) -> str:
+        """Address such as "0000:65:00.0", which NVML knows too; the numbers of GPUs differ."""
+        return str(self._device.pci_bus_id())
+
     def facts(self, tensorrt_version: str) -> DeviceFacts:
         attribute = self.cuda.device_attribute
         major, minor = self._device.compute_capability()
+        cuda_major, cuda_minor, _ = self.cuda.get_version()
         return DeviceFacts(
             name=self._device.name(),
             capability=f"{major}.{minor}",
             multiprocessors=self._device.get_attribute(attribute.MULTIPROCESSOR_COUNT),
             memory_bytes=self._device.total_memory(),
-            cuda_runtime=int("".join(f"{part:02d}" for part in self.cuda.get_version())),
+            cuda_runtime=cuda_major * 1000 + cuda_minor * 10,
             tensorrt=tensorrt_version,
             driver=str(self.cuda.get_driver_version()),
         )
 
     def close(self) -> None:
-        self._context.detach()
+        """Does nothing, because the context is never released."""
+
+
+_contexts: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()  # by module and GPU
+_retaining = threading.Lock()
+
+
+def _retain_context(cuda: Any, index: int) -> Any:
+    with _retaining:
+        contexts = _contexts.setdefault(cuda, {})
+        if index not in contexts:
+            contexts[index] = cuda.Device(index).retain_primary_context()
+        return contexts[index]

@@ -11,7 +11,8 @@ class DeviceFacts:
 
     capability: compute capability, such as "9.0"
     multiprocessors, memory_bytes: their number and the memory of the GPU
-    cuda_runtime: version of the CUDA runtime, such as 12040
+    cuda_runtime: version of CUDA that PyCUDA was compiled for, in the form of CUDA_VERSION (12040
+        is 12.4)
     driver: for information only, since plans work with other drivers
     """
 

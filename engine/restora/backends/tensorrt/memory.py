@@ -50,16 +50,25 @@ class PinnedRing:
 
     The host fills or empties one block while the device copies another. It is not thread-safe; use
     it while its device is current.
+
+    blocking_waits: the host sleeps while it waits for a copy, instead of spinning
     """
 
-    def __init__(self, device: Device, *, blocks: int = 4, block_bytes: int = 4 << 20) -> None:
+    def __init__(
+        self,
+        device: Device,
+        *,
+        blocks: int = 4,
+        block_bytes: int = 4 << 20,
+        blocking_waits: bool = False,
+    ) -> None:
         cuda = device.cuda
         self._device = device
-        with device.errors(f"pinning {blocks * block_bytes >> 20} MiB of host memory"):
+        with device.host_errors(f"pinning {blocks * block_bytes >> 20} MiB of host memory"):
             self._blocks: list[Bytes] = [
                 cuda.pagelocked_empty(block_bytes, np.uint8) for _ in range(blocks)
             ]
-            self._events = [cuda.Event(cuda.event_flags.DISABLE_TIMING) for _ in range(blocks)]
+            self._events = [device.make_event(blocking=blocking_waits) for _ in range(blocks)]
         self._block_bytes = block_bytes
         self._next = 0
 

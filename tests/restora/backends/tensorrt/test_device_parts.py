@@ -6,6 +6,7 @@ import ctypes
 import logging
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from pycuda_double import FakeCuda
 from restora.backends.tensorrt.blend_kernel import KERNEL, source_for
 from restora.backends.tensorrt.cuda import Device
+from restora.backends.tensorrt.cuda_errors import LOST, error_of_code
 from restora.backends.tensorrt.device import DeviceFacts
 from restora.backends.tensorrt.memory import DeviceBuffer, PinnedRing
 from restora.backends.tensorrt.timing import TimingCacheFile
+from restora.errors import DeviceLostError, DeviceMemoryError, HostMemoryError, SessionError
 
 FACTS = DeviceFacts("NVIDIA Double", "9.0", 132, 1 << 30, 120400, "10.16")
 
@@ -62,6 +65,72 @@ def test_a_buffer_grows_and_does_not_shrink() -> None:
         buffer.free()
         buffer.free()
     assert cuda.live == 0
+
+
+def test_a_gpu_is_retained_once_and_no_context_stays_current() -> None:
+    cuda = FakeCuda(gpus=2)
+
+    def open_and_close() -> None:
+        device = Device(cuda)
+        with device.current():
+            assert cuda.current == 0
+        device.close()
+
+    for _ in range(20):
+        open_and_close()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(open_and_close).result()
+    assert cuda.retained == 1
+    assert cuda.current is None
+    Device(cuda, 1)
+    assert cuda.retained == 2
+
+
+@pytest.mark.parametrize("code", sorted(LOST))
+def test_an_error_that_ends_a_context_is_a_lost_gpu(code: int) -> None:
+    device = Device(FakeCuda())
+    message = f"cuMemcpyDtoHAsync failed: {LOST[code]}"
+    with pytest.raises(DeviceLostError, match="start a new one"), device.errors("copying"):
+        raise device.cuda.LogicError(message)
+    with pytest.raises(DeviceLostError):
+        raise error_of_code(code, "launching", "cuGraphLaunch failed")
+
+
+def test_any_other_error_concerns_one_call() -> None:
+    device = Device(FakeCuda())
+    with pytest.raises(SessionError, match="failed while copying: .*invalid argument") as found:
+        with device.errors("copying"):
+            raise device.cuda.LogicError("cuMemcpyDtoHAsync failed: invalid argument")
+    assert not isinstance(found.value, DeviceLostError)
+    assert not isinstance(error_of_code(1, "launching", "invalid argument"), DeviceLostError)
+    assert isinstance(error_of_code(2, "launching", "out of memory"), DeviceMemoryError)
+
+
+def test_pinned_memory_that_is_full_is_the_memory_of_the_host() -> None:
+    cuda = FakeCuda()
+    device = Device(cuda)
+    cuda.fail_at, cuda.fail_with = 0, cuda.MemoryError("out of memory")
+    with device.current(), pytest.raises(HostMemoryError, match="smaller tiles do not help"):
+        PinnedRing(device)
+
+
+def test_streams_do_not_wait_for_the_default_stream() -> None:
+    cuda = FakeCuda()
+    device = Device(cuda)
+    with device.current():
+        assert not device.make_stream().blocking
+
+
+def test_the_version_of_cuda_has_the_form_of_its_header() -> None:
+    assert Device(FakeCuda()).facts("10.16").cuda_runtime == 12040
+
+
+def test_waiting_threads_sleep_if_asked() -> None:
+    device = Device(FakeCuda())
+    with device.current():
+        flags = device.cuda.event_flags
+        assert device.make_event().flags == flags.DISABLE_TIMING
+        assert device.make_event(blocking=True).flags & flags.BLOCKING_SYNC
 
 
 _SHIM = """

@@ -23,6 +23,7 @@ from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import (
     DeviceLostError,
     DeviceMemoryError,
+    HostMemoryError,
     MissingBackendError,
     NonFiniteOutputError,
     SessionError,
@@ -376,7 +377,7 @@ def test_many_threads_get_their_own_pictures() -> None:
         assert np.array_equal(result, on_the_cpu(image, tiling))
     session.close()
     assert rig.cuda.live == 0
-    assert rig.cuda.retained == 0
+    assert rig.cuda.retained == 1
     assert len(rig.trt.world.contexts) == 0
 
 
@@ -421,7 +422,7 @@ def test_whichever_call_fails_the_picture_is_right_or_there_is_an_error(
             opened = rig.open()
             for _ in range(3):
                 assert np.array_equal(opened.run_tiles(image, tiling=tiling), expected), name
-        except (DeviceMemoryError, DeviceLostError):
+        except (DeviceMemoryError, HostMemoryError, DeviceLostError):
             pass
         if opened is not None:
             opened.close()
