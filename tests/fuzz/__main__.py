@@ -25,6 +25,7 @@ TARGETS = (
     "isolated",
     "onnx",
     "checkpoint",
+    "ncnn",
     "manifest",
     "video",
     "segments",
