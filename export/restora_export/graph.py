@@ -96,7 +96,9 @@ class ParserGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = image.to(torch.float32).permute(0, 3, 1, 2) * (2 / 255) - 1
         scores, _ = self.network(x)
-        return scores.argmax(1).to(torch.uint8).unsqueeze(3), scores.mean((2, 3))
+        labels = scores.argmax(1).unsqueeze(3)
+        # TensorRT casts only floats to uint8, and only for an output of the network
+        return labels.to(torch.float32).to(torch.uint8), scores.mean((2, 3))
 
 
 def make_graph(

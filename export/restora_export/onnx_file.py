@@ -19,7 +19,7 @@ from restora_export.facts import NetworkFacts, facts_of
 from restora_export.graph import make_graph
 from restora_export.mixed import halve_convolutions
 from restora_export.opset import NEW, lower_to_opset17
-from restora_export.shape_ranges import slice_whole_shapes
+from restora_export.tensorrt_rules import check_uint8_casts, rewrite_shapes
 
 IR_VERSION = 8  # belongs to opset 17
 
@@ -32,7 +32,7 @@ def onnx_from_network(
     precision: "fp32", "fp16" or "mixed", in the types of the graph
     noise: for a face network, the factor of its stored noise
 
-    Raises ModelError if the graph cannot be converted to opset 17.
+    Raises ModelError if the graph cannot be converted to opset 17, or breaks a rule of TensorRT.
     """
     facts = facts_of(network)
     graph = make_graph(network, io=io, precision=precision, noise=noise).eval()
@@ -59,9 +59,10 @@ def onnx_from_network(
     assert program is not None
     model = program.model_proto
     lower_to_opset17(model)
-    slice_whole_shapes(model)
+    rewrite_shapes(model)
     if precision == "mixed":
         halve_convolutions(model)
+    check_uint8_casts(model)
     _clean(model)
     _name_sizes(model, facts)
     return model

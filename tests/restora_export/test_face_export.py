@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
 
 from fakes import open_on_cpu
 from recipe import DATA, fill_network
-from restora.artifact import check_accuracy
+from restora.artifact import Artifact, check_accuracy
 from restora.errors import AccuracyGateError, OptionError, ShapeError
 from restora.faces import RetinaFaceDetector
 from restora_export.architecture import Hints
@@ -214,14 +215,30 @@ def test_a_parser_artifact_labels_as_its_reference() -> None:
     assert (labels != run_reference(network, faces)).mean() < 0.002
 
 
-def test_a_detector_artifact_finds_what_the_published_detector_finds() -> None:
-    name = "retinaface_r50_odd"
-    vector = json.loads((DATA / "vectors" / "index.json").read_text())[name]
+DETECTOR_VECTOR = "retinaface_r50_odd"
+
+
+@pytest.fixture(scope="module")
+def detector_artifact() -> Artifact:
+    vector = json.loads((DATA / "vectors" / "index.json").read_text())[DETECTOR_VECTOR]
     network = fill_network(RetinaFace(), vector["seed"], "retinaface")
-    exported = export_network(network, model="d", architecture="", weights_sha256="")
-    with np.load(DATA / "vectors" / f"{name}.npz") as stored:
+    return export_network(network, model="d", architecture="", weights_sha256="").artifact
+
+
+def test_the_detectors_graph_reads_parts_of_shapes_by_slice(detector_artifact: Artifact) -> None:
+    shapes = [
+        n for n in onnx.load_from_string(detector_artifact.onnx).graph.node if n.op_type == "Shape"
+    ]
+    assert shapes
+    assert not any(node.attribute for node in shapes)
+
+
+def test_a_detector_artifact_finds_what_the_published_detector_finds(
+    detector_artifact: Artifact,
+) -> None:
+    with np.load(DATA / "vectors" / f"{DETECTOR_VECTOR}.npz") as stored:
         pixels, expected = stored["input"][..., ::-1], stored["detections_97"]
-    detector = RetinaFaceDetector(open_on_cpu(exported.artifact), long_side=None)
+    detector = RetinaFaceDetector(open_on_cpu(detector_artifact), long_side=None)
     faces = detector.detect(np.ascontiguousarray(pixels))
     rows = [[*face.box, face.score, *face.landmarks.ravel()] for face in faces]
     np.testing.assert_allclose(rows, expected, rtol=0, atol=0.05)  # pixels, as the vector states
