@@ -1,0 +1,1 @@
+"""Degradations of photos: what a network learns to undo."""
