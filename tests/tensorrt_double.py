@@ -69,6 +69,8 @@ class FakeTensorRT:
         def _init(this: Any, *args: Any) -> None:
             object.__setattr__(this, "_args", args)
             object.__setattr__(this, "_set", {})
+            if name in ("Builder", "Runtime", "Refitter"):
+                object.__setattr__(this, "_gpu", module.world.gpu)
 
         def _getattr(this: Any, member: str) -> Any:
             if member.startswith("_") or member not in members:
@@ -110,12 +112,19 @@ class World:
     def __init__(self) -> None:
         self.parser_errors: list[dict[str, Any]] = []
         self.fail: Callable[[dict[str, Any]], str | None] = lambda _build: None
+        self.warns: tuple[str, ...] = ()  # what the builder warns of
+        self.while_logging: Callable[[], None] = lambda: None  # such as a signal that arrives
+        self.swallowed: list[BaseException] = []  # what loggers raised
         self.builds: list[dict[str, Any]] = []
         self.layers: list[Any] = []
         self.timing_cache_is_valid = True
         self.cuda: Any = None  # a pycuda double whose memory the network works on
         self.network: Callable[[Any], Any] = lambda image: image
         self.execute_fails = False
+        self.execute_error: str | None = None  # what execute logs before it returns False
+        self.context_error: str | None = None  # why there are no execution contexts
+        self.profile_fails = False
+        self.scratch_fails = False  # the size of the scratch memory cannot be determined
         self.refusal: str | None = None  # why plans are not loaded
         self.io = np.dtype(np.uint8)
         self.scratch_bytes = 4096
@@ -123,6 +132,19 @@ class World:
         self.refits = 0
         self._profiles: dict[bytes, Any] = {}
         self._flags: dict[bytes, set[str]] = {}
+        self._gpus: dict[bytes, int | None] = {}
+
+    @property
+    def gpu(self) -> int | None:
+        """The number of the GPU that a builder or runtime uses: the one that is current.
+
+        CUDA takes the first GPU if none is. Here that is an error, since it hides who forgot.
+        """
+        if self.cuda is None:
+            return None
+        assert self.cuda.current is not None, "no context is current in this thread"
+        current: int = self.cuda.current
+        return current
 
 
 def _checked(
@@ -160,7 +182,10 @@ def _create_network(trt: FakeTensorRT, _builder: Any, flags: int = 0) -> Any:
 
 
 def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
+    gpu = trt.world.gpu
+    assert gpu == builder._gpu, "another GPU is current than the one the builder was made on"
     build = {
+        "gpu": gpu,
         "network_flags": network._flags,
         "flags": set(getattr(config, "_flags", ())),
         "workspace": getattr(config, "_pools", {}),
@@ -176,12 +201,13 @@ def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
             if not monitor.step_complete("Building Engine", step):
                 return None
         monitor.phase_finish("Building Engine")
-    logger = builder._args[0]
     for line in ("Timing Runner: conv_1", "Timing Runner: conv_2"):
-        logger.log(SimpleNamespace(name="VERBOSE"), line)
-    reason = trt.world.fail(build)
+        _log(trt, builder, "VERBOSE", line)
+    for line in trt.world.warns:
+        _log(trt, builder, "WARNING", line)
+    reason = _find_contradiction(trt, build) or trt.world.fail(build)
     if reason is not None:
-        logger.log(SimpleNamespace(name="ERROR"), reason)
+        _log(trt, builder, "ERROR", reason)
         return None
     plan = trt.IHostMemory()
     plan._data = b"PLAN" + hashlib.sha256(repr(sorted(map(str, build.items()))).encode()).digest()
@@ -189,7 +215,32 @@ def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
     shared = trt.__version__[0] != "8" or "PROFILE_SHARING_0806" in getattr(config, "_preview", ())
     trt.world._profiles[plan._data] = (shapes, shared)
     trt.world._flags[plan._data] = build["flags"]
+    trt.world._gpus[plan._data] = build["gpu"]
     return plan
+
+
+def _find_contradiction(trt: FakeTensorRT, build: dict[str, Any]) -> str | None:
+    """Why TensorRT refuses a configuration."""
+    creation = trt.NetworkDefinitionCreationFlag
+    typed = getattr(creation, "STRONGLY_TYPED", None)
+    typed = trt.__version__.startswith("11") or (
+        typed is not None and build["network_flags"] >> int(typed) & 1
+    )
+    set_types = build["flags"] & {"FP16", "BF16", "INT8", "FP8", "OBEY_PRECISION_CONSTRAINTS"}
+    if typed and set_types:
+        return f"{sorted(set_types)} cannot be set for a strongly typed network"
+    if "INT8" not in build["flags"] and not typed and b'"precision": "int8"' in build["onnx"]:
+        return "the network has Q/DQ layers but INT8 is not set"
+    return None
+
+
+def _log(trt: FakeTensorRT, owner: Any, severity: str, line: str) -> None:
+    """Call a logger as the binding does: what it raises is printed there and forgotten."""
+    try:
+        trt.world.while_logging()
+        owner._args[0].log(SimpleNamespace(name=severity), line)
+    except BaseException as error:  # noqa: BLE001
+        trt.world.swallowed.append(error)
 
 
 def _add_profile(_trt: FakeTensorRT, config: Any, profile: Any) -> int:
@@ -253,20 +304,34 @@ def _get_error(trt: FakeTensorRT, _parser: Any, index: int) -> Any:
 def _deserialize(trt: FakeTensorRT, runtime: Any, plan: bytes) -> Any:
     if trt.world.refusal is not None or not bytes(plan).startswith(b"PLAN"):
         reason = trt.world.refusal or "Serialization assertion magicTag failed"
-        runtime._args[0].log(SimpleNamespace(name="ERROR"), reason)
+        _log(trt, runtime, "ERROR", reason)
+        return None
+    built_on, gpu = trt.world._gpus.get(bytes(plan)), trt.world.gpu
+    if built_on is not None and built_on != gpu:
+        _log(trt, runtime, "ERROR", f"the plan was built on GPU {built_on}, GPU {gpu} is current")
+        return None
+    try:
+        if trt.world.cuda is not None:
+            trt.world.cuda.use_legacy_stream("cudaMemcpy")  # weights are copied synchronously
+    except trt.world.cuda.Error as error:
+        _log(trt, runtime, "ERROR", f"Error Code 1: Cuda Runtime ({error})")
         return None
     flags = trt.world._flags.get(bytes(plan), set())
     if "VERSION_COMPATIBLE" in flags and not runtime._set.get("engine_host_code_allowed"):
-        runtime._args[0].log(SimpleNamespace(name="ERROR"), "the plan holds host code")
+        _log(trt, runtime, "ERROR", "the plan holds host code")
         return None
     engine = trt.ICudaEngine()
     engine._has_weights = "STRIP_PLAN" not in flags
     engine._shapes, engine._shared = trt.world._profiles.get(bytes(plan), (None, True))
     engine._contexts = weakref.WeakSet()
+    engine._runtime = runtime
     return engine
 
 
 def _make_context(trt: FakeTensorRT, engine: Any, *strategy: Any) -> Any:
+    if trt.world.context_error is not None:
+        _log(trt, engine._runtime, "ERROR", trt.world.context_error)
+        return None
     context = trt.IExecutionContext()
     context._engine = engine
     context._owns_scratch = not strategy
@@ -279,13 +344,15 @@ def _make_bare_context(trt: FakeTensorRT, engine: Any) -> Any:
     return _make_context(trt, engine, "without device memory")
 
 
-def _use_profile(_trt: FakeTensorRT, context: Any, index: int, stream_handle: int) -> bool:
+def _use_profile(trt: FakeTensorRT, context: Any, index: int, stream_handle: int) -> bool:
     assert index == 0
     assert stream_handle
     engine = context._engine
     others = [c for c in engine._contexts if c is not context and getattr(c, "_profile", 1) == 0]
-    if others and not engine._shared:
-        return False  # 8.6: a profile serves one context unless the build allowed sharing
+    # 8.6: a profile serves one context unless the build allowed sharing
+    if trt.world.profile_fails or (others and not engine._shared):
+        _log(trt, engine._runtime, "ERROR", "the profile is in use")
+        raise RuntimeError("Error in set optimization profile async.")
     context._profile = 0
     return True
 
@@ -297,6 +364,8 @@ def _set_input_shape(_trt: FakeTensorRT, context: Any, name: str, shape: Any) ->
         low, _, high = shapes
         if not all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
             return False
+    if getattr(context, "_shape", None) != tuple(shape):
+        context._warm = False  # the next run allocates what the new shape needs
     context._shape = tuple(shape)
     return True
 
@@ -321,9 +390,20 @@ def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
     """Queue the world's network on the pictures in the CUDA double's memory."""
     assert stream_handle, "the default stream is never used"
     cuda, needed = trt.world.cuda, trt.world.scratch_bytes
-    cuda.called("execute_async_v3")
-    if trt.world.execute_fails:
+    stream, runtime = cuda.streams[stream_handle], context._engine._runtime
+    try:
+        cuda.called("execute_async_v3")
+        if stream.recording is not None and not context._warm:
+            stream.capture_broken = context._broken = True
+            raise cuda.LogicError("operation not permitted when stream is capturing")
+    except cuda.Error as error:
+        _log(trt, runtime, "ERROR", f"Error Code 1: Cuda Runtime ({error})")
         return False
+    if trt.world.execute_error is not None:
+        _log(trt, runtime, "ERROR", trt.world.execute_error)
+    if trt.world.execute_fails or trt.world.execute_error or getattr(context, "_broken", False):
+        return False
+    context._warm = True
     scratch = None
     if not context._owns_scratch:
         old = context._set.get("device_memory")
@@ -347,7 +427,7 @@ def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
         means = answer.astype(np.float32).mean((1, 2)).astype(np.float32).view(np.uint8).ravel()
         cuda.at(addresses["channel_means"], means.size)[:] = means
 
-    cuda.streams[stream_handle].enqueue(work)
+    stream.enqueue(work)
     return True
 
 
@@ -375,15 +455,17 @@ BEHAVIORS: dict[tuple[str, str], Callable[..., Any]] = {
     ("IBuilderConfig", "get_timing_cache"): lambda _trt, config: config._cache,
     ("INetworkDefinition", "num_layers"): lambda _trt, network: len(network._items),
     ("INetworkDefinition", "get_layer"): lambda _trt, network, index: network._items[index],
+    ("ILayer", "get_input"): lambda _trt, layer, index: layer._inputs[index],
     ("ILayer", "get_output"): lambda _trt, layer, _index: layer._output,
     ("ILayer", "set_output_type"): lambda _trt, layer, i, dtype: layer._types.append((i, dtype)),
     ("Runtime", "deserialize_cuda_engine"): _deserialize,
     ("ICudaEngine", "create_execution_context"): _make_context,
     ("ICudaEngine", "create_execution_context_without_device_memory"): _make_bare_context,
     ("ICudaEngine", "device_memory_size"): lambda trt, _e: trt.world.scratch_bytes,
+    ("ICudaEngine", "device_memory_size_v2"): lambda trt, _e: trt.world.scratch_bytes,
     ("IExecutionContext", "set_optimization_profile_async"): _use_profile,
     ("IExecutionContext", "update_device_memory_size_for_shapes"): (
-        lambda trt, _c: trt.world.scratch_bytes
+        lambda trt, _c: 0 if trt.world.scratch_fails else trt.world.scratch_bytes
     ),
     ("IExecutionContext", "set_device_memory"): _set_scratch,
     ("IBuilderConfig", "set_preview_feature"): _set_preview,

@@ -25,6 +25,10 @@ ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
     ("mixed", "float32"): AccuracyGate(psnr_mean=50, psnr_min=45),
     ("int8", "uint8"): AccuracyGate(psnr_mean=40),
     ("int8", "float32"): AccuracyGate(psnr_mean=40),
+    ("int8_fp16", "uint8"): AccuracyGate(psnr_mean=40),
+    ("int8_fp16", "float32"): AccuracyGate(psnr_mean=40),
+    ("fp8", "uint8"): AccuracyGate(psnr_mean=40),
+    ("fp8", "float32"): AccuracyGate(psnr_mean=40),
 }
 
 

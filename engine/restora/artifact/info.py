@@ -21,7 +21,7 @@ from restora.artifact.schema import (
 from restora.errors import ArtifactError
 
 Io = Literal["uint8", "float32"]
-Precision = Literal["fp32", "fp16", "mixed", "int8"]
+Precision = Literal["fp32", "fp16", "mixed", "int8", "int8_fp16", "fp8"]
 Kind = Literal["upsampler", "face", "detector", "parser"]
 
 METADATA_KEY = "restora"
@@ -80,7 +80,8 @@ class ArtifactInfo:
         offsets; "parser" returns uint8 labels (batch, side, side, 1)
     architecture: description of the network and its hyperparameters
     scale: output side divided by input side
-    precision: types of the graph; "mixed" is FP16 inside convolutions and FP32 between them
+    precision: types of the graph; "mixed" is FP16 inside convolutions and FP32 between them, "int8"
+        has FP32 around its INT8 layers, "int8_fp16" and "fp8" have FP16 there
     io: dtype of input and output: uint8 in 0..255 or float32 in 0..1
     size_multiple: height and width of the input must be multiples of this
     side: the only accepted height and width; None accepts any

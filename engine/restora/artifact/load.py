@@ -85,14 +85,14 @@ def read_artifact(path: Path | str) -> Artifact:
 
 
 def read_precision_variants(first: Artifact, path: Path) -> list[Artifact]:
-    """An artifact and those of the same model in other precisions beside its file: NAME.fp16.onnx,
-    NAME.mixed.onnx and NAME.int8.onnx beside NAME.onnx. Raises the errors of read_artifact.
+    """An artifact and those of the same model in other precisions beside its file, such as
+    NAME.fp16.onnx and NAME.int8.onnx beside NAME.onnx. Raises the errors of read_artifact.
     """
     stem, ending = path.name.removesuffix(".onnx"), ".onnx"
     if stem.endswith(".float32"):
         stem, ending = stem.removesuffix(".float32"), ".float32.onnx"
     family = [first]
-    for precision in ("fp16", "mixed", "int8"):
+    for precision in ("fp16", "mixed", "int8", "int8_fp16", "fp8"):
         near = path.with_name(f"{stem}.{precision}{ending}")
         if near.is_file():
             other = read_artifact(near)

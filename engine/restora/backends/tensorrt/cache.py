@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache_files import raising_output_errors, read_facts
 from restora.backends.tensorrt.device import DeviceFacts
 from restora.backends.tensorrt.plan_folder import FACTS, FORMAT, PLAN, REFUSAL, PlanFolder
@@ -24,6 +24,7 @@ from restora.backends.tensorrt.profiles import Profile
 from restora.backends.tensorrt.timing import SUFFIX as TIMING
 from restora.cache_folder import cache_folder
 from restora.errors import OutputError
+from restora.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +39,15 @@ class CachedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record that a plan was built but is not used.
+    """A record that a plan cannot be built, or was built but is not used.
 
     reason: why it is not used
-    facts: the same facts as those of a plan
+    facts: the same facts as those of a plan, as far as the build went
     """
 
     reason: str
     facts: dict[str, Any]
+    was_built: bool = True
 
 
 def plan_key(onnx_sha256: str, device: DeviceFacts, options: BuildOptions, profile: Profile) -> str:
@@ -87,22 +89,24 @@ class PlanCache:
         return self._records.path
 
     def get_or_build(
-        self, key: str, build: Callable[[], CachedPlan | Refusal]
+        self, key: str, build: Callable[[], CachedPlan | Refusal], *, retry: bool = False
     ) -> tuple[CachedPlan | Refusal, bool]:
         """Load a plan, or build and store it. Only one of several processes builds it.
+
+        retry: build it again if it was refused
 
         Returns the plan or the refusal, and whether it was built now. Refusals are stored too, so
         a refused plan is not built again. A warning is logged if the cache cannot be written.
         """
-        found = self.load(key) or self.load_refusal(key)
+        found = self._find(key, retry=retry)
         if found is not None:
             return found, False
         with self._records.lock(key) as waited:
-            found = (self.load(key) or self.load_refusal(key)) if waited else None
+            found = self._find(key, retry=retry) if waited else None
             if found is not None:
                 return found, False
             made = build()
-            self._store_or_warn(key, made)
+            self.store_or_warn(key, made)
             return made, True
 
     def load(self, key: str) -> CachedPlan | None:
@@ -111,16 +115,35 @@ class PlanCache:
         return None if record is None else CachedPlan(plan=record[1], facts=record[0])
 
     def load_refusal(self, key: str) -> Refusal | None:
-        """The reason why an earlier plan of this key was refused, or None."""
+        """The reason why an earlier plan of this key was refused, or None.
+
+        A refusal by another version of restora, which builds differently, does not count.
+        """
         record = self._read_or_warn(key, REFUSAL)
-        return None if record is None else Refusal(str(record[0].get("reason")), record[0])
+        if record is None or record[0].get("restora") != __version__:
+            return None
+        facts = record[0]
+        return Refusal(str(facts.get("reason")), facts, was_built=bool(facts.get("was_built")))
 
     def store(self, key: str, made: CachedPlan | Refusal) -> None:
         """Store a plan or a refusal. Raises OutputError if the folder cannot be written."""
         if isinstance(made, CachedPlan):
             self._records.write(key, FACTS, made.facts, made.plan)
+            self._records.remove(key, REFUSAL)
         else:
-            self._records.write(key, REFUSAL, {**made.facts, "reason": made.reason})
+            reason = {
+                "reason": made.reason,
+                "was_built": made.was_built,
+                "restora": __version__,
+            }
+            self._records.write(key, REFUSAL, {**made.facts, **reason})
+
+    def store_or_warn(self, key: str, made: CachedPlan | Refusal) -> None:
+        """Store a plan or a refusal. A warning is logged if the folder cannot be written."""
+        try:
+            self.store(key, made)
+        except OutputError as error:
+            logger.warning("the plan is used from memory and will be built again: %s", error)
 
     def entries(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
         """Iterate over key, facts and problem of all plans; facts are {} if there is a problem.
@@ -174,8 +197,5 @@ class PlanCache:
             )
             return None
 
-    def _store_or_warn(self, key: str, made: CachedPlan | Refusal) -> None:
-        try:
-            self.store(key, made)
-        except OutputError as error:
-            logger.warning("the plan is used from memory and will be built again: %s", error)
+    def _find(self, key: str, *, retry: bool) -> CachedPlan | Refusal | None:
+        return self.load(key) or (None if retry else self.load_refusal(key))

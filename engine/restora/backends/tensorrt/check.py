@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from restora.artifact import ACCURACY_GATES, Artifact, SelfCheck, measure_psnr
-from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.engine_step import Batch, PlanRunner
 from restora.backends.tensorrt.profiles import Profile, Shape
@@ -37,8 +37,8 @@ def check_plan(
 ) -> dict[str, Any]:
     """Run the self-check of the artifact on a plan. Returns the measured accuracy.
 
-    reference_run: a plan of the same network that has passed, which gives the reference result for
-        profiles that do not include the size of the self-check
+    reference_run: runs a batch, image by image, on a plan of the same network that has passed, as
+        the reference for profiles that do not include the size of the self-check
 
     Raises RefusedPlanError if the result is wrong, and AccuracyGateError if there is no reference.
     """
@@ -57,7 +57,7 @@ def check_plan(
                 "for several sizes first"
             )
         image = mirror_to(selfcheck.image, profile.best)
-        known = SelfCheck(image, np.concatenate([reference_run(part[None]) for part in image]))
+        known = SelfCheck(image, reference_run(image))
     onnx = rung.artifact.onnx if rung.options.strip_weights else None
     with PlanRunner(
         trt,

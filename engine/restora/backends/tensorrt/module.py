@@ -23,6 +23,8 @@ class Features:
     version_compatible: plans can be built for later versions
     profile_sharing_flag: sharing a profile between contexts must be enabled in the build (8.6)
     external_tactics: the builder can use kernels of cuBLAS and cuDNN (8.6)
+    activation_resize: contexts can need less scratch memory for smaller shapes (from 10.10)
+    fp8: FP8 artifacts can be read
     """
 
     version: str
@@ -35,6 +37,8 @@ class Features:
     version_compatible: bool
     profile_sharing_flag: bool
     external_tactics: bool
+    activation_resize: bool
+    fp8: bool
 
 
 def import_tensorrt() -> Any:
@@ -73,4 +77,7 @@ def features_of(trt: Any) -> Features:
         version_compatible=hasattr(trt.BuilderFlag, "VERSION_COMPATIBLE"),
         profile_sharing_flag=hasattr(preview, "PROFILE_SHARING_0806") and not typed,
         external_tactics=hasattr(trt.TacticSource, "CUDNN") and not typed,
+        activation_resize=hasattr(preview, "RUNTIME_ACTIVATION_RESIZE_10_10"),
+        # 8.6 has the type but its parser does not read it
+        fp8=typed and hasattr(trt.DataType, "FP8"),
     )

@@ -10,15 +10,16 @@ from typing import Any
 from restora.artifact import Artifact, Precision
 from restora.backends.options import SessionOptions
 from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
-from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.check import PrecisionCandidate
 from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.backends.tensorrt.loaded import LoadedPlan
 from restora.backends.tensorrt.module import features_of, import_tensorrt
-from restora.backends.tensorrt.prepare import find_built, plan_candidates, prepare_plans, profile_of
+from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
 from restora.backends.tensorrt.profiles import plan_profiles
 from restora.backends.tensorrt.session import TensorRTSession
+from restora.backends.tensorrt.stored_plans import find_built, profile_of
 from restora.errors import MissingBackendError, OptionError
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ def session_on(
     )
     profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
     cache = PlanCache()
-    built = wanted.any_built and find_built(cache, device.facts(str(trt.__version__)), rungs)
+    sizes = None if wanted.any_built else profiles
+    built = find_built(cache, device.facts(str(trt.__version__)), rungs, sizes)
     prepared = built or prepare_plans(trt, device, cache, rungs, profiles, report=logger.warning)
     plans = load_plans(trt, device, prepared)
     session = TensorRTSession(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 FACTS, PLAN, REFUSAL, LOCK = ".json", ".plan", ".refusal", ".lock"
 _KEY_FILE = "cache.key"
 
@@ -86,6 +86,12 @@ class PlanFolder:
             if suffix == FACTS:
                 write_atomically(path.with_suffix(PLAN), plan)
             write_atomically(path, json.dumps(signed, indent=1, sort_keys=True).encode())
+
+    def remove(self, key: str, suffix: str) -> None:
+        """Delete a record, if there is one. Raises OutputError."""
+        path = self._file(key, suffix)
+        with raising_output_errors(path):
+            path.unlink(missing_ok=True)
 
     def files(self, suffix: str) -> list[Path]:
         """All files named KEY + suffix, sorted by name.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from restora.artifact import Artifact, read_artifact, read_precision_variants
-from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.backends.tensorrt.module import features_of, import_tensorrt
@@ -27,6 +27,7 @@ def build_plans(
     batches: Sequence[int] = (1, 4),
     max_tile: int = 1024,
     gpu: int = 0,
+    retry: bool = False,
     cache: PlanCache | None = None,
     progress: BuildProgress | None = None,
     report: Callable[[str], None] = logger.info,
@@ -38,6 +39,7 @@ def build_plans(
     batches: tiles per call; one plan is built for each number
     max_tile: largest side in pixels of any tile
     gpu: number of the GPU
+    retry: build plans again that were refused before
 
     Raises MissingBackendError without a driver or TensorRT, OptionError for sizes that TensorRT
     cannot hold, MissingModelError, AccuracyGateError or BuildError.
@@ -54,6 +56,7 @@ def build_plans(
         cache or PlanCache(),
         candidates,
         profiles,
+        retry=retry,
         progress=progress,
         report=report,
     )

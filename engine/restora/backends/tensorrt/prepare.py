@@ -8,56 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
-from restora.artifact import Artifact, Precision
-from restora.backends.tensorrt.build import BuildOptions, build_plan
+import numpy as np
+
+from restora.backends.tensorrt.build_checked import build_checked
+from restora.backends.tensorrt.build_options import check_capability
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache, Refusal, plan_key
-from restora.backends.tensorrt.check import PrecisionCandidate, Run, check_plan
+from restora.backends.tensorrt.candidates import plan_candidates
+from restora.backends.tensorrt.check import PrecisionCandidate, Run
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.device import DeviceFacts
-from restora.backends.tensorrt.engine_step import PlanRunner
-from restora.backends.tensorrt.module import features_of
+from restora.backends.tensorrt.engine_step import Batch, PlanRunner
 from restora.backends.tensorrt.profiles import Profile
 from restora.backends.tensorrt.progress import BuildProgress
-from restora.backends.tensorrt.timing import TimingCacheFile
-from restora.errors import AccuracyGateError, BuildError, OptionError, RefusedPlanError
+from restora.backends.tensorrt.stored_plans import profile_of
+from restora.errors import AccuracyGateError, BuildCanceledError, BuildError, DeviceMemoryError
+
+__all__ = ["plan_candidates", "prepare_plan", "prepare_plans"]
 
 logger = logging.getLogger(__name__)
-
-# candidates after the first one are skipped if there is no artifact for them
-LADDERS: dict[Precision, tuple[Precision, ...]] = {
-    "fp32": ("fp32",),
-    "fp16": ("fp16", "mixed", "fp32"),
-    "mixed": ("mixed", "fp32"),
-}
-
-
-def plan_candidates(
-    trt: Any, options: BuildOptions, artifacts: Sequence[Artifact]
-) -> list[PrecisionCandidate]:
-    """The requested precision and its fallbacks, with the artifacts that they are built from.
-
-    artifacts: the artifacts of one model, in all available precisions
-
-    Raises OptionError if the requested precision cannot be built from any of them.
-    """
-    typed = features_of(trt).strongly_typed
-    by_precision = {artifact.info.precision: artifact for artifact in artifacts}
-    rungs = []
-    ladder = LADDERS.get(options.precision, (options.precision, "fp32"))
-    for precision in ladder:
-        source = by_precision.get(precision if typed or precision == "int8" else "fp32")
-        if source is not None:
-            rungs.append(PrecisionCandidate(replace(options, precision=precision), source))
-        elif precision == options.precision:
-            needed = precision if typed else "fp32"
-            raise OptionError(
-                f"{precision} on TensorRT {features_of(trt).version} needs the {needed} artifact: "
-                f"make it with `restora export --precision {needed}`"
-            )
-    return rungs
 
 
 def prepare_plan(
@@ -68,65 +37,57 @@ def prepare_plan(
     profile: Profile,
     *,
     reference_run: Run | None = None,
+    retry: bool = False,
     progress: BuildProgress | None = None,
     report: Callable[[str], None] = logger.info,
 ) -> tuple[CachedPlan, PrecisionCandidate]:
     """Load or build the plan of the first candidate that passes its gate.
 
     reference_run: see check_plan
+    retry: build candidates again that were refused before
 
-    A plan that gave wrong results is not built again as long as the cache remembers it. A failed
-    build is repeated, since the memory of the GPU may have been full.
-    Raises AccuracyGateError or BuildError, which list all attempts, if no candidate passes.
+    A candidate that cannot be built or gives wrong results is not built again as long as the cache
+    remembers it. Raises DeviceMemoryError, which is not remembered, if the memory of the GPU is
+    full, OptionError if the GPU lacks the precision, and AccuracyGateError or BuildError, which
+    list all attempts, if no candidate passes.
     """
     refused: list[str] = []
     kind: type[BuildError | AccuracyGateError] = BuildError
     facts = device.facts(str(trt.__version__))
     for rung in rungs:
-        model = rung.artifact.info.model
+        check_capability(rung.options, facts)
+        model, precision = rung.artifact.info.model, rung.options.precision
         key = plan_key(rung.artifact.sha256, facts, rung.options, profile)
 
-        def build(rung: PrecisionCandidate = rung, model: str = model) -> CachedPlan | Refusal:
-            report(f"building {model}, {rung.options.precision}, for {profile.largest}")
-            timing = TimingCacheFile(cache.folder, facts)
-            built = build_plan(
+        def build(rung: PrecisionCandidate = rung, key: str = key) -> CachedPlan | Refusal:
+            name = f"{rung.artifact.info.model}, {rung.options.precision}"
+            report(f"building {name}, for {profile.largest}")
+            return build_checked(
                 trt,
-                rung.artifact,
+                device,
+                cache,
+                rung,
                 profile,
-                rung.options,
-                timing_cache=timing.load(),
+                key=key,
+                refused_before=refused,
+                reference_run=reference_run,
                 progress=progress,
             )
-            timing.store(built.timing_cache)
-            about = {
-                "model": model,
-                "onnx": rung.artifact.sha256,
-                "options": asdict(built.options),
-                "profile": asdict(built.profile),
-                "device": asdict(facts),
-                "build_s": round(built.seconds, 2),
-                "attempts": [*refused, *built.attempts],
-            }
-            try:
-                figures = check_plan(trt, device, built.plan, rung, built.profile, reference_run)
-            except RefusedPlanError as error:
-                return Refusal(str(error), about)
-            return CachedPlan(built.plan, {**about, "selfcheck": figures})
 
         try:
-            made, is_new = cache.get_or_build(key, build)
-        except (AccuracyGateError, BuildError) as error:
-            refused.append(f"{rung.options.precision}: {error}")
-            if not isinstance(error, BuildError):
-                kind = AccuracyGateError
-            report(f"{model}, {rung.options.precision}, is refused: {error}")
+            made, is_new = cache.get_or_build(key, build, retry=retry)
+        except AccuracyGateError as error:
+            refused.append(f"{precision}: {error}")
+            kind = AccuracyGateError
+            report(f"{model}, {precision}, is refused: {error}")
             continue
         if isinstance(made, CachedPlan):
             return made, rung
-        refused.append(f"{rung.options.precision}: {made.reason}")
-        kind = AccuracyGateError
-        known = "" if is_new else " (known from an earlier build; `restora cache clear` forgets it)"
-        report(f"{model}, {rung.options.precision}, is refused: {made.reason}{known}")
+        refused.append(f"{precision}: {made.reason}")
+        if made.was_built:
+            kind = AccuracyGateError
+        known = "" if is_new else " (known from an earlier build; `restora build --retry` tries it)"
+        report(f"{model}, {precision}, is refused: {made.reason}{known}")
     raise kind(f"no plan of {rungs[0].artifact.info.model} can be used: {'; '.join(refused)}")
 
 
@@ -137,105 +98,62 @@ def prepare_plans(
     rungs: Sequence[PrecisionCandidate],
     profiles: Sequence[Profile],
     *,
+    retry: bool = False,
     progress: BuildProgress | None = None,
     report: Callable[[str], None] = logger.info,
 ) -> list[tuple[CachedPlan, PrecisionCandidate]]:
     """Load or build the plans of all profiles in the same precision.
 
     The plan for several sizes comes first: it runs the self-check and is the reference for the
-    others. Raises the errors of prepare_plan.
+    others. Raises the errors of prepare_plan for it. A plan for one size that cannot be had is left
+    out, which is reported, since the first plan accepts that size too, more slowly.
     """
     dynamic, *static = sorted(profiles, key=lambda profile: profile.is_static)
-    plan, rung = prepare_plan(trt, device, cache, rungs, dynamic, progress=progress, report=report)
+    plan, rung = prepare_plan(
+        trt, device, cache, rungs, dynamic, retry=retry, progress=progress, report=report
+    )
     prepared = [(plan, rung)]
-    with PlanRunner(
-        trt,
-        device,
-        plan.plan,
-        info=rung.artifact.info,
-        profile=profile_of(plan),
-        onnx=rung.artifact.onnx if rung.options.strip_weights else None,
-        version_compatible=rung.options.version_compatible,
-    ) as runner:
-        prepared += [
-            prepare_plan(
+    reference = _Reference(trt, device, plan, rung)
+    for profile in static:
+        try:
+            found = prepare_plan(
                 trt,
                 device,
                 cache,
                 [rung],
                 profile,
-                reference_run=lambda image: runner.run(image)[0],
+                reference_run=reference.run,
+                retry=retry,
                 progress=progress,
                 report=report,
             )
-            for profile in static
-        ]
+        except BuildCanceledError:
+            raise
+        except (AccuracyGateError, BuildError, DeviceMemoryError) as error:
+            report(f"{profile.best} runs slower, on the plan for several sizes: {error}")
+            continue
+        prepared.append(found)
     return prepared
 
 
-def find_built(
-    cache: PlanCache, device: DeviceFacts, rungs: Sequence[PrecisionCandidate]
-) -> list[tuple[CachedPlan, PrecisionCandidate]]:
-    """Find the plans that were built together last for this device, of any size.
+class _Reference:
+    """Runs images on a plan that has passed, which is loaded for each call only, so that builds
+    have the memory of the GPU for themselves."""
 
-    They belong to the first candidate that has plans. The result is empty if a candidate before it
-    was neither built nor refused, since that one is better and may pass.
-    """
-    wanted = _comparable(asdict(device))
-    for rung in rungs:
-        found = _find_built_together(cache, wanted, rung)
-        # one of them must accept several sizes
-        if any(not profile_of(plan).is_static for plan, _ in found):
-            return found
-        refusals = (refusal.facts for refusal in cache.refusals())
-        if not any(_is_of(facts, rung, wanted) for facts in refusals):
-            return []
-    return []
+    def __init__(
+        self, trt: Any, device: Device, plan: CachedPlan, rung: PrecisionCandidate
+    ) -> None:
+        self._trt, self._device, self._plan, self._rung = trt, device, plan, rung
 
-
-def _find_built_together(
-    cache: PlanCache, device: dict[str, Any], rung: PrecisionCandidate
-) -> list[tuple[CachedPlan, PrecisionCandidate]]:
-    chosen: BuildOptions | None = None
-    found: list[tuple[CachedPlan, PrecisionCandidate]] = []
-    for key, facts in cache.newest_first():
-        if not _is_of(facts, rung, device):
-            continue
-        options = _read_options(facts)
-        if options is None or chosen not in (None, options):
-            continue
-        plan = cache.load(key)
-        if plan is not None:
-            chosen = options
-            found.append((plan, PrecisionCandidate(options, rung.artifact)))
-    return found
-
-
-def _is_of(facts: dict[str, Any], rung: PrecisionCandidate, device: dict[str, Any]) -> bool:
-    """Whether (unverified) facts describe a plan of this artifact, precision and device."""
-    options, made_for = facts.get("options"), facts.get("device")
-    return (
-        facts.get("onnx") == rung.artifact.sha256
-        and isinstance(options, dict)
-        and options.get("precision") == rung.options.precision
-        and isinstance(made_for, dict)
-        and _comparable(made_for) == device
-    )
-
-
-def _read_options(facts: dict[str, Any]) -> BuildOptions | None:
-    """Read build options, or return None if another version of restora wrote them."""
-    try:
-        return BuildOptions(**facts["options"])
-    except (TypeError, OptionError):
-        return None
-
-
-def _comparable(device: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in device.items() if name != "driver"}
-
-
-def profile_of(plan: CachedPlan) -> Profile:
-    """The sizes that a plan accepts; a build may have reduced the requested ones."""
-    shapes = {name: tuple(shape) for name, shape in plan.facts["profile"].items()}
-    return Profile(shapes["smallest"], shapes["best"], shapes["largest"])
+    def run(self, batch: Batch) -> Batch:
+        rung = self._rung
+        with PlanRunner(
+            self._trt,
+            self._device,
+            self._plan.plan,
+            info=rung.artifact.info,
+            profile=profile_of(self._plan),
+            onnx=rung.artifact.onnx if rung.options.strip_weights else None,
+            version_compatible=rung.options.version_compatible,
+        ) as runner:
+            return np.concatenate([runner.run(image[None])[0] for image in batch])

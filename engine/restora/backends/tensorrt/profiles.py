@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from restora.artifact import ArtifactInfo
 from restora.errors import OptionError
@@ -30,6 +30,17 @@ class Profile:
     def holds(self, shape: Sequence[int]) -> bool:
         bounds = zip(self.smallest, shape, self.largest, strict=True)
         return all(low <= side <= high for low, side, high in bounds)
+
+    def halves(self, multiple: int) -> Iterator[Profile]:
+        """Profiles whose largest side is a half, a quarter and so on, down to the best side.
+
+        multiple: sides are multiples of this
+        """
+        batch, side, _, channels = self.largest
+        best = max(self.best[1:3])
+        while side > best:
+            side = max(best, side // 2 // multiple * multiple)
+            yield replace(self, largest=(batch, side, side, channels))
 
 
 def plan_profiles(

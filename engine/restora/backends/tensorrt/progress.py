@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from restora.backends.tensorrt.interrupts import HeldInterrupt
 from restora.backends.tensorrt.log import BuildLog
 from restora.backends.tensorrt.module import Features
 from restora.errors import BuildCanceledError
@@ -26,20 +27,17 @@ class _FromLog:
     """
 
     def __init__(self, log: BuildLog, report: BuildProgress | None) -> None:
-        self.cause: BaseException | None = None
+        self._log = log
         self._report = report
         if report is not None:
             log.listener = self._count
 
     def _count(self, lines: int) -> None:
-        if self.cause is None and self._report is not None:
-            try:
-                self._report(PHASE_WITHOUT_STEPS, lines, 0)
-            except BaseException as error:  # noqa: BLE001
-                self.cause = error
+        if self._log.failure is None and self._report is not None:
+            self._report(PHASE_WITHOUT_STEPS, lines, 0)
 
     def raise_if_canceled(self) -> None:
-        _raise(self.cause)
+        _raise(self._log.failure)
 
 
 def make_monitor(
@@ -48,11 +46,15 @@ def make_monitor(
     config: Any,
     log: BuildLog,
     progress: BuildProgress | None,
+    held: HeldInterrupt,
 ) -> Monitor:
-    """Attach `progress` to the builder configuration, or to the log if that is not supported."""
-    if progress is None or not features.progress:
+    """Attach `progress` to the builder configuration, or to the log if that is not supported.
+
+    held: a build that can be canceled is, as soon as an interrupt is held
+    """
+    if not features.progress:
         return _FromLog(log, progress)
-    report = progress
+    report = progress or _ignore
     phases: dict[str, int] = {}
 
     class ProgressMonitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -67,7 +69,7 @@ def make_monitor(
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             self._report(phase_name, step + 1)
-            return self.cause is None
+            return self.cause is None and held.cause is None
 
         def phase_finish(self, phase_name: str) -> None:
             self._report(phase_name, phases.get(phase_name, 0))
@@ -88,8 +90,13 @@ def make_monitor(
     return monitor
 
 
+def _ignore(_phase: str, _done: int, _total: int) -> None:
+    pass
+
+
 def _raise(cause: BaseException | None) -> None:
-    if isinstance(cause, KeyboardInterrupt):
+    if cause is None:
+        return
+    if not isinstance(cause, Exception):  # Ctrl-C
         raise cause
-    if cause is not None:
-        raise BuildCanceledError("the build was canceled", final=True) from cause
+    raise BuildCanceledError("the build was canceled", final=True) from cause

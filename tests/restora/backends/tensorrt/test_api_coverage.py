@@ -16,7 +16,8 @@ from pycuda_double import FakeCuda
 from restora.artifact import Artifact, SelfCheck
 from restora.backends import PlanOptions, SessionOptions
 from restora.backends.tensorrt import open as plans
-from restora.backends.tensorrt.build import BuildOptions, build_plan
+from restora.backends.tensorrt.build import build_plan
+from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.engine_step import PlanRunner
 from restora.backends.tensorrt.module import features_of
@@ -64,8 +65,9 @@ def a_layer(trt: FakeTensorRT) -> Any:
     """Of style codes, which stay in FP32."""
     tensor, layer = trt.ITensor(), trt.ILayer()
     tensor._set.update(dtype=trt.DataType.FLOAT, shape=(1, 512), is_shape_tensor=False)
-    layer._set.update(type=trt.LayerType.ACTIVATION, num_outputs=1)
-    layer._output, layer._types = tensor, []
+    layer._set.update(type=trt.LayerType.ACTIVATION, num_inputs=1, num_outputs=1)
+    tensor._set["name"] = "codes"
+    layer._inputs, layer._output, layer._types = [tensor], tensor, []
     return layer
 
 
@@ -93,27 +95,33 @@ def use_everything(version: str, monkeypatch: pytest.MonkeyPatch, folder: Path) 
         hardware="same_capability" if features.same_capability else "ampere_plus",
         tf32=True,
     )
-    built = build_plan(trt, family[0], HOT, options, progress=lambda *_: None)
     device = Device(cuda)
+    with device.current():
+        built = build_plan(trt, family[0], HOT, options, progress=lambda *_: None)
     onnx = family[0].onnx if features.strip else None
     facts = {"info": family[0].info, "profile": HOT, "onnx": onnx, "version_compatible": True}
     with PlanRunner(trt, device, built.plan, **facts) as runner:
         runner.run(np.zeros((1, 32, 32, 3), np.uint8))
     int8 = artifact("int8")
-    build_plan(trt, int8, HOT, BuildOptions(precision="int8"))
+    with device.current():
+        build_plan(trt, int8, HOT, BuildOptions(precision="int8"))
+        _break_builds(trt, family[0])
+    return {name.split(".")[1] for name in trt.used}
+
+
+def _break_builds(trt: FakeTensorRT, artifact: Artifact) -> None:
 
     def cancel(*_: object) -> None:
         raise RuntimeError("enough")
 
-    if features.progress:
+    if features_of(trt).progress:
         with pytest.raises(BuildCanceledError):
-            build_plan(trt, family[0], HOT, BuildOptions(), progress=cancel)
+            build_plan(trt, artifact, HOT, BuildOptions(), progress=cancel)
     trt.world.parser_errors = [
         {"desc": "no such operator", "node": 3, "node_name": "n", "node_operator": "Foo"}
     ]
     with pytest.raises(BuildError, match="no such operator"):
-        build_plan(trt, family[0], HOT, BuildOptions())
-    return {name.split(".")[1] for name in trt.used}
+        build_plan(trt, artifact, HOT, BuildOptions())
 
 
 def test_every_name_of_tensorrt_in_the_code_is_run_on_a_double(

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from restora.backends.tensorrt.build import BuildOptions
+from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache, Refusal, plan_key
 from restora.backends.tensorrt.device import DeviceFacts
 from restora.backends.tensorrt.profiles import Profile
