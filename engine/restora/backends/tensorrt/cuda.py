@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from restora.backends.driver import require_driver
 from restora.backends.tensorrt.cuda_errors import lost_error, memory_error, says_lost
 from restora.backends.tensorrt.device import DeviceFacts
 from restora.errors import HostMemoryError, MissingBackendError, SessionError
@@ -47,10 +46,7 @@ def start_driver(cuda: Any) -> None:
         ) from error
 
 
-def require_driver_library() -> None:
-    """Raise MissingBackendError on a machine without an NVIDIA driver."""
-    if ctypes.util.find_library("cuda") is None and not Path("/dev/nvidiactl").exists():
-        raise MissingBackendError("no NVIDIA driver: libcuda is not on this machine")
+require_driver_library = require_driver
 
 
 class Device:
