@@ -145,7 +145,9 @@ class BatchingSession(NearestSession):
 
     def __init__(self, *, tile: int = 16, seconds: float = 0.01) -> None:
         super().__init__(multiple=2)
-        self.limits = replace(self.limits, best_tile=tile, best_batch=4)
+        self.limits = replace(
+            self.limits, best_tiles=((tile, tile),), max_tile=tile, other_tiles_cost=9, best_batch=4
+        )
         self.seconds = seconds
         self.lock = threading.Lock()
 

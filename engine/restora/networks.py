@@ -15,7 +15,7 @@ from restora.backends.base import SizeLimits
 from restora.backends.given import check_given
 from restora.backends.options import BackendChoice, SessionOptions
 from restora.errors import MissingModelError, SessionError
-from restora.options import AUTO_TILES, RestoreOptions
+from restora.options import AUTO_SIDE, RestoreOptions
 from restora.tiling import Tiling
 
 _SMALL: dict[BackendChoice, BackendChoice] = {
@@ -49,10 +49,13 @@ class OpenNetwork:
     stats: SessionStats | None = None
 
     @property
-    def side_px(self) -> int:
-        """The side of its tiles or faces; the largest automatic tile if photos are not cut."""
-        tile = 0 if self.tiling is None else self.tiling.size
-        return self.info.side or tile or AUTO_TILES[1]
+    def call_px(self) -> int:
+        """The most input pixels of one call, if photos are cut."""
+        if self.info.side is not None:
+            largest = self.info.side**2
+        else:
+            largest = (self.tiling and self.tiling.largest_px) or AUTO_SIDE**2
+        return largest * self.batch
 
     def describe(self) -> str:
         """One line for people: what runs where."""
@@ -72,10 +75,9 @@ def slots_for(networks: Sequence[OpenNetwork], width: int, height: int) -> int:
     if upsampler is None or upsampler.tiling is None:
         return 1
     multiple = upsampler.limits.multiple
-    tiles = 1
-    for side in (height, width):
-        tiles *= len(upsampler.tiling.split(side + -side % multiple, multiple))
-    return min(tiles, _slots_of_one(networks))
+    tall, wide = (side + -side % multiple for side in (height, width))
+    rows, columns = upsampler.tiling.split(tall, wide, multiple)
+    return min(len(rows) * len(columns), _slots_of_one(networks))
 
 
 def _slots_of_one(networks: Sequence[OpenNetwork]) -> int:

@@ -3,17 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from restora.artifact import ArtifactInfo
 from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions
 from restora.backends.options import BackendChoice, PrecisionChoice, gpu_of_device
 from restora.checks import check_choice, check_flag, check_number, check_whole, set_checked
 from restora.errors import OptionError
+from restora.tile_memory import choose_max_pixels
 from restora.tiling import Blend, Tiling
 from restora.upsample import MAX_PRE_PAD, AlphaMethod, ResizeMethod
 
-AUTO_TILES = (256, 512)  # least and most
-_TILES_PER_OVERLAP = 48
-_AUTO_ELEMENTS = 2**25  # of a tile's largest tensor: 128 MiB, of which a network holds a few
+AUTO_SIDE = 1024  # of automatic tiles: progress and cancellation wait for a tile
+PUBLISHED_TILE = 256  # on the published grid, unless told
 MAX_SIDE = 1 << 20  # of a tile, in pixels: longer than any picture that is decoded
 MAX_BATCH = 1024
 DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
@@ -24,7 +23,8 @@ class RestoreOptions:
     """Options of a Restorer. Lengths in input pixels. Raises OptionError for a value that cannot
     work, when the options are made.
 
-    tile: "auto", 0 for the whole photo at once, or the largest side of a tile
+    tile: "auto" for tiles of the least computed area that memory allows, 0 for the whole photo at
+        once, or the largest side of a tile
     overlap: shared by neighboring tiles; None: as measured when the artifact was made
     batch: tiles per call of the network, 1..1024; None: what the session runs fastest
     blend: how tiles are joined: "cosine", "linear", or "crop", the published hard cut
@@ -40,6 +40,8 @@ class RestoreOptions:
     denoise_strength: 0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that
         keeps noise; None: the model itself
     max_output_pixels: larger results are refused before any work is done
+    memory: limit of main memory of the whole process in bytes, of which automatic tiles take at
+        most a third; None: they take at most 1 GiB, or a quarter of the machine's memory
     """
 
     tile: int | str = "auto"
@@ -56,9 +58,10 @@ class RestoreOptions:
     device: str = "auto"
     denoise_strength: float | None = None
     max_output_pixels: int = DEFAULT_MAX_OUTPUT_PIXELS
+    memory: int | None = None
 
     def __post_init__(self) -> None:
-        overlap, batch = self.overlap, self.batch
+        overlap, batch, memory = self.overlap, self.batch, self.memory
         set_checked(
             self,
             tile=_check_tile(self.tile),
@@ -74,6 +77,7 @@ class RestoreOptions:
             resize=check_choice("resize", self.resize, get_args(ResizeMethod)),
             pre_pad=check_whole("pre_pad", self.pre_pad, minimum=0, maximum=MAX_PRE_PAD),
             max_output_pixels=check_whole("max_output_pixels", self.max_output_pixels, minimum=1),
+            memory=memory if memory is None else check_whole("memory", memory, minimum=1),
         )
         session = self.session_options()  # which checks threads, backend, precision and device
         set_checked(self, threads=session.cpu.threads, device=session.device)
@@ -93,16 +97,32 @@ class RestoreOptions:
         return gpu_of_device(self.device)
 
     def tiling_for(self, session: Session) -> Tiling:
-        """Tiles of the size and number that the session runs fastest, unless told."""
+        """The limits of tiles for this session, unless told."""
         limits, info = session.limits, session.info
-        automatic = limits.best_tile or choose_tile(info)
-        return Tiling(
-            size=automatic if self.tile == "auto" else int(self.tile),
-            overlap=info.overlap_px if self.overlap is None else self.overlap,
+        overlap = info.overlap_px if self.overlap is None else self.overlap
+        tiling = Tiling(
+            size=PUBLISHED_TILE if self.tile == "auto" else int(self.tile),
+            overlap=overlap,
             batch=limits.best_batch if self.batch is None else self.batch,
             blend=self.blend,
-            fixed=limits.best_tile is not None,
             published_grid=self.published_tiles,
+        )
+        if self.published_tiles or self.tile == 0:
+            return tiling
+        shapes, cost = limits.best_tiles, limits.other_tiles_cost
+        if self.tile != "auto":
+            fitting = tuple(shape for shape in shapes if max(shape) <= tiling.size)
+            return replace(tiling, shapes=fitting, other_cost=cost)
+        # a session that limits the sides of tiles limits its memory by them
+        bounded = limits.max_tile is not None
+        return replace(
+            tiling,
+            size=AUTO_SIDE if limits.max_tile is None else limits.max_tile,
+            max_pixels=None
+            if bounded
+            else choose_max_pixels(info, overlap=overlap, limit=self.memory),
+            shapes=shapes,
+            other_cost=cost,
         )
 
     def session_options(self) -> SessionOptions:
@@ -144,13 +164,3 @@ def _check_tile(tile: object) -> int | str:
             )
         return tile
     return check_whole("tile", tile, minimum=0, maximum=MAX_SIDE)
-
-
-def choose_tile(info: ArtifactInfo) -> int:
-    """The side of automatic tiles: 256, or more until overlaps waste no more than a twentieth of
-    the work, as far as memory allows."""
-    least, most = AUTO_TILES
-    if info.elements_per_pixel is not None:
-        fitting = int((_AUTO_ELEMENTS / info.elements_per_pixel) ** 0.5) // 64 * 64
-        most = min(most, max(least, fitting))
-    return min(most, max(least, _TILES_PER_OVERLAP * info.overlap_px))

@@ -1,8 +1,8 @@
 """Which settings decide the pixels of a result, in a form that can be compared and hashed.
 
 Two Restorers with equal settings give equal pixels, up to the rounding of their runtimes. Settings
-that change no pixel (threads, which GPU, batches, limits) are left out, and settings with the same
-effect are equal: an automatic tile of 512 is a tile of 512.
+that change no pixel (threads, which GPU, batches) are left out, and settings with the same effect
+are equal. The tiles of a photo follow from the recorded limits of tiles and from its size.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ def settings_of_faces(stage: FaceStage, networks: Networks) -> Settings:
 
 
 def settings_of_tiling(tiling: Tiling, multiple: int) -> Settings:
-    """The effective tiling of a network whose sides must be multiples of `multiple`."""
+    """The effective limits of tiles for a network whose sides must be multiples of `multiple`.
+
+    Together with the size of a photo, they decide its tiles.
+    """
     if tiling.size == 0:
         return {"grid": "whole"}
     fade = tiling.fade_px
@@ -84,6 +87,12 @@ def settings_of_tiling(tiling: Tiling, multiple: int) -> Settings:
     if not tiling.published_grid:
         settings["size_px"] = tiling.size // multiple * multiple
         settings["overlap_px"] = math.ceil(tiling.overlap / multiple) * multiple
+    if settings["grid"] == "even":
+        most = tiling.max_pixels
+        settings["max_tile_px"] = None if most is None or most >= tiling.size**2 else most
+        if tiling.shapes:
+            settings["prepared_px"] = sorted(tiling.shapes)
+            settings["other_cost"] = tiling.other_cost
     return settings
 
 

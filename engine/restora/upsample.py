@@ -192,11 +192,14 @@ def _scaled_size(photo: Photo, outscale: float) -> tuple[int, int]:
 
 def _halve(tiling: Tiling, image: Batch, error: DeviceMemoryError, limits: SizeLimits) -> Tiling:
     """Tiles of half the side. Raises the error if they would be too small to be of use."""
-    side = min(tiling.size or max(image.shape[:2]), max(image.shape[:2]))
+    height, width, _ = image.shape
+    rows, columns = tiling.split(height, width, limits.multiple)
+    side = max(span.stop - span.start for span in (*rows, *columns))
     half = side // 2 // limits.multiple * limits.multiple
     if limits.fixed_tile is not None or half < max(_SMALLEST_TILE, 2 * tiling.overlap):
         raise error
-    return replace(tiling, size=half, batch=1)
+    shapes = tuple(shape for shape in tiling.shapes if max(shape) <= half)
+    return replace(tiling, size=half, batch=1, fixed=False, shapes=shapes)
 
 
 def _mirror(image: Batch, bottom: int, right: int) -> Batch:

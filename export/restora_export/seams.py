@@ -57,8 +57,9 @@ def measure_seams(
     tiled = run_tiles(image, session.run, scale=scale, tiling=tiling, multiple=multiple)
     difference = (tiled.astype(np.float64) - whole.astype(np.float64)) / white
     near = np.zeros(whole.shape[:2], bool)
-    for axis, length in enumerate(image.shape[:2]):
-        for span in tiling.split(length, multiple)[1:]:
+    height, width, _ = image.shape
+    for axis, spans in enumerate(tiling.split(height, width, multiple)):
+        for span in spans[1:]:
             low, high = (span.left - BAND) * scale, (span.left + BAND) * scale
             near[(slice(None),) * axis + (slice(max(0, low), high),)] = True
     return SeamError(

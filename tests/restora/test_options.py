@@ -33,6 +33,7 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(RestoreOptions, "device", wrong) for wrong in ("gpu:-1", True, 0, "cuda", "gpu:999", "")],
     *[(RestoreOptions, "denoise_strength", wrong) for wrong in (-0.1, 1.5, True, NAN, "1")],
     *[(RestoreOptions, "max_output_pixels", wrong) for wrong in (0, -1, 1e9, NAN, None, True)],
+    *[(RestoreOptions, "memory", wrong) for wrong in (0, -1, 1e9, True, "2G")],
     *[(FaceOptions, "strength", wrong) for wrong in (-0.1, 1.1, NAN, INF, True, "1", None)],
     *[(FaceOptions, "eye_dist_threshold", wrong) for wrong in (-1, NAN, INF, True, None)],
     *[(FaceOptions, "batch", wrong) for wrong in (0, True, 2.0, 10**9)],
@@ -53,6 +54,8 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(PlanOptions, "workspace_bytes", wrong) for wrong in (0, 1e9)],
     *[(Tiling, "blend", wrong) for wrong in ("foo", None)],
     *[(Tiling, "batch", wrong) for wrong in (0, True)],
+    *[(Tiling, "max_pixels", wrong) for wrong in (0, -1, True, 1.5)],
+    *[(Tiling, "other_cost", wrong) for wrong in (0, -1, NAN, INF, "2")],
 ]
 
 

@@ -52,6 +52,7 @@ def tiny(tmp_path: Path) -> Path:
         {"alpha": "bilinear"},
         {"resize": "lanczos4"},
         {"pre_pad": 10},
+        {"memory": 64 << 20},
     ],
 )
 def test_an_option_that_changes_pixels_changes_the_settings(
@@ -67,7 +68,6 @@ def test_an_option_that_changes_pixels_changes_the_settings(
         {"batch": 3},
         {"max_output_pixels": 10**6},
         {"precision": "fp32"},
-        {"tile": 384},  # what "auto" comes to for the tiny network
         {"overlap": 8},
     ],
 )
@@ -77,6 +77,12 @@ def test_an_option_that_changes_no_pixel_changes_no_setting(
     assert settings(tiny, replace(CPU, **change)) == settings(tiny)
 
 
+def test_more_memory_than_the_largest_tile_takes_changes_no_setting(tiny: Path) -> None:
+    found = settings(tiny, replace(CPU, memory=64 << 30))
+    assert found == settings(tiny, replace(CPU, memory=32 << 30))
+    assert found == settings(tiny, replace(CPU, tile=1024))
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -84,6 +90,8 @@ def test_an_option_that_changes_no_pixel_changes_no_setting(
         (Tiling(size=65), Tiling(size=64)),
         (Tiling(overlap=2, blend="linear"), Tiling(overlap=2, blend="crop")),
         (Tiling(published_grid=True, overlap=9), Tiling(published_grid=True, overlap=8)),
+        (Tiling(max_pixels=256**2), Tiling()),
+        (Tiling(other_cost=2), Tiling()),
     ],
 )
 def test_tilings_that_cut_and_join_alike_are_equal(one: Tiling, other: Tiling) -> None:
@@ -91,6 +99,18 @@ def test_tilings_that_cut_and_join_alike_are_equal(one: Tiling, other: Tiling) -
 
     assert settings_of_tiling(one, 2) == settings_of_tiling(other, 2)
     assert settings_of_tiling(replace(one, size=32, overlap=16), 2) != settings_of_tiling(other, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"max_pixels": 256**2 - 1}, {"shapes": ((64, 64),)}, {"shapes": ((64, 64),), "other_cost": 2}],
+)
+def test_limits_that_lead_to_other_tiles_are_other_settings(change: dict[str, Any]) -> None:
+    from restora.settings import settings_of_tiling
+
+    changed = settings_of_tiling(replace(Tiling(), **change), 2)
+    assert changed != settings_of_tiling(Tiling(shapes=((64, 32),)), 2)
+    assert changed != settings_of_tiling(Tiling(), 2)
 
 
 def test_a_model_file_that_changed_behind_the_same_metadata_changes_the_settings(

@@ -22,8 +22,9 @@ class SizeLimits:
     max_batch: the largest batch; None means no limit
     min_tile: the smallest height and width
     max_tile: the largest height and width; None means no limit
-    best_tile: the fastest side of tiles; None means no preference
-    best_batch: the fastest batch of such tiles
+    best_tiles: heights and widths of tiles that the session is prepared for
+    other_tiles_cost: the time of a pixel in tiles of other shapes, relative to `best_tiles`
+    best_batch: the fastest batch of tiles
     best_calls: how many concurrent calls make the session faster
     """
 
@@ -32,7 +33,8 @@ class SizeLimits:
     max_batch: int | None = None
     min_tile: int = 1
     max_tile: int | None = None
-    best_tile: int | None = None
+    best_tiles: tuple[tuple[int, int], ...] = ()
+    other_tiles_cost: float = 1.0
     best_batch: int = 1
     best_calls: int = 1
 

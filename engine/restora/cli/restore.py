@@ -83,12 +83,13 @@ def restore(
         threads=threads, backend=backend, device="auto" if gpu_id is None else f"gpu:{gpu_id}",
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         denoise_strength=denoise_strength, max_output_pixels=max_output_pixels,
+        memory=None if memory is None else parse_size(memory),
     )  # fmt: skip
     run_options = RunOptions(
         ext=ext, suffix=suffix, quality=quality, strip_metadata=strip_metadata, compare=compare,
         save_faces=save_faces, outscale=outscale, aligned=aligned, recursive=recursive,
         overwrite=overwrite, retry_failed=retry_failed, on_error=on_error, manifest=manifest,
-        memory=None if memory is None else parse_size(memory),
+        memory=options.memory,
         limits=runtime_flags.photo_limits(max_pixels, max_file_size, decode_timeout),
     )  # fmt: skip
     face_options = FaceOptions(

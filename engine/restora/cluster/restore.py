@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from restora.cluster.attempts import read_attempts
@@ -60,9 +61,10 @@ def restore_on_cluster(
     jobs, root = plan_inputs(source, output, options, progress.note)
     progress.begin(jobs)
     prepare_folder(output / "any", None)
+    restoring = restore_options or RestoreOptions()
     recipe = BatchRecipe(
         model=model,
-        options=restore_options or RestoreOptions(),
+        options=restoring if restoring.memory else replace(restoring, memory=options.memory),
         faces=faces,
         outscale=options.outscale,
         quality=options.quality,

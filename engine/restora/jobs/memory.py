@@ -14,8 +14,9 @@ from restora.image import PhotoHeader, PhotoLimits
 from restora.image.decoder import FILE_COPIES, decode_bytes
 from restora.image.isolated import probe_isolated
 from restora.jobs.budget import Budget
-from restora.jobs.sizes import bytes_of_network, bytes_of_photo, count_free_bytes
+from restora.jobs.sizes import bytes_of_photo, count_free_bytes
 from restora.pipeline import Restorer
+from restora.tile_memory import bytes_of_network
 
 _LEAST_BYTES = 1 << 24
 _DECODER_BYTES = 48 << 20  # of a process that decodes, before it has a photo; measured: 41
@@ -50,7 +51,7 @@ class PhotoMemory:
         else:
             taken = int(psutil.Process().memory_info().rss) + _DECODER_BYTES
             taken += sum(
-                bytes_of_network(network.info, network.side_px, network.batch)
+                bytes_of_network(network.info, network.call_px)
                 for network in self.restorer.networks
                 if network.stats is not None
             )

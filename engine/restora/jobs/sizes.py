@@ -1,4 +1,4 @@
-"""Free memory of the machine, and the memory that a photo and a network take."""
+"""Free memory of the machine, and the memory that a photo takes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from restora.artifact import ArtifactInfo
 from restora.image import PhotoHeader
 
-_TENSORS = 4  # of its largest that a network holds at once, scratch memory counted in; measured: 3
-_ELEMENTS = 64  # a pixel of the largest tensor, where the artifact does not say
-_RESULTS = 4  # of a call that are held at once
 _SLACK = 5 / 4
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _USED = (
@@ -54,11 +50,3 @@ def bytes_of_photo(
     padded = (header.width + pre_pad) * (header.height + pre_pad)
     made += tiled if pre_pad else 0
     return int((pixels * (decoded + resized + encoded) + padded * made) * _SLACK)
-
-
-def bytes_of_network(info: ArtifactInfo, side: int, batch: int) -> int:
-    """Estimate the memory of a network on the CPU while it runs a batch of side x side pixels, with
-    the results that wait to be joined."""
-    elements = info.elements_per_pixel or _ELEMENTS
-    results = _RESULTS * 3 * info.scale**2
-    return int((_TENSORS * 4 * elements + results) * batch * side**2)

@@ -1,6 +1,5 @@
 """Split an axis into overlapping windows with seams between them."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,7 +34,7 @@ def split_axis(
     if length < 1 or length % multiple:
         raise OptionError(f"length must be a positive multiple of {multiple}, got {length}")
     size = size // multiple * multiple
-    overlap = math.ceil(overlap / multiple) * multiple
+    overlap = round_up(overlap, multiple)
     if overlap < 0 or size <= overlap:
         raise OptionError(
             f"a tile must be larger than its overlap, got tile {size} and overlap {overlap} "
@@ -43,10 +42,9 @@ def split_axis(
         )
     if length <= size:
         return [Span(0, length, 0, length)]
-    count = math.ceil((length - overlap) / (size - overlap))
+    count = count_tiles(length, size=size, overlap=overlap)
     if not fixed:
-        even = (length + (count - 1) * overlap) / count
-        size = math.ceil(even / multiple) * multiple
+        size = even_size(length, count=count, overlap=overlap, multiple=multiple)
     room = (length - size) // multiple
     starts = [room * index // (count - 1) * multiple for index in range(count)]
     return _with_seams([(start, start + size) for start in starts], length)
@@ -61,6 +59,20 @@ def split_published(length: int, *, tile: int, pad: int) -> list[Span]:
         right = min(left + tile, length)
         spans.append(Span(max(0, left - pad), min(length, right + pad), left, right))
     return spans
+
+
+def round_up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
+def count_tiles(length: int, *, size: int, overlap: int) -> int:
+    """The fewest tiles of at most `size` pixels that cover `length`; `size` exceeds `overlap`."""
+    return 1 if length <= size else -(-(length - overlap) // (size - overlap))
+
+
+def even_size(length: int, *, count: int, overlap: int, multiple: int) -> int:
+    """The size of `count` equal tiles that cover `length`."""
+    return round_up(-(-(length + (count - 1) * overlap) // count), multiple)
 
 
 def _with_seams(windows: list[tuple[int, int]], length: int) -> list[Span]:

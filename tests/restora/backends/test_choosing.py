@@ -161,7 +161,7 @@ def test_on_a_gpu_plans_are_built_once_and_run(
     assert opened.backend == "tensorrt"
     assert caplog.text.count("building tiny, fp16") == 3
     limits = opened.session.limits
-    assert (limits.best_tile, limits.best_batch, limits.max_tile) == (32, 2, 64)
+    assert (limits.best_tiles, limits.best_batch, limits.max_tile) == (((32, 32),), 2, 64)
     batch = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)
     assert np.array_equal(opened.session.run(batch), gpu.trt.world.network(batch))
     opened.session.close()
@@ -181,7 +181,7 @@ def test_plans_that_were_built_for_other_sizes_are_taken(gpu: World, tmp_path: P
     session = choose_session(
         path, options=SessionOptions(plans=PlanOptions(any_built=True))
     ).session
-    assert (session.limits.best_tile, session.limits.best_batch) == (48, 3)
+    assert (session.limits.best_tiles, session.limits.best_batch) == (((48, 48),), 3)
     assert len(gpu.trt.world.builds) == builds
     session.close()
     fp32 = SessionOptions(precision="fp32", plans=replace(SMALL, any_built=True))

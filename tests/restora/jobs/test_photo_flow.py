@@ -26,11 +26,12 @@ from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
 from restora.jobs.photo_flow import PhotoFlow, Stages
-from restora.jobs.sizes import bytes_of_network, bytes_of_photo
+from restora.jobs.sizes import bytes_of_photo
 from restora.networks import max_in_flight, slots_for
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.restoration import Restoration
+from restora.tile_memory import bytes_of_network
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def test_a_limit_counts_what_the_networks_take() -> None:
     limit = 8 << 30
     with restorer_of(BatchingSession(tile=512)) as restorer:
         (network,) = restorer.networks
-        needed = bytes_of_network(network.info, network.side_px, network.batch)
+        needed = bytes_of_network(network.info, network.call_px)
         assert needed > 1 << 30  # far more than this process holds
         assert PhotoMemory(restorer, limit).budget.capacity < limit - needed
 

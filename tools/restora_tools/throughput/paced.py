@@ -42,7 +42,9 @@ class PacedSession:
         pace = self.pace
         return SizeLimits(
             multiple=self.info.size_multiple,
-            best_tile=pace.tile,
+            best_tiles=((pace.tile, pace.tile),),
+            max_tile=pace.tile,
+            other_tiles_cost=9,  # they share no batches with other photos
             best_batch=pace.batch,
             best_calls=2,
         )
