@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 import resource
 import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,7 +29,7 @@ from restora.image.file import open_file, read_up_to
 from restora.image.guard import file_errors
 from restora.image.header import find_webp_size, use_one_thread
 from restora.image.limits import PhotoLimits
-from restora.image.photo import Metadata, Photo
+from restora.image.photo import Metadata, Photo, Pixels
 from restora.image.probe import PhotoHeader, probe_file, probe_photo
 from restora.malloc import return_freed_memory
 
@@ -38,6 +40,7 @@ _CANVAS_BYTES, _CANVAS_COPIES = 32, 8  # two pictures of four bytes a pixel
 _COLLECTED_BYTES = 1 << 20
 _WORN_BYTES = 256 << 20
 _STATM = Path("/proc/self/statm")
+_STATM_BYTES = 128
 
 
 class Request(NamedTuple):
@@ -49,11 +52,20 @@ class Request(NamedTuple):
     limits: PhotoLimits
 
 
+class Probes(NamedTuple):
+    """Several requests for headers at once; the answer is a list with a header, or None for a file
+    that cannot be read, for each."""
+
+    requests: tuple[Request, ...]
+    limits: PhotoLimits
+    name: str
+
+
 class Answer(NamedTuple):
     """The answer to a request.
 
     error: type and message
-    arrays: dtype and shape of each; their bytes follow
+    arrays: dtype and shape of each; their bytes follow, without a frame around them
     log: logger, level and message of each warning
     worn: the process holds on to memory and should be replaced
     """
@@ -86,10 +98,17 @@ def serve(connection: Connection[Any, Any]) -> None:
     started = _address_space()
     while True:
         try:
-            request: Request = connection.recv()
+            request: Request | Probes = connection.recv()
         except (EOFError, OSError):
             return
         connection.send("begun")
+        if isinstance(request, Probes):
+            connection.send([_header_or_none(each) for each in request.requests])
+            _limit(None)
+            log.take()  # the same warnings follow when the pictures are read
+            if _address_space() - started > _WORN_BYTES:
+                return
+            continue
         result = _answer(request)
         _limit(None)
         photo = result if isinstance(result, Photo) else None
@@ -106,11 +125,22 @@ def serve(connection: Connection[Any, Any]) -> None:
         )
         connection.send(answer)
         for array in arrays:
-            connection.send_bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            _write_all(connection.fileno(), array)
         large = any(array.nbytes > _COLLECTED_BYTES for array in arrays)
         del result, photo, arrays
         if large or answer.format == "TIFF":
             gc.collect()  # libraries leave pictures in reference cycles
+
+
+def _header_or_none(request: Request) -> PhotoHeader | None:
+    result = _answer(request)
+    return result if isinstance(result, PhotoHeader) else None
+
+
+def _write_all(descriptor: int, array: Pixels) -> None:
+    view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def error_from(kind: str, message: str) -> RestoraError:
@@ -168,11 +198,20 @@ def _limit(more: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _address_space() -> int:
+@cache
+def _open_statm() -> int | None:
+    """A descriptor that is kept: this file is read several times for each picture."""
     try:
-        return int(_STATM.read_text().split()[0]) * resource.getpagesize()
-    except OSError:  # not Linux: what was the peak serves as well
+        return os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # not Linux
+        return None
+
+
+def _address_space() -> int:
+    descriptor = _open_statm()
+    if descriptor is None:  # what was the peak serves as well
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(os.pread(descriptor, _STATM_BYTES, 0).split()[0]) * resource.getpagesize()
 
 
 class _Log(logging.Handler):

@@ -8,13 +8,15 @@ program that trusts its files can call read_photo instead.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,9 +25,10 @@ from restora.errors import (
     DecoderProcessError,
     DecodeTimeoutError,
     MemoryLimitError,
+    RestoraError,
     TruncatedImageError,
 )
-from restora.image.decoder import Answer, Request, error_from
+from restora.image.decoder import Answer, Probes, Request, error_from
 from restora.image.limits import PhotoLimits
 from restora.image.photo import Photo, Pixels
 from restora.image.probe import PhotoHeader
@@ -34,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_IDLE = 16
 _STARTS = 3
+_PROBES = 32  # headers of one request
 _FUNCTION = "restora.image.decoder:serve"
 # libraries that decoding does not use would start a thread for each core
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -58,6 +62,17 @@ def probe_isolated(path: Path | str, *, limits: PhotoLimits | None = None) -> Ph
     return header
 
 
+def probe_all_isolated(
+    paths: Sequence[Path | str], *, limits: PhotoLimits | None = None
+) -> list[PhotoHeader | None]:
+    """The header of each file, or None if probe_isolated would raise an error for it. A decoder
+    reads many of them at a request: where a file ends or stops it, each is asked for alone."""
+    found: list[PhotoHeader | None] = []
+    for start in range(0, len(paths), _PROBES):
+        found += _probe_some(paths[start : start + _PROBES], limits or PhotoLimits())
+    return found
+
+
 def start_decoder() -> None:
     """Start a decoder now, so that the first picture does not wait for it. Raises
     DecoderProcessError."""
@@ -75,8 +90,8 @@ class _Decoder:
         self.process = self._child.process
         self.connection = self._child.connection
 
-    def ask(self, request: Request) -> Answer | None:
-        """None if it is dead and the request was not begun."""
+    def ask(self, request: Request | Probes) -> Any:
+        """The answer to a request; None if it is dead and the request was not begun."""
         try:
             self.connection.send(request)
             if self.connection.recv() != "begun":
@@ -88,13 +103,17 @@ class _Decoder:
                 f"{request.name} takes longer than {request.limits.max_decode_s:g} s to decode: "
                 "raise max_decode_s (--decode-timeout) if the file can be trusted"
             )
-        answer = self.connection.recv()
-        assert isinstance(answer, Answer)
-        return answer
+        return self.connection.recv()
 
     def receive(self, dtype: str, shape: tuple[int, ...]) -> Pixels:
+        # not by recv_bytes, which copies the pixels once more
         array: Pixels = np.empty(shape, dtype)
-        self.connection.recv_bytes_into(array.reshape(-1).view(np.uint8).data)
+        view, descriptor = array.reshape(-1).view(np.uint8).data, self.connection.fileno()
+        while view:
+            count = os.readv(descriptor, [view])
+            if not count:
+                raise EOFError
+            view = view[count:]
         return array
 
     def end(self) -> int:
@@ -126,15 +145,40 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.forget)
 
 
-def _ask(what: str, path: Path | str, limits: PhotoLimits | None) -> Photo | PhotoHeader:
+def _probe_some(paths: Sequence[Path | str], limits: PhotoLimits) -> list[PhotoHeader | None]:
+    requests = tuple(_request("probe", path, limits) for path in paths)
+    with contextlib.suppress(RestoraError), _borrowed("a picture") as decoder:
+        answer = decoder.ask(Probes(requests, limits, "a picture"))
+        if answer is not None:
+            headers: list[PhotoHeader | None] = answer
+            return headers
+        decoder.end()
+    return [_probe_or_none(path, limits) for path in paths]
+
+
+def _probe_or_none(path: Path | str, limits: PhotoLimits) -> PhotoHeader | None:
+    try:
+        return probe_isolated(path, limits=limits)
+    except RestoraError:
+        return None
+
+
+def _request(what: Literal["read", "probe"], path: Path | str, limits: PhotoLimits) -> Request:
     # a path is made absolute here: the child's working directory may be another
-    request = Request(what, os.path.abspath(path), str(path), limits or PhotoLimits())  # type: ignore[arg-type]  # noqa: PTH100
+    return Request(what, os.path.abspath(path), str(path), limits)  # noqa: PTH100
+
+
+def _ask(
+    what: Literal["read", "probe"], path: Path | str, limits: PhotoLimits | None
+) -> Photo | PhotoHeader:
+    request = _request(what, path, limits or PhotoLimits())
     for _ in range(_STARTS):
         with _borrowed(request.name) as decoder:
             answer = decoder.ask(request)
             if answer is None:
                 decoder.end()
                 continue
+            assert isinstance(answer, Answer)
             arrays = [decoder.receive(*array) for array in answer.arrays]
             if answer.worn:
                 decoder.end()

@@ -114,7 +114,7 @@ class _PhotoRun:
         self, restorer: Restorer, jobs: list[Job], journal: RunJournal | None
     ) -> None:
         options = self._options
-        jobs = [measure(job, options.limits) if job.is_left else job for job in jobs]
+        jobs = measure(jobs, options.limits)
         self._progress.begin(restorer.networks, jobs)
         started = time.perf_counter()
         stages = Stages.around(restorer)

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from restora.errors import OptionError, RestoraError
+from restora.errors import OptionError
 from restora.image import PhotoHeader, PhotoLimits
-from restora.image.isolated import probe_isolated
+from restora.image.isolated import probe_all_isolated
 from restora.jobs.disk import Stamp, fingerprint, is_folder
 from restora.jobs.extras import Extras
 from restora.jobs.inputs import (
@@ -145,17 +145,20 @@ def plan_files(
     return _name(found, output, naming)
 
 
-def measure(job: Job, limits: PhotoLimits | None = None) -> Job:
-    """Add the header of the input, if it is valid and read in seconds. A decoder process reads
-    it."""
+def measure(jobs: Sequence[Job], limits: PhotoLimits | None = None) -> list[Job]:
+    """Add the header of each input that is left, if it is valid and read in seconds. A decoder
+    process reads it."""
     limits = limits or PhotoLimits()
     limits = replace(limits, max_decode_s=min(limits.max_decode_s, _MEASURE_S))
-    stamp = fingerprint(job.source)
-    try:
-        header = probe_isolated(job.source, limits=limits)
-    except RestoraError:  # raised again when the photo is read
-        return job
-    return replace(job, header=header, measured=stamp)
+    left = {job.source: fingerprint(job.source) for job in jobs if job.is_left}
+    headers = dict(zip(left, probe_all_isolated(list(left), limits=limits), strict=True))
+    measured = []
+    for job in jobs:
+        header = headers.get(job.source)
+        if header is not None:  # without one the error is raised when the photo is read
+            job = replace(job, header=header, measured=left[job.source])
+        measured.append(job)
+    return measured
 
 
 def require_free(jobs: Sequence[Job]) -> None:

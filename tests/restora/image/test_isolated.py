@@ -37,7 +37,12 @@ from restora.image import (
 )
 from restora.image import isolated as isolated_module
 from restora.image.decoder import decode_bytes
-from restora.image.isolated import probe_isolated, read_isolated, start_decoder
+from restora.image.isolated import (
+    probe_all_isolated,
+    probe_isolated,
+    read_isolated,
+    start_decoder,
+)
 
 RNG = np.random.default_rng(7)
 
@@ -311,3 +316,29 @@ def test_headers_cost_no_decoding(tmp_path: Path) -> None:
 def test_a_limit_is_a_positive_number(name: str, value: object) -> None:
     with pytest.raises(OptionError, match=f"{name} must be"):
         PhotoLimits(**{name: value})  # type: ignore[arg-type]
+
+
+def test_headers_of_many_files_are_read_at_one_request(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index:02}.png" for index in range(40)]
+    for path in paths:
+        write_photo(photo_of(3, False, np.uint8), path)
+    paths[7].write_bytes(b"no picture")
+    paths[8] = tmp_path / "absent.png"
+    paths[35].write_bytes(b"")
+    found = probe_all_isolated(paths)
+    assert [index for index, header in enumerate(found) if header is None] == [7, 8, 35]
+    assert [header for header in found if header] == [
+        probe_file(path) for index, path in enumerate(paths) if index not in (7, 8, 35)
+    ]
+
+
+def test_a_file_that_ends_its_decoder_costs_no_other_file_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "killer.png", "z.png"):
+        write_photo(photo_of(3, False, np.uint8), tmp_path / name)
+    isolated_module._idle.close()
+    monkeypatch.setattr(isolated_module, "_FUNCTION", "decoder_fakes:die_at_a_killer")
+    found = probe_all_isolated(sorted(tmp_path.iterdir()))
+    assert [header is None for header in found] == [False, True, False]
+    isolated_module._idle.close()

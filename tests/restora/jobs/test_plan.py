@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from photo_runs import photo
-from restora.errors import DecodeTimeoutError, OptionError
+from restora.errors import OptionError
 from restora.image import PhotoHeader, PhotoLimits
 from restora.jobs.inputs import Ext
 from restora.jobs.plan import Job, Naming, measure, plan_jobs
@@ -101,7 +101,7 @@ def test_a_folder_with_nothing_but_subfolders_names_the_option_for_them(tmp_path
 
 def test_a_header_does_not_count_once_its_file_is_replaced(tmp_path: Path) -> None:
     source = photo(tmp_path / "in" / "a.png")
-    job = measure(Job(source, tmp_path / "out" / "a.png"))
+    (job,) = measure([Job(source, tmp_path / "out" / "a.png")])
     assert job.known_header is not None
     assert job.pixels == 80
     photo(source, (30, 20))
@@ -113,14 +113,14 @@ def test_headers_that_take_long_do_not_hold_up_a_run(
 ) -> None:
     allowed: list[float] = []
 
-    def probe(path: Path, *, limits: PhotoLimits) -> PhotoHeader:
+    def probe(paths: list[Path], *, limits: PhotoLimits) -> list[PhotoHeader | None]:
         allowed.append(limits.max_decode_s)
-        raise DecodeTimeoutError(path.name)
+        return [None for _ in paths]
 
-    monkeypatch.setattr("restora.jobs.plan.probe_isolated", probe)
+    monkeypatch.setattr("restora.jobs.plan.probe_all_isolated", probe)
     job = Job(photo(tmp_path / "a.png"), tmp_path / "b.png")
     for limit in (600, 2):
-        assert measure(job, PhotoLimits(max_decode_s=limit)) == job
+        assert measure([job], PhotoLimits(max_decode_s=limit)) == [job]
     assert allowed == [5, 2]
 
 

@@ -25,7 +25,7 @@ from restora.errors import (
 )
 from restora.exit_codes import ExitCode, code_of_type
 from restora.image import Photo, PhotoHeader, PhotoLimits
-from restora.image.isolated import probe_isolated
+from restora.image.isolated import probe_all_isolated
 from restora.jobs.file import restore_file
 from restora.jobs.folder import restore_folder
 from restora.jobs.journal import Journal
@@ -272,15 +272,15 @@ def test_no_parser_runs_in_this_process_and_a_header_is_read_once(
 
     asked: list[str] = []
 
-    def probe(path: Path, **options: PhotoLimits | None) -> PhotoHeader:
-        asked.append(path.name)
-        return probe_isolated(path, **options)
+    def probe(paths: list[Path], **options: PhotoLimits | None) -> list[PhotoHeader | None]:
+        asked.extend(path.name for path in paths)
+        return probe_all_isolated(paths, **options)
 
     photo(tmp_path / "in" / "a.png")
     for name in ("probe_file", "probe_photo"):
         monkeypatch.setattr(f"restora.image.probe.{name}", refuse)
-    for module in ("plan", "memory"):
-        monkeypatch.setattr(f"restora.jobs.{module}.probe_isolated", probe)
+    monkeypatch.setattr("restora.jobs.plan.probe_all_isolated", probe)
+    monkeypatch.setattr("restora.jobs.memory.probe_isolated", refuse)
     assert restore(tmp_path)[0].complete
     assert asked == ["a.png"]
     assert restore(tmp_path)[0].complete
@@ -402,7 +402,7 @@ class Shares(PhotoProgress):
 def test_progress_counts_pixels_not_files(tmp_path: Path) -> None:
     small, large = (photo(tmp_path / "in" / f"{side}.png", (side, side)) for side in (10, 30))
     planned_jobs = plan_jobs(tmp_path / "in", tmp_path / "out", Naming())
-    jobs = {job.source: measure(job) for job in planned_jobs}
+    jobs = {job.source: job for job in measure(planned_jobs)}
     shares = Shares(list(jobs.values()))
     shares.end(jobs[small])
     shares.update(jobs[large], 1, 2)
