@@ -132,7 +132,11 @@ class RestoreOptions:
         if self.batch is not None:
             plans = replace(plans, batches=tuple(sorted({1, self.batch})))
         return SessionOptions(
-            self.backend, self.precision, self.device, CpuOptions(threads=self.threads), plans
+            backend=self.backend,
+            precision=self.precision,
+            device=self.device,
+            cpu=CpuOptions(threads=self.threads),
+            plans=plans,
         )
 
 
