@@ -41,14 +41,16 @@ INDEPENDENT = {
     "tiling": {"image", "models"},
     "faces": {"upsample", "tiling"},
 }
-TENSORRT_HOMES = {
+RUNTIME_HOMES = {
+    ("ncnn", "module.py"),
+    ("ncnn", "onnx_graph.py"),
     ("tensorrt", "module.py"),
     ("tensorrt", "cuda.py"),
     ("tensorrt", "bindings.py"),
 }
 # the one module of the engine that makes artifacts from checkpoints, when it is asked to
 EXPORTING = ("models", "resolve.py")
-RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "cuda", "openvino", "torch", "onnx"}
+RUNTIMES = {"onnxruntime", "tensorrt", "pycuda", "cuda", "openvino", "ncnn", "torch", "onnx"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -107,7 +109,7 @@ def test_a_runtime_is_imported_by_its_own_session_file_alone() -> None:
     for path in files_of("restora"):
         runtimes = {name.split(".")[0] for name in imports_of(path)} & RUNTIMES
         if runtimes and "cli" not in path.parts:
-            home = path.parent.name == "backends" or path.parts[-2:] in TENSORRT_HOMES
+            home = path.parent.name == "backends" or path.parts[-2:] in RUNTIME_HOMES
             assert home, path
             assert len(runtimes) == 1, path
 

@@ -1,0 +1,240 @@
+"""Facts about ncnn sessions: the pictures of ONNX Runtime, behind the self-check."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from export_cache import kept
+from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
+from restora.artifact import Artifact, SelfCheck, artifact_from_bytes, read_artifact
+from restora.backends import CpuOptions, SessionOptions
+from restora.backends.ncnn.module import choose_device, find_devices, import_ncnn
+from restora.backends.ncnn.open import open_on_cpu as open_ncnn
+from restora.backends.ncnn.open import open_on_vulkan
+from restora.backends.ncnn.session import Arithmetic, NcnnSession
+from restora.errors import (
+    AccuracyGateError,
+    DeviceMemoryError,
+    MissingBackendError,
+    NonFiniteOutputError,
+    SessionError,
+    ShapeError,
+)
+from restora.models import DEFAULT_MODEL, find_artifact
+
+if TYPE_CHECKING:
+    from restora.artifact import Io
+
+ncnn = pytest.importorskip("ncnn")
+
+
+@cache
+def has_vulkan() -> bool:
+    return bool(find_devices(ncnn))
+
+
+@pytest.fixture
+def vulkan() -> None:
+    if not has_vulkan():
+        pytest.skip("no Vulkan device")
+
+
+def lite(io: Io = "uint8") -> Artifact:
+    return read_artifact(find_artifact(DEFAULT_MODEL, io))
+
+
+def exported(name: str) -> Artifact:
+    """A tiny random network of each form, exported as the published ones are."""
+
+    def export() -> bytes:
+        from recipe import fill_network
+        from restora_export.onnx_file import onnx_bytes, onnx_from_network
+        from restora_export.reference import RRDBNet, SRVGGNetCompact
+
+        network = {
+            "rrdb-x4": RRDBNet(4, 8, 4, 1),
+            "rrdb-x2": RRDBNet(2, 8, 4, 1),
+            "srvgg-prelu": SRVGGNetCompact(4, 8, 2, "prelu"),
+            "srvgg-relu": SRVGGNetCompact(3, 8, 1, "relu"),
+        }[name]
+        fill_network(network, 3, name.partition("-")[0])
+        info = make_info(scale=network.scale, size_multiple=network.size_multiple)
+        return onnx_bytes(onnx_from_network(network.eval(), io="uint8"), info)
+
+    return artifact_from_bytes(kept(name, export))
+
+
+def checked(answer_off_by: int = 0) -> Artifact:
+    image = np.random.default_rng(0).integers(0, 200, (2, 16, 24, 3), np.uint8)
+    answer = open_on_cpu(tiny_artifact()).run(image) + np.uint8(answer_off_by)
+    return with_selfcheck(tiny_artifact(), SelfCheck(image, answer))
+
+
+def picture(artifact: Artifact, *shape: int) -> np.ndarray[Any, Any]:
+    values = np.random.default_rng(1).random((*shape, 3), np.float32)
+    return (values * 255).astype(np.uint8) if artifact.info.io == "uint8" else values
+
+
+@pytest.mark.parametrize("name", ["rrdb-x4", "rrdb-x2", "srvgg-prelu", "srvgg-relu"])
+def test_exported_networks_give_the_pictures_of_onnx_runtime(name: str) -> None:
+    artifact = exported(name)
+    batch = picture(artifact, 2, 12, 20)
+    expected = open_on_cpu(artifact).run(batch)
+    assert expected.std() > 5
+    got = NcnnSession(artifact).run(batch)
+    assert got.dtype == np.uint8
+    assert np.abs(got.astype(int) - expected).max() <= 1  # values near .5 round either way
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_the_bundled_model_passes_its_self_check_and_gives_the_pictures_of_onnx_runtime(
+    io: Io,
+) -> None:
+    session = open_ncnn(lite(io), SessionOptions())
+    assert session.precision == "fp32"
+    batch = picture(lite(io), 2, 24, 36)
+    difference = np.abs(session.run(batch).astype(float) - open_on_cpu(lite(io)).run(batch))
+    # a Winograd convolution in FP32 rounds in the fifth digit
+    assert difference.max() <= (1 if io == "uint8" else 1e-4)
+    assert (difference == 0).mean() > 0.99 or io == "float32"
+
+
+def test_bf16_differs_a_little_and_passes_its_gate() -> None:
+    exact, rounded = (
+        open_ncnn(lite("float32"), SessionOptions(precision=precision))
+        for precision in ("fp32", "bf16")
+    )
+    assert rounded.precision == "bf16"
+    batch = picture(lite("float32"), 1, 24, 36)
+    difference = np.abs(exact.run(batch) - rounded.run(batch)).max()
+    assert 1e-4 < difference < 0.1
+
+
+@pytest.mark.parametrize(("precision", "off_by"), [("auto", 1), ("fp32", 1), ("bf16", 9)])
+def test_a_self_check_that_fails_refuses_the_session(precision: Any, off_by: int) -> None:
+    open_ncnn(checked(), SessionOptions(precision=precision))
+    with pytest.raises(AccuracyGateError, match="tiny must reach a PSNR of"):
+        open_ncnn(checked(off_by), SessionOptions(precision=precision))
+    with pytest.raises(AccuracyGateError, match="no self-check"):
+        open_ncnn(tiny_artifact(), SessionOptions(precision=precision))
+
+
+def test_a_precision_that_would_silently_be_another_is_refused() -> None:
+    with pytest.raises(MissingBackendError, match="fp32, fp16 or bf16, not in int8"):
+        open_ncnn(checked(), SessionOptions(precision="int8"))
+    if not ncnn.cpu_support_arm_asimdhp():
+        with pytest.raises(MissingBackendError, match="ARM CPUs"):
+            open_ncnn(checked(), SessionOptions(precision="fp16"))
+
+
+def test_wrong_batches_nan_and_closed_sessions_are_errors() -> None:
+    session = NcnnSession(tiny_artifact(), CpuOptions(threads=1))
+    with pytest.raises(ShapeError, match="multiples of 2"):
+        session.run(np.zeros((1, 7, 8, 3), np.uint8))
+    for io in ("uint8", "float32"):
+        broken = NcnnSession(tiny_artifact(io=io, gain=float("nan")))  # type: ignore[arg-type]
+        with pytest.raises(NonFiniteOutputError):
+            broken.run(np.ones((1, 8, 8, 3), io))
+    session.close()
+    with pytest.raises(SessionError, match="is closed"):
+        session.run(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_threads_share_a_session_and_results_stay() -> None:
+    session = NcnnSession(tiny_artifact(), CpuOptions(threads=1))
+    batches = [np.full((2, 8 + 2 * n, 8, 3), 10 * n, np.uint8) for n in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(session.run, batches))
+    for number, result in enumerate(results):
+        assert result.shape == (2, 16 + 4 * number, 16, 3)
+        assert abs(int(result[1, 8, 8, 0]) - 10 * number) <= 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [(-100, DeviceMemoryError, "use smaller tiles"), (-1, SessionError, "failed on tiny")],
+)
+def test_a_run_that_fails_is_a_session_error(
+    code: int, kind: type[SessionError], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = NcnnSession(tiny_artifact())
+    extractor = SimpleNamespace(input=lambda *_: 0, extract=lambda _: (code, None))
+    net = SimpleNamespace(create_extractor=lambda: extractor)
+    monkeypatch.setattr(session, "_network", SimpleNamespace(net=net, frame=session._network.frame))  # type: ignore[union-attr]
+    with pytest.raises(SessionError, match=message) as caught:
+        session.run(np.zeros((1, 8, 8, 3), np.uint8))
+    assert type(caught.value) is kind
+
+
+@pytest.mark.usefixtures("vulkan")
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_vulkan_in_fp32_gives_the_pictures_of_onnx_runtime(io: Io) -> None:
+    session = open_on_vulkan(lite(io), SessionOptions(precision="fp32"))
+    batch = picture(lite(io), 1, 24, 36)
+    difference = np.abs(session.run(batch).astype(float) - open_on_cpu(lite(io)).run(batch))
+    assert difference.max() <= (1 if io == "uint8" else 1e-4)
+    session.close()
+
+
+@pytest.mark.usefixtures("vulkan")
+def test_vulkan_computes_in_fp16_if_the_self_check_passes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        session = open_on_vulkan(lite("float32"), SessionOptions())
+        # neither FP16 nor FP32 reaches the gate against an answer that is 9 levels off
+        with pytest.raises(AccuracyGateError, match="in fp32 it reaches"):
+            open_on_vulkan(checked(9), SessionOptions())
+    assert "not in fp16 with FP16 arithmetic" in caplog.text
+    assert session.precision == "fp16"
+    assert "in fp16" in caplog.text
+    batch = picture(lite("float32"), 1, 24, 36)
+    difference = np.abs(session.run(batch) - open_on_cpu(lite("float32")).run(batch)).max()
+    assert 1e-4 < difference < 0.1
+
+
+@pytest.mark.usefixtures("vulkan")
+def test_a_vulkan_device_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(MissingBackendError, match="there is no Vulkan device 200, only 0: "):
+        choose_device(ncnn, 200)
+
+
+def test_without_a_vulkan_device_nothing_runs_on_the_cpu_instead() -> None:
+    absent = SimpleNamespace(get_gpu_count=lambda: 0)
+    with pytest.raises(MissingBackendError, match="there is no Vulkan device: install"):
+        choose_device(absent, None)
+
+
+def test_without_ncnn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    with pytest.raises(MissingBackendError, match=r"pip install 'restora\[ncnn\]'"):
+        NcnnSession(tiny_artifact())
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
+    given: str | None, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenMP reads its environment when it is loaded."""
+    tmp_path.joinpath("ncnn.py").write_text("import os; seen = os.environ['OMP_WAIT_POLICY']")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ncnn")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    assert import_ncnn().seen == seen
+    assert os.environ.get("OMP_WAIT_POLICY") == given
+
+
+def test_half_arithmetic_is_described() -> None:
+    assert Arithmetic("fp16", half=True).describe() == "fp16 with FP16 arithmetic"
