@@ -114,6 +114,8 @@ class World:
         self.fail: Callable[[dict[str, Any]], str | None] = lambda _build: None
         self.warns: tuple[str, ...] = ()  # what the builder warns of
         self.while_logging: Callable[[], None] = lambda: None  # such as a signal that arrives
+        self.while_building: Callable[[], None] = lambda: None
+        self.steps = 0  # that the last build took, where there are any
         self.swallowed: list[BaseException] = []  # what loggers raised
         self.builds: list[dict[str, Any]] = []
         self.layers: list[Any] = []
@@ -198,6 +200,8 @@ def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
     if monitor is not None:
         monitor.phase_start("Building Engine", None, 2)
         for step in range(2):
+            trt.world.while_building()
+            trt.world.steps = step + 1
             if not monitor.step_complete("Building Engine", step):
                 return None
         monitor.phase_finish("Building Engine")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from restora.backends.tensorrt.build import BuildOptions, Compatibility
+from restora.backends.tensorrt.build_options import BuildOptions, Compatibility
 from restora.backends.tensorrt.cache import PlanCache
 from restora.backends.tensorrt.prebuild import build_plans, can_cancel_builds
 from restora.backends.tensorrt.progress import BuildProgress
@@ -30,7 +30,7 @@ def build(
         str, typer.Argument(help="A name listed by `restora models`, or the path of an artifact.")
     ],
     precision: Annotated[
-        Literal["fp16", "mixed", "fp32", "int8"], typer.Option(help="Compute precision.")
+        Literal["fp16", "mixed", "fp32", "int8", "fp8"], typer.Option(help="Compute precision.")
     ] = "fp16",
     tile: Annotated[int, panels.tiles(min=8, help="Side of most tiles, in pixels.")] = 256,
     batches: Annotated[
@@ -57,6 +57,9 @@ def build(
             help="Leave weights out of plans; loading one takes them from the artifact.",
         ),
     ] = False,
+    retry: Annotated[
+        bool, _engine("--retry", help="Build again what was refused or failed before.")
+    ] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", min=0, help="Number of the GPU.")] = 0,
     json_lines: Annotated[
         bool, typer.Option("--json", help="One JSON object per plan on stdout.")
@@ -65,7 +68,8 @@ def build(
     """Build TensorRT plans of a model for this machine's GPU.
 
     Each plan is checked against the reference picture in the artifact. A plan that misses the
-    accuracy threshold is refused with a message, and FP32 is built instead.
+    accuracy threshold is refused with a message, and FP32 is built instead. What was refused is
+    not built again, by no command, without --retry.
     """
     options = BuildOptions(
         precision=precision,
@@ -85,6 +89,7 @@ def build(
             batches=sizes,
             max_tile=max_tile,
             gpu=gpu_id,
+            retry=retry,
             cache=cache,
             progress=progress,
             report=print_note,

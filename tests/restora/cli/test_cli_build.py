@@ -100,11 +100,17 @@ def test_a_killed_build_goes_on_too(tmp_path: Path) -> None:
     assert second.stderr.count("building restora-lite-x2") == 2
 
 
-def test_a_build_that_cannot_be_is_one_readable_error(tmp_path: Path) -> None:
-    result = build(tmp_path, "10.16", "restora-lite-x2", "--precision", "fp32", fail="always")
+def test_a_build_that_cannot_be_is_one_readable_error_until_a_retry(tmp_path: Path) -> None:
+    words = ("restora-lite-x2", "--precision", "fp32")
+    result = build(tmp_path, "10.16", *words, fail="always")
     assert result.returncode == 5
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert "out of everything" in line
+    again = build(tmp_path, "10.16", *words)
+    assert again.returncode == 5
+    assert "known from an earlier build; `restora build --retry` tries it" in again.stderr
+    retried = build(tmp_path, "10.16", *words, "--retry")
+    assert retried.returncode == 0, retried.stderr
 
 
 def test_an_onnx_file_from_elsewhere_is_refused_with_its_name(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from restora.artifact import Artifact
+from restora.artifact.tensors import INPUT
 from restora.backends.tensorrt.build_options import FLAGGED, QUANTIZED, BuildOptions
+from restora.backends.tensorrt.cuda_errors import lost_error, says_lost
 from restora.backends.tensorrt.fp32_layers import keep_fp32_layers
 from restora.backends.tensorrt.interrupts import hold_interrupts
 from restora.backends.tensorrt.log import BuildLog, make_logger
@@ -19,7 +21,6 @@ from restora.errors import BuildError, DeviceMemoryError, MissingBackendError
 
 logger = logging.getLogger(__name__)
 
-INPUT = "image"
 KeepTiming = Callable[[bytes], None]
 
 
@@ -40,8 +41,8 @@ class Attempt:
 
         keep_timing: gets the timing cache at the end of the build, also of one that fails
 
-        Raises BuildError, BuildCanceledError, or DeviceMemoryError if the GPU's memory is full, and
-        what a handler of Ctrl-C raises.
+        Raises BuildError, BuildCanceledError, DeviceMemoryError if the GPU's memory is full,
+        DeviceLostError, and what a handler of Ctrl-C raises.
         """
         log = BuildLog()
         trt_logger = make_logger(self.trt, log)
@@ -63,7 +64,11 @@ class Attempt:
         monitor.raise_if_canceled()
         if plan is None:
             reason = log.describe("the builder returned no plan")
-            raise DeviceMemoryError(reason) if log.out_of_memory else BuildError(reason)
+            if log.out_of_memory:
+                raise DeviceMemoryError(reason)
+            if says_lost(reason):
+                raise lost_error(f"building {self.artifact.info.model}", reason)
+            raise BuildError(reason)
         return bytes(plan)
 
     def _make_builder(self, trt_logger: Any, log: BuildLog) -> Any:

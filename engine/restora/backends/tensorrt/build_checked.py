@@ -50,7 +50,7 @@ def build_checked(
     """
     facts = device.facts(str(trt.__version__))
     timing = TimingCacheFile(cache.folder, facts)
-    about = {
+    about: dict[str, Any] = {
         "model": rung.artifact.info.model,
         "onnx": rung.artifact.sha256,
         "restora": __version__,

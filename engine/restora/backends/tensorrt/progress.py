@@ -83,7 +83,7 @@ def make_monitor(
                     self.cause = error
 
         def raise_if_canceled(self) -> None:
-            _raise(self.cause)
+            _raise(self.cause or log.failure)
 
     monitor = ProgressMonitor()
     config.progress_monitor = monitor

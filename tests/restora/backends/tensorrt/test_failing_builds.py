@@ -1,0 +1,299 @@
+"""Facts about builds that fail: what is tried again at once, later, or never."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import tiny_artifact
+from plans_fakes import (
+    HOT,
+    WIDE,
+    artifacts_for,
+    checked_artifact,
+    files_in,
+    spoil,
+    working_tensorrt,
+)
+from restora.backends.options import PlanOptions, SessionOptions
+from restora.backends.tensorrt.build import build_plan
+from restora.backends.tensorrt.build_options import BuildOptions
+from restora.backends.tensorrt.cache import PlanCache
+from restora.backends.tensorrt.cuda import Device
+from restora.backends.tensorrt.open import session_on
+from restora.backends.tensorrt.prepare import plan_candidates, prepare_plan, prepare_plans
+from restora.backends.tensorrt.stored_plans import find_built, profile_of
+from restora.errors import (
+    AccuracyGateError,
+    BuildCanceledError,
+    BuildError,
+    DeviceLostError,
+    DeviceMemoryError,
+    MissingBackendError,
+)
+from tensorrt_double import VERSIONS, FakeTensorRT
+
+FULL = "[virtualMemoryBuffer.cpp::resizePhysical::127] Error Code 2: OutOfMemory (no information)"
+NO_TACTIC = "Error Code 10: Internal Error (Could not find any implementation for node conv_1)"
+
+
+@pytest.fixture(params=VERSIONS)
+def trt(request: pytest.FixtureRequest) -> FakeTensorRT:
+    return working_tensorrt(request.param, gpus=2)
+
+
+@pytest.fixture
+def device(trt: FakeTensorRT) -> Device:
+    return Device(trt.world.cuda)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> PlanCache:
+    return PlanCache(tmp_path / "plans")
+
+
+def candidates(trt: FakeTensorRT, precision: Any = "fp16") -> Any:
+    return plan_candidates(trt, BuildOptions(precision=precision), artifacts_for(trt))
+
+
+def test_a_plan_is_built_on_the_asked_gpu_and_filed_under_it(
+    trt: FakeTensorRT, cache: PlanCache
+) -> None:
+    for gpu, name in ((1, "NVIDIA Double 1"), (0, "NVIDIA Double")):
+        prepared = prepare_plans(
+            trt, Device(trt.world.cuda, gpu), cache, candidates(trt), [WIDE, HOT]
+        )
+        assert [build["gpu"] for build in trt.world.builds[-2:]] == [gpu, gpu]
+        assert {plan.facts["device"]["name"] for plan, _ in prepared} == {name}
+    assert len(trt.world.builds) == 4
+    assert trt.world.cuda.pushed == 0
+
+
+@pytest.mark.parametrize("reason", [FULL, "Error Code 1: Cuda Runtime (out of memory)"])
+def test_a_build_that_found_the_gpu_full_is_tried_again_next_time(
+    reason: str, trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    """In a lower precision it would take more memory."""
+    trt.world.fail = lambda _build: reason
+    with pytest.raises(DeviceMemoryError, match=r"GPU's memory is full: TensorRT .* cannot build"):
+        prepare_plan(trt, device, cache, candidates(trt), WIDE)
+    assert cache.refusals() == []
+    trt.world.fail = lambda _build: None
+    assert prepare_plan(trt, device, cache, candidates(trt), WIDE)[1].options.precision == "fp16"
+
+
+def test_after_a_full_gpu_smaller_tiles_are_tried(trt: FakeTensorRT, device: Device) -> None:
+    def fail(build: dict[str, Any]) -> str | None:
+        return FULL if build["profiles"][0]["image"][2][1] > 32 else None
+
+    trt.world.fail = fail
+    with device.current():
+        built = build_plan(trt, tiny_artifact(), WIDE, BuildOptions())
+    assert built.profile.largest == (1, 32, 32, 3)
+    assert built.profile.smallest == WIDE.smallest
+    assert [attempt.split(":")[0] for attempt in built.attempts] == [
+        "as asked",
+        "with 1024 MiB of workspace",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("warning", "error"),
+    [
+        (
+            "Tactic Device request: 2 GB. Device memory is insufficient to use tactic.",
+            MemoryError,
+        ),
+        ("Skipping tactic 3 due to insufficient memory on requested size", MemoryError),
+        ("Unused Input: image", BuildError),
+    ],
+)
+def test_tactics_that_did_not_fit_tell_a_full_gpu_from_a_missing_kernel(
+    warning: str, error: type[Exception], trt: FakeTensorRT, device: Device
+) -> None:
+    trt.world.warns = (warning,)
+    with device.current():
+        build_plan(trt, tiny_artifact(), HOT, BuildOptions())
+        trt.world.fail = lambda _build: NO_TACTIC
+        with pytest.raises(error, match="Could not find any implementation"):
+            build_plan(trt, tiny_artifact(), HOT, BuildOptions())
+
+
+def test_what_cannot_be_built_is_built_by_no_later_process(
+    trt: FakeTensorRT, device: Device, cache: PlanCache, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Each start would take minutes for four builds that fail."""
+
+    def fail(build: dict[str, Any]) -> str | None:
+        half = "FP16" in build["flags"] or b'"fp16"' in build["onnx"]
+        return "no low-precision kernel" if half else None
+
+    trt.world.fail = fail
+    monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
+    counts = []
+    for any_built in (False, False, True):
+        plans = PlanOptions(any_built=any_built, tile=32, batches=(1,), max_tile=64, graphs=False)
+        options = SessionOptions(plans=plans)
+        session, precision = session_on(trt, device, artifacts_for(trt), options)
+        session.close()
+        assert precision == "fp32"
+        counts.append(len(trt.world.builds))
+    assert counts[1:] == counts[:1] * 2
+    refusal = cache.refusals()[0]
+    assert "no low-precision kernel" in refusal.reason
+    assert refusal.facts["device"]["tensorrt"] == trt.__version__
+    assert refusal.facts["device"]["name"] == "NVIDIA Double"
+    trt.world.fail = lambda _build: None
+    plan, rung = prepare_plan(trt, device, cache, candidates(trt), WIDE, retry=True)
+    assert rung.options.precision == "fp16"
+    assert prepare_plan(trt, device, cache, candidates(trt), WIDE)[0].plan == plan.plan
+
+
+def test_a_retry_that_succeeds_ends_the_refusal(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    right = trt.world.network
+    spoil(trt, "fp16")
+    rungs = candidates(trt)[:1]
+    with pytest.raises(AccuracyGateError):
+        prepare_plan(trt, device, cache, rungs, WIDE)
+    assert len(files_in(cache.folder, ".refusal")) == 1
+    count = len(trt.world.builds)
+    with pytest.raises(AccuracyGateError, match="fails its gate"):
+        prepare_plan(trt, device, cache, rungs, WIDE)
+    assert len(trt.world.builds) == count
+    trt.world.network = right
+    plan, _ = prepare_plan(trt, device, cache, rungs, WIDE, retry=True)
+    assert files_in(cache.folder, ".refusal") == []
+    ((found, _),) = find_built(cache, device.facts(str(trt.__version__)), rungs)
+    assert found.plan == plan.plan
+
+
+def test_a_refusal_of_another_version_of_restora_does_not_count(
+    trt: FakeTensorRT, device: Device, cache: PlanCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It builds in another way."""
+    trt.world.fail = lambda _build: "no kernel"
+    rungs = candidates(trt, "fp32")
+    with pytest.raises(BuildError, match=r"no plan of tiny can be used: fp32: .*no kernel"):
+        prepare_plan(trt, device, cache, rungs, WIDE)
+    monkeypatch.setattr("restora.backends.tensorrt.cache.__version__", "99")
+    trt.world.fail = lambda _build: None
+    prepare_plan(trt, device, cache, rungs, WIDE)
+
+
+def test_a_canceled_build_ends_everything_and_keeps_what_it_timed(
+    device: Device, cache: PlanCache
+) -> None:
+    trt = working_tensorrt("10.16")
+    device = Device(trt.world.cuda)
+
+    def cancel(*_: object) -> None:
+        raise TimeoutError("the time is over")
+
+    with pytest.raises(BuildCanceledError):
+        prepare_plans(trt, device, cache, candidates(trt), [WIDE, HOT], progress=cancel)
+    assert len(trt.world.builds) == 1
+    assert cache.refusals() == []
+    (timing,) = files_in(cache.folder, ".timing")
+    assert timing.read_bytes().endswith(b"T")
+
+
+def test_a_failed_attempt_passes_its_timings_on(trt: FakeTensorRT, device: Device) -> None:
+    trt.world.fail = lambda build: "no" if build["workspace"]["WORKSPACE"] > 1 << 30 else None
+    kept: list[bytes] = []
+    with device.current():
+        built = build_plan(
+            trt, tiny_artifact(), HOT, BuildOptions(), timing_cache=b"0", keep_timing=kept.append
+        )
+    assert kept == [b"0T", b"0TT"]
+    assert built.timing_cache == b"0TT"
+
+
+def test_a_plan_for_one_size_that_fails_is_left_out(
+    trt: FakeTensorRT, device: Device, cache: PlanCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The plan for several sizes runs that size too."""
+    for reason in (FULL, "no kernel for this batch"):
+        trt.world.fail = lambda build, reason=reason: (
+            reason if build["profiles"][0]["image"][0][0] == 2 else None
+        )
+        told: list[str] = []
+        prepared = prepare_plans(
+            trt, device, cache, candidates(trt), [WIDE, HOT], report=told.append
+        )
+        assert [profile_of(plan) for plan, _ in prepared] == [WIDE]
+        assert reason in told[-1]
+        assert "(2, 64, 64, 3) runs slower" in told[-1]
+
+
+@pytest.mark.parametrize("failure", ["execute", "load"])
+def test_a_plan_that_does_not_run_is_refused(
+    failure: str, trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    if failure == "execute":
+        trt.world.execute_fails = True
+    else:
+        trt.world.refusal = "Serialization assertion failed"
+    rungs = candidates(trt, "fp32")
+    for _ in range(2):
+        with pytest.raises(AccuracyGateError, match="no plan of tiny can be used: fp32: "):
+            prepare_plan(trt, device, cache, rungs, WIDE)
+    assert len(trt.world.builds) == 1
+
+
+def test_a_plan_with_which_the_gpu_fails_is_not_used_by_the_next_process(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    right = trt.world.network
+
+    def network(image: Any) -> Any:
+        raise trt.world.cuda.Error("an illegal memory access was encountered")
+
+    trt.world.network = lambda image: network(image) if image.any() else right(image)
+    rungs = candidates(trt)
+    with pytest.raises(DeviceLostError):
+        prepare_plan(trt, device, cache, rungs, WIDE)
+    (refusal,) = cache.refusals()
+    assert refusal.reason.startswith("the GPU failed while its plan ran")
+    trt.world.network, trt.world.cuda.lost = right, False
+    assert prepare_plan(trt, device, cache, rungs, WIDE)[1].options.precision != "fp16"
+
+
+def test_a_gpu_that_fails_while_building_is_lost(
+    trt: FakeTensorRT, device: Device, cache: PlanCache
+) -> None:
+    trt.world.fail = lambda _build: "Cuda failure: an illegal memory access was encountered"
+    with pytest.raises(DeviceLostError, match="while building tiny"):
+        prepare_plan(trt, device, cache, candidates(trt), WIDE)
+    assert len(trt.world.builds) == 1
+    assert cache.refusals() == []
+
+
+def test_a_builder_that_does_not_start_is_a_missing_backend(
+    trt: FakeTensorRT, device: Device, cache: PlanCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the driver is too old for TensorRT."""
+
+    def fail(_logger: Any) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setitem(trt._made, "Builder", fail)
+    with pytest.raises(MissingBackendError, match=r"the builder of TensorRT .* does not start"):
+        prepare_plan(trt, device, cache, candidates(trt), WIDE)
+    assert cache.refusals() == []
+
+
+def test_refusals_are_listed_with_their_device(device: Device, cache: PlanCache) -> None:
+    trt = working_tensorrt("10.16")
+    trt.world.fail = lambda _build: "no kernel"
+    with pytest.raises(BuildError):
+        prepare_plan(trt, Device(trt.world.cuda), cache, candidates(trt, "fp32"), WIDE)
+    (path,) = files_in(cache.folder, ".refusal")
+    facts = json.loads(path.read_text())
+    assert facts["asked_profile"]["largest"] == list(WIDE.largest)
+    assert not facts["was_built"]
+    assert facts["onnx"] == checked_artifact().sha256
