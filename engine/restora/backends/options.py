@@ -7,12 +7,16 @@ from typing import Literal, get_args
 from restora.checks import check_choice, check_flag, check_whole, set_checked
 from restora.errors import OptionError
 
-Backend = Literal["tensorrt", "cuda", "openvino", "cpu"]
-BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
+Backend = Literal["tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
+BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8"]
 
+# those that "auto" tries, in this order
 GPU_BACKENDS: tuple[Backend, ...] = ("tensorrt", "cuda")
 CPU_BACKENDS: tuple[Backend, ...] = ("openvino", "cpu")
+# all that run there
+_ON_GPU: tuple[Backend, ...] = (*GPU_BACKENDS, "ncnn-vulkan")
+_ON_CPU: tuple[Backend, ...] = (*CPU_BACKENDS, "ncnn")
 MAX_THREADS = 1024
 MAX_GPU = 255
 _DEVICE = re.compile(r"auto|cpu|gpu(?::([0-9]{1,9}))?", re.ASCII)
@@ -20,7 +24,7 @@ _DEVICE = re.compile(r"auto|cpu|gpu(?::([0-9]{1,9}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class CpuOptions:
-    """Options of CPU sessions. ONNX Runtime uses all of them, OpenVINO only `threads`.
+    """Options of CPU sessions. ONNX Runtime uses all of them, OpenVINO and ncnn only `threads`.
 
     threads: number of threads; 0 uses all cores that this process may use
     spinning: idle threads wait actively, which is slightly faster on an idle machine and much
@@ -88,12 +92,13 @@ class SessionOptions:
     """The backend, the precision and the device of a session.
 
     backend: "auto" uses the first of TensorRT, ONNX Runtime with CUDA, OpenVINO (in bfloat16) and
-        ONNX Runtime on the CPU that works on this machine; any other value never falls back
+        ONNX Runtime on the CPU that works on this machine; any other value never falls back. "ncnn"
+        runs on the CPU, "ncnn-vulkan" on a GPU of any vendor
     precision: "auto" uses FP16 on a GPU if there is an FP16 artifact, bfloat16 with OpenVINO if the
-        CPU supports it and the self-check of the artifact passes, and otherwise FP32; any other
-        value never falls back
+        CPU supports it and the self-check of the artifact passes, FP16 with Vulkan if the
+        self-check passes, and otherwise FP32; any other value never falls back
     device: "auto" uses a GPU if possible and otherwise the CPU; "cpu", "gpu" (the first one) and
-        "gpu:1" (a numbered one) never fall back
+        "gpu:1" (a numbered one) never fall back. Vulkan numbers GPUs in an order of its own
     """
 
     backend: BackendChoice = "auto"
@@ -115,10 +120,11 @@ class SessionOptions:
             precision=check_choice("precision", self.precision, get_args(PrecisionChoice)),
             device=check_device(self.device),
         )
-        if self.backend not in ("auto", *self.backends()):
+        allowed = self._allowed_backends()
+        if self.backend not in ("auto", *allowed):
             raise OptionError(
                 f"the device {self.device!r} and the backend {self.backend!r} contradict each "
-                f"other: on this device run {', '.join(map(repr, self.backends()))}"
+                f"other: on this device run {', '.join(map(repr, allowed))}"
             )
 
     @property
@@ -127,10 +133,15 @@ class SessionOptions:
         return gpu_of_device(self.device)
 
     def backends(self) -> tuple[Backend, ...]:
-        """Those that run on the device, in the order in which they are tried."""
+        """Those that "auto" tries on the device, in this order."""
         if self.device == "auto":
             return GPU_BACKENDS + CPU_BACKENDS
         return CPU_BACKENDS if self.device == "cpu" else GPU_BACKENDS
+
+    def _allowed_backends(self) -> tuple[Backend, ...]:
+        if self.device == "auto":
+            return _ON_GPU + _ON_CPU
+        return _ON_CPU if self.device == "cpu" else _ON_GPU
 
 
 def check_device(value: object) -> str:
