@@ -14,6 +14,7 @@ from typing import Literal
 from restora.artifact import read_artifact
 from restora.backends import CpuOptions, SessionOptions, open_session
 from restora.backends.cores import count_allowed_cores
+from restora.backends.ncnn.module import find_devices, import_ncnn
 from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
 from restora.backends.tensorrt.cache import PlanCache
 from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
@@ -51,6 +52,7 @@ def examine() -> list[Finding]:
         _examine_cuda(),
         _examine_openvino(),
         _examine_package("CPU session", "onnxruntime", "cpu"),
+        _examine_ncnn(),
         _examine_default_model(),
         _examine_plans(),
         _examine_face_model(),
@@ -136,6 +138,23 @@ def _examine_openvino() -> Finding:
     except (RestoraError, ImportError, OSError, RuntimeError) as error:
         return Finding(what, "failed", str(error))
     return Finding(what, "ok", f"{DEFAULT_MODEL} runs in {session.precision}")
+
+
+def _examine_ncnn() -> Finding:
+    """List its GPUs too: it runs on those of any vendor, if `--backend ncnn-vulkan` asks for it."""
+    what = "ncnn session"
+    try:
+        ncnn = import_ncnn()
+        devices = find_devices(ncnn)
+    except MissingBackendError as error:
+        advice = "pip install 'restora[ncnn]': for GPUs of AMD, Intel and Apple"
+        return Finding(what, "missing", str(error), advice)
+    names = [
+        f"{device.index}: {device.name}" + (" (software)" if device.software else "")
+        for device in devices
+    ]
+    found = f"with Vulkan on {', '.join(names)}" if names else "without a Vulkan device"
+    return Finding(what, "ok", f"ncnn {ncnn.__version__}, {found}")
 
 
 def _gpu_advice() -> str:

@@ -24,6 +24,9 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
     "cuda": "cuda",
     "openvino": "openvino",
     "cpu": "cpu",
+    # ncnn runs upsamplers only
+    "ncnn": "cpu",
+    "ncnn-vulkan": "cpu",
 }
 
 
@@ -31,8 +34,8 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
 class OpenNetwork:
     """Facts about one open network.
 
-    backend: the runtime: "tensorrt", "cuda", "openvino" or "cpu"; "given" for a session that was
-        opened elsewhere
+    backend: the runtime: "tensorrt", "cuda", "openvino", "cpu", "ncnn" or "ncnn-vulkan"; "given"
+        for a session that was opened elsewhere
     precision: of its arithmetic
     limits: sizes of input that it takes
     batch: the most tiles or faces in one call

@@ -33,8 +33,8 @@ class RestoreOptions:
     resize: how an outscale other than the network's is reached: "area-lanczos" or "lanczos4"
     pre_pad: mirrored onto the right and lower side before the network, 0..256
     threads: CPU threads; 0: all cores that this process may use
-    backend: what the networks that make pictures run on: "auto", "tensorrt", "cuda", "openvino" or
-        "cpu"
+    backend: what the networks that make pictures run on: "auto", "tensorrt", "cuda", "openvino",
+        "cpu", "ncnn" or "ncnn-vulkan"
     precision: "auto", "fp32", "fp16", "mixed", "bf16" or "int8"; see SessionOptions
     device: "auto", "cpu", "gpu" or "gpu:1"; see SessionOptions
     denoise_strength: 0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that

@@ -71,7 +71,11 @@ def test_a_value_that_cannot_work_is_refused_when_it_is_set(
 @pytest.mark.parametrize(
     ("kind", "name", "words"),
     [
-        (RestoreOptions, "backend", "'auto', 'tensorrt', 'cuda', 'openvino', 'cpu'"),
+        (
+            RestoreOptions,
+            "backend",
+            "'auto', 'tensorrt', 'cuda', 'openvino', 'cpu', 'ncnn', 'ncnn-vulkan'",
+        ),
         (RestoreOptions, "device", "'auto', 'cpu', 'gpu' and 'gpu:N' with N in 0..255"),
         (RestoreOptions, "blend", "'linear', 'cosine', 'crop'"),
         (RestoreOptions, "precision", "'auto', 'fp32', 'fp16', 'mixed', 'bf16', 'int8'"),
@@ -115,9 +119,11 @@ def test_a_tile_must_be_larger_than_its_overlap() -> None:
 @pytest.mark.parametrize(
     ("device", "backend", "allowed"),
     [
-        ("gpu", "cpu", "'tensorrt', 'cuda'"),
-        ("gpu:1", "openvino", "'tensorrt', 'cuda'"),
-        ("cpu", "cuda", "'openvino', 'cpu'"),
+        ("gpu", "cpu", "'tensorrt', 'cuda', 'ncnn-vulkan'"),
+        ("gpu:1", "openvino", "'tensorrt', 'cuda', 'ncnn-vulkan'"),
+        ("cpu", "cuda", "'openvino', 'cpu', 'ncnn'"),
+        ("cpu", "ncnn-vulkan", "'openvino', 'cpu', 'ncnn'"),
+        ("gpu", "ncnn", "'tensorrt', 'cuda', 'ncnn-vulkan'"),
     ],
 )
 def test_a_device_and_a_backend_that_does_not_run_on_it_are_refused(

@@ -123,9 +123,10 @@ def choose_session(
             logger.info("%s", opened.describe_choice())
             return opened
     extra = "gpu" if options.gpu is not None else "cpu"
+    other = "; GPUs of other vendors run with the backend ncnn-vulkan" if extra == "gpu" else ""
     raise MissingBackendError(
         f"no backend that can run {source.named.info.model} works on this machine: install "
-        f"one with pip install 'restora[{extra}]'; " + _describe_refusals(refused)
+        f"one with pip install 'restora[{extra}]'; {_describe_refusals(refused)}{other}"
     )
 
 
@@ -234,6 +235,18 @@ def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
     return OnnxRuntimeCpuSession(chosen, options.cpu), chosen.info.precision
 
 
+def _open_ncnn(source: Source, options: SessionOptions) -> tuple[Session, str]:
+    try:
+        from restora.backends.ncnn.open import open_on_cpu, open_on_vulkan
+    except ImportError as error:
+        raise MissingBackendError(
+            f"running on ncnn needs pip install 'restora[ncnn]' ({error})"
+        ) from error
+    open_ = open_on_vulkan if options.backend == "ncnn-vulkan" else open_on_cpu
+    session = open_(source.named, options)
+    return session, session.precision
+
+
 def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
     """The artifact of the asked precision; if that is "auto", the FP16 one for `half` if it is
     here, else the one that was named."""
@@ -259,4 +272,6 @@ _OPENERS: dict[Backend, Callable[[Source, SessionOptions], tuple[Session, str]]]
     "cuda": _open_cuda,
     "openvino": _open_openvino,
     "cpu": _open_cpu,
+    "ncnn": _open_ncnn,
+    "ncnn-vulkan": _open_ncnn,
 }

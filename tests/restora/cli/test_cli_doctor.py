@@ -2,10 +2,13 @@
 
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from restora import doctor
+from restora.backends.ncnn.module import VulkanDevice
 from restora.cli.doctor import findings_table
 from restora.doctor import Finding, can_restore, choose_by_findings, examine
 
@@ -34,6 +37,17 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     assert found["default model"].state == "ok"
     for what in ("face model", "face detector"):
         assert "None" not in found[what].advice
+
+
+def test_ncnn_is_listed_with_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = [
+        VulkanDevice(0, "Radeon", software=False),
+        VulkanDevice(1, "lavapipe", software=True),
+    ]
+    monkeypatch.setattr(doctor, "find_devices", lambda _: devices)
+    monkeypatch.setattr(doctor, "import_ncnn", lambda: SimpleNamespace(__version__="1.2"))
+    (found,) = (finding for finding in doctor.examine() if finding.what == "ncnn session")
+    assert found.detail == "ncnn 1.2, with Vulkan on 0: Radeon, 1: lavapipe (software)"
 
 
 def findings(**states: str) -> list[Finding]:
