@@ -1,7 +1,7 @@
-"""The stages of the GPU check that run TensorRT, in an interpreter that has little else.
+"""The steps of the GPU check in an interpreter that has little else.
 
-`python bare_machine.py FOLDER`, with the artifacts of the stage `prepare` in FOLDER: any import
-but those of ALLOWED fails, and doubles stand in for TensorRT and CUDA.
+`python bare_machine.py FOLDER KIND`, with the artifacts of the stage `prepare` in FOLDER: any
+import but those of KIND ("tensorrt" or "torch") fails. Doubles stand in for TensorRT and CUDA.
 """
 
 from __future__ import annotations
@@ -15,31 +15,59 @@ from types import ModuleType
 PACKAGES = {"restora", "restora_benchmarks", "restora_tools"}
 DOUBLES = {"tensorrt_double", "pycuda_double", "cuda_bindings_double", "kernel_double"}
 ONNX_NEEDS = {"google", "ml_dtypes", "typing_extensions"}
-ALLOWED = {"numpy", "cv2", "onnx", *ONNX_NEEDS, *PACKAGES, *DOUBLES, *sys.stdlib_module_names}
+TORCH_NEEDS = {"torchgen", "functorch", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
+TORCH_NEEDS |= {"filelock", "fsspec", "typing_extensions", "triton"}
+SHARED = {"numpy", *PACKAGES, *sys.stdlib_module_names}
+ALLOWED = {
+    "tensorrt": {"cv2", "onnx", *ONNX_NEEDS, *DOUBLES, *SHARED},
+    # restora_export holds the networks in PyTorch
+    "torch": {"torch", "restora_export", *TORCH_NEEDS, *SHARED},
+}
 
 
 class Refuse(importlib.abc.MetaPathFinder):
     """Asked before all others. Raises ModuleNotFoundError for what a bare machine lacks."""
 
+    def __init__(self, allowed: set[str]) -> None:
+        self._allowed = allowed
+
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> None:
-        if name.partition(".")[0] not in ALLOWED:
+        if name.partition(".")[0] not in self._allowed:
             raise ModuleNotFoundError(f"no {name} on a bare machine", name=name)
 
 
-def main(folder: Path) -> None:
-    sys.meta_path.insert(0, Refuse())
+def main(folder: Path, kind: str) -> None:
+    sys.meta_path.insert(0, Refuse(ALLOWED[kind]))
+    from restora_tools.gpu.effort import QUICK
+    from restora_tools.gpu.places import Places
+    from restora_tools.gpu.run_step import Settings, run_step
+    from restora_tools.gpu.steps import find_step
+
+    if kind == "tensorrt":
+        settings = Settings(effort=QUICK, modules=_make_modules(folder))  # type: ignore[arg-type]
+        names = ["device"]
+        for precision in ("fp32", "fp16"):
+            names += [f"{stage}:tiny:{precision}" for stage in ("build", "verify", "speed")]
+        names += ["photos:tiny:fp16", "sweep:tiny:fp16"]
+    else:
+        settings = Settings(effort=QUICK, torch_device="cpu")
+        names = ["ceiling", "peers:tiny:eager", "peers:tiny:onnxruntime"]
+    for name in names:
+        state = "left"
+        while state == "left":
+            state = run_step(find_step(name), Places(folder), print, settings)
+        assert state == "done", f"{name}: {state}"
+
+
+def _make_modules(folder: Path) -> object:
     import onnx
     from onnx.reference import ReferenceEvaluator
 
     from cuda_bindings_double import FakeDriver, FakeNvrtc
     from pycuda_double import FakeCuda
-    from restora_tools import gpu_check
     from restora_tools.gpu.machine import Modules
-    from restora_tools.gpu.places import Places
-    from restora_tools.gpu.speed import measure
-    from restora_tools.gpu.subjects import TINY
     from tensorrt_double import VERSIONS, FakeTensorRT
 
     network = ReferenceEvaluator(onnx.load(folder / "artifacts" / "tiny.onnx"))
@@ -47,21 +75,8 @@ def main(folder: Path) -> None:
     trt.world.cuda = cuda
     trt.world.network = lambda image: network.run(None, {"image": image})[0]
     modules = Modules(trt, cuda, FakeDriver(cuda), FakeNvrtc())
-    gpu_check.import_modules = lambda: modules
-    run_stage("build", folder)
-    run_stage("verify", folder)
-    # the stage itself, with fewer runs
-    measure(modules, Places(folder), TINY, ["fp32"], print, repeats=1, runs=1, photos=1)
-    run_stage("report", folder)
-
-
-def run_stage(stage: str, folder: Path) -> None:
-    from restora_tools import gpu_check
-
-    words = ["--out", str(folder), "--subjects", "tiny", "--precisions", "fp32"]
-    code = gpu_check.main([*words, "--stage", stage])
-    assert code == 0, f"{stage} ends with {code}"
+    return lambda: modules
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -5,174 +5,349 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tensorrt_double
 from cuda_bindings_double import FakeDriver, FakeNvrtc
 from pycuda_double import FakeCuda
 from restora.backends import SessionOptions, open_session
 from restora.errors import MissingBackendError
 from restora_tools import gpu_check
-from restora_tools.gpu.machine import Modules, read_state
+from restora_tools.gpu.effort import QUICK
+from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places
-from restora_tools.gpu.subjects import SUBJECTS, TINY, choose_subjects
+from restora_tools.gpu.report import make_table, merge
+from restora_tools.gpu.run_step import Settings, run_step
+from restora_tools.gpu.states import State, StateName, write_state
+from restora_tools.gpu.steps import Step, choose_steps, find_step
+from restora_tools.gpu.verdicts import make_verdicts
 from tensorrt_double import VERSIONS, FakeTensorRT
 
 ROOT = Path(__file__).parents[2]
+TINY = [
+    step
+    for step in choose_steps(["device", "ceiling", "*:tiny:*"])
+    if step.kind not in ("compiled", "onnxruntime")  # as in test_peers
+]
+DUMP = {
+    "Layers": [
+        {"Name": "conv_first + PRelu_1", "LayerType": "CaskConvolution", "TacticName": "sm90_a"},
+        {"Name": "Reformatting CopyNode for Input Tensor 0", "LayerType": "Reformat"},
+    ]
+}
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Places:
     """A folder after the stage `prepare`."""
-    folder = tmp_path_factory.mktemp("gpu")
-    arguments = ["--out", str(folder), "--subjects", "tiny", "--stage", "prepare", "--half"]
-    assert gpu_check.main(arguments) == 0
-    return folder
+    places = Places(tmp_path_factory.mktemp("gpu"))
+    for precision in ("fp32", "fp16"):
+        assert run_step(Step("prepare", "tiny", precision), places, print) == "done"
+    return places
 
 
-def modules_for(prepared: Path, version: str) -> Modules:
-    trt, cuda = FakeTensorRT(version), FakeCuda()
-    trt.world.cuda = cuda
-    artifact = prepared / "artifacts" / "tiny.onnx"
-    trt.world.network = open_session(artifact, options=SessionOptions(backend="cpu")).run
-    return Modules(trt, cuda, FakeDriver(cuda), FakeNvrtc())
+class Machine:
+    """A GPU made of doubles, and a folder of its own with the prepared artifacts."""
+
+    def __init__(self, prepared: Places, folder: Path, version: str) -> None:
+        trt, cuda = FakeTensorRT(version), FakeCuda()
+        trt.world.cuda = cuda
+        network = open_session(prepared.artifact(TINY_SUBJECT), options=SessionOptions("cpu"))
+        trt.world.network = network.run
+        self.modules = Modules(trt, cuda, FakeDriver(cuda), FakeNvrtc())
+        self.places = Places(folder)
+        self.said: list[str] = []
+        (folder / "artifacts").symlink_to(prepared.root / "artifacts")
+
+    @property
+    def world(self) -> Any:
+        return self.modules.trt.world
+
+    def run(self, step: Step | str, **words: Any) -> StateName:
+        """Run a step until it is not left, and note its state."""
+        step = find_step(step) if isinstance(step, str) else step
+        settings = Settings(effort=QUICK, modules=lambda: self.modules, torch_device="cpu", **words)
+        state: StateName = "left"
+        while state == "left":
+            state = run_step(step, self.places, self.said.append, settings)
+        write_state(self.places, State(step.name, state, self.said[-1]))
+        return state
+
+    def run_all(self, steps: Sequence[str]) -> list[StateName]:
+        return [self.run(step) for step in steps]
+
+    def rows(self, stage: str) -> list[dict[str, Any]]:
+        return self.places.rows(stage)
+
+
+TINY_SUBJECT = gpu_check.TINY
 
 
 @pytest.fixture(params=VERSIONS)
 def machine(
-    request: pytest.FixtureRequest, prepared: Path, tmp_path: Path, monkeypatch: Any
-) -> tuple[Modules, Path]:
-    """A GPU made of doubles, and a folder of its own with the prepared artifacts."""
-    modules = modules_for(prepared, request.param)
-    monkeypatch.setattr(gpu_check, "import_modules", lambda: modules)
-    (tmp_path / "artifacts").symlink_to(prepared / "artifacts")
-    return modules, tmp_path
+    request: pytest.FixtureRequest, prepared: Places, tmp_path: Path, monkeypatch: Any
+) -> Machine:
+    give_inspector(monkeypatch)
+    return Machine(prepared, tmp_path, request.param)
 
 
-def run_stage(folder: Path, *words: str) -> int:
-    chosen = [] if "--precisions" in words else ["--precisions", "fp16,fp32"]
-    return gpu_check.main(["--out", str(folder), "--subjects", "tiny", *chosen, *words])
+@pytest.fixture
+def newest(prepared: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """One version is enough where the versions do not differ."""
+    give_inspector(monkeypatch)
+    return Machine(prepared, tmp_path, VERSIONS[-1])
 
 
-def test_all_stages_together_prove_a_machine(
-    machine: tuple[Modules, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    modules, folder = machine
-    assert run_stage(folder, "--device", "cpu") == 0
-    result = json.loads((folder / "gpu.json").read_text())
-    assert result["gpu"]["name"] == "NVIDIA Double"
-    assert {row["gate"] for row in result["build"]} == {"passed"}
-    assert len(result["build"]) == 4
-    checks = {row["check"] for row in result["verify"]}
-    assert "tiles joined on the device are those of the CPU" in checks
-    assert all(row["passed"] for row in result["verify"])
-    assert [line["precision"] for line in result["lines"]] == ["fp16", "fp32"]
+def give_inspector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the double's engines have layers, and report a time for each."""
+
+    def execute(trt: Any, context: Any, stream_handle: int) -> bool:
+        profiler = context._set.get("profiler")
+        if profiler is not None:
+            for layer in DUMP["Layers"]:
+                profiler.report_layer_time(layer["Name"], 0.5)
+        done: bool = real(trt, context, stream_handle)
+        return done
+
+    behaviors = tensorrt_double.BEHAVIORS
+    real = behaviors["IExecutionContext", "execute_async_v3"]
+    monkeypatch.setitem(behaviors, ("IExecutionContext", "execute_async_v3"), execute)
+    for key, give in {
+        ("ICudaEngine", "create_engine_inspector"): lambda trt, _engine: trt.EngineInspector(),
+        ("EngineInspector", "get_engine_information"): lambda *_: json.dumps(DUMP) + "\0",
+    }.items():
+        monkeypatch.setitem(behaviors, key, give)
+
+
+def test_all_steps_together_prove_a_machine(machine: Machine) -> None:
+    for step in TINY:
+        assert machine.run(step) == "done", (step.name, machine.said[-5:])
+    result = merge(machine.places, TINY)
+    must = [verdict for verdict in result["verdicts"] if verdict["must"]]
+    outcomes = {verdict["statement"]: verdict["outcome"] for verdict in must}
+    assert set(outcomes.values()) <= {"holds", "not measured"}
+    for statement in (
+        "the kernels for tiles compile for this GPU",
+        "tiny fp16: CUDA graphs are captured and used",
+        "tiny fp16: tiles are blended on the GPU",
+        "tiny fp16: seams are blended as on the CPU",
+        "tiny fp16: a session runs while another one captures",
+        "tiny fp16: it is timed through CUDA graphs",
+    ):
+        assert outcomes[statement] == "holds", statement
     for line in result["lines"]:
         assert line["psnr_mean"] > 60
-        assert line["end_to_end_share"] > 0
-        assert set(line["against"]) >= {"eager PyTorch FP32"}
-    ways = {row["way"]: row for row in result["peers"]}
-    assert ways["eager PyTorch FP32"]["psnr_mean"] > 60
-    assert "error" in ways["ONNX Runtime CUDA FP32"]
-    assert modules.cuda.live == 0
-    assert modules.cuda.retained == 1
-    assert run_stage(folder, "--stage", "report") == 0
-    assert json.loads((folder / "gpu.json").read_text())["gpu"] == result["gpu"]
+        assert line["graphs_launched"] > 0
+        assert line["card"] == "NVIDIA Double"
+        assert set(line["against"]) == {"eager PyTorch FP32", "eager PyTorch FP16 channels_last"}
+    assert {line["precision"]: line["mfu"] for line in result["lines"]}.keys() == {"fp16", "fp32"}
+    (photo,) = result["photos"]
+    assert photo["computed_share"] >= 1
+    assert photo["device_share"] > 0
+    assert photo["gpu_state"]["not_measured"]
+    assert {(row["batch"], row["side"]) for row in result["sweep"]} == {(2, 32), (1, 48), (3, 32)}
+    assert result["layers"][0]["copies_time_share"] == 0.5
+    assert "tiny" in make_table(result)
+    assert machine.modules.cuda.live == 0
 
 
-def test_int8_is_built_where_there_is_an_artifact_of_it(machine: tuple[Modules, Path]) -> None:
-    _, folder = machine
-    words = ("--precisions", "fp32,int8")
-    assert run_stage(folder, *words, "--stage", "prepare") == 0
-    assert (folder / "artifacts" / "tiny.int8.onnx").exists()
-    assert run_stage(folder, *words, "--stage", "build") == 0
-    asked = [row["asked"] for row in Places(folder).rows("build")]
-    assert asked == ["fp32", "fp32", "int8", "int8"]
-    assert run_stage(folder, *words, "--stage", "verify") == 0
-    (folder / "artifacts" / "tiny.int8.onnx").unlink()
-    subject = choose_subjects("tiny")[0]
-    assert Places(folder).offered(subject, ["fp32", "int8"]) == ["fp32"]
+def test_a_network_is_built_one_plan_a_call_and_each_once(machine: Machine) -> None:
+    settings = Settings(modules=lambda: machine.modules)
+    step = find_step("build:tiny:fp32")
+    states = [run_step(step, machine.places, print, settings) for _ in range(3)]
+    assert states == ["left", "done", "done"]
+    assert len(machine.world.builds) == 2
+    profiles = [row["profile"] for row in machine.rows("build")]
+    assert profiles == ["1x8x8 to 1x64x64", "2x32x32"]
 
 
-def test_a_stage_goes_on_where_it_stopped(machine: tuple[Modules, Path]) -> None:
-    modules, folder = machine
-    assert run_stage(folder, "--stage", "build", "--budget", "-1") == 3
-    assert modules.trt.world.builds == []
-    assert run_stage(folder, "--stage", "build") == 0
-    builds = len(modules.trt.world.builds)
-    assert run_stage(folder, "--stage", "build") == 0
-    assert len(modules.trt.world.builds) == builds
+def test_a_build_over_its_budget_says_so_and_keeps_what_it_timed(newest: Machine) -> None:
+    assert newest.run("build:tiny:fp32", budget_s=-1) == "over budget"
+    (row,) = newest.rows("build")
+    assert row["error"] == "over its budget of -1 s"
+    assert list(newest.places.plans.glob("*.timing"))
+    assert newest.run("build:tiny:fp32") == "done"
 
 
-def test_what_fails_is_a_row_and_not_the_end(machine: tuple[Modules, Path]) -> None:
-    modules, folder = machine
-    modules.trt.world.fail = lambda _build: "no tactic for this layer"
-    assert run_stage(folder, "--stage", "build") == 1
-    rows = Places(folder).rows("build")
-    assert len(rows) == 2
-    assert all("no tactic for this layer" in row["error"] for row in rows)
-    assert run_stage(folder, "--stage", "verify") == 1
-    assert run_stage(folder, "--stage", "speed") == 0
-    assert all("error" in row for row in Places(folder).rows("speed"))
-    assert run_stage(folder, "--stage", "report") == 0
+def test_fp16_that_fails_its_gate_is_not_replaced_by_fp32(machine: Machine) -> None:
+    right = machine.world.network
+    machine.world.network = lambda image: 255 - right(image).astype(np.int64)
+    assert machine.run("build:tiny:fp16") == "failed"
+    assert "fails its gate" in machine.said[-1]
+    assert len(machine.world.builds) == 1
+    assert machine.run("speed:tiny:fp16") == "failed"
+    assert "run build:tiny:fp16" in machine.said[-1]
+    assert machine.rows("speed") == []
+    machine.world.network = right
+    assert machine.run("build:tiny:fp16") == "failed"  # it is remembered
+    assert machine.run("build:tiny:fp16", retry=True) == "done"
 
 
-def test_a_wrong_result_is_found(machine: tuple[Modules, Path]) -> None:
-    modules, folder = machine
-    assert run_stage(folder, "--stage", "build") == 0
-    right, calls = modules.trt.world.network, []
+def test_int8_is_judged_by_its_own_gate(newest: Machine) -> None:
+    """45 dB pass the gate of INT8 (40 dB), and would fail the one of FP16."""
+    step = Step("build", "tiny", "int8")
+    assert newest.run(Step("prepare", "tiny", "int8")) == "done"
+    assert newest.run(step) == newest.run("build:tiny:fp32") == "done"
+    right = newest.world.network
+
+    def a_little_off(image: np.ndarray) -> np.ndarray:
+        answer: np.ndarray = right(image).astype(np.int64)
+        return answer + np.where(np.indices(answer.shape).sum(0) % 2, 2, -1)
+
+    newest.world.network = a_little_off
+    newest.run(Step("verify", "tiny", "int8"))
+    passed = {row["check"]: row["passed"] for row in newest.rows("verify")}
+    assert passed["it passes its gate"] is True
+    assert passed["tiles joined on the device are near the CPU's"] is True
+    newest.run("verify:tiny:fp32")
+    row = next(
+        row
+        for row in newest.rows("verify")
+        if row["precision"] == "fp32" and row["check"] == "it passes its gate"
+    )
+    assert row["passed"] is False
+
+
+def test_without_the_blend_kernel_the_check_fails(newest: Machine) -> None:
+    newest.modules = Modules(
+        newest.modules.trt,
+        newest.modules.cuda,
+        newest.modules.driver,
+        None,
+        ("no cuda-bindings here",),
+    )
+    assert newest.run("device") == "failed"
+    failed = [row for row in newest.rows("loads") if not row["passed"]]
+    assert {row["detail"] for row in failed} == {"no cuda-bindings here"}
+    assert newest.run_all(["build:tiny:fp32", "verify:tiny:fp32"]) == ["done", "failed"]
+    assert "tiles are blended on the GPU" in newest.said[-1]
+    assert newest.run_all(["speed:tiny:fp32"]) == ["done"]
+    newest.run("build:tiny:fp16")
+    newest.run("speed:tiny:fp16")
+    assert newest.run("photos:tiny:fp16") == "failed"
+
+
+def test_without_a_captured_graph_the_check_fails(newest: Machine) -> None:
+    newest.run("build:tiny:fp32")
+    newest.modules.driver.capture_fails = True
+    assert newest.run("verify:tiny:fp32") == "failed"
+    assert "CUDA graphs are captured and used" in newest.said[-1]
+    assert newest.run("speed:tiny:fp32") == "failed"
+    assert "NO GRAPHS" in newest.said[-1]
+    (row,) = newest.rows("speed")
+    assert row["no_graphs"]
+    assert row["device_ms"] > 0
+
+
+def test_a_wrong_result_is_found(newest: Machine) -> None:
+    newest.run("build:tiny:fp32")
+    right, calls = newest.world.network, []
 
     def moody(image: np.ndarray) -> np.ndarray:
         calls.append(1)
-        answer = right(image).astype(np.int64)
+        answer: np.ndarray = right(image).astype(np.int64)
         return answer + (len(calls) % 5 == 0) * 40
 
-    modules.trt.world.network = moody
-    assert run_stage(folder, "--stage", "verify") == 1
-    failed = [row for row in Places(folder).rows("verify") if not row["passed"]]
-    assert failed
-    assert "levels at most" in failed[0]["detail"]
+    newest.world.network = moody
+    assert newest.run("verify:tiny:fp32") == "failed"
+    failed = [row for row in newest.rows("verify") if row["passed"] is False]
+    assert any("levels at most" in row["detail"] for row in failed)
 
 
-def test_without_a_gpu_the_stages_say_what_is_missing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_folder_never_mixes_two_cards(newest: Machine) -> None:
+    assert newest.run("device") == "done"
+    newest.places.add_rows("device", [{"name": "NVIDIA Other"}], key=("name",))
+    assert newest.run("device") == "failed"
+    assert "holds results of NVIDIA Other" in newest.said[-1]
+
+
+def test_a_check_that_was_not_made_is_no_pass(newest: Machine) -> None:
+    newest.run_all(["build:tiny:fp16", "verify:tiny:fp16"])
+    check = next(r for r in newest.rows("verify") if "near the FP32 plan" in r["check"])
+    assert check["passed"] is None
+    assert "run build:tiny:fp32" in check["detail"]
+    verdicts = make_verdicts(newest.places, [find_step("speed:tiny:fp16")])
+    assert [(v.outcome, v.detail) for v in verdicts] == [("not measured", "it has not run")]
+
+
+def test_the_fp32_plan_is_compared_with_those_that_were_built_before_it(newest: Machine) -> None:
+    newest.run_all(["build:tiny:fp16", "build:tiny:fp32", "verify:tiny:fp32"])
+    check = next(r for r in newest.rows("verify") if r["check"].startswith("the fp16 plan"))
+    assert check["passed"] is True
+
+
+def test_what_is_not_on_a_machine_is_skipped_with_its_reason(
+    tmp_path: Path, newest: Machine
 ) -> None:
     def refuse() -> Modules:
         raise MissingBackendError("TensorRT is not installed")
 
-    monkeypatch.setattr(gpu_check, "import_modules", refuse)
-    assert run_stage(tmp_path, "--stage", "build") == 1
-    assert "build: skipped: TensorRT is not installed" in capsys.readouterr().out
+    said: list[str] = []
+    places = Places(tmp_path / "empty")
+    step = find_step("build:tiny:fp32")
+    assert run_step(step, places, said.append, Settings(modules=refuse)) == "skipped"
+    settings = Settings(modules=lambda: newest.modules)
+    assert run_step(step, places, said.append, settings) == "skipped"
+    assert run_step(find_step("ceiling"), places, said.append) == "skipped"
+    assert said[0] == "TensorRT is not installed"
+    assert "tiny.onnx" in said[1]
+    assert said[2] == "PyTorch sees no GPU here"
 
 
-def test_the_tensorrt_stages_run_with_numpy_opencv_onnx_tensorrt_and_pycuda_alone(
-    prepared: Path, tmp_path: Path
+def test_the_command_reports_what_fails_and_writes_it_beside_other_results(
+    newest: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In a checkout where nothing is installed; any other import fails."""
-    (tmp_path / "artifacts").symlink_to(prepared / "artifacts")
-    path = ":".join(str(ROOT / name) for name in ("engine", "benchmarks", "tools", "tests"))
+    newest.run_all(["device", "build:tiny:fp32"])
+    newest.modules.driver.capture_fails = True
+    newest.run("speed:tiny:fp32")
+    results = newest.places.root / "results"
+    words = ["--out", str(newest.places.root), "--results", str(results)]
+    assert gpu_check.main(["report", "speed:tiny:fp32", *words]) == 1
+    said = capsys.readouterr().out
+    assert "FAILS: tiny fp32: it is timed through CUDA graphs" in said
+    result = json.loads((results / "gpu.json").read_text())
+    assert result["gpu"]["name"] == "NVIDIA Double"
+    assert result["lines"][0]["card"] == "NVIDIA Double"
+    assert gpu_check.main(["report", "build:tiny:fp32", *words]) == 0
+    assert gpu_check.main(["status", "build:tiny", *words]) == 3
+    assert "1 of 2 steps are left" in capsys.readouterr().out
+
+
+def test_results_without_a_gpu_are_not_written_beside_others(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    words = ["--out", str(tmp_path / "out"), "--results", str(results)]
+    assert gpu_check.main(["report", *words]) == 3
+    assert not results.exists()
+
+
+def test_an_unknown_step_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu_check.main(["run", "nothing", "--out", str(tmp_path)]) == 2
+    assert "no step is named 'nothing'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["tensorrt", "torch"])
+def test_the_steps_run_in_interpreters_with_little_else(
+    prepared: Places, tmp_path: Path, kind: str
+) -> None:
+    """NumPy, OpenCV, ONNX, TensorRT and PyCUDA for those of TensorRT, NumPy and PyTorch for the
+    others, in a checkout where nothing is installed; any other import fails."""
+    (tmp_path / "artifacts").symlink_to(prepared.root / "artifacts")
+    path = ":".join(
+        str(ROOT / name) for name in ("engine", "export", "benchmarks", "tools", "tests")
+    )
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "bare_machine.py"), str(tmp_path)],
+        [sys.executable, str(ROOT / "tests" / "bare_machine.py"), str(tmp_path), kind],
         capture_output=True,
         text=True,
         env={"PYTHONPATH": path, "PATH": "", "HOME": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
-    assert "tiny, fp32: 6 checks, all hold" in done.stdout
-    result = json.loads((tmp_path / "gpu.json").read_text())
-    assert [line["precision"] for line in result["lines"]] == ["fp32"]
-    assert "error" not in result["lines"][0]
-
-
-def test_subjects_are_chosen_by_name() -> None:
-    assert choose_subjects("all") == SUBJECTS
-    assert choose_subjects("tiny") == TINY
-    with pytest.raises(SystemExit, match="unknown subjects: nothing"):
-        choose_subjects("nothing")
-
-
-def test_without_nvml_the_state_is_empty() -> None:
-    assert read_state() == {} or "error" in read_state() or "celsius" in read_state()
+    if kind == "tensorrt":
+        result = merge(Places(tmp_path), TINY)
+        assert [line["precision"] for line in result["lines"]] == ["fp32", "fp16"]
+        assert not [v for v in result["verdicts"] if v["must"] and v["outcome"] == "FAILS"]

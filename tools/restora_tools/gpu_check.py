@@ -1,140 +1,165 @@
-"""Check TensorRT on a machine with a GPU: `python -m restora_tools.gpu_check`.
+"""Check the engine on a machine with a GPU: `python -m restora_tools.gpu_check`.
 
-Stages, each of which can be run alone and again:
+run     run the steps that are left, most telling first, each in a process with a limit of time
+start   the same in the background; `status` shows how far it is
+step    run one step in this process
+report  tables and verdicts of what was found, and gpu.json
+list    the steps
 
-prepare  export the artifacts with PyTorch's answers (PyTorch, and no GPU)
-build    TensorRT plans, each checked (NumPy, OpenCV, ONNX, TensorRT and PyCUDA)
-verify   what test doubles cannot prove: tiles on the device, graphs, threads, leaks (the same)
-speed    device-only and end to end, with accuracy (the same)
-peers    PyTorch eager and compiled, ONNX Runtime CUDA, the matrix-product ceiling (PyTorch)
-report   gpu.json and a table of all results
-
-Without --stage all of them run in this order. A stage whose packages this interpreter lacks is
-skipped with a message: run the check with each interpreter of the machine, on the same --out.
+Steps of one folder (--out) may run in several calls and interpreters: TensorRT stages need NumPy,
+OpenCV, ONNX, TensorRT and PyCUDA, `ceiling` and `peers` PyTorch, `prepare` the extra `export` and
+no GPU. Whatever cannot run here is skipped with its reason, and runs in a later call.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
-from restora.artifact import Precision
-from restora.errors import MissingBackendError
-from restora_benchmarks.machine import describe_machine
-from restora_tools.gpu.machine import Modules, import_modules
+from restora_tools.gpu.conduct import Interpreters, RunningError, conduct, is_running, start
 from restora_tools.gpu.places import Places
-from restora_tools.gpu.report import make_table, merge
-from restora_tools.gpu.subjects import Subject, choose_subjects
+from restora_tools.gpu.report import make_summary, make_table, merge
+from restora_tools.gpu.states import EXIT_CODES, read_states, steps_left
+from restora_tools.gpu.steps import Step, choose_steps, find_step
+from restora_tools.gpu.subjects import TINY
+from restora_tools.gpu.verdicts import Verdict, make_verdicts
 
-STAGES = ("prepare", "build", "verify", "speed", "peers", "report")
-BUDGET_S = 400.0
-Report = Callable[[str], None]
+OUT = Path("build/gpu-check")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 if all that was run holds, 1 if something failed, 3 if builds are left to do."""
-    options = _parse(arguments)
+    """Returns 0 if all verdicts hold, 1 if one fails, 2 for wrong usage, 3 if steps are left or
+    running; `step` returns the code of how it ended."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parse(words)
     places = Places(options.out)
-    subjects = choose_subjects(options.subjects)
-    precisions: list[Precision] = options.precisions.split(",")
-    stages = [options.stage] if options.stage else list(STAGES)
-    code = 0
-    for stage in stages:
-        try:
-            found = _run_stage(stage, places, subjects, precisions, options, print)
-        except MissingBackendError as error:
-            print(f"{stage}: skipped: {error}")
-            code = max(code, 1 if options.stage else 0)
-            continue
-        code = max(code, found)
-    if "report" in stages:
-        result = merge(places)
-        path = places.root / "gpu.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        machine = describe_machine()
-        path.write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+    try:
+        if options.command == "step":
+            return _step(options, places)
+        steps = _without_trials(choose_steps(options.steps), options.steps)
+        if options.command == "list":
+            print("\n".join(step.name for step in steps))
+            return 0
+        if options.command == "start":
+            print(f"started, process {start(places, words[1:]).pid}; see `status`")
+            return 0
+        if options.command == "run":
+            _run(options, places, steps)
+        return _conclude(places, steps, options.results, quiet=options.command == "status")
+    except (LookupError, RunningError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _step(options: argparse.Namespace, places: Places) -> int:
+    from restora_tools.gpu.effort import FULL, QUICK
+    from restora_tools.gpu.run_step import Settings, run_step
+
+    step = find_step(options.name)
+    settings = Settings(
+        budget_s=options.build_budget if step.stage in ("build", "sweep") else None,
+        retry=options.retry,
+        effort=QUICK if options.quick else FULL,
+        torch_device=options.device,
+    )
+    state = run_step(step, places, lambda words: print(words, flush=True), settings)
+    return EXIT_CODES[state]
+
+
+def _run(options: argparse.Namespace, places: Places, steps: Sequence[Step]) -> None:
+    pythons = Interpreters(
+        export=options.export_python, tensorrt=options.python, torch=options.torch_python
+    )
+
+    def command(step: Step) -> list[str]:
+        words = [pythons.python(step.interpreter), "-m", "restora_tools.gpu_check", "step"]
+        words += [step.name, "--out", str(options.out.resolve()), "--device", options.device]
+        words += ["--build-budget", str(options.build_budget)]
+        words += ["--quick"] * options.quick
+        return words + ["--retry"] * options.again
+
+    signal.signal(signal.SIGTERM, _end)
+    conduct(
+        places,
+        steps,
+        command,
+        seconds=options.seconds,
+        again=options.again,
+        report=lambda words: print(words, flush=True),
+    )
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    raise SystemExit(128 + number)  # so that the step at work is stopped too
+
+
+def _conclude(places: Places, steps: Sequence[Step], results: Path | None, *, quiet: bool) -> int:
+    """Print what was found, write gpu.json, and return the exit code."""
+    verdicts = make_verdicts(places, steps)
+    left = steps_left(steps, read_states(places))
+    running = is_running(places)
+    if quiet:
+        states = read_states(places)
+        for step in steps:
+            if step.name in states:
+                state = states[step.name]
+                print(f"{step.name}: {state.state} {state.seconds:.0f} s {state.reason}".rstrip())
+        print(f"{len(left)} of {len(steps)} steps are left" + ", running" * running)
+    else:
+        result = merge(places, steps)
         print(make_table(result))
-        print(f"wrote {path}")
-    return code
+        for folder in (places.root, *([results] if results and result["gpu"] else [])):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+            print(f"wrote {folder / 'gpu.json'}")
+    print(make_summary(verdicts))
+    return _exit_code(verdicts, unfinished=running or bool(left))
 
 
-def _run_stage(
-    stage: str,
-    places: Places,
-    subjects: Sequence[Subject],
-    precisions: Sequence[Precision],
-    options: argparse.Namespace,
-    report: Report,
-) -> int:
-    if stage == "prepare":
-        _require_torch()
-        from restora_tools.gpu.prepare import prepare
-
-        wanted: list[Precision] = ["fp32"]
-        wanted += ["fp16"] if options.half else []
-        wanted += ["int8"] if "int8" in precisions else []
-        prepare(places, subjects, wanted, report)
-    elif stage == "build":
-        from restora_tools.gpu.build import build
-
-        modules = _modules(places)
-        done = build(modules, places, subjects, precisions, budget_s=options.budget, report=report)
-        failed = any("error" in row for row in places.rows("build"))
-        return 1 if failed else 0 if done else 3
-    elif stage == "verify":
-        from restora_tools.gpu.verify import verify
-
-        return 0 if verify(_modules(places), places, subjects, precisions, report) else 1
-    elif stage == "speed":
-        from restora_tools.gpu.speed import measure
-
-        measure(_modules(places), places, subjects, precisions, report)
-    elif stage == "peers":
-        _require_torch()
-        from restora_tools.gpu.peers import measure_peers
-
-        measure_peers(places, subjects, report, device=_torch_device(options.device))
-    return 0
+def _exit_code(verdicts: Sequence[Verdict], *, unfinished: bool) -> int:
+    if any(verdict.must and verdict.outcome == "FAILS" for verdict in verdicts):
+        return 1
+    return 3 if unfinished else 0
 
 
-def _modules(places: Places) -> Modules:
-    modules = import_modules()
-    device = modules.open_device()
-    facts = asdict(device.facts(str(modules.trt.__version__)))
-    device.close()
-    places.add_rows("device", [facts], key=("name",))
-    return modules
+def _without_trials(steps: Sequence[Step], patterns: Sequence[str]) -> tuple[Step, ...]:
+    """Sweeps, photos and peers of the tiny network tell nothing: only if they are asked for."""
+    if any(TINY.name in pattern for pattern in patterns):
+        return tuple(steps)
+    trials = ("photos", "sweep", "peers")
+    return tuple(s for s in steps if s.subject != TINY.name or s.stage not in trials)
 
 
-def _require_torch() -> None:
-    if find_spec("torch") is None:
-        raise MissingBackendError("PyTorch is not in this interpreter")
-
-
-def _torch_device(asked: str) -> str:
-    import torch
-
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise MissingBackendError("PyTorch sees no GPU here")
-    return asked
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("build/gpu-check"))
-    parser.add_argument("--stage", choices=STAGES)
-    parser.add_argument("--subjects", default="all", help="names with commas between them")
-    parser.add_argument("--precisions", default="fp16,fp32,int8")
-    parser.add_argument("--half", action="store_true", help="export FP16 too, for TensorRT >= 10")
-    parser.add_argument("--budget", type=float, default=BUDGET_S, help="s for builds in one run")
-    parser.add_argument("--device", default="cuda", help="of the peers")
+    commands = parser.add_subparsers(dest="command", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--out", type=Path, default=OUT, help=f"folder of results ({OUT})")
+    shared.add_argument("--device", default="cuda", help='of PyTorch; "cpu" tries commands out')
+    shared.add_argument("--quick", action="store_true", help="one run each: no figures, a trial")
+    shared.add_argument("--build-budget", type=float, default=300, help="seconds for one plan")
+    for name in ("run", "start", "status", "report", "list"):
+        command = commands.add_parser(name, parents=[shared])
+        command.add_argument("steps", nargs="*", help='such as "build:*:fp16" or "speed"; or all')
+        command.add_argument("--results", type=Path, help="where gpu.json is written too")
+        if name in ("run", "start"):
+            command.add_argument(
+                "--seconds", type=float, help="stop after this time, to go on later"
+            )
+            command.add_argument("--again", action="store_true", help="repeat steps that failed")
+            for words in ("python", "torch-python", "export-python"):
+                command.add_argument(f"--{words}", default=sys.executable)
+    step = commands.add_parser("step", parents=[shared])
+    step.add_argument("name")
+    step.add_argument("--retry", action="store_true", help="build refused plans again")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Stage `build`: plans of every subject, checked as they are built, within a budget of time."""
+"""Stage `build`: one plan a call, checked as it is built, within a budget of time."""
 
 from __future__ import annotations
 
@@ -6,75 +6,130 @@ import time
 from collections.abc import Callable, Sequence
 
 from restora.artifact import Precision
-from restora.backends.tensorrt.build import BuildOptions
-from restora.backends.tensorrt.cache import PlanCache
-from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
-from restora.backends.tensorrt.profiles import plan_profiles
-from restora.errors import RestoraError
+from restora.backends.tensorrt.prepare import prepare_plans
+from restora.backends.tensorrt.profiles import Profile
+from restora.errors import AccuracyGateError, BuildError
 from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.sessions import Plans
+from restora_tools.gpu.states import StateName
 from restora_tools.gpu.subjects import Subject
+
+_KEY = ("model", "precision", "profile")
 
 
 def build(
     modules: Modules,
     places: Places,
-    subjects: Sequence[Subject],
-    precisions: Sequence[Precision],
+    subject: Subject,
+    precision: Precision,
     *,
     budget_s: float,
+    retry: bool = False,
     report: Callable[[str], None],
-) -> bool:
-    """Build what is not in the cache; True if nothing was left for another run.
+) -> StateName:
+    """Build the next plan of a session: "left" if there are more, "done" after the last one.
 
-    A plan that is refused or cannot be built becomes a row that says so, and the next one is
-    tried. No build is begun after `budget_s`.
+    retry: build a plan again that was refused before
+
+    A plan that is refused or cannot be built becomes a row that says so. Nothing else is built
+    instead of it: what another precision can do is asked of that precision.
     """
-    started = time.perf_counter()
-    cache = PlanCache(places.plans)
-    for subject in subjects:
-        for precision in places.offered(subject, precisions):
-            if time.perf_counter() - started > budget_s:
-                report("the time budget is used up: run the stage again to continue")
-                return False
-            rows = _build_one(modules, places, subject, precision, cache, report)
-            places.add_rows("build", rows, key=("model", "asked"))
-    return True
+    plans = Plans(modules, places, subject, precision)
+    return build_next(
+        places, plans, plans.profiles(), budget_s=budget_s, retry=retry, report=report
+    )
+
+
+def build_next(
+    places: Places,
+    plans: Plans,
+    profiles: Sequence[Profile],
+    *,
+    budget_s: float,
+    retry: bool = False,
+    report: Callable[[str], None],
+) -> StateName:
+    """Build the first of these plans that is not there yet. See build."""
+    missing = [profile for profile in profiles if plans.find(profile) is None]
+    if not missing:
+        return "done"
+    profile = missing[0]
+    row: Row = {
+        "model": plans.subject.name,
+        "precision": plans.precision,
+        "profile": describe_profile(profile),
+    }
+    budget = _Budget(budget_s)
+    try:
+        facts = _build_one(plans, profile, budget, report, retry=retry)
+    except (AccuracyGateError, BuildError) as error:
+        if budget.passed:
+            return _end(places, row, "over budget", f"over its budget of {budget_s:.0f} s", report)
+        return _end(places, row, "failed", str(error), report)
+    places.add_rows("build", [{**row, **facts}], key=_KEY)
+    report(f"{row['profile']}: built in {facts['build_s']:.0f} s, PSNR {facts['psnr_mean']:.1f} dB")
+    return "left" if missing[1:] else "done"
+
+
+def describe_profile(profile: Profile) -> str:
+    """Such as "4x256x256", or "1x8x8 to 1x1024x1024"."""
+    smallest, largest = (
+        "x".join(map(str, shape[:3])) for shape in (profile.smallest, profile.largest)
+    )
+    return largest if profile.is_static else f"{smallest} to {largest}"
+
+
+class _Budget:
+    """Progress of a build that cancels it when its time is used up, where TensorRT allows that
+    (>= 10); on 8.6 the process that runs the step ends it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self.passed = False
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        if time.monotonic() > self._end:
+            self.passed = True
+            raise TimeoutError(f"the budget is used up in {phase}, {done} of {total}")
 
 
 def _build_one(
-    modules: Modules,
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    cache: PlanCache,
+    plans: Plans,
+    profile: Profile,
+    budget: _Budget,
     report: Callable[[str], None],
-) -> list[Row]:
-    device = modules.open_device()
-    wanted = subject.plans
-    try:
-        family = places.family(subject)
-        options = BuildOptions(precision=precision)
-        rungs = plan_candidates(modules.trt, options, family)
-        profiles = plan_profiles(
-            family[0].info, tile=wanted.tile, batches=wanted.batches, max_tile=wanted.max_tile
-        )
-        prepared = prepare_plans(modules.trt, device, cache, rungs, profiles, report=report)
-    except RestoraError as error:
-        report(f"{subject.name}, {precision}: {error}")
-        return [{"model": subject.name, "asked": precision, "error": str(error)}]
-    finally:
-        device.close()
-    return [
-        {
-            "model": subject.name,
-            "asked": precision,
-            "precision": rung.options.precision,
-            "profile": plan.facts["profile"],
-            "build_s": plan.facts["build_s"],
-            "plan_mb": round(len(plan.plan) / 1e6, 1),
-            "attempts": plan.facts["attempts"],
-            **plan.facts["selfcheck"],
-        }
-        for plan, rung in prepared
-    ]
+    *,
+    retry: bool,
+) -> Row:
+    # a plan for one shape is checked against the plan for all sizes, which comes from the cache
+    wide = [other for other in plans.profiles() if not other.is_static and other != profile]
+    prepare_plans(
+        plans.modules.trt,
+        plans.device,
+        plans.cache,
+        [plans.candidate],
+        [*wide[:1], profile],
+        retry=retry,
+        progress=budget,
+        report=report,
+    )
+    made = plans.find(profile)
+    if made is None:  # one that a session can do without
+        raise BuildError(plans.refusal(profile) or "it was left out: see the log")
+    return {
+        "made_in": plans.candidate.options.precision,
+        "build_s": made.facts["build_s"],
+        "plan_mb": round(len(made.plan) / 1e6, 1),
+        "attempts": made.facts["attempts"],
+        "workspace_mib": made.facts["options"]["workspace_bytes"] >> 20,
+        **made.facts["selfcheck"],
+    }
+
+
+def _end(
+    places: Places, row: Row, state: StateName, reason: str, report: Callable[[str], None]
+) -> StateName:
+    places.add_rows("build", [{**row, "error": reason}], key=_KEY)
+    report(f"{row['profile']}: {state}: {reason}")
+    return state

@@ -1,195 +1,122 @@
-"""Stage `peers`: the same networks in PyTorch, on the same GPU, and its matrix-product ceiling."""
+"""Stage `peers`: the same networks in PyTorch and ONNX Runtime, on the same GPU."""
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from restora.artifact import measure_psnr
-from restora.backends.base import Batch
 from restora.errors import RestoraError
 from restora_benchmarks.pictures import make_pictures
-from restora_tools.gpu.machine import read_state
+from restora_tools.gpu.effort import FULL, Effort
+from restora_tools.gpu.nvml import GpuWatch
+from restora_tools.gpu.ort_run import OrtRun, ort_ways
 from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.states import StateName
 from restora_tools.gpu.subjects import Subject
+from restora_tools.gpu.torch_run import COMPILED, EAGER, Pictures, TorchRun, Way, prepare_torch
+from restora_tools.gpu.turns import identity_of, time_turns
 
-REPEATS = 5
-_RUNS = 10
-_CEILING_SIDE = 8192
-_SMALL_SIDE = 256  # on a CPU, for trying out
+Run = TorchRun | OrtRun
 
 
 def measure_peers(
     places: Places,
-    subjects: Sequence[Subject],
+    subject: Subject,
+    kind: str,
     report: Callable[[str], None],
     *,
-    device: str = "cuda",
-    repeats: int = REPEATS,
-    runs: int = _RUNS,
-) -> None:
-    """One row for each subject and way; the ways of one subject take turns."""
-    ceilings = {name: measure_ceiling(dtype, device) for name, dtype in _CEILINGS.items()}
-    places.add_rows("ceiling", [{"device": device, "tflops": ceilings}], key=("device",))
-    report(f"matrix products: {ceilings} TFLOP/s")
-    for subject in subjects:
-        before = read_state()
-        rows = list(_measure_subject(places, subject, device, repeats, runs))
-        after = read_state()
-        rows = [{**row, "state_before": before, "state_after": after} for row in rows]
-        places.add_rows("peers", rows, key=("model", "way"))
-        for row in rows:
-            words = row.get("error") or f"{row['ms']:.2f} ms, PSNR {row['psnr_mean']:.1f} dB"
-            report(f"{row['model']}, {row['way']}: {words}")
+    device: str,
+    effort: Effort = FULL,
+) -> StateName:
+    """One row for each way of a kind ("eager", "compiled", "onnxruntime"), which take turns.
 
-
-_CEILINGS = {"fp16": torch.float16, "fp32": torch.float32}
-
-
-def measure_ceiling(dtype: torch.dtype, device: str) -> float:
-    """TFLOP/s of a large square matrix product on random data."""
-    side = _CEILING_SIDE if device == "cuda" else _SMALL_SIDE
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    times = _time([("product", lambda: a @ b)], device, repeats=5, runs=5)["product"]
-    return round(2 * side**3 / statistics.median(times) / 1e9, 1)
-
-
-def _measure_subject(
-    places: Places, subject: Subject, device: str, repeats: int, runs: int
-) -> Iterator[Row]:
-    selfcheck = places.family(subject)[0].read_selfcheck()
-    assert selfcheck is not None
+    A way that is not here is a row that says why. Accuracy is measured against eager PyTorch in
+    FP32, on the batch that is timed.
+    """
+    prepare_torch()
     batch = make_pictures(subject.shape)
-    ready: list[tuple[str, Callable[[], object]]] = []
-    accuracy: dict[str, tuple[float, float]] = {}
-    for way, make in _ways(subject, places, device).items():
+    ready: list[tuple[str, Run]] = []
+    rows: list[Row] = []
+    for name, make in _ways(places, subject, kind, device):
+        row: Row = {"model": subject.name, "way": name}
         try:
             run = make()
-            accuracy[way] = measure_psnr(run(selfcheck.image), selfcheck.answer)
-            run(batch)
-        except (RuntimeError, RestoraError, ImportError) as error:
-            yield {"model": subject.name, "way": way, "error": str(error).splitlines()[0]}
+            mean, least = measure_psnr(run(batch), _reference(places, subject, batch, device))
+        except (RuntimeError, RestoraError, ImportError, LookupError) as error:
+            words = f"{type(error).__name__}: {error}".splitlines()[0]
+            rows.append({**row, "not_measured": words})
             continue
-        ready.append((way, lambda run=run: run.on_device(batch)))  # type: ignore[misc]
-    times = _time(ready, device, repeats=repeats, runs=runs)
-    for way, values in times.items():
-        mean, least = accuracy[way]
-        yield {
-            "model": subject.name,
-            "way": way,
-            "batch": subject.batch,
-            "side": subject.side,
-            "ms": round(statistics.median(values), 4),
-            "ms_all": [round(value, 4) for value in values],
-            "psnr_mean": round(mean, 2),
-            "psnr_min": round(least, 2),
-            "torch": torch.__version__,
-        }
-
-
-class TorchRun:
-    """One way of running a network in PyTorch, on batches of pictures."""
-
-    def __init__(
-        self, network: nn.Module, *, device: str, half: bool, channels_last: bool, compiled: bool
-    ) -> None:
-        self.device, self.half, self.channels_last = device, half, channels_last
-        network = network.to(device)
-        if half:
-            network = network.half()
-        if channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
-        self._inputs: dict[tuple[int, ...], Tensor] = {}
-        self._face = hasattr(network, "stylegan_decoder")
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Pictures to pictures, uint8."""
-        with torch.inference_mode():
-            y = self._run(self._upload(batch)).float().clamp(0, 1)
-            pixels = (y * 255).round().to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-    def on_device(self, batch: Batch) -> Tensor:
-        """The network alone, on pictures that are on the device already."""
-        if batch.shape not in self._inputs:
-            self._inputs[batch.shape] = self._upload(batch)
-        with torch.inference_mode():
-            return self._run(self._inputs[batch.shape])
-
-    def _run(self, x: Tensor) -> Tensor:
-        if self._face:
-            y: Tensor = (self._forward(x * 2 - 1) + 1) / 2
-            return y
-        return self._forward(x)
-
-    def _upload(self, batch: Batch) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device)
-        x = x.permute(0, 3, 1, 2).float() / 255
-        if self.half:
-            x = x.half()
-        return x.contiguous(
-            memory_format=torch.channels_last if self.channels_last else torch.contiguous_format
-        )
-
-
-class OrtCudaRun:
-    """ONNX Runtime on CUDA, from host to host: it offers no other way through our session."""
-
-    def __init__(self, places: Places, subject: Subject) -> None:
-        from restora.backends.onnxruntime_cuda import OnnxRuntimeCudaSession
-
-        self._session = OnnxRuntimeCudaSession(places.family(subject)[0])
-
-    def __call__(self, batch: Batch) -> Batch:
-        return self._session.run(batch)
-
-    def on_device(self, batch: Batch) -> Batch:
-        return self._session.run(batch)
+        ready.append((name, run))
+        rows.append({**row, "psnr_mean": round(mean, 2), "psnr_min": round(least, 2)})
+    with GpuWatch(identity_of(device)) as watch:
+        times = time_turns([(name, _on(run, batch)) for name, run in ready], device, effort)
+    for row in rows:
+        if row["way"] in times:
+            row |= _figures(times[row["way"]], subject)
+            row["gpu_state"] = watch.summary()
+        report(f"{row['way']}: " + (row.get("not_measured") or f"{row['ms']:.2f} ms"))
+    places.add_rows("peers", rows, key=("model", "way"))
+    return "done"
 
 
 def _ways(
-    subject: Subject, places: Places, device: str
-) -> dict[str, Callable[[], TorchRun | OrtCudaRun]]:
-    def in_torch(*, half: bool, channels_last: bool, compiled: bool) -> Callable[[], TorchRun]:
-        return lambda: TorchRun(
-            subject.network.make(),
-            device=device,
-            half=half,
-            channels_last=channels_last,
-            compiled=compiled,
-        )
+    places: Places, subject: Subject, kind: str, device: str
+) -> Iterator[tuple[str, Callable[[], Run]]]:
+    if kind == "onnxruntime":
+        artifacts = {
+            precision: places.artifact(subject, precision)
+            for precision in ("fp32", "fp16")
+            if places.has(subject, precision)
+        }
+        if "fp32" not in artifacts:
+            artifacts["fp32"] = places.artifact(subject)  # its row says that it is not there
+        for name, path, provider in ort_ways(artifacts):
+            yield name, _of_ort(path, provider)
+        return
+    ways: Sequence[Way] = COMPILED if kind == "compiled" else EAGER
+    for way in ways:
+        yield way.name, _of_torch(subject, way, device)
 
+
+def _of_torch(subject: Subject, way: Way, device: str) -> Callable[[], Run]:
+    return lambda: TorchRun(subject.network.make(), way, device=device)
+
+
+def _of_ort(path: Path, provider: str) -> Callable[[], Run]:
+    return lambda: OrtRun(path, provider)
+
+
+def _on(run: Run, batch: Pictures) -> Callable[[], object]:
+    return lambda: run.on_device(batch)
+
+
+def _reference(places: Places, subject: Subject, batch: Pictures, device: str) -> Pictures:
+    """What eager PyTorch gives in FP32, kept for the other kinds."""
+    shape = "x".join(map(str, subject.shape[:3]))
+    file = places.root / "reference" / f"{subject.name}.{shape}.npy"
+    if file.exists():
+        found: Pictures = np.load(file)
+        return found
+    with torch.inference_mode():
+        answer = TorchRun(subject.network.make(), EAGER[0], device=device)(batch)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, answer)
+    return answer
+
+
+def _figures(times: list[float], subject: Subject) -> dict[str, Any]:
+    ms = statistics.median(times)
     return {
-        "eager PyTorch FP32": in_torch(half=False, channels_last=False, compiled=False),
-        "eager PyTorch FP16 channels_last": in_torch(half=True, channels_last=True, compiled=False),
-        "torch.compile FP16 channels_last": in_torch(half=True, channels_last=True, compiled=True),
-        "ONNX Runtime CUDA FP32": lambda: OrtCudaRun(places, subject),
+        "batch": subject.batch,
+        "side": subject.side,
+        "ms": round(ms, 4),
+        "ms_all": [round(value, 4) for value in times],
+        "input_mp_per_s": round(float(np.prod(subject.shape[:3])) / ms / 1e3, 3),
+        "torch": torch.__version__,
     }
-
-
-def _time(
-    ways: Sequence[tuple[str, Callable[[], object]]], device: str, *, repeats: int, runs: int
-) -> dict[str, list[float]]:
-    """ms of one run of each way, one value a repeat; the ways take turns."""
-    times: dict[str, list[float]] = {name: [] for name, _ in ways}
-    for turn in range(repeats + 1):  # the first turn warms up
-        for name, run in ways:
-            _wait(device)
-            started = time.perf_counter()
-            for _ in range(runs):
-                run()
-            _wait(device)
-            if turn:
-                times[name].append((time.perf_counter() - started) * 1e3 / runs)
-    return times
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

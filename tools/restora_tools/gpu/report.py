@@ -1,51 +1,76 @@
-"""Put the stages' rows together: one JSON file and one table."""
+"""Put the rows of all steps together: one JSON object, one table and the verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.states import read_states
+from restora_tools.gpu.steps import Step
+from restora_tools.gpu.verdicts import Verdict, make_verdicts
+
+_STAGES = ("loads", "tests", "build", "verify", "layers", "photos", "sweep", "peers")
 
 
-def merge(places: Places) -> dict[str, Any]:
-    """All rows; of each speed also its share of the ceiling and of PyTorch's ways."""
-    ceilings = {row["device"]: row["tflops"] for row in places.rows("ceiling")}
-    ceiling: dict[str, float] = ceilings.get("cuda") or next(iter(ceilings.values()), {})
+def merge(places: Places, steps: Sequence[Step]) -> dict[str, Any]:
+    """All rows; of each speed also its share of the ceiling, and its factor over the peers."""
+    ceilings = {
+        row["precision"]: row["tflops"] for row in places.rows("ceiling") if "tflops" in row
+    }
     peers = places.rows("peers")
-    lines = []
-    for row in places.rows("speed"):
-        line = dict(row)
-        limit = ceiling.get(row["precision"])
-        if "device_ms" in row:
-            if limit:
-                line["mfu"] = round(row["tflops"] / limit, 4)
-            line["against"] = {
-                peer["way"]: round(peer["ms"] / row["device_ms"], 3)
-                for peer in peers
-                if peer["model"] == row["model"] and "ms" in peer
-            }
-        lines.append(line)
     return {
         "gpu": next(iter(places.rows("device")), {}),
-        "ceiling_tflops": ceiling,
-        "build": places.rows("build"),
-        "verify": places.rows("verify"),
-        "lines": lines,
-        "peers": peers,
+        "machine": next(iter(places.rows("machine")), {}),
+        "ceiling_tflops": ceilings,
+        "ceiling": places.rows("ceiling"),
+        "lines": [_line(row, ceilings, peers) for row in places.rows("speed")],
+        **{stage: places.rows(stage) for stage in _STAGES},
+        "steps": [asdict(state) for state in read_states(places).values()],
+        "verdicts": [asdict(verdict) for verdict in make_verdicts(places, steps)],
     }
 
 
+def _line(row: Row, ceilings: dict[str, float], peers: list[Row]) -> Row:
+    line = dict(row)
+    limit = ceilings.get(row["precision"])
+    if limit:
+        line["mfu"] = round(row["tflops"] / limit, 4)
+    else:
+        line["mfu_not_measured"] = f"there is no ceiling of {row['precision']}: run ceiling"
+    line["against"] = {
+        peer["way"]: round(peer["ms"] / row["device_ms"], 3)
+        for peer in peers
+        if peer["model"] == row["model"] and "ms" in peer
+    }
+    return line
+
+
 def make_table(result: dict[str, Any]) -> str:
-    """ms, throughput, MFU, memory and PSNR on one line, peers below their model."""
-    lines = [["model", "way", "ms a batch", "MP/s in", "MFU", "end to end", "MB", "PSNR"]]
-    for line in result["lines"]:
-        lines.append(_cells(line))
-        if line is _last_of(result, line):
-            peers = [peer for peer in result["peers"] if peer["model"] == line["model"]]
-            lines += map(_peer_cells, peers)
-    title = str(result["gpu"].get("name", "GPU"))
-    return "\n".join([title, *_align(lines)])
+    """One line a precision or other runtime, and one line a photo."""
+    lines = [["network", "way", "ms / batch", "MP/s in", "MFU", "graphs", "PSNR"]]
+    lines += [_cells(line) for line in result["lines"]]
+    lines += [_peer_cells(peer) for peer in result["peers"]]
+    photos = [["network", "photo", "s", "MP/s in", "device", "area", "GPU used"]]
+    photos += [_photo_cells(row) for row in result["photos"]]
+    title = str(result["gpu"].get("name", "no GPU was measured"))
+    tables = _align(lines), _align(photos) if result["photos"] else ()
+    return "\n".join([title, *tables[0], "", *tables[1]]).rstrip()
+
+
+def make_summary(verdicts: Iterable[Verdict]) -> str:
+    """Counts, and every statement that does not hold or was not measured."""
+    known = list(verdicts)
+    lines = []
+    for outcome in ("FAILS", "not measured"):
+        for verdict in known:
+            if verdict.outcome == outcome:
+                goal = "" if verdict.must else " (a goal)"
+                lines.append(f"{outcome}: {verdict.statement}{goal}: {verdict.detail}")
+    counts = {o: sum(v.outcome == o for v in known) for o in ("holds", "FAILS", "not measured")}
+    lines.append(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    return "\n".join(lines)
 
 
 def _align(lines: list[list[str]]) -> Iterator[str]:
@@ -59,38 +84,40 @@ def _align(lines: list[list[str]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _last_of(result: dict[str, Any], line: Row) -> Row:
-    same: list[Row] = [other for other in result["lines"] if other["model"] == line["model"]]
-    return same[-1]
-
-
 def _cells(line: Row) -> list[str]:
-    way = f"TensorRT {line['precision']}"
-    if "error" in line:
-        return [line["model"], way, "failed", "", "", "", "", ""]
     return [
         line["model"],
-        way,
+        f"TensorRT {line['precision']}",
         f"{line['device_ms']:.2f} / {line['batch']}",
         f"{line['input_mp_per_s']:.1f}",
-        f"{line['mfu']:.0%}" if "mfu" in line else "",
-        f"{line['end_to_end_share']:.2f}",
-        f"{line['memory_mb']}",
+        f"{line['mfu']:.0%}" if "mfu" in line else "?",
+        "NO" if line.get("no_graphs") else "yes",
         f"{line['psnr_mean']:.1f} dB",
     ]
 
 
 def _peer_cells(peer: Row) -> list[str]:
-    if "error" in peer:
-        return ["", peer["way"], "not here", "", "", "", "", ""]
-    megapixels = peer["batch"] * peer["side"] ** 2 / 1e6
+    if "ms" not in peer:
+        return [peer["model"], peer["way"], "not measured", "", "", "", ""]
     return [
-        "",
+        peer["model"],
         peer["way"],
         f"{peer['ms']:.2f} / {peer['batch']}",
-        f"{megapixels / peer['ms'] * 1e3:.1f}",
-        "",
+        f"{peer['input_mp_per_s']:.1f}",
         "",
         "",
         f"{peer['psnr_mean']:.1f} dB",
+    ]
+
+
+def _photo_cells(row: Row) -> list[str]:
+    state = row["gpu_state"]
+    return [
+        f"{row['model']} {row['precision']}",
+        row["photo"],
+        f"{row['one_photo_s']:.3f}",
+        f"{row['mp_per_s']:.1f}",
+        f"{row['device_share']:.0%}",
+        f"{row['computed_share']:.2f}",
+        f"{state['busy'][1]:.0%}" if "busy" in state else "?",
     ]

@@ -1,54 +1,109 @@
-"""Open the plans of the stage `build` as a session."""
+"""Plans of the stage `build`, as loaded plans and as sessions. Nothing is built here."""
 
 from __future__ import annotations
 
-from restora.artifact import Precision
-from restora.backends.tensorrt.build import BuildOptions
-from restora.backends.tensorrt.cache import PlanCache
-from restora.backends.tensorrt.loaded import LoadedPlan
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from restora.artifact import Artifact, Precision
+from restora.backends.tensorrt.build_options import BuildOptions
+from restora.backends.tensorrt.cache import CachedPlan, PlanCache, plan_key
+from restora.backends.tensorrt.candidates import plan_candidates
+from restora.backends.tensorrt.check import PrecisionCandidate
 from restora.backends.tensorrt.open import load_plans
-from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
-from restora.backends.tensorrt.profiles import plan_profiles
+from restora.backends.tensorrt.profiles import Profile, plan_profiles
 from restora.backends.tensorrt.session import TensorRTSession
+from restora.errors import MissingModelError, OptionError, PlanError
 from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.subjects import Subject
 
 
-def open_plans(
-    modules: Modules, places: Places, subject: Subject, precision: Precision
-) -> tuple[list[LoadedPlan], Precision]:
-    """The plans of a subject on a device of their own, and the precision that they are in."""
-    family = places.family(subject)
-    wanted = subject.plans
-    rungs = plan_candidates(modules.trt, BuildOptions(precision=precision), family)
-    profiles = plan_profiles(
-        family[0].info, tile=wanted.tile, batches=wanted.batches, max_tile=wanted.max_tile
-    )
-    device = modules.open_device()
-    try:
-        prepared = prepare_plans(
-            modules.trt, device, PlanCache(places.plans), rungs, profiles, report=print
+class Plans:
+    """The plans of one subject in one precision on one device; no other precision takes over.
+
+    candidate: the precision and the artifact that the plans are built from
+    """
+
+    def __init__(
+        self, modules: Modules, places: Places, subject: Subject, precision: Precision
+    ) -> None:
+        self.modules, self.subject, self.precision = modules, subject, precision
+        family = places.family(subject)
+        self.info = family[0].info
+        self.master = family[0]
+        self.candidate = _candidate(modules, family, precision)
+        self.cache = PlanCache(places.plans)
+        self.device = modules.open_device()
+        self._facts = self.device.facts(str(modules.trt.__version__))
+
+    def profiles(self) -> list[Profile]:
+        """Those of a session: the one for all sizes first, which the others are checked with."""
+        subject = self.subject
+        wanted = plan_profiles(
+            self.info, tile=subject.side, batches=(subject.batch,), max_tile=subject.max_tile
         )
-        return load_plans(modules.trt, device, prepared), prepared[0][1].options.precision
-    except BaseException:
-        device.close()
-        raise
+        return sorted(wanted, key=lambda profile: profile.is_static)
+
+    def sweep_profiles(self) -> list[Profile]:
+        shapes = [(batch, side, side, 3) for batch, side in self.subject.sweep]
+        return [Profile(shape, shape, shape) for shape in shapes]
+
+    def find(self, profile: Profile) -> CachedPlan | None:
+        """The plan, if it is built."""
+        return self.cache.load(self._key(profile))
+
+    def refusal(self, profile: Profile) -> str | None:
+        """Why the plan was refused, if it was."""
+        found = self.cache.load_refusal(self._key(profile))
+        return None if found is None else found.reason
+
+    def get(self, profiles: Sequence[Profile]) -> list[tuple[CachedPlan, PrecisionCandidate]]:
+        """The plans of all profiles. Raises PlanError if one is not built."""
+        found = []
+        for profile in profiles:
+            plan = self.find(profile)
+            if plan is None:
+                raise PlanError(
+                    f"the plan of {self.subject.name} in {self.precision} for {profile.best} is "
+                    f"not built: run build:{self.subject.name}:{self.precision}"
+                )
+            found.append((plan, self.candidate))
+        return found
+
+    def _key(self, profile: Profile) -> str:
+        return plan_key(
+            self.candidate.artifact.sha256, self._facts, self.candidate.options, profile
+        )
 
 
-def open_checked(
+def _candidate(
+    modules: Modules, family: Sequence[Artifact], precision: Precision
+) -> PrecisionCandidate:
+    try:
+        return plan_candidates(modules.trt, BuildOptions(precision=precision), family)[0]
+    except OptionError as error:  # this TensorRT needs an artifact that is not there
+        raise MissingModelError(str(error)) from error
+
+
+@contextmanager
+def open_session(
     modules: Modules,
     places: Places,
     subject: Subject,
     precision: Precision,
     *,
     graphs: bool = True,
-) -> TensorRTSession:
-    """A session on them."""
-    plans, _ = open_plans(modules, places, subject, precision)
-    return TensorRTSession(
-        plans[0].device,
-        plans,
+) -> Iterator[TensorRTSession]:
+    """A session on the plans of a subject. Raises PlanError if they are not built."""
+    plans = Plans(modules, places, subject, precision)
+    session = TensorRTSession(
+        plans.device,
+        load_plans(modules.trt, plans.device, plans.get(plans.profiles())),
         driver=(lambda: modules.driver) if graphs and modules.driver is not None else None,
         nvrtc=(lambda: modules.nvrtc) if modules.nvrtc is not None else None,
     )
+    try:
+        yield session
+    finally:
+        session.close()

@@ -1,22 +1,27 @@
-"""Stage `verify`: what doubles cannot prove, on the GPU itself."""
+"""Stage `verify`: what test doubles cannot prove, on the GPU itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
 from restora.artifact import Precision, measure_psnr
 from restora.backends.base import Batch
+from restora.backends.tensorrt.check import PrecisionCandidate, check_gate
 from restora.backends.tensorrt.session import TensorRTSession
-from restora.errors import RestoraError
+from restora.errors import MissingModelError, PlanError, RefusedPlanError, RestoraError
 from restora.tiling import Tiling, run_tiles
 from restora_benchmarks.pictures import make_pictures
 from restora_tools.gpu.machine import Modules
+from restora_tools.gpu.photos import free_bytes
 from restora_tools.gpu.places import Places, Row
-from restora_tools.gpu.sessions import open_checked
+from restora_tools.gpu.sessions import Plans, open_session
+from restora_tools.gpu.states import StateName
 from restora_tools.gpu.subjects import Subject
 
 LEAK_BYTES = 64 << 20  # the driver keeps a little of its own
@@ -25,116 +30,211 @@ _OPENINGS = 4
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold, whether it did, and the figure."""
+    """One fact, whether it holds, and the figure. passed: None if it could not be checked."""
 
     name: str
-    passed: bool
+    passed: bool | None
     detail: str
 
 
 def verify(
     modules: Modules,
     places: Places,
-    subjects: Sequence[Subject],
-    precisions: Sequence[Precision],
+    subject: Subject,
+    precision: Precision,
     report: Callable[[str], None],
-) -> bool:
-    """True if all checks hold. Whatever fails becomes a row and does not end the stage."""
-    passed = True
-    for subject in subjects:
-        for precision in places.offered(subject, precisions):
+) -> StateName:
+    """One row a check. "failed" if one does not hold."""
+    checks: list[Check] = []
+    try:
+        for check in _Checks(modules, places, subject, precision).run():
+            checks.append(check)
+            report(f"{check.name}: {_WORDS[check.passed]}: {check.detail}")
+    except PlanError:
+        raise  # nothing was built
+    except RestoraError as error:
+        checks.append(Check("it runs", passed=False, detail=str(error)))
+        report(f"it runs: FAILS: {error}")
+    rows: list[Row] = [
+        {
+            "model": subject.name,
+            "precision": precision,
+            "check": check.name,
+            "passed": check.passed,
+            "detail": check.detail,
+        }
+        for check in checks
+    ]
+    places.add_rows("verify", rows, key=("model", "precision", "check"))
+    failed = [check.name for check in checks if check.passed is False]
+    report(f"{len(checks)} checks; " + (f"these fail: {'; '.join(failed)}" if failed else "fine"))
+    return "failed" if failed else "done"
+
+
+_WORDS = {True: "holds", False: "FAILS", None: "not measured"}
+
+
+class _Checks:
+    """All checks of one subject in one precision."""
+
+    def __init__(
+        self, modules: Modules, places: Places, subject: Subject, precision: Precision
+    ) -> None:
+        self.modules, self.places = modules, places
+        self.subject, self.precision = subject, precision
+        self.rung = Plans(modules, places, subject, precision).candidate
+        self.batch = make_pictures(subject.shape)
+
+    def run(self) -> Iterator[Check]:
+        with self._open() as session:
+            runs = [session.run(self.batch) for _ in range(4)]
+            same = all(np.array_equal(runs[0], other) for other in runs[1:])
+            yield Check("four runs are one", same, _distance(runs[0], runs[-1]))
+            yield self._graphs(session)
+            yield self._without_graphs(runs[0])
+            yield _in_threads(session, self.batch, runs[0])
+            yield self._beside_a_capture(session, runs[0])
+            yield self._selfcheck(session)
+            if not self.subject.is_face:
+                yield self._tiles(session)
+                yield self._seams(session)
+                yield _blending(session)
+            yield from self._near_fp32(runs[0])
+        yield self._leaks()
+
+    def _open(self, *, graphs: bool = True) -> AbstractContextManager[TensorRTSession]:
+        return open_session(self.modules, self.places, self.subject, self.precision, graphs=graphs)
+
+    def _graphs(self, session: TensorRTSession) -> Check:
+        stats = session.stats()
+        used = stats.graphs_captured > 0 and stats.graphs_launched > 0
+        detail = f"{stats.graphs_captured} captured, launched {stats.graphs_launched} times"
+        return Check("CUDA graphs are captured and used", used, stats.graphs_error or detail)
+
+    def _without_graphs(self, expected: Batch) -> Check:
+        with self._open(graphs=False) as plain:
+            got = plain.run(self.batch)
+        equal = np.array_equal(expected, got)
+        return Check("graphs change nothing", equal, _distance(expected, got))
+
+    def _beside_a_capture(self, session: TensorRTSession, expected: Batch) -> Check:
+        """A stream that captures must not disturb another session's copies, nor they it."""
+        stop, results = threading.Event(), []
+
+        def keep_running() -> None:
+            while not stop.is_set():
+                results.append(session.run(self.batch))
+
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(keep_running)
             try:
-                checks = list(_check(modules, places, subject, precision))
-            except RestoraError as error:
-                checks = [Check("runs", passed=False, detail=str(error))]
-            rows: list[Row] = [
-                {
-                    "model": subject.name,
-                    "precision": precision,
-                    "check": check.name,
-                    "passed": check.passed,
-                    "detail": check.detail,
-                }
-                for check in checks
-            ]
-            places.add_rows("verify", rows, key=("model", "precision", "check"))
-            failed = [check for check in checks if not check.passed]
-            passed = passed and not failed
-            words = "; ".join(f"{check.name}: {check.detail}" for check in failed) or "all hold"
-            report(f"{subject.name}, {precision}: {len(checks)} checks, {words}")
-    return passed
+                with self._open() as other:
+                    theirs = [other.run(self.batch) for _ in range(4)]
+                    captured = other.stats().graphs_captured
+            finally:
+                stop.set()
+            running.result()
+        equal = all(np.array_equal(expected, got) for got in (*theirs, *results))
+        detail = f"{captured} graphs captured beside {len(results)} runs"
+        return Check("a session runs while another one captures", equal and captured > 0, detail)
+
+    def _selfcheck(self, session: TensorRTSession) -> Check:
+        known = self.rung.artifact.read_selfcheck()
+        assert known is not None  # a build without one is refused
+        return _check_psnr("it passes its gate", self.rung, session.run(known.image), known.answer)
+
+    def _tiles(self, session: TensorRTSession) -> Check:
+        """Tiles cut and joined on the device, against the CPU's way with the same plans.
+
+        The CPU's way runs one tile at a time, which another plan computes, with other tactics:
+        the gate of the precision bounds how far two plans may be apart.
+        """
+        subject = self.subject
+        photo = make_pictures((1, subject.side * 3 - 40, subject.side * 2 + 72, 3))[0]
+        there, here = self._both_ways(session, photo, session.run)
+        name = "tiles joined on the device are near the CPU's"
+        return _check_psnr(name, self.rung, there[None], here[None])
+
+    def _seams(self, session: TensorRTSession) -> Check:
+        """The same, with every tile computed by the same plan: only rounding may differ."""
+        side, count = self.subject.side, self.subject.batch
+        step = side - self.subject.overlap_px
+        # a row of tiles is two full batches
+        photo = make_pictures((1, side + step, side + (2 * count - 1) * step, 3))[0]
+
+        def run_full_batch(tiles: Batch) -> Batch:
+            full = np.resize(tiles, (count, *tiles.shape[1:]))
+            return session.run(full)[: len(tiles)]
+
+        there, here = self._both_ways(session, photo, run_full_batch)
+        close = bool(np.abs(there.astype(int) - here).max() <= 1)
+        return Check("seams are blended as on the CPU", close, _distance(there, here))
+
+    def _both_ways(
+        self, session: TensorRTSession, photo: Batch, run: Callable[[Batch], Batch]
+    ) -> tuple[Batch, Batch]:
+        tiling = tiling_of(self.subject)
+        here = run_tiles(
+            photo, run, scale=session.info.scale, tiling=tiling, multiple=session.limits.multiple
+        )
+        return session.run_tiles(photo, tiling=tiling), here
+
+    def _near_fp32(self, got: Batch) -> Iterator[Check]:
+        """Against the FP32 plan, from whichever of the two is verified last."""
+        others = [p for p in self.subject.precisions() if p != "fp32"]
+        for precision in others if self.precision == "fp32" else [self.precision]:
+            name = f"the {precision} plan is near the FP32 plan"
+            there: Precision = precision if self.precision == "fp32" else "fp32"
+            try:
+                rung = Plans(self.modules, self.places, self.subject, precision).candidate
+                with open_session(self.modules, self.places, self.subject, there) as session:
+                    theirs = session.run(self.batch)
+            except (PlanError, MissingModelError) as error:
+                yield Check(name, None, str(error))
+                continue
+            yield _check_psnr(name, rung, got, theirs)
+
+    def _leaks(self) -> Check:
+        """Open, run and close a few times: the first time loads what stays."""
+        free = []
+        device = self.modules.open_device()
+        for _ in range(_OPENINGS):
+            with self._open() as session:
+                for _ in range(3):
+                    session.run(self.batch)
+            free.append(free_bytes(device))
+        lost = free[0] - free[-1]
+        detail = f"{lost / 2**20:.1f} MiB less free after {_OPENINGS - 1} more openings"
+        return Check("closing frees everything", lost <= LEAK_BYTES, detail)
 
 
-def _check(
-    modules: Modules, places: Places, subject: Subject, precision: Precision
-) -> Iterator[Check]:
-    with_graphs = open_checked(modules, places, subject, precision)
-    plain = open_checked(modules, places, subject, precision, graphs=False)
+def tiling_of(subject: Subject) -> Tiling:
+    """Tiles of the size of the hot plan."""
+    return Tiling(size=subject.side, overlap=subject.overlap_px, fixed=True, batch=subject.batch)
+
+
+def _in_threads(session: TensorRTSession, batch: Batch, expected: Batch) -> Check:
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(session.run, [batch] * 8))
+    equal = all(np.array_equal(expected, other) for other in results)
+    return Check("threads change nothing", equal, _distance(expected, results[-1]))
+
+
+def _blending(session: TensorRTSession) -> Check:
+    stats = session.stats()
+    there = stats.blended_on_gpu > 0 and stats.blended_on_cpu == 0
+    detail = f"{stats.blended_on_gpu} photos by the kernel, {stats.blended_on_cpu} by the CPU"
+    return Check("tiles are blended on the GPU", there, stats.blend_error or detail)
+
+
+def _check_psnr(name: str, rung: PrecisionCandidate, got: Batch, expected: Batch) -> Check:
+    """Whether a batch is as near as the gate of the precision asks."""
+    mean, least = measure_psnr(got, expected)
     try:
-        batch = make_pictures(subject.shape)
-        runs = [with_graphs.run(batch) for _ in range(4)]
-        same = all(np.array_equal(runs[0], other) for other in runs[1:])
-        yield Check("four runs are one", passed=same, detail=_distance(runs[0], runs[-1]))
-        without = plain.run(batch)
-        equal = np.array_equal(runs[0], without)
-        yield Check("graphs change nothing", passed=equal, detail=_distance(runs[0], without))
-        with ThreadPoolExecutor(4) as pool:
-            threads = list(pool.map(with_graphs.run, [batch] * 8))
-        equal = all(np.array_equal(runs[0], other) for other in threads)
-        yield Check("threads change nothing", passed=equal, detail=_distance(runs[0], threads[-1]))
-        if not subject.is_face:
-            yield _check_tiles(with_graphs, subject)
-        yield _check_against_fp32(modules, places, subject, with_graphs)
-    finally:
-        with_graphs.close()
-        plain.close()
-    yield _check_leaks(modules, places, subject, precision)
-
-
-def _check_tiles(session: TensorRTSession, subject: Subject) -> Check:
-    """Tiles cut and joined on the device, against the CPU's way with the same plans."""
-    height, width = subject.side * 3 - 40, subject.side * 2 + 72
-    photo = make_pictures((1, height, width, 3))[0]
-    tiling = Tiling(size=subject.side, overlap=32 if subject.side > 64 else 8, fixed=True)
-    multiple = session.limits.multiple
-    scale = session.info.scale
-    there = session.run_tiles(photo, tiling=tiling)
-    here = run_tiles(photo, session.run, scale=scale, tiling=tiling, multiple=multiple)
-    distance = _distance(there, here)
-    # the CPU's way runs one tile at a time, so that another plan may compute it
-    close = bool(np.abs(there.astype(int) - here).max() <= 1)
-    return Check("tiles joined on the device are those of the CPU", passed=close, detail=distance)
-
-
-def _check_against_fp32(
-    modules: Modules, places: Places, subject: Subject, session: TensorRTSession
-) -> Check:
-    pictures = make_pictures(subject.shape)
-    exact = open_checked(modules, places, subject, "fp32")
-    try:
-        mean, least = measure_psnr(session.run(pictures), exact.run(pictures))
-    finally:
-        exact.close()
-    detail = f"PSNR {mean:.1f} dB mean, {least:.1f} least"
-    return Check("near the FP32 plan", passed=mean >= 50 and least >= 45, detail=detail)
-
-
-def _check_leaks(modules: Modules, places: Places, subject: Subject, precision: Precision) -> Check:
-    """Open, run and close a few times: the first time loads what stays."""
-    free = []
-    batch = make_pictures(subject.shape)
-    device = modules.open_device()
-    for _ in range(_OPENINGS):
-        session = open_checked(modules, places, subject, precision)
-        for _ in range(3):
-            session.run(batch)
-        session.close()
-        with device.current():
-            free.append(int(modules.cuda.mem_get_info()[0]))
-    device.close()
-    lost = free[0] - free[-1]
-    detail = f"{lost / 2**20:.1f} MiB less free after {_OPENINGS - 1} more openings"
-    return Check("closing frees everything", passed=lost <= LEAK_BYTES, detail=detail)
+        check_gate(rung, mean, least)
+    except RefusedPlanError as error:
+        return Check(name, passed=False, detail=str(error))
+    return Check(name, True, f"PSNR {mean:.1f} dB mean, {least:.1f} least")
 
 
 def _distance(one: Batch, other: Batch) -> str:

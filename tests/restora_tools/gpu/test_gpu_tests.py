@@ -1,0 +1,35 @@
+"""Facts about running the tests that need a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from restora_tools.gpu.gpu_tests import TESTS, run_tests
+from restora_tools.gpu.places import Places
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        ("assert True", "done"),
+        ("assert False", "failed"),
+        ("pytest.skip('no GPU')", "failed"),  # a skipped test proves nothing
+    ],
+)
+def test_the_stage_passes_only_if_every_test_ran_and_passed(
+    tmp_path: Path, body: str, state: str
+) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text(f"import pytest\n\n@pytest.mark.gpu\ndef test_it():\n    {body}\n")
+    places = Places(tmp_path / "out")
+    assert run_tests(places, print, file=str(file)) == state
+    (row,) = places.rows("tests")
+    assert row["passed"] is (state == "done")
+
+
+def test_the_file_of_the_tests_is_there() -> None:
+    assert (ROOT / TESTS).is_file()

@@ -1,0 +1,107 @@
+"""Stage `sweep`: plans of other tiles and batches, and what each would need for whole photos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from restora.artifact import Precision
+from restora.backends.tensorrt.open import load_plans
+from restora.backends.tensorrt.profiles import Profile
+from restora.tiling import Tiling
+from restora_benchmarks.flops import count_flops
+from restora_tools.gpu.build import build_next, describe_profile
+from restora_tools.gpu.device_time import time_batches
+from restora_tools.gpu.effort import FULL, Effort
+from restora_tools.gpu.machine import Modules
+from restora_tools.gpu.nvml import GpuWatch
+from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.sessions import Plans
+from restora_tools.gpu.speed import figures_of
+from restora_tools.gpu.states import StateName
+from restora_tools.gpu.subjects import PHOTO_SIZES, Subject
+
+_KEY = ("model", "precision", "batch", "side")
+
+
+def sweep(
+    modules: Modules,
+    places: Places,
+    subject: Subject,
+    precision: Precision,
+    report: Callable[[str], None],
+    *,
+    budget_s: float,
+    effort: Effort = FULL,
+) -> StateName:
+    """Build and measure the next tile and batch: "left" if there are more, "done" at the end.
+
+    A plan that cannot be built is a row that says why; the next one is tried.
+    """
+    plans = Plans(modules, places, subject, precision)
+    hot = (subject.batch, subject.side, subject.side, 3)
+    profiles = [Profile(hot, hot, hot), *plans.sweep_profiles()]
+    known = {
+        (row["batch"], row["side"])
+        for row in places.rows("sweep")
+        if (row["model"], row["precision"]) == (subject.name, precision)
+    }
+    left = [profile for profile in profiles if profile.best[:2] not in known]
+    if not left:
+        return "done"
+    row = _measure_one(places, plans, left[0], budget_s, effort)
+    places.add_rows("sweep", [row], key=_KEY)
+    words = (
+        row.get("not_measured") or f"{row['device_ms']:.2f} ms, {row['input_mp_per_s']:.1f} MP/s"
+    )
+    report(f"{describe_profile(left[0])}: {words}")
+    return "left" if left[1:] else "done"
+
+
+def _measure_one(
+    places: Places,
+    plans: Plans,
+    profile: Profile,
+    budget_s: float,
+    effort: Effort,
+) -> Row:
+    batch, side = profile.best[:2]
+    row: Row = {
+        "model": plans.subject.name,
+        "precision": plans.precision,
+        "batch": batch,
+        "side": side,
+    }
+    said: list[str] = []
+    state = build_next(places, plans, [profile], budget_s=budget_s, report=said.append)
+    if state != "done":
+        return {**row, "not_measured": said[-1]}
+    modules = plans.modules
+    loaded = load_plans(modules.trt, plans.device, plans.get([profile]))
+    with GpuWatch(plans.device.pci_bus_id) as watch:
+        time = time_batches(modules, loaded, profile.best, effort)
+    flops = count_flops(plans.master.onnx, batch=1, height=side, width=side)
+    return {
+        **row,
+        **figures_of(time, profile.best, flops * batch),
+        "photos": {
+            f"{width}x{height}": predict_photo(plans, (width, height), batch, side, time.ms)
+            for width, height in plans.subject.photos or PHOTO_SIZES
+        },
+        "gpu_state": watch.summary(),
+    }
+
+
+def predict_photo(
+    plans: Plans, size: tuple[int, int], batch: int, side: int, ms: float
+) -> Mapping[str, float]:
+    """Computed / photo area, and the device's time in ms, with tiles of this size alone."""
+    width, height = size
+    multiple = plans.info.size_multiple
+    tiling = Tiling(size=side, overlap=plans.info.overlap_px, fixed=True)
+    rows, columns = tiling.split(height + -height % multiple, width + -width % multiple, multiple)
+    tiles = len(rows) * len(columns)
+    return {
+        "computed_share": round(tiles * side**2 / (width * height), 4),
+        "ms": round(math.ceil(tiles / batch) * ms, 3),
+    }
