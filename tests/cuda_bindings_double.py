@@ -59,7 +59,7 @@ class FakeDriver:
         try:
             self._cuda.called("cuGraphLaunch")
         except FakeCuda.Error:
-            return (700,)
+            return (700 if self._cuda.lost else 1,)
         if self.launch_error:
             return (self.launch_error,)
         self.launched += 1
@@ -83,6 +83,9 @@ class FakeNvrtc:
         self.complaint = complaint
         self.library = library
         self.options: list[bytes] = []
+
+    def nvrtcVersion(self) -> tuple[int, int, int]:  # noqa: N802
+        return 0, 12, 9
 
     def nvrtcCreateProgram(  # noqa: N802
         self, source: bytes, name: bytes, count: int, headers: Any, names: Any

@@ -14,6 +14,7 @@ import json
 import re
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +107,25 @@ class FakeTensorRT:
         return type(name, (), body)
 
 
+@dataclass(frozen=True)
+class BuiltPlan:
+    """What a plan holds, and where and with what it was built."""
+
+    shapes: Any
+    shared: bool
+    flags: set[str]
+    gpu: int | None
+    onnx: bytes | None
+    version: str | None
+
+
+_ANY_PLAN = BuiltPlan(None, True, set(), None, None, None)  # written by hand in a test
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
 class World:
     """What the double's builder and parser do. Tests change it."""
 
@@ -132,9 +152,7 @@ class World:
         self.scratch_bytes = 4096
         self.contexts: weakref.WeakSet[Any] = weakref.WeakSet()
         self.refits = 0
-        self._profiles: dict[bytes, Any] = {}
-        self._flags: dict[bytes, set[str]] = {}
-        self._gpus: dict[bytes, int | None] = {}
+        self.plans: dict[bytes, BuiltPlan] = {}
 
     @property
     def gpu(self) -> int | None:
@@ -186,12 +204,14 @@ def _create_network(trt: FakeTensorRT, _builder: Any, flags: int = 0) -> Any:
 def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
     gpu = trt.world.gpu
     assert gpu == builder._gpu, "another GPU is current than the one the builder was made on"
+    hardware = config._set.get("hardware_compatibility_level")
     build = {
         "gpu": gpu,
         "network_flags": network._flags,
         "flags": set(getattr(config, "_flags", ())),
         "workspace": getattr(config, "_pools", {}),
         "settings": dict(config._set),
+        "preview": set(getattr(config, "_preview", ())),
         "profiles": getattr(config, "_profiles", []),
         "onnx": getattr(network, "_onnx", b""),
     }
@@ -215,11 +235,14 @@ def _build(trt: FakeTensorRT, builder: Any, network: Any, config: Any) -> Any:
         return None
     plan = trt.IHostMemory()
     plan._data = b"PLAN" + hashlib.sha256(repr(sorted(map(str, build.items()))).encode()).digest()
-    shapes = build["profiles"][0]["image"]
-    shared = trt.__version__[0] != "8" or "PROFILE_SHARING_0806" in getattr(config, "_preview", ())
-    trt.world._profiles[plan._data] = (shapes, shared)
-    trt.world._flags[plan._data] = build["flags"]
-    trt.world._gpus[plan._data] = build["gpu"]
+    trt.world.plans[plan._data] = BuiltPlan(
+        shapes=build["profiles"][0]["image"],
+        shared=trt.__version__[0] != "8" or "PROFILE_SHARING_0806" in build["preview"],
+        flags=build["flags"] | ({"HARDWARE"} if hardware is not None else set()),
+        gpu=build["gpu"],
+        onnx=build["onnx"],
+        version=trt.__version__,
+    )
     return plan
 
 
@@ -310,9 +333,15 @@ def _deserialize(trt: FakeTensorRT, runtime: Any, plan: bytes) -> Any:
         reason = trt.world.refusal or "Serialization assertion magicTag failed"
         _log(trt, runtime, "ERROR", reason)
         return None
-    built_on, gpu = trt.world._gpus.get(bytes(plan)), trt.world.gpu
-    if built_on is not None and built_on != gpu:
-        _log(trt, runtime, "ERROR", f"the plan was built on GPU {built_on}, GPU {gpu} is current")
+    known, gpu = trt.world.plans.get(bytes(plan), _ANY_PLAN), trt.world.gpu
+    if known.gpu is not None and known.gpu != gpu and "HARDWARE" not in known.flags:
+        _log(trt, runtime, "ERROR", f"the plan was built on GPU {known.gpu}, GPU {gpu} is current")
+        return None
+    later = _number(known.version or trt.__version__) < _number(trt.__version__)
+    if known.version not in (None, trt.__version__) and not (
+        later and "VERSION_COMPATIBLE" in known.flags
+    ):
+        _log(trt, runtime, "ERROR", f"the plan is of TensorRT {known.version}")
         return None
     try:
         if trt.world.cuda is not None:
@@ -320,13 +349,13 @@ def _deserialize(trt: FakeTensorRT, runtime: Any, plan: bytes) -> Any:
     except trt.world.cuda.Error as error:
         _log(trt, runtime, "ERROR", f"Error Code 1: Cuda Runtime ({error})")
         return None
-    flags = trt.world._flags.get(bytes(plan), set())
-    if "VERSION_COMPATIBLE" in flags and not runtime._set.get("engine_host_code_allowed"):
+    if "VERSION_COMPATIBLE" in known.flags and not runtime._set.get("engine_host_code_allowed"):
         _log(trt, runtime, "ERROR", "the plan holds host code")
         return None
     engine = trt.ICudaEngine()
-    engine._has_weights = "STRIP_PLAN" not in flags
-    engine._shapes, engine._shared = trt.world._profiles.get(bytes(plan), (None, True))
+    engine._has_weights = "STRIP_PLAN" not in known.flags
+    engine._shapes, engine._shared, engine._onnx = known.shapes, known.shared, known.onnx
+    engine._flags = known.flags
     engine._contexts = weakref.WeakSet()
     engine._runtime = runtime
     return engine
@@ -435,8 +464,18 @@ def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
     return True
 
 
+def _parse_refit(trt: FakeTensorRT, parser: Any, model: bytes, path: str | None = None) -> bool:
+    """The weights must be those that the plan was built from: TensorRT does not compare them."""
+    del path
+    refitter = parser._args[0]
+    refitter._parsed = model
+    return True
+
+
 def _refit(trt: FakeTensorRT, refitter: Any) -> bool:
-    refitter._args[0]._has_weights = True
+    engine = refitter._args[0]
+    assert "STRIP_PLAN" in engine._flags or engine._onnx is None, "the plan cannot be refitted"
+    engine._has_weights = engine._onnx in (None, refitter._parsed)
     trt.world.refits += 1
     return True
 
@@ -477,7 +516,7 @@ BEHAVIORS: dict[tuple[str, str], Callable[..., Any]] = {
     ("IExecutionContext", "get_tensor_shape"): _tensor_shape,
     ("IExecutionContext", "set_tensor_address"): _set_address,
     ("IExecutionContext", "execute_async_v3"): _execute,
-    ("OnnxParserRefitter", "refit_from_bytes"): lambda _trt, _p, _model, *_a: True,
+    ("OnnxParserRefitter", "refit_from_bytes"): _parse_refit,
     ("Refitter", "refit_cuda_engine"): _refit,
     ("ITimingCache", "serialize"): _serialize_cache,
     ("IOptimizationProfile", "set_shape"): _set_shape,

@@ -10,6 +10,7 @@ from restora.errors import OptionError
 Backend = Literal["tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
 BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8"]
+GpuWait = Literal["spin", "block"]
 
 # those that "auto" tries, in this order
 GPU_BACKENDS: tuple[Backend, ...] = ("tensorrt", "cuda")
@@ -99,11 +100,18 @@ class SessionOptions:
         self-check passes, and otherwise FP32; any other value never falls back
     device: "auto" uses a GPU if possible and otherwise the CPU; "cpu", "gpu" (the first one) and
         "gpu:1" (a numbered one) never fall back. Vulkan numbers GPUs in an order of its own
+    gpu_wait: how a thread waits for TensorRT's GPU: "spin" has the lowest latency and keeps a core
+        busy; "block" sleeps, for machines with few cores such as a Jetson
+    pinned_bytes: TensorRT writes results to pinned host memory, which is kept for the next results,
+        up to this many bytes; None is 2 GiB, but at most an eighth of the memory. Results beyond
+        are copied once more.
     """
 
     backend: BackendChoice = "auto"
     precision: PrecisionChoice = "auto"
     device: str = "auto"
+    gpu_wait: GpuWait = "spin"
+    pinned_bytes: int | None = None
     cpu: CpuOptions = field(default_factory=CpuOptions)
     plans: PlanOptions = field(default_factory=PlanOptions)
 
@@ -119,6 +127,10 @@ class SessionOptions:
             backend=check_choice("backend", self.backend, get_args(BackendChoice)),
             precision=check_choice("precision", self.precision, get_args(PrecisionChoice)),
             device=check_device(self.device),
+            gpu_wait=check_choice("gpu_wait", self.gpu_wait, get_args(GpuWait)),
+            pinned_bytes=None
+            if self.pinned_bytes is None
+            else check_whole("pinned_bytes", self.pinned_bytes, minimum=0),
         )
         allowed = self._allowed_backends()
         if self.backend not in ("auto", *allowed):

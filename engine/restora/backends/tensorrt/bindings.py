@@ -9,7 +9,11 @@ from restora.errors import MissingBackendError, SessionError
 
 
 class CudaCallError(SessionError):
-    """A call of the driver or the compiler returned an error code."""
+    """A call of the driver or the compiler returned an error code, or its library is missing."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def import_driver() -> Any:
@@ -45,5 +49,5 @@ def call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
     except RuntimeError as missing:  # raised when the shared library cannot be found
         raise CudaCallError(f"{name}: {missing}") from missing
     if int(error) != 0:
-        raise CudaCallError(f"{name} failed: {getattr(error, 'name', error)}")
+        raise CudaCallError(f"{name} failed: {getattr(error, 'name', error)}", code=int(error))
     return results[0] if len(results) == 1 else tuple(results) or None

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora.artifact import ArtifactInfo
+from restora.artifact.tensors import INPUT, MEANS, OUTPUT
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.loaded import INPUT, MEANS, OUTPUT, LoadedPlan, PlanContext
+from restora.backends.tensorrt.loaded import LoadedPlan, PlanContext
 from restora.backends.tensorrt.memory import DeviceBuffer
 from restora.backends.tensorrt.profiles import Profile
 from restora.errors import SessionError, ShapeError
@@ -49,7 +50,7 @@ class PlanRunner:
                 onnx=onnx,
                 version_compatible=version_compatible,
             )
-            self._stream = device.cuda.Stream()
+            self._stream = device.make_stream()
             self._context: PlanContext | None = self._plan.make_context(self._stream)
             self._buffers = {name: DeviceBuffer(device, name) for name in (INPUT, OUTPUT, MEANS)}
             self._scratch = DeviceBuffer(device, "scratch memory")

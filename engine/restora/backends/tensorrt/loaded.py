@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from restora.artifact import ArtifactInfo
+from restora.artifact.tensors import INPUT, MEANS, OUTPUT
 from restora.backends.tensorrt.cuda import Device
+from restora.backends.tensorrt.cuda_errors import lost_error, memory_error, says_lost
 from restora.backends.tensorrt.log import BuildLog, make_logger
 from restora.backends.tensorrt.profiles import Profile, Shape
-from restora.errors import PlanError, SessionError
+from restora.errors import PlanError, RestoraError, SessionError
 
-INPUT, OUTPUT, MEANS = "image", "restored", "channel_means"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -23,7 +24,7 @@ class LoadedPlan:
 
     onnx: the artifact, which provides the weights of a plan that was built without them
 
-    Raises PlanError if TensorRT refuses the plan.
+    Raises PlanError if TensorRT refuses the plan, and DeviceMemoryError if it does not fit.
     """
 
     def __init__(
@@ -47,12 +48,12 @@ class LoadedPlan:
             self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise PlanError(
-                self.log.describe(
-                    f"TensorRT {trt.__version__} does not load the plan of {info.model}; a plan "
-                    "runs only on the kind of GPU and with the version that built it: build it "
-                    "again with `restora build`"
-                )
+            raise self.failure(
+                f"loading the plan of {info.model}",
+                f"TensorRT {trt.__version__} does not load the plan of {info.model}; a plan runs "
+                "only on the kind of GPU and with the version that built it: build it again with "
+                "`restora build`",
+                PlanError,
             )
         if onnx is not None:
             self._refit(onnx)
@@ -64,18 +65,34 @@ class LoadedPlan:
         """
         if self._engine is None:
             raise SessionError(f"the plan of {self.info.model} is closed")
+        model, doing = self.info.model, f"making a context of {self.info.model}"
         strategy = getattr(self.trt, "ExecutionContextAllocationStrategy", None)
-        with self.device.errors(f"making a context of {self.info.model}"):
+        self.log.forget()
+        with self.device.errors(doing):
             if strategy is None:
                 context = self._engine.create_execution_context_without_device_memory()
             else:
                 context = self._engine.create_execution_context(strategy.USER_MANAGED)
-        if context is None:
-            raise PlanError(self.log.describe(f"{self.info.model} has no execution context"))
-        if not context.set_optimization_profile_async(0, stream.handle):
-            raise PlanError(self.log.describe(f"{self.info.model} cannot use its profile"))
-        stream.synchronize()
+            if context is None:
+                raise self.failure(doing, f"{model} has no execution context", PlanError)
+            try:
+                context.set_optimization_profile_async(0, stream.handle)
+            except RuntimeError as error:  # the binding returns no False
+                reason = f"{model} cannot use its profile ({error})"
+                raise self.failure(doing, reason, PlanError) from error
+            stream.synchronize()
         return PlanContext(self, self._engine, context)
+
+    def failure(
+        self, doing: str, what: str, otherwise: type[PlanError] | type[SessionError]
+    ) -> RestoraError:
+        """The error for a call of TensorRT that failed, chosen by what TensorRT logged."""
+        reason = self.log.describe(what)
+        if self.log.out_of_memory:
+            return memory_error(doing, reason)
+        if says_lost(reason):
+            return lost_error(doing, reason)
+        return otherwise(reason)
 
     def close(self) -> None:
         """Free the engine and the runtime, after all contexts."""
@@ -97,9 +114,9 @@ class PlanContext:
 
     def set_shape(self, shape: Shape) -> Shapes:
         """Set the shape of the input. Returns the shapes of the outputs. Raises SessionError."""
-        log = self._plan.log
+        self._plan.log.forget()
         if not self._context.set_input_shape(INPUT, shape):
-            raise SessionError(log.describe(f"TensorRT refuses the shape {shape}"))
+            raise self._failure(f"TensorRT refuses the shape {shape}")
         shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in (OUTPUT, MEANS)}
         for name, result in shapes.items():
             if min(result) < 0:
@@ -107,10 +124,13 @@ class PlanContext:
         return shapes
 
     def scratch_bytes(self) -> int:
-        """Scratch memory that the current shape needs, in bytes."""
-        if hasattr(self._context, "update_device_memory_size_for_shapes"):
-            return int(self._context.update_device_memory_size_for_shapes())
-        return int(self._engine.device_memory_size)
+        """Scratch memory that the current shape needs, in bytes. Raises SessionError."""
+        if not hasattr(self._context, "update_device_memory_size_for_shapes"):
+            return int(self._engine.device_memory_size)  # of the largest shape of the profile
+        needed = int(self._context.update_device_memory_size_for_shapes())
+        if needed == 0 and _largest_scratch(self._engine) > 0:  # 0 is the error code
+            raise self._failure("TensorRT cannot determine the scratch memory for this shape")
+        return needed
 
     def set_scratch(self, address: int, size: int) -> None:
         if hasattr(self._context, "set_device_memory"):
@@ -121,14 +141,23 @@ class PlanContext:
     def set_addresses(self, addresses: Mapping[str, int]) -> None:
         for name, address in addresses.items():
             if not self._context.set_tensor_address(name, address):
-                raise SessionError(self._plan.log.describe(f"TensorRT refuses the address {name}"))
+                raise self._failure(f"TensorRT refuses the address of {name}")
 
     def enqueue(self, stream: Any) -> None:
-        """Queue one run. Raises SessionError or DeviceLostError."""
+        """Queue one run. Raises SessionError, DeviceMemoryError or DeviceLostError."""
+        self._plan.log.forget()
         with self._plan.device.errors(f"running {self._plan.info.model}"):
             if not self._context.execute_async_v3(stream.handle):
-                model = self._plan.info.model
-                raise SessionError(self._plan.log.describe(f"{model} failed on the GPU"))
+                raise self._failure(f"{self._plan.info.model} failed on the GPU")
+
+    def _failure(self, what: str) -> RestoraError:
+        return self._plan.failure(f"running {self._plan.info.model}", what, SessionError)
+
+
+def _largest_scratch(engine: Any) -> int:
+    """Scratch memory that the largest shape of all profiles needs, in bytes."""
+    name = "device_memory_size_v2"  # the other one is gone in TensorRT 11
+    return int(getattr(engine, name if hasattr(engine, name) else "device_memory_size"))
 
 
 def tensor_bytes(shape: tuple[int, ...], dtype: str | type) -> int:

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from restora.artifact.tensors import INPUT, MEANS, OUTPUT
+from restora.backends.tensorrt.bindings import CudaCallError
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.graphs import Graph, capture
-from restora.backends.tensorrt.loaded import (
-    INPUT,
-    MEANS,
-    OUTPUT,
-    LoadedPlan,
-    PlanContext,
-    tensor_bytes,
-)
+from restora.backends.tensorrt.cuda_errors import error_of_code
+from restora.backends.tensorrt.graphs import Graph, GraphCache, capture
+from restora.backends.tensorrt.loaded import LoadedPlan, PlanContext, tensor_bytes
 from restora.backends.tensorrt.memory import DeviceBuffer
 from restora.backends.tensorrt.profiles import Shape
-from restora.errors import DeviceLostError, PlanError, SessionError, ShapeError
+from restora.backends.tensorrt.stats import RunStats
+from restora.errors import (
+    DeviceLostError,
+    DeviceMemoryError,
+    PlanError,
+    SessionError,
+    ShapeError,
+)
 
 logger = logging.getLogger(__name__)
 
 GRAPHS_KEPT = 8
-_SHAPES_REMEMBERED = 256
-
-
-@dataclass(slots=True)
-class _Captured:
-    context: PlanContext
-    graph: Graph
 
 
 class EngineRunner:
@@ -44,7 +39,8 @@ class EngineRunner:
 
     All plans share the memory for inputs, outputs and scratch: they run one after the other on
     `stream`, and results must be read on this stream too. When a shape occurs for the second time,
-    it is captured as a graph; the most recent graphs are kept.
+    it runs on a context of its own, which is then captured as a graph; the most recent graphs are
+    kept. If a capture fails, no other is tried.
     """
 
     def __init__(
@@ -60,14 +56,14 @@ class EngineRunner:
         self.plans = sorted(plans, key=lambda plan: (not plan.profile.is_static, plan.profile.best))
         self.info = plans[0].info
         self._driver = driver if graphs_kept else None
-        self._graphs_kept = graphs_kept
+        self._graphs_error = None if self._driver is not None else "no graphs are asked for"
+        self._graphs = GraphCache(graphs_kept)
+        self._captured = self._launched = self._plain = self._pixels = 0
         self._buffers = {
             name: DeviceBuffer(device, f"the network's {name}") for name in (INPUT, OUTPUT, MEANS)
         }
         self._scratch = DeviceBuffer(device, "the network's scratch memory")
         self._contexts: dict[int, PlanContext] = {}
-        self._captured: OrderedDict[Shape, _Captured] = OrderedDict()
-        self._seen: OrderedDict[Shape, None] = OrderedDict()
 
     def split_batch(self, count: int, height: int, width: int) -> list[int]:
         """Split `count` tiles of one size into batches that the plans accept, largest first.
@@ -112,17 +108,30 @@ class EngineRunner:
         Returns the addresses of the result and of the channel means.
         Raises ShapeError, SessionError, DeviceMemoryError or DeviceLostError.
         """
-        if not self._launch_captured(shape):
-            plan = self._pick(shape)
-            context = self._context_of(plan)
-            self._prepare(context, shape)
-            context.enqueue(self.stream)
-            self._note(plan, shape)
+        plan = self._pick(shape)
+        graph = self._graphs.find(shape)
+        if graph is not None:
+            self._launch(graph)
+        elif self._driver is not None and self._graphs.occurred_before(shape):
+            self._run_and_capture(plan, shape)
+        else:
+            self._run(plan, shape)
+        self._pixels += math.prod(shape[:3])
         return self._buffers[OUTPUT].address, self._buffers[MEANS].address
 
+    def stats(self) -> RunStats:
+        """What was run so far."""
+        return RunStats(
+            graphs_captured=self._captured,
+            graphs_launched=self._launched,
+            plain_runs=self._plain,
+            computed_pixels=self._pixels,
+            graphs_error=self._graphs_error,
+        )
+
     def close(self) -> None:
-        self.stream.synchronize()
-        self._forget_graphs()
+        self._wait()
+        self._graphs.clear()
         self._contexts.clear()
         for buffer in (*self._buffers.values(), self._scratch):
             buffer.free()
@@ -131,8 +140,8 @@ class EngineRunner:
 
     def release(self) -> None:
         """Free the memory whose size depends on the shapes. It is allocated again on demand."""
-        self.stream.synchronize()
-        self._forget_graphs()
+        self._wait()
+        self._graphs.clear()
         for buffer in (*self._buffers.values(), self._scratch):
             buffer.free()
 
@@ -176,51 +185,58 @@ class EngineRunner:
 
     def _grow(self, buffer: DeviceBuffer, size: int) -> None:
         """Grow a buffer. If its address changes, all graphs are dropped, since they contain it."""
-        with self.device.errors(f"running {self.info.model}"):
-            self.stream.synchronize()
-        self._forget_graphs()
+        self._wait()
+        self._graphs.clear()
         buffer.of_size(size)
 
-    def _note(self, plan: LoadedPlan, shape: Shape) -> None:
-        """Remember the shape of a run, and capture a graph if it has run before."""
-        if self._driver is None:
-            return
-        if shape not in self._seen:
-            self._seen[shape] = None
-            if len(self._seen) > _SHAPES_REMEMBERED:
-                self._seen.popitem(last=False)
-            return
+    def _wait(self) -> None:
+        with self.device.errors(f"running {self.info.model}"):
+            self.stream.synchronize()
+
+    def _run(self, plan: LoadedPlan, shape: Shape) -> None:
+        context = self._context_of(plan)
+        self._prepare(context, shape)
+        context.enqueue(self.stream)
+        self._plain += 1
+
+    def _run_and_capture(self, plan: LoadedPlan, shape: Shape) -> None:
+        """Run a batch on a context of its own, and capture the next run of this context."""
+        if self._graphs.is_full:
+            self._wait()
+            self._graphs.drop_oldest()
         try:
-            context = plan.make_context(self.stream)
-            self._prepare(context, shape)
-            graph = capture(self._driver, self.stream, context.enqueue)
+            graph, context = self._capture(plan, shape)
         except DeviceLostError:
             raise
         except (SessionError, PlanError) as error:
-            # as text, since an exception keeps its frames and their streams alive
-            logger.warning("%s runs without CUDA graphs: %s", self.info.model, str(error))
-            self._driver = None
+            if isinstance(error, DeviceMemoryError):
+                self._graphs.clear()
+            # as text, since an exception keeps its frames and their context alive
+            self._stop_capturing(str(error))
+        else:
+            self._graphs.keep(shape, graph, context)
+            self._captured += 1
+            self._plain += 1
             return
-        self._captured[shape] = _Captured(context, graph)
-        if len(self._captured) > self._graphs_kept:
-            self.stream.synchronize()
-            self._captured.popitem(last=False)[1].graph.free()
+        # this also shows whether the failed capture left the stream and the plan usable
+        self._run(plan, shape)
+        self._wait()
 
-    def _launch_captured(self, shape: Shape) -> bool:
-        captured = self._captured.get(shape)
-        if captured is None:
-            return False
-        self._captured.move_to_end(shape)
+    def _capture(self, plan: LoadedPlan, shape: Shape) -> tuple[Graph, PlanContext]:
+        context = plan.make_context(self.stream)
+        self._prepare(context, shape)
+        context.enqueue(self.stream)
+        self._wait()
+        return capture(self._driver, self.stream, context.enqueue), context
+
+    def _stop_capturing(self, reason: str) -> None:
+        logger.warning("%s runs without CUDA graphs: %s", self.info.model, reason)
+        self._driver, self._graphs_error = None, reason
+
+    def _launch(self, graph: Graph) -> None:
         try:
-            captured.graph.launch(self.stream)
-        except SessionError as error:
-            raise DeviceLostError(
-                f"the GPU failed while running {self.info.model} ({error}): this process cannot "
-                "use it any more, start a new one"
-            ) from error
-        return True
-
-    def _forget_graphs(self) -> None:
-        for captured in self._captured.values():
-            captured.graph.free()
-        self._captured.clear()
+            graph.launch(self.stream)
+        except CudaCallError as error:
+            doing = f"running {self.info.model}"
+            raise error_of_code(error.code or 0, doing, error) from error
+        self._launched += 1

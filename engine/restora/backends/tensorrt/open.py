@@ -73,7 +73,12 @@ def session_on(
     prepared = built or prepare_plans(trt, device, cache, rungs, profiles, report=logger.warning)
     plans = load_plans(trt, device, prepared)
     session = TensorRTSession(
-        device, plans, driver=import_driver if wanted.graphs else None, nvrtc=import_nvrtc
+        device,
+        plans,
+        driver=import_driver if wanted.graphs else None,
+        nvrtc=import_nvrtc,
+        waits=options.gpu_wait,
+        pinned_bytes=options.pinned_bytes,
     )
     used = prepared[0][1].options.precision
     logger.info("%s on TensorRT %s, %s, %d plans", info.model, trt.__version__, used, len(plans))

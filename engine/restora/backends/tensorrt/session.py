@@ -2,27 +2,35 @@
 
 An image is uploaded once, tiled, restored and blended on the device, and downloaded once. Copies
 use pinned memory and separate streams: while one image is computed, the next one is uploaded and
-the previous one downloaded. Call a session from two threads to benefit from this.
+the previous one downloaded. Call a session from two threads to benefit from this. The GPU writes
+results to the arrays that are returned, in pinned memory that is used again later.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from restora.artifact import ArtifactInfo
 from restora.backends.base import Batch, SizeLimits, check_batch, check_finite, limits_of
+from restora.backends.options import GpuWait
+from restora.backends.shell import SessionShell
 from restora.backends.tensorrt.bindings import CudaCallError
-from restora.backends.tensorrt.blend_kernel import BlendKernel
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.loaded import LoadedPlan
 from restora.backends.tensorrt.network import EngineRunner
+from restora.backends.tensorrt.results import ResultPool, default_limit
 from restora.backends.tensorrt.slot import Slot, Slots
+from restora.backends.tensorrt.stats import RunStats
+from restora.backends.tensorrt.tile_kernels import TileKernels, pack_tables
 from restora.backends.tensorrt.tiles import Plane, TileRun
 from restora.errors import (
     DeviceLostError,
@@ -35,19 +43,23 @@ from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
 logger = logging.getLogger(__name__)
 
 MEANS_BYTES = 3 * 4
+_COUNTED = ("blended_on_gpu", "blended_on_cpu", "results_pinned", "results_copied")
 # A shape with a plan of its own wins where it computes at most 3 % more. Plans for a range of sizes
 # have kernels chosen for one of them; how much slower they are on others is not measured yet.
 _OTHER_TILES_COST = 1.03
 _CALLS = 2  # one image is computed while another one is copied
 
 
-class TensorRTSession:
+class TensorRTSession(SessionShell):
     """A session with plans of one network on one GPU.
 
     plans: at least one plan, loaded on `device`
     driver: returns the module cuda.bindings.driver, for CUDA graphs; None disables them
-    nvrtc: returns the module cuda.bindings.nvrtc, which compiles the blend kernel; with None, tiles
-        are blended on the CPU
+    nvrtc: returns the module cuda.bindings.nvrtc, which compiles the kernels for tiles; with None,
+        tiles are blended on the CPU
+    waits: "spin" has the lowest latency; with "block", waiting threads sleep
+    pinned_bytes: limit of the pinned memory for results; more results are copied once more. None is
+        2 GiB, but at most an eighth of the memory
 
     If `driver` or `nvrtc` raises MissingBackendError, the session works without it and logs that.
     """
@@ -59,46 +71,57 @@ class TensorRTSession:
         *,
         driver: Callable[[], Any] | None,
         nvrtc: Callable[[], Any] | None,
+        waits: GpuWait = "spin",
+        pinned_bytes: int | None = None,
     ) -> None:
+        info = plans[0].info
+        super().__init__(info, _limits_of(info, plans))
         self._device = device
-        self._info = plans[0].info
-        self._limits = _limits_of(self._info, plans)
         self._lock = threading.Lock()  # the order of work on the compute stream
         self._lost: DeviceLostError | None = None
         self._closed = False
+        self._blocking = waits == "block"
+        self._counting = threading.Lock()
+        self._counts = Counter[str]()
+        self._last_stats = RunStats()  # of the network, once the session is closed
+        graphs, self._graphs_error = _try("CUDA graphs", driver)
+        compiler, self._blend_error = _try("blending tiles on the GPU", nvrtc)
         with device.current(), device.errors("starting"):
-            self._to_device, self._compute, self._to_host = (device.cuda.Stream() for _ in range(3))
-            self._network = EngineRunner(
-                device, plans, self._compute, driver=_try("CUDA graphs", driver)
-            )
-            self._slots = Slots(device)
-            self._blend_kernel = self._compile_blend_kernel(
-                _try("blending tiles on the GPU", nvrtc)
-            )
+            self._compute = device.make_stream()
+            self._network = EngineRunner(device, plans, self._compute, driver=graphs)
+            self._slots = Slots(device, blocking_waits=self._blocking)
+            limit = default_limit() if pinned_bytes is None else pinned_bytes
+            self._results = ResultPool(device, limit_bytes=limit)
+            self._kernels = self._compile_kernels(compiler)
 
-    @property
-    def info(self) -> ArtifactInfo:
-        return self._info
-
-    @property
-    def limits(self) -> SizeLimits:
-        return self._limits
+    def stats(self) -> RunStats:
+        """What was run, and how, since the session was opened."""
+        stats = self._last_stats if self._closed else self._network.stats()
+        return replace(
+            stats,
+            **{name: self._counts[name] for name in _COUNTED},
+            graphs_error=self._graphs_error or stats.graphs_error,
+            blend_error=self._blend_error,
+        )
 
     def run(self, batch: Batch) -> Batch:
         check_batch(batch, self._info, self._limits)
         count, height, width, _ = batch.shape
         with self._working() as slot:
-            source = slot.upload(batch, slot.source, self._to_device)
-            uploaded = slot.mark(self._to_device)
+            source = slot.upload(batch, slot.source)
+            uploaded = slot.mark(slot.to_device)
             with self._lock:
                 self._compute.wait_for_event(uploaded)
                 shape = self._enqueue_batch(slot, source, count, height, width)
                 finished = slot.mark(self._compute)
-            result = np.empty(shape, batch.dtype)
+            result, pinned = self._make_result(shape)
             means = np.empty((count, 3), np.float32)
-            self._to_host.wait_for_event(finished)
-            slot.download(result, slot.canvas.address, self._to_host)
-            slot.download(means, slot.means.address, self._to_host)
+            slot.to_host.wait_for_event(finished)
+            if pinned:
+                slot.download_pinned(result, slot.canvas.address).synchronize()
+            else:
+                slot.download(result, slot.canvas.address)
+            slot.download(means, slot.means.address)
         check_finite(means, self._info)
         return result
 
@@ -107,67 +130,53 @@ class TensorRTSession:
         scale = self._info.scale
         multiple = self._limits.multiple
         plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)
-        if self._blend_kernel is None and len(plan.col_ramp) + len(plan.row_ramp):
+        if self._kernels is None and len(plan.col_ramp) + len(plan.row_ramp):
+            self._count("blended_on_cpu")
             return run_tiles(
                 image, self.run, scale=scale, tiling=tiling, multiple=multiple, progress=progress
             )
         with self._working() as slot:
-            address = slot.upload(image, slot.source, self._to_device)
-            ramps = np.concatenate((plan.col_ramp, plan.row_ramp, np.zeros(1, np.float32)))
-            weights = slot.upload(ramps, slot.ramps, self._to_device)
-            uploaded = slot.mark(self._to_device)
+            address = slot.upload(image, slot.source)
+            tables = slot.upload(pack_tables(plan, scale), slot.tables)
+            uploaded = slot.mark(slot.to_device)
             bands: list[tuple[int, Any]] = []
             with self._lock:
-                self._compute.wait_for_event(uploaded)
                 source = Plane(address, width)
-                run = TileRun(
-                    self._network,
-                    slot,
-                    plan,
-                    source=source,
-                    ramps=weights,
-                    blend_kernel=self._blend_kernel,
-                )
-                bands += [(rows, slot.mark(self._compute)) for rows in run.enqueue()]
-                finished = slot.mark(self._compute)
-            result = np.empty((run.height, run.width, 3), image.dtype)
-            done, row_bytes = 0, run.width * 3 * image.itemsize
-            for rows, event in bands:
-                self._to_host.wait_for_event(event)
-                slot.download(
-                    result[done:rows], run.canvas.address + done * row_bytes, self._to_host
-                )
-                done = rows
-                if progress is not None:
-                    progress(done * run.width, run.height * run.width)
+                run = TileRun(self._network, slot, plan, source=source, kernels=self._kernels)
+                self._compute.wait_for_event(uploaded)
+                bands += [(rows, slot.mark(self._compute)) for rows in run.enqueue(tables)]
+            result = self._download(slot, run, bands, progress)
             means = np.empty((run.count, 3), np.float32)
-            self._to_host.wait_for_event(finished)
-            slot.download(means, slot.means.address, self._to_host)
+            slot.download(means, slot.means.address)
+        if self._kernels is not None:
+            self._count("blended_on_gpu")
         check_finite(means, self._info)
         return result
 
     def close(self) -> None:
+        """Free all resources. Results that are still in use keep their pinned memory."""
         with self._slots.borrow_all(), self._device.current():
             if self._closed:
                 return
             self._closed = True
+            self._last_stats = self._network.stats()
             try:
                 self._network.close()
                 self._slots.free()
-            except self._device.cuda.Error as error:
+            except (SessionError, self._device.cuda.Error) as error:
                 # memory of a lost GPU is only freed when the process ends
-                logger.warning("%s: not all memory was freed: %s", self._info.model, error)
+                logger.warning("%s: not all memory was freed: %s", self._info.model, str(error))
+            self._results.free()
             # PyCUDA frees these with their last reference, while their context is current
-            self._blend_kernel = None
-            del self._network, self._to_device, self._compute, self._to_host
-        self._device.close()
+            self._kernels = None
+            del self._network, self._compute
 
     @contextmanager
     def _working(self) -> Iterator[Slot]:
         """Borrow a slot, translate errors, and wait until nothing in the slot is running."""
         with self._slots.borrow() as slot:
             if self._closed:
-                raise SessionError(f"the session of {self._info.model} is closed")
+                raise self._closed_error()
             if self._lost is not None:
                 raise DeviceLostError(str(self._lost))
             with self._device.current():
@@ -179,21 +188,21 @@ class TensorRTSession:
                     self._lost = error
                     raise
                 except DeviceMemoryError:
-                    self._wait()
+                    self._wait(slot)
                     slot.free_memory()
                     self._slots.free_idle_memory()
                     with self._lock:
                         self._network.release()
                     raise
                 except BaseException:
-                    self._wait()
+                    self._wait(slot)
                     raise
 
-    def _wait(self) -> None:
-        """Wait for all queued work."""
+    def _wait(self, slot: Slot) -> None:
+        """Wait for all queued work of a slot."""
         try:
             with self._device.errors("finishing"):
-                for stream in (self._to_device, self._compute, self._to_host):
+                for stream in (slot.to_device, self._compute, slot.to_host):
                     stream.synchronize()
         except DeviceLostError as error:
             self._lost = error
@@ -225,14 +234,56 @@ class TensorRTSession:
             done += part
         return shape
 
-    def _compile_blend_kernel(self, nvrtc: Any) -> BlendKernel | None:
+    def _download(
+        self,
+        slot: Slot,
+        run: TileRun,
+        bands: list[tuple[int, Any]],
+        progress: Progress | None,
+    ) -> Batch:
+        """Download the canvas band by band, each as soon as it is final, and wait for all."""
+        dtype = np.dtype(self._info.io)
+        result, pinned = self._make_result((run.height, run.width, 3))
+        row_bytes = run.width * 3 * dtype.itemsize
+        copies: list[tuple[int, Any]] = []
+        done = 0
+        for rows, final in bands:
+            slot.to_host.wait_for_event(final)
+            band, address = result[done:rows], run.canvas.address + done * row_bytes
+            if pinned:
+                copies.append((rows, slot.download_pinned(band, address)))
+            else:
+                slot.download(band, address)
+                _report(progress, rows, run)
+            done = rows
+        for rows, copied in copies:
+            copied.synchronize()
+            _report(progress, rows, run)
+        return result
+
+    def _make_result(self, shape: tuple[int, ...]) -> tuple[Batch, bool]:
+        """An array for a result, and whether the GPU can write to it."""
+        dtype = np.dtype(self._info.io)
+        block = self._results.take(math.prod(shape) * dtype.itemsize)
+        if block is None:
+            self._count("results_copied")
+            return np.empty(shape, dtype), False
+        self._count("results_pinned")
+        return block.view(dtype).reshape(shape), True
+
+    def _compile_kernels(self, nvrtc: Any) -> TileKernels | None:
         if nvrtc is None:
             return None
         try:
-            return BlendKernel(self._device, nvrtc, self._info.io)
+            return TileKernels(self._device, nvrtc, self._info.io)
         except CudaCallError as error:
-            logger.warning("tiles are blended on the CPU, which is slower: %s", error)
+            logger.warning("tiles are blended on the CPU, which is slower: %s", str(error))
+            self._blend_error = str(error)
             return None
+
+    def _count(self, name: str) -> None:
+        with self._counting:
+            self._counts[name] += 1
 
 
 def _limits_of(info: ArtifactInfo, plans: Sequence[LoadedPlan]) -> SizeLimits:
@@ -251,11 +302,17 @@ def _limits_of(info: ArtifactInfo, plans: Sequence[LoadedPlan]) -> SizeLimits:
     )
 
 
-def _try(what: str, give: Callable[[], Any] | None) -> Any:
+def _report(progress: Progress | None, rows: int, run: TileRun) -> None:
+    if progress is not None:
+        progress(rows * run.width, run.height * run.width)
+
+
+def _try(what: str, give: Callable[[], Any] | None) -> tuple[Any, str | None]:
+    """What `give` returns, or None and the reason."""
     if give is None:
-        return None
+        return None, f"{what}: not asked for"
     try:
-        return give()
+        return give(), None
     except MissingBackendError as error:
-        logger.warning("without %s: %s", what, error)
-        return None
+        logger.warning("without %s: %s", what, str(error))
+        return None, str(error)
