@@ -9,6 +9,7 @@ from typing import Any
 
 from restora.artifact import Artifact, Precision
 from restora.backends.options import SessionOptions
+from restora.backends.tensorrt.adopt import adopt_plans
 from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
@@ -69,7 +70,10 @@ def session_on(
     profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
     cache = PlanCache()
     sizes = None if wanted.any_built else profiles
-    built = find_built(cache, device.facts(str(trt.__version__)), rungs, sizes)
+    facts = device.facts(str(trt.__version__))
+    built = find_built(cache, facts, rungs, sizes)
+    if not built and adopt_plans(trt, device, cache, rungs, report=logger.warning):
+        built = find_built(cache, facts, rungs, sizes)
     prepared = built or prepare_plans(trt, device, cache, rungs, profiles, report=logger.warning)
     plans = load_plans(trt, device, prepared)
     session = TensorRTSession(

@@ -10,18 +10,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from restora.backends.tensorrt.build_checked import build_checked
 from restora.backends.tensorrt.build_options import check_capability
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache, Refusal, plan_key
 from restora.backends.tensorrt.candidates import plan_candidates
 from restora.backends.tensorrt.check import PrecisionCandidate, Run
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.engine_step import Batch, PlanRunner
 from restora.backends.tensorrt.profiles import Profile
 from restora.backends.tensorrt.progress import BuildProgress
-from restora.backends.tensorrt.stored_plans import profile_of
+from restora.backends.tensorrt.reference import Reference
 from restora.errors import AccuracyGateError, BuildCanceledError, BuildError, DeviceMemoryError
 
 __all__ = ["plan_candidates", "prepare_plan", "prepare_plans"]
@@ -113,7 +110,7 @@ def prepare_plans(
         trt, device, cache, rungs, dynamic, retry=retry, progress=progress, report=report
     )
     prepared = [(plan, rung)]
-    reference = _Reference(trt, device, plan, rung)
+    reference = Reference(trt, device, plan, rung)
     for profile in static:
         try:
             found = prepare_plan(
@@ -134,26 +131,3 @@ def prepare_plans(
             continue
         prepared.append(found)
     return prepared
-
-
-class _Reference:
-    """Runs images on a plan that has passed, which is loaded for each call only, so that builds
-    have the memory of the GPU for themselves."""
-
-    def __init__(
-        self, trt: Any, device: Device, plan: CachedPlan, rung: PrecisionCandidate
-    ) -> None:
-        self._trt, self._device, self._plan, self._rung = trt, device, plan, rung
-
-    def run(self, batch: Batch) -> Batch:
-        rung = self._rung
-        with PlanRunner(
-            self._trt,
-            self._device,
-            self._plan.plan,
-            info=rung.artifact.info,
-            profile=profile_of(self._plan),
-            onnx=rung.artifact.onnx if rung.options.strip_weights else None,
-            version_compatible=rung.options.version_compatible,
-        ) as runner:
-            return np.concatenate([runner.run(image[None])[0] for image in batch])

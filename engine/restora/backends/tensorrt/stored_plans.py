@@ -42,9 +42,22 @@ def find_built(
     return []
 
 
-def profile_of(plan: CachedPlan) -> Profile:
-    """The sizes that a plan accepts; a build may have reduced the requested ones."""
-    return _read_profile(plan.facts["profile"])
+def profile_of(plan: CachedPlan, *, asked: bool = False) -> Profile:
+    """The sizes that a plan accepts; a build may have reduced the `asked` ones."""
+    facts = plan.facts["asked_profile" if asked else "profile"]
+    shapes = {name: tuple(shape) for name, shape in facts.items()}
+    return Profile(shapes["smallest"], shapes["best"], shapes["largest"])
+
+
+def options_of(plan: CachedPlan, *, asked: bool = False) -> BuildOptions | None:
+    """The options that a plan was built with; a build may have reduced the `asked` ones.
+
+    Returns None for a plan of another version of restora.
+    """
+    try:
+        return BuildOptions(**plan.facts["asked_options" if asked else "options"])
+    except (KeyError, TypeError, OptionError):
+        return None
 
 
 def comparable(device: dict[str, Any]) -> dict[str, Any]:
@@ -66,11 +79,10 @@ def _find_built_together(
         plan = cache.load(key)
         if plan is None or not _is_of(plan.facts, rung, device):
             continue
-        options = _read_options(plan.facts.get("asked_options"))
-        built = _read_options(plan.facts.get("options"))
+        options, built = options_of(plan, asked=True), options_of(plan)
         if options is None or built is None or chosen not in (None, options):
             continue
-        asked = _read_profile(plan.facts["asked_profile"])
+        asked = profile_of(plan, asked=True)
         if profiles is not None and (asked not in profiles or _plain(options) != rung.options):
             continue
         chosen = options
@@ -95,16 +107,3 @@ def _is_of(facts: dict[str, Any], rung: PrecisionCandidate, device: dict[str, An
         and isinstance(made_for, dict)
         and comparable(made_for) == device
     )
-
-
-def _read_options(options: Any) -> BuildOptions | None:
-    """Read build options, or return None if another version of restora wrote them."""
-    try:
-        return BuildOptions(**options)
-    except (TypeError, OptionError):
-        return None
-
-
-def _read_profile(facts: dict[str, Any]) -> Profile:
-    shapes = {name: tuple(shape) for name, shape in facts.items()}
-    return Profile(shapes["smallest"], shapes["best"], shapes["largest"])
