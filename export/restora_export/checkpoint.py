@@ -28,7 +28,9 @@ from restora_export.stored_tensor import StoredTensor
 from restora_export.torch_file import open_torch_file
 
 _NO_HINTS = Hints()
-_PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha256}
+_PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha256} | {
+    f"{entry.name}{NCNN_SUFFIX}": entry.wheel.sha256 for entry in MODELS.values() if entry.wheel
+}
 
 
 @dataclass(frozen=True, slots=True)

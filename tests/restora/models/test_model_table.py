@@ -38,10 +38,12 @@ from restora.models import (
     find_entry,
     find_model,
     find_model_folder,
+    find_own_checkpoint,
     model_folder,
+    own_models,
+    remote_file,
     verify_checkpoint,
 )
-from restora.models import fetch as fetch_module
 from restora.models.store import sha256_of
 
 CONTENT = bytes(range(256)) * 4000
@@ -415,7 +417,7 @@ def test_a_partial_file_that_becomes_a_link_meanwhile_is_not_written_through(
     victim = folder.parent / "victim"
     victim.write_bytes(b"mine")
     folder.mkdir()
-    monkeypatch.setattr(fetch_module, "_require_plain", lambda _: None)
+    monkeypatch.setattr(remote_file, "require_plain", lambda _: None)
     (folder / "tiny.pth.part").symlink_to(victim)
     with pytest.raises(OutputError):
         fetch_model(entry_at(server))
@@ -523,7 +525,7 @@ def test_a_full_disk_is_reported_as_such(server: Server, monkeypatch: pytest.Mon
     def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fetch_module.os, "fsync", fail)
+    monkeypatch.setattr(remote_file.os, "fsync", fail)
     with pytest.raises(DiskFullError, match="No space left"):
         fetch_model(entry_at(server))
 
@@ -584,11 +586,37 @@ def test_only_a_regular_file_is_an_artifact(tmp_path: Path) -> None:
         find_artifact(tmp_path / "none.onnx", "float32")
 
 
-def test_an_own_file_in_the_model_folder_is_pointed_out(folder: Path) -> None:
+def test_an_own_file_in_the_model_folder_is_found_by_its_name(folder: Path) -> None:
     folder.mkdir()
     (folder / "mine.onnx").touch()
-    with pytest.raises(UnknownModelError, match=r"name the file by its path: .*mine\.onnx"):
+    (folder / "mine.float32.onnx").touch()
+    (folder / "other.onnx").touch()
+    assert find_artifact("mine", "uint8") == folder / "mine.onnx"
+    assert find_artifact("mine", "float32") == folder / "mine.float32.onnx"
+    assert own_models() == ("mine", "other")
+    with pytest.raises(UnknownModelError, match="there is no model 'my'"):
+        find_artifact("my", "uint8")
+    with pytest.raises(UnknownModelError):
+        find_artifact("../mine", "uint8")
+
+
+@pytest.mark.parametrize("name", ["mine.pth", "mine.safetensors", "mine.param"])
+def test_an_own_checkpoint_in_the_model_folder_is_found_by_its_name(
+    folder: Path, name: str
+) -> None:
+    folder.mkdir()
+    (folder / name).touch()
+    (folder / "mine.bin").touch()  # the weights of an ncnn network
+    assert find_own_checkpoint("mine") == find_own_checkpoint(name) == folder / name
+    assert own_models() == ("mine",)
+    with pytest.raises(MissingModelError, match="mine is here as a checkpoint"):
         find_artifact("mine", "uint8")
+
+
+def test_a_param_file_without_its_weights_is_no_model(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "mine.param").touch()
+    assert find_own_checkpoint("mine") is None
 
 
 def test_a_pipe_has_no_digest(tmp_path: Path) -> None:
