@@ -24,6 +24,7 @@ from restora_tools.throughput.tables import (
     scale_table,
     video_table,
 )
+from restora_tools.tile_area import tile_area_table
 
 PAGES = (
     Path("README.md"),
@@ -34,6 +35,7 @@ PAGES = (
     Path("docs/benchmarks.md"),
     Path("docs/int8.md"),
     Path("docs/throughput.md"),
+    Path("docs/tiling.md"),
     Path("docs/untrusted-files.md"),
 )
 BENCHES = ("lite", "full", "photo")
@@ -59,6 +61,7 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "photos": photos_table(throughput),
         "video": video_table(throughput),
         "scale": scale_table(throughput),
+        "tile-area": tile_area_table(_read(results / "tile-area.json")),
         "endurance": endurance_table(_read(results / "endurance.json")),
         "isolation": isolation_table(_read(results / "isolation.json")),
         "hostile": hostile_table(_read(results / "endurance-hostile.json")),
