@@ -184,7 +184,7 @@ def test_plans_for_several_gpus_run_on_the_other_one(cache: PlanCache) -> None:
         (BuildOptions(version_compatible=True), {"tensorrt": "10.14.0"}, False),
         (
             BuildOptions(version_compatible=True),
-            {"name": "NVIDIA A100", "capability": "8.0"},
+            {"name": "A100", "capability": "8.0"},
             False,
         ),
         (BuildOptions(hardware="same_capability"), {"name": "NVIDIA H200"}, True),
