@@ -31,8 +31,8 @@ STAGES = ("upsample", "faces")
 # of jobs, what schedules work of any kind and knows no Restorer
 SCHEDULING = ("budget", "scheduler", "sizes")
 WHOLE = (
-    "options", "networks", "settings", "photo_io", "restoration", "enlarge", "scheduling", "many",
-    "pipeline",
+    "tile_memory", "options", "networks", "settings", "photo_io", "restoration", "enlarge",
+    "scheduling", "many", "pipeline",
 )  # fmt: skip
 LATER = ("doctor", "jobs", "video", "cluster", "cli")
 ORDER = (*BASE, *PARTS, *STAGES, *WHOLE, *LATER)

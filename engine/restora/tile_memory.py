@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,7 @@ def choose_max_pixels(info: ArtifactInfo, *, overlap: int, limit: int | None) ->
     return max(least, share // bytes_of_network(info, 1))
 
 
+@cache
 def count_bytes() -> int:
     """Memory of the machine, but no more than the control group of this process allows."""
     total = int(psutil.virtual_memory().total)
