@@ -61,7 +61,7 @@ class FakeCuda:
         self.fail_at: int | None = None
         self.fail_with: Exception = self.LogicError(ILLEGAL_ACCESS)
         self.lost = False
-        self.pinned = self.pinned_bytes = 0
+        self.pinned_blocks: dict[int, int] = {}  # size by address
         self.streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
         self.handles = 7
         self.objects = 0  # streams and events
@@ -75,6 +75,23 @@ class FakeCuda:
         self.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors")
         self.event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
         self.retained = 0
+
+    @property
+    def pinned(self) -> int:
+        """How many blocks of pinned host memory there are."""
+        return len(self.pinned_blocks)
+
+    @property
+    def pinned_bytes(self) -> int:
+        return sum(self.pinned_blocks.values())
+
+    def is_pinned(self, array: np.ndarray) -> bool:
+        """Whether the array lies in a block of pinned memory that was not freed."""
+        begin = array.ctypes.data
+        return any(
+            at <= begin and begin + array.nbytes <= at + size
+            for at, size in list(self.pinned_blocks.items())
+        )
 
     @property
     def live(self) -> int:
@@ -177,7 +194,7 @@ class FakeCuda:
     def memcpy_htod_async(self, address: int, source: np.ndarray, stream: Stream) -> None:
         self.called("memcpy_htod_async")
         flat = source.reshape(-1).view(np.uint8)
-        if not is_pinned(source):
+        if not self.is_pinned(source):
             flat = flat.copy()  # the driver stages pageable memory before it returns
         size = flat.size
 
@@ -190,11 +207,14 @@ class FakeCuda:
         self.called("memcpy_dtoh_async")
         flat = target.reshape(-1).view(np.uint8)
 
+        pinned = self.is_pinned(target)
+
         def copy() -> None:
+            assert self.is_pinned(target) == pinned, "pinned memory was freed before its copy"
             flat[:] = self.at(address, flat.size)
 
         stream.enqueue(copy)
-        if not is_pinned(target):
+        if not pinned:
             stream.run()
 
     def memcpy_dtod_async(self, target: int, source: int, size: int, stream: Stream) -> None:
@@ -328,27 +348,19 @@ class Memcpy2D:
         stream.enqueue(copy)
 
 
-def is_pinned(array: np.ndarray) -> bool:
-    base = array
-    while isinstance(base, np.ndarray):
-        base = base.base  # type: ignore[assignment]
-    return isinstance(base, _Pinned)
-
-
 class _Pinned:
     def __init__(self, cuda: FakeCuda, size: int, dtype: np.dtype) -> None:
         self._cuda = cuda
         self._array = np.empty(size, dtype)
         self._array[:65536] = 0x5A  # the rest is not touched, so that it costs no memory
         self.__array_interface__ = self._array.__array_interface__
-        cuda.pinned += 1
-        cuda.pinned_bytes += self._array.nbytes
+        self.address = self._array.ctypes.data
+        cuda.pinned_blocks[self.address] = self._array.nbytes
 
     def free(self) -> None:
         self._cuda.called("free_host")
         self._array[:65536] = 0xDD  # who still reads it sees it
-        self._cuda.pinned -= 1
-        self._cuda.pinned_bytes -= self._array.nbytes
+        del self._cuda.pinned_blocks[self.address]
 
 
 class _Allocation:

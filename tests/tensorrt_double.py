@@ -144,6 +144,7 @@ class World:
         self.network: Callable[[Any], Any] = lambda image: image
         self.execute_fails = False
         self.execute_error: str | None = None  # what execute logs before it returns False
+        self.largest_side: int | None = None  # TensorRT's memory is full for larger tiles
         self.context_error: str | None = None  # why there are no execution contexts
         self.profile_fails = False
         self.scratch_fails = False  # the size of the scratch memory cannot be determined
@@ -432,9 +433,12 @@ def _execute(trt: FakeTensorRT, context: Any, stream_handle: int) -> bool:
     except cuda.Error as error:
         _log(trt, runtime, "ERROR", f"Error Code 1: Cuda Runtime ({error})")
         return False
-    if trt.world.execute_error is not None:
-        _log(trt, runtime, "ERROR", trt.world.execute_error)
-    if trt.world.execute_fails or trt.world.execute_error or getattr(context, "_broken", False):
+    reason = trt.world.execute_error
+    if max(context._shape[1:3]) > (trt.world.largest_side or max(context._shape)):
+        reason = "Error Code 2: OutOfMemory (Requested size was 4294967296 bytes.)"
+    if reason is not None:
+        _log(trt, runtime, "ERROR", reason)
+    if reason is not None or trt.world.execute_fails or getattr(context, "_broken", False):
         return False
     context._warm = True
     scratch = None
