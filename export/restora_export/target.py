@@ -10,12 +10,14 @@ from restora.errors import OptionError, OutputError, UnsafePathError
 from restora.models.regular_file import shown
 
 
-def default_target(checkpoint: Path, *, io: Io, precision: Precision) -> Path:
+def default_target(
+    checkpoint: Path, *, io: Io, precision: Precision, suffix: str = ".onnx"
+) -> Path:
     """Next to the checkpoint, such as NAME.fp16.onnx. Raises OptionError if it has no name."""
     if not checkpoint.name:
         raise OptionError(f"the checkpoint must be a file, got {str(checkpoint)!r}")
     ending = ("" if precision == "fp32" else f".{precision}") + ("" if io == "uint8" else f".{io}")
-    return checkpoint.with_suffix(f"{ending}.onnx")
+    return checkpoint.with_suffix(f"{ending}{suffix}")
 
 
 def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:

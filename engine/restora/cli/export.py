@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,7 +25,9 @@ def export_model(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The .onnx file. Default: next to the checkpoint."),
+        typer.Option(
+            "--output", "-o", help="The .onnx or .param file. Default: next to the checkpoint."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a result that exists.")
@@ -34,6 +36,14 @@ def export_model(
         Literal["uint8", "float32"],
         typer.Option(help="Type of input and output; float32 is for 16-bit images."),
     ] = "uint8",
+    format_: Annotated[
+        Literal["onnx", "ncnn"],
+        typer.Option(
+            "--format",
+            help="onnx: an artifact, which restora runs. ncnn: NAME.param and NAME.bin of an "
+            "upsampler, for other programs; --precision fp16 halves the size.",
+        ),
+    ] = "onnx",
     precision: Annotated[
         Literal["fp32", "fp16", "mixed"],
         typer.Option(
@@ -70,17 +80,23 @@ def export_model(
     The file is written only if it meets the accuracy threshold; its metadata holds the figures.
     """
     export = import_export()
+    common: dict[str, Any] = {
+        "name": name,
+        "blend": parse_interpolation(interpolate),
+        "hints": export.Hints(activation=activation, resampling=resampling),
+        "overwrite": overwrite,
+        "report": print_note,
+    }
+    if format_ == "ncnn":
+        from restora_export.ncnn_export import export_ncnn
+
+        if io != "uint8" or precision == "mixed":
+            raise OptionError("--format ncnn goes with --precision fp32 or fp16, and not with --io")
+        path = export_ncnn(checkpoint, output, half=precision == "fp16", **common)
+        print_note(f"{path} and {path.with_suffix('.bin').name}")
+        return
     result = export.export_file(
-        checkpoint,
-        output,
-        name=name,
-        io=io,
-        precision=precision,
-        noise=noise,
-        blend=parse_interpolation(interpolate),
-        hints=export.Hints(activation=activation, resampling=resampling),
-        overwrite=overwrite,
-        report=print_note,
+        checkpoint, output, io=io, precision=precision, noise=noise, **common
     )
     print_note(f"{result.path}: {result.describe()}")
 

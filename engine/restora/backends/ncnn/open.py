@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 BF16 = Arithmetic("bf16")
 FP16, FP16_STORED = Arithmetic("fp16", half=True), Arithmetic("fp16")
 # Winograd convolutions round differently than PyTorch: single values differ by one gray level
-_FP32_GATE = AccuracyGate(psnr_mean=70, psnr_min=65)
+FP32_GATE = AccuracyGate(psnr_mean=70, psnr_min=65)
 _ON_CPU: dict[PrecisionChoice, tuple[Arithmetic, ...]] = {
     "auto": (FP32,),
     "fp32": (FP32,),
@@ -82,7 +82,7 @@ def _open_checked(
     arithmetic: Arithmetic, artifact: Artifact, cpu: CpuOptions, device: VulkanDevice | None
 ) -> NcnnSession:
     session = NcnnSession(artifact, cpu, arithmetic=arithmetic, device=device)
-    gate = _FP32_GATE if arithmetic.storage == "fp32" else HALF_GATE
+    gate = FP32_GATE if arithmetic.storage == "fp32" else HALF_GATE
     try:
         figures = check_answer(session, artifact, gate=gate)
     except BaseException:

@@ -52,6 +52,7 @@ class NcnnSession(NetworkSession[Loaded]):
 
     options: for the CPU; of them, only `threads` is used
     device: the Vulkan device; None runs on the CPU
+    half_weights: round the weights of convolutions to FP16
 
     The caller must check the accuracy. Images of a batch run one after the other, and runs of
     several threads too: each takes all cores, or the whole GPU.
@@ -64,9 +65,10 @@ class NcnnSession(NetworkSession[Loaded]):
         *,
         arithmetic: Arithmetic = FP32,
         device: VulkanDevice | None = None,
+        half_weights: bool = False,
     ) -> None:
         self.threads = (options or CpuOptions()).threads or count_allowed_cores()
-        self._arithmetic, self._device = arithmetic, device
+        self._arithmetic, self._device, self._half_weights = arithmetic, device, half_weights
         self._ncnn = import_ncnn()
         self._running = threading.Lock()
         where = f"{self.threads} threads" if device is None else f"Vulkan, {device.name}"
@@ -90,7 +92,7 @@ class NcnnSession(NetworkSession[Loaded]):
         with tempfile.TemporaryDirectory(prefix="restora-") as folder:
             path = Path(folder, "weights.bin")
             with path.open("wb") as stream:
-                stream.writelines(bin_parts(network.layers))
+                stream.writelines(bin_parts(network.layers, half=self._half_weights))
             if net.load_model(str(path)):
                 raise SessionError(f"{self._runtime} cannot load the weights of {self._info.model}")
         return Loaded(net, network.frame)
