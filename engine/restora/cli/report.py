@@ -60,6 +60,7 @@ class RunReport:
         self._restoring.close()
         if not self._json_lines:
             report_speed(result.networks, result.stages, result.restoring_s)
+            report_devices(result.outcomes)
         self._shutdown.end()
 
     def __enter__(self) -> "RunReport":
@@ -155,8 +156,20 @@ def report_speed(
         return
     shares = [f"{name} {stats.busy_s / elapsed_s:.0%}" for name, stats in stages.items()]
     print_note(f"{count / elapsed_s:.2f} {things}/s; at work: {', '.join(shares)}")
-    for network in networks:
-        stats = network.stats
-        if stats is not None and stats.pictures > stats.calls:
+    pictures: Counter[tuple[str, str]] = Counter()
+    calls: Counter[tuple[str, str]] = Counter()
+    for network in networks:  # the same one on several devices is counted together
+        if network.stats is not None:
             noun = "faces" if network.info.kind == "face" else "tiles"
-            print_note(f"{network.info.model}: {stats.pictures / stats.calls:.1f} {noun} a call")
+            pictures[network.info.model, noun] += network.stats.pictures
+            calls[network.info.model, noun] += network.stats.calls
+    for (model, noun), number in pictures.items():
+        if number > calls[model, noun]:
+            print_note(f"{model}: {number / calls[model, noun]:.1f} {noun} a call")
+
+
+def report_devices(outcomes: Sequence[Outcome]) -> None:
+    """How many photos each device restored, of a run over several."""
+    counts = Counter(o.device for o in outcomes if o.device and o.status == "restored")
+    if counts:
+        print_note(", ".join(f"{device}: {counts[device]}" for device in sorted(counts)))

@@ -57,6 +57,7 @@ def restore(
     precision: runtime_flags.Precision = "auto",
     fp32: runtime_flags.Fp32 = False,
     gpu_id: runtime_flags.GpuId = None,
+    gpus: runtime_flags.Gpus = None,
     overwrite: photo_flags.Overwrite = False,
     retry_failed: photo_flags.RetryFailed = False,
     on_error: photo_flags.OnError = "skip",
@@ -89,7 +90,7 @@ def restore(
         ext=ext, suffix=suffix, quality=quality, strip_metadata=strip_metadata, compare=compare,
         save_faces=save_faces, outscale=outscale, aligned=aligned, recursive=recursive,
         overwrite=overwrite, retry_failed=retry_failed, on_error=on_error, manifest=manifest,
-        memory=options.memory,
+        memory=options.memory, devices=runtime_flags.parse_gpus(gpus, gpu_id),
         limits=runtime_flags.photo_limits(max_pixels, max_file_size, decode_timeout),
     )  # fmt: skip
     face_options = FaceOptions(
@@ -99,31 +100,34 @@ def restore(
     if dry_run:
         report_plan(plan_photos(input_, output, run_options).jobs, json_lines)
         return
-    wanted = True if face_enhance or aligned else faces
-    restorer = partial(_open_restorer, model, options, wanted, face_options, memory is not None)
+    restorer = _opener(model, options, face_enhance or aligned or faces, face_options, run_options)
     raise typer.Exit(_restore(input_, output, restorer, run_options, json_lines))
 
 
-def _open_restorer(
+def _opener(
     model: str,
     options: RestoreOptions,
     faces: bool | None,
     face_options: FaceOptions,
-    bounded: bool,
-) -> Restorer:
-    if bounded:  # before networks are opened: --memory is a limit of what the system sees
+    run_options: RunOptions,
+) -> Callable[..., Restorer]:
+    """A function that opens the Restorer; with devices, one that can be sent to their processes."""
+    if run_options.memory is not None:  # before networks: it is a limit of what the system sees
         return_freed_memory()
-    return Restorer(
-        None if model == "none" else model,
-        options=options,
-        faces=face_flags.face_options_or_none(faces, face_options),
-    )
+
+    def choose_faces() -> FaceOptions | None:
+        return face_flags.face_options_or_none(faces, face_options)
+
+    name = None if model == "none" else model
+    if run_options.devices is None:
+        return lambda: Restorer(name, options=options, faces=choose_faces())
+    return partial(Restorer, name, options=options, faces=choose_faces())
 
 
 def _restore(
     source: Path,
     output: Path,
-    restorer: Callable[[], Restorer],
+    restorer: Callable[..., Restorer],
     options: RunOptions,
     json_lines: bool,
 ) -> ExitCode:

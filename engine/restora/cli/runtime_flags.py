@@ -7,6 +7,7 @@ from restora.byte_size import parse_size
 from restora.cli.panels import backend, limits
 from restora.errors import OptionError
 from restora.image.limits import PhotoLimits
+from restora.jobs.devices import Devices, check_devices
 
 Backend = Annotated[
     BackendChoice,
@@ -33,6 +34,14 @@ GpuId = Annotated[
         "-g",
         min=0,
         help="Number of the GPU to use. The run then fails rather than use the CPU.",
+    ),
+]
+Gpus = Annotated[
+    str | None,
+    backend(
+        "--gpu",
+        metavar="all|N,N",
+        help="Spread a folder over several GPUs, such as 0,2, with a process for each.",
     ),
 ]
 Threads = Annotated[
@@ -65,6 +74,20 @@ DECODE_TIMEOUT = PhotoLimits().max_decode_s
 def photo_limits(max_pixels: int, max_file_size: str, decode_timeout: float) -> PhotoLimits:
     """Raises OptionError for a value that cannot work."""
     return PhotoLimits(max_pixels, parse_size(max_file_size), decode_timeout)
+
+
+def parse_gpus(gpus: str | None, gpu_id: int | None) -> Devices | None:
+    """The devices of --gpu; None if it is not given. Raises OptionError, also beside --gpu-id."""
+    if gpus is None:
+        return None
+    if gpu_id is not None:
+        raise OptionError("--gpu and --gpu-id contradict each other: give one of them")
+    if gpus == "all":
+        return "all"
+    numbers = [number.strip() for number in gpus.split(",")]
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise OptionError(f"--gpu must be all, or numbers of GPUs such as 0,2, got {gpus!r}")
+    return check_devices([f"gpu:{number}" for number in numbers])
 
 
 def choose_precision(precision: PrecisionChoice, *, fp32: bool) -> PrecisionChoice:

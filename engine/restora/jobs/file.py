@@ -18,7 +18,7 @@ from restora.pipeline import Restorer
 def restore_file(
     source: Path | str,
     output: Path | str,
-    restorer: Restorer | Callable[[], Restorer],
+    restorer: Restorer | Callable[..., Restorer],
     *,
     options: RunOptions | None = None,
     progress: RunProgress | None = None,

@@ -17,7 +17,7 @@ from restora.pipeline import Restorer
 def restore_folder(
     source: Path | str,
     output: Path | str,
-    restorer: Restorer | Callable[[], Restorer],
+    restorer: Restorer | Callable[..., Restorer],
     *,
     options: RunOptions | None = None,
     progress: RunProgress | None = None,

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Callable, Generator
 
 from restora.errors import DecoderProcessError, DeviceLostError, DiskFullError, OutputError
+from restora.jobs.engine import Flow
 from restora.jobs.lock import OutputLocks
 from restora.jobs.outcome import Outcome
-from restora.jobs.photo_flow import PhotoFlow
 from restora.jobs.plan import Job
 from restora.jobs.result import untried
 from restora.jobs.run_journal import RunJournal
@@ -21,7 +21,7 @@ _ENDING = {
 
 def iter_job_outcomes(
     jobs: list[Job],
-    flow: PhotoFlow[Job],
+    flow: Flow,
     *,
     stop_at_error: bool,
     journal: RunJournal | None = None,

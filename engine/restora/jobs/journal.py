@@ -7,7 +7,7 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,6 +69,11 @@ class Journal:
         """Record how an input ends. status: "restored", "failed", or "interrupted", which is no
         fault of the input."""
         self._write({"event": "end", "input": name, "status": status, **facts})
+
+    def crashed(self, names: Collection[str]) -> None:
+        """Record that a process ended without a word while these inputs were open in it: one that
+        worked for this one, which goes on."""
+        self._write({"event": "killed", "inputs": sorted(names)})
 
     def close(self) -> None:
         """Record open inputs as interrupted, and release the lock. A second call does nothing."""

@@ -2,7 +2,7 @@
 
 begin: input, recipe, stamp; source, changed_ns and found, which old rows lack
 end: input, status; for "restored" what was written, for "failed" why
-killed: the previous process ended without closing the journal
+killed: a process ended without a word; inputs: those that were open in it, missing: all open ones
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ _ALLOWED: Mapping[str, Check] = {
     "error_type": _or_none(_is_text),
     "reason": _or_none(_is_text),
     "exit_code": _is_count,
+    "inputs": _is_text_list,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from restora.checks import check_choice, check_flag, check_whole, set_checked
 from restora.errors import OptionError
 from restora.image import PhotoLimits
+from restora.jobs.devices import Devices, check_devices
 from restora.jobs.inputs import Ext
 from restora.upsample import check_outscale
 
@@ -40,6 +41,10 @@ class RunOptions:
         the free memory. Holds for the resident size after restora.malloc.return_freed_memory()
     manifest: file of the run's journal; None: .restora/manifest.jsonl in the output folder for
         folders, no journal for a single photo
+    devices: for folders, GPUs such as ("gpu:0", "gpu:1"), or "all": a process for each takes photos
+        from one queue, and `memory` is divided among them. Instead of a Restorer the run takes a
+        function that can be pickled and is called with device=, such as
+        functools.partial(Restorer, "restora-lite-x2"). None: the Restorer's own device
     """
 
     ext: Ext = "auto"
@@ -57,6 +62,7 @@ class RunOptions:
     limits: PhotoLimits = field(default_factory=PhotoLimits)
     memory: int | None = None
     manifest: Path | None = None
+    devices: Devices | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.suffix, str) or any(mark in self.suffix for mark in "/\\\0"):
@@ -72,5 +78,6 @@ class RunOptions:
             on_error=check_choice("on_error", self.on_error, get_args(OnError)),
             memory=memory if memory is None else check_whole("memory", memory, minimum=1),
             manifest=manifest if manifest is None else Path(manifest),
+            devices=None if self.devices is None else check_devices(self.devices),
             **{name: check_flag(name, getattr(self, name)) for name in _FLAGS},
         )

@@ -16,6 +16,7 @@ class Outcome:
     error_type: name of the error class, if the file failed
     seconds: from the first byte read to the last one written, without time in queues
     sha256: digest of the result's file
+    device: of a run over several devices, the one that restored it
     """
 
     input: str
@@ -30,6 +31,7 @@ class Outcome:
     faces: tuple[dict[str, Any], ...] | None = None
     face_error: str | None = None
     sha256: str | None = None
+    device: str | None = None
 
     @property
     def complete(self) -> bool:

@@ -20,7 +20,7 @@ from restora.jobs.outcome import Outcome, failed
 from restora.jobs.output import WriteOptions, write_result
 from restora.jobs.scheduler import Bounds, run_flow
 from restora.jobs.stage import Stage, StageStats
-from restora.networks import max_in_flight, slots_for
+from restora.networks import OpenNetwork, max_in_flight, slots_for
 from restora.pipeline import Restorer
 from restora.restoration import Restoration
 
@@ -46,9 +46,10 @@ class PhotoJob(Protocol):
 Job = TypeVar("Job", bound=PhotoJob)
 
 
-def count_coders() -> int:
-    """The number of threads that decode; as many encode."""
-    return max(_LEAST_CODERS, min(_MOST_CODERS, count_allowed_cores() // _CORES_PER_CODER))
+def count_coders(processes: int = 1) -> int:
+    """The number of threads that decode; as many encode. processes: that share the cores"""
+    cores = count_allowed_cores() // processes
+    return max(_LEAST_CODERS, min(_MOST_CODERS, cores // _CORES_PER_CODER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,13 @@ class Stages:
     encode: Stage = field(default_factory=lambda: Stage("encode", count_coders()))
 
     @classmethod
-    def around(cls, restorer: Restorer) -> Stages:
-        return cls(restore=Stage("restore", max_in_flight(restorer.networks)))
+    def around(cls, restorer: Restorer, *, processes: int = 1) -> Stages:
+        coders = count_coders(processes)
+        return cls(
+            Stage("decode", coders),
+            Stage("restore", max_in_flight(restorer.networks)),
+            Stage("encode", coders),
+        )
 
     def stats(self) -> dict[str, StageStats]:
         """Statistics of each stage, by its name."""
@@ -116,6 +122,15 @@ class PhotoFlow(Generic[Job]):
             for job, outcome in flow:
                 if outcome is not None:
                     yield job, outcome
+
+    def stats(self) -> dict[str, StageStats]:
+        """Statistics of each stage."""
+        return self.stages.stats()
+
+    @property
+    def networks(self) -> tuple[OpenNetwork, ...]:
+        """The open networks, with what they have done."""
+        return self.restorer.networks
 
     def _bytes_of(self, job: Job) -> int:
         header = self.header_of(job)

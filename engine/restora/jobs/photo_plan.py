@@ -19,12 +19,14 @@ class PhotoPlan:
     root: the folder that names of inputs in the journal are relative to
     folder: the output folder; nothing is written outside of it
     journal: path of the journal; None: none is kept
+    from_folder: whether the source is a folder
     """
 
     jobs: list[Job]
     root: Path
     folder: Path
     journal: Path | None
+    from_folder: bool
 
 
 def plan_photos(source: Path | str, output: Path | str, options: RunOptions) -> PhotoPlan:
@@ -47,4 +49,4 @@ def plan_photos(source: Path | str, output: Path | str, options: RunOptions) -> 
         limits=options.limits,
         known=known_results(journal, source, output),
     )
-    return PhotoPlan(jobs, source if from_folder else source.parent, folder, journal)
+    return PhotoPlan(jobs, source if from_folder else source.parent, folder, journal, from_folder)

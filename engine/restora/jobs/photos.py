@@ -6,23 +6,23 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from restora.atomic import remove_partial
 from restora.errors import OptionError
 from restora.image.isolated import start_decoder
+from restora.jobs.devices import choose_devices, require_opener
 from restora.jobs.disk import fingerprint, prepare_folder
+from restora.jobs.engine import DeviceEngine, Engine, FlowCalls, FlowOptions, LocalEngine
 from restora.jobs.inputs import RESULT_FORMATS
 from restora.jobs.job_outcomes import iter_job_outcomes
 from restora.jobs.journal import Journal
 from restora.jobs.lock import OutputLocks
-from restora.jobs.memory import PhotoMemory
 from restora.jobs.options import RunOptions
 from restora.jobs.outcome import Outcome
 from restora.jobs.output import WriteOptions
-from restora.jobs.photo_flow import PhotoFlow, Stages
 from restora.jobs.photo_plan import PhotoPlan, plan_photos
 from restora.jobs.plan import Job, measure, require_free
 from restora.jobs.progress import NoProgress, RunProgress
@@ -39,7 +39,7 @@ def never() -> bool:
 def restore_photos(
     source: Path | str,
     output: Path | str,
-    restorer: Restorer | Callable[[], Restorer],
+    restorer: Restorer | Callable[..., Restorer],
     *,
     options: RunOptions | None = None,
     progress: RunProgress | None = None,
@@ -76,21 +76,20 @@ class _PhotoRun:
         self._outcomes: list[Outcome] = []
         self._result = RunResult((), 0.0)
 
-    def restore(self, restorer: Restorer | Callable[[], Restorer]) -> None:
+    def restore(self, restorer: Restorer | Callable[..., Restorer]) -> None:
         """Restore what is left. The networks are opened only if something may be left."""
         if not any(job.is_left for job in self._plan.jobs):
             self._take_untried(self._plan.jobs)
             return
         start_decoder()
         with contextlib.ExitStack() as stack:
-            if not isinstance(restorer, Restorer):
-                restorer = stack.enter_context(restorer())
-            if self._options.aligned and restorer.faces is None:
+            engine = self._open_engine(restorer, stack)
+            if self._options.aligned and not engine.restores_faces:
                 raise OptionError("aligned faces need a Restorer with faces: faces=FaceOptions()")
-            journal = self._open_journal(restorer, stack)
+            journal = self._open_journal(engine, stack)
             jobs = self._plan.jobs if journal is None else self._resolve(journal)
             if any(job.is_left for job in jobs):
-                self._restore_left(restorer, jobs, journal)
+                self._restore_left(engine, jobs, journal)
             else:
                 self._take_untried(jobs)
 
@@ -110,14 +109,31 @@ class _PhotoRun:
         )
         return suspects_last(list(resolved))
 
-    def _restore_left(
-        self, restorer: Restorer, jobs: list[Job], journal: RunJournal | None
-    ) -> None:
+    def _open_engine(
+        self, restorer: Restorer | Callable[..., Restorer], stack: contextlib.ExitStack
+    ) -> Engine:
+        options, extras = self._options, {job.target: job.extras for job in self._plan.jobs}
+        flow = FlowOptions(
+            WriteOptions(self._plan.folder, options.quality, options.strip_metadata, extras),
+            memory=options.memory,
+            outscale=options.outscale,
+            aligned=options.aligned,
+            limits=options.limits,
+        )
+        devices = () if options.devices is None else choose_devices(options.devices)
+        if len(devices) > 1 and self._plan.from_folder:
+            return stack.enter_context(contextlib.closing(DeviceEngine(restorer, devices, flow)))
+        if devices:
+            require_opener(restorer)
+        if not isinstance(restorer, Restorer):
+            restorer = stack.enter_context(restorer(**({"device": devices[0]} if devices else {})))
+        return LocalEngine(restorer, flow)
+
+    def _restore_left(self, engine: Engine, jobs: list[Job], journal: RunJournal | None) -> None:
         options = self._options
         jobs = measure(jobs, options.limits)
-        self._progress.begin(restorer.networks, jobs)
+        self._progress.begin(engine.networks, jobs)
         started = time.perf_counter()
-        stages = Stages.around(restorer)
         with contextlib.closing(OutputLocks()) as locks:
 
             def begin(job: Job) -> None:
@@ -129,18 +145,13 @@ class _PhotoRun:
                     remove_partial(job.target)
                     job.extras.remove_partial()
 
-            flow: PhotoFlow[Job] = PhotoFlow(
-                restorer,
-                stages,
-                self._writing(),
-                PhotoMemory(restorer, options.memory),
-                outscale=options.outscale,
-                aligned=options.aligned,
-                limits=options.limits,
-                begin=begin,
-                progress=self._progress.update,
-                header_of=lambda job: job.known_header,
-            )
+            def retry(tried: Sequence[Job]) -> Iterator[Job]:
+                for job in tried:
+                    locks.release(job.target)
+                assert journal is not None, "runs over folders keep one"
+                return journal.retry(tried, overwrite=options.overwrite)
+
+            flow = engine.flow(FlowCalls(begin, retry, self._progress.update))
             outcomes = iter_job_outcomes(
                 jobs,
                 flow,
@@ -155,14 +166,9 @@ class _PhotoRun:
         self._result = replace(
             self._result,
             restoring_s=time.perf_counter() - started,
-            stages=stages.stats(),
-            networks=restorer.networks,
+            stages=flow.stats(),
+            networks=flow.networks,
         )
-
-    def _writing(self) -> WriteOptions:
-        extras = {job.target: job.extras for job in self._plan.jobs}
-        options = self._options
-        return WriteOptions(self._plan.folder, options.quality, options.strip_metadata, extras)
 
     def _require_as_planned(self, job: Job) -> None:
         """Raise OptionError if another program wrote the result since this run was planned."""
@@ -173,7 +179,7 @@ class _PhotoRun:
                 "to replace it"
             )
 
-    def _open_journal(self, restorer: Restorer, stack: contextlib.ExitStack) -> RunJournal | None:
+    def _open_journal(self, engine: Engine, stack: contextlib.ExitStack) -> RunJournal | None:
         if self._plan.journal is None:
             return None
         journal = stack.enter_context(contextlib.closing(Journal(self._plan.journal)))
@@ -182,14 +188,14 @@ class _PhotoRun:
         @functools.cache
         def recipe_of_format(format_: str) -> str:
             settings = writing_settings(
-                restorer,
+                engine,
                 format_,
                 outscale=options.outscale,
                 quality=options.quality,
                 strip_metadata=options.strip_metadata,
                 aligned=options.aligned,
             )
-            return recipe_hash(restorer, settings)
+            return recipe_hash(engine, settings)
 
         return RunJournal(
             journal,

@@ -5,14 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Protocol
 
-from restora.pipeline import Restorer
 from restora.version import __version__
 
 _LOSSY = ("jpg", "webp")
 
 
-def recipe_hash(restorer: Restorer, writing: Mapping[str, object]) -> str:
+class HasSettings(Protocol):
+    """A Restorer, or facts about one in another process."""
+
+    @property
+    def scale(self) -> int: ...
+
+    def output_settings(self) -> Mapping[str, object]: ...
+
+
+def recipe_hash(restorer: HasSettings, writing: Mapping[str, object]) -> str:
     """Hash all settings that decide the pixels and how they are written; 32 hexadecimal digits.
 
     writing: settings of the file, as JSON can hold them; see writing_settings
@@ -28,7 +37,7 @@ def recipe_hash(restorer: Restorer, writing: Mapping[str, object]) -> str:
 
 
 def writing_settings(
-    restorer: Restorer,
+    restorer: HasSettings,
     format: str,  # noqa: A002
     *,
     outscale: float | None = None,

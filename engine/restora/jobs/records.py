@@ -90,7 +90,7 @@ class History:
     def take(self, row: Row) -> bool:
         """Apply the next row. False if it contradicts the ones before it, and is ignored."""
         if row["event"] == "killed":
-            self._crash()
+            self._crash(self.open.intersection(row.get("inputs", self.open)))
             return True
         name = row["input"]
         if row["event"] == "begin":
@@ -118,13 +118,13 @@ class History:
             logger.warning("%s: %d rows are damaged and ignored", path, ignored)
         return torn
 
-    def _crash(self) -> None:
-        self.blame.blame(self.open)
-        self.open.clear()
+    def _crash(self, running: set[str]) -> None:
+        self.blame.blame(running)
+        self.open -= running
 
     def _begin(self, name: str, row: Row) -> None:
         if name in self.open:  # the row that reported the crash is lost
-            self._crash()
+            self._crash(set(self.open))
         past = self.records.get(name)
         source = row.get("source")
         began = InputRecord(row["recipe"], _stamp(row["stamp"]), source=source)

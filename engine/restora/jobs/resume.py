@@ -74,11 +74,7 @@ def decide(
     alone = past is not None and past.crash_suspect and past.stamp == wanted.stamp
     if worked is not None and not overwrite and not retry_failed:
         if worked.crashes >= MAX_CRASHES:
-            return Decision(
-                "quarantined",
-                f"quarantined: {worked.crashes} runs crashed while it was restored; "
-                "--retry-failed tries it again",
-            )
+            return quarantine(worked.crashes)
         if worked.status == "failed" and worked.error_type not in _RECHECKED:
             return Decision("failed", f"failed before: {worked.reason}; --retry-failed tries again")
     if overwrite:
@@ -96,6 +92,14 @@ def decide(
     if result is None:
         return _refuse(wanted.target)
     return _decide_over_result(past, result, wanted, stranger, alone=alone)
+
+
+def quarantine(crashes: int) -> Decision:
+    return Decision(
+        "quarantined",
+        f"quarantined: {crashes} processes crashed while it was restored; "
+        "--retry-failed tries it again",
+    )
 
 
 def _decide_over_result(

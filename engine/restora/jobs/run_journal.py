@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from restora.atomic import remove_partial
 from restora.errors import OptionError, RestoraError
 from restora.exit_codes import ExitCode, code_of_type
+from restora.jobs.blame import MAX_CRASHES
 from restora.jobs.disk import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint, is_folder
 from restora.jobs.extras import Extras, FaceFiles
 from restora.jobs.inputs import Failure
@@ -18,7 +19,7 @@ from restora.jobs.lock import remove_stale_lock
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import Job
 from restora.jobs.records import InputRecord
-from restora.jobs.resume import Asked, Decision, Wanted, decide, extra_name
+from restora.jobs.resume import Asked, Decision, Wanted, decide, extra_name, quarantine
 
 FILE = Path(FOLDER, "manifest.jsonl")
 _MOST_REASON = 2000  # characters that are recorded
@@ -72,6 +73,19 @@ class RunJournal:
             changed_ns=change_time_of(job.source),
             found=found,
         )
+
+    def retry(self, jobs: Sequence[Job], *, overwrite: bool) -> Iterator[Job]:
+        """Record that a worker process ended without a word while it was at these, and yield each
+        as the crash rules leave it: to be restored alone, or failed after too many crashes."""
+        names = [self.name(job.source) for job in jobs]
+        self.journal.crashed(names)
+        for name, job in zip(names, jobs, strict=True):
+            past = self.journal.record(name)
+            # flags that try again what crashed in earlier runs must come to an end in this one
+            if past is not None and past.crashes >= MAX_CRASHES:
+                yield _apply(quarantine(past.crashes), job, past)
+            else:
+                yield from self.resolve([job], overwrite=overwrite, retry_failed=False)
 
     def import_outcome(self, job: Job, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
         """Record an outcome that was reached without this journal, unless it is known."""

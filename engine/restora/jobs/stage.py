@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,6 +23,20 @@ class StageStats:
     items: int = 0
     busy_s: float = 0.0
     work_s: float = 0.0
+
+
+def merge_stats(every: Sequence[Mapping[str, StageStats]]) -> dict[str, StageStats]:
+    """Statistics of each stage over several processes: sums, and the mean of busy_s."""
+    names = dict.fromkeys(name for found in every for name in found)
+    merged = {}
+    for name in names:
+        stats = [found[name] for found in every if name in found]
+        merged[name] = StageStats(
+            sum(one.items for one in stats),
+            sum(one.busy_s for one in stats) / len(stats),
+            sum(one.work_s for one in stats),
+        )
+    return merged
 
 
 class Stage:

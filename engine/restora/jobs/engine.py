@@ -1,0 +1,188 @@
+"""What restores the photos of a run: one Restorer in this process, or a process for each device."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import psutil
+
+from restora.errors import OptionError
+from restora.image import PhotoLimits
+from restora.jobs.device_child import DeviceSetup
+from restora.jobs.device_flow import DeviceFlow
+from restora.jobs.device_worker import open_workers
+from restora.jobs.devices import pickle_opener
+from restora.jobs.memory import PhotoMemory
+from restora.jobs.outcome import Outcome
+from restora.jobs.output import WriteOptions
+from restora.jobs.photo_flow import PhotoFlow, Stages
+from restora.jobs.plan import Job
+from restora.jobs.stage import StageStats
+from restora.networks import OpenNetwork
+from restora.pipeline import Restorer
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOptions:
+    """How photos are restored; see RunOptions."""
+
+    writing: WriteOptions
+    memory: int | None = None
+    outscale: float | None = None
+    aligned: bool = False
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCalls:
+    """Callbacks of a flow; see PhotoFlow and DeviceFlow."""
+
+    begin: Callable[[Job], None]
+    retry: Callable[[Sequence[Job]], Iterable[Job]]
+    progress: Callable[[Job, int, int], None]
+
+
+class Flow(Protocol):
+    """Photos on their way."""
+
+    def iter_outcomes(
+        self, jobs: Iterable[Job], *, stop: Callable[[], bool]
+    ) -> Generator[tuple[Job, Outcome], None, None]: ...
+
+    def stats(self) -> dict[str, StageStats]: ...
+
+    @property
+    def networks(self) -> tuple[OpenNetwork, ...]: ...
+
+
+class Engine(Protocol):
+    """Open networks, and how photos flow through them. Used once.
+
+    restores_faces: whether aligned faces can be restored
+    """
+
+    @property
+    def networks(self) -> tuple[OpenNetwork, ...]: ...
+
+    @property
+    def scale(self) -> int: ...
+
+    @property
+    def restores_faces(self) -> bool: ...
+
+    def output_settings(self) -> Mapping[str, object]: ...
+
+    def flow(self, calls: FlowCalls) -> Flow: ...
+
+
+class LocalEngine:
+    """A Restorer in this process."""
+
+    def __init__(self, restorer: Restorer, options: FlowOptions) -> None:
+        self._restorer = restorer
+        self._options = options
+
+    @property
+    def networks(self) -> tuple[OpenNetwork, ...]:
+        return self._restorer.networks
+
+    @property
+    def scale(self) -> int:
+        return self._restorer.scale
+
+    @property
+    def restores_faces(self) -> bool:
+        return self._restorer.faces is not None
+
+    def output_settings(self) -> Mapping[str, object]:
+        return self._restorer.output_settings()
+
+    def flow(self, calls: FlowCalls) -> PhotoFlow[Job]:
+        options = self._options
+        return PhotoFlow(
+            self._restorer,
+            Stages.around(self._restorer),
+            options.writing,
+            PhotoMemory(self._restorer, options.memory),
+            outscale=options.outscale,
+            aligned=options.aligned,
+            limits=options.limits,
+            begin=calls.begin,
+            progress=calls.progress,
+            header_of=lambda job: job.known_header,
+        )
+
+
+class DeviceEngine:
+    """A process for each of several devices, all with the same networks."""
+
+    def __init__(
+        self,
+        opener: Callable[..., Restorer] | Restorer,
+        devices: Sequence[str],
+        options: FlowOptions,
+    ) -> None:
+        payload = pickle_opener(opener)
+        share = None if options.memory is None else _share_of(options.memory, len(devices))
+        self._workers = open_workers(
+            [
+                DeviceSetup(
+                    device,
+                    payload,
+                    root=None if options.writing.root is None else options.writing.root.absolute(),
+                    quality=options.writing.quality,
+                    strip_metadata=options.writing.strip_metadata,
+                    outscale=options.outscale,
+                    aligned=options.aligned,
+                    limits=options.limits,
+                    memory=share,
+                    processes=len(devices),
+                    log_level=logging.getLogger("restora").getEffectiveLevel(),
+                )
+                for device in devices
+            ]
+        )
+        first = self._workers[0].opened
+        assert first is not None
+        self._first = first
+
+    @property
+    def networks(self) -> tuple[OpenNetwork, ...]:
+        opened = [worker.opened for worker in self._workers]
+        return tuple(network for one in opened if one is not None for network in one.networks)
+
+    @property
+    def scale(self) -> int:
+        return self._first.scale
+
+    @property
+    def restores_faces(self) -> bool:
+        return self._first.restores_faces
+
+    def output_settings(self) -> Mapping[str, object]:
+        return self._first.settings
+
+    def flow(self, calls: FlowCalls) -> DeviceFlow:
+        return DeviceFlow(
+            self._workers, begin=calls.begin, retry=calls.retry, progress=calls.progress
+        )
+
+    def close(self) -> None:
+        """End the processes, unless their flow did."""
+        for worker in self._workers:
+            worker.kill()
+
+
+def _share_of(memory: int, processes: int) -> int:
+    """What each process may take beside this one."""
+    taken = int(psutil.Process(os.getpid()).memory_info().rss)
+    if memory <= taken:
+        raise OptionError(
+            f"--memory must leave room for a process on each device: this one takes "
+            f"{taken >> 20} MB, got {memory >> 20} MB"
+        )
+    return (memory - taken) // processes
