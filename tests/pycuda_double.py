@@ -38,6 +38,7 @@ class FakeCuda:
     fail_at     which call fails (counted from 0), with `fail_with`
     eager       everything runs at once
     gpus        how many there are, each with a name of its own
+    integrated  whether they share their memory with the CPU
     """
 
     class Error(Exception):
@@ -54,6 +55,7 @@ class FakeCuda:
 
     def __init__(self, *, memory_bytes: int = 1 << 30, eager: bool = False, gpus: int = 1) -> None:
         self.gpus = gpus
+        self.integrated = False
         self.memory: dict[int, np.ndarray] = {}
         self.memory_bytes = memory_bytes
         self.eager = eager
@@ -72,7 +74,9 @@ class FakeCuda:
         self._next = _FIRST
         self.Device = _make_device(self)
         self.Context = SimpleNamespace(pop=self._pop)
-        self.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors")
+        self.device_attribute = SimpleNamespace(
+            MULTIPROCESSOR_COUNT="multiprocessors", INTEGRATED="integrated"
+        )
         self.event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
         self.retained = 0
 
@@ -416,8 +420,8 @@ def _make_device(cuda: FakeCuda) -> Any:
         def compute_capability(self) -> tuple[int, int]:
             return 9, 0
 
-        def get_attribute(self, _attribute: str) -> int:
-            return 132
+        def get_attribute(self, attribute: str) -> int:
+            return {"multiprocessors": 132, "integrated": int(owner.integrated)}[attribute]
 
         def total_memory(self) -> int:
             return int(owner.memory_bytes)

@@ -58,7 +58,8 @@ class PlanOptions:
         apply only if there are none
     tile: side of full tiles, in pixels
     batches: batch sizes of full tiles; one engine is built for each
-    max_tile: the largest side of any tile, in pixels
+    max_tile: the largest side of any tile, in pixels; None is what the memory of the GPU allows, at
+        most 1024
     workspace_bytes: limit of scratch memory for one layer during a build, in bytes
     opt_level: optimization level of the builder, 0 (fast build) to 5 (fast engine)
     graphs: launch the network through CUDA graphs
@@ -67,7 +68,7 @@ class PlanOptions:
     any_built: bool = False
     tile: int = 256
     batches: tuple[int, ...] = (1, 4)
-    max_tile: int = 1024
+    max_tile: int | None = None
     workspace_bytes: int = 4 << 30
     opt_level: int = 3
     graphs: bool = True
@@ -81,7 +82,9 @@ class PlanOptions:
             any_built=check_flag("any_built", self.any_built),
             tile=check_whole("the tile of plans", self.tile, minimum=1),
             batches=tuple(check_whole("a batch of plans", size, minimum=1) for size in batches),
-            max_tile=check_whole("max_tile", self.max_tile, minimum=1),
+            max_tile=None
+            if self.max_tile is None
+            else check_whole("max_tile", self.max_tile, minimum=1),
             workspace_bytes=check_whole("workspace_bytes", self.workspace_bytes, minimum=1),
             opt_level=check_whole("opt_level", self.opt_level, minimum=0, maximum=5),
             graphs=check_flag("graphs", self.graphs),

@@ -40,8 +40,13 @@ def build(
         ),
     ] = "1,4",
     max_tile: Annotated[
-        int, panels.tiles(min=8, help="Largest side of any tile, in pixels.")
-    ] = 1024,
+        int | None,
+        panels.tiles(
+            min=8,
+            help="Largest side of any tile, in pixels. Default: what the memory of the GPU allows, "
+            "at most 1024.",
+        ),
+    ] = None,
     workspace: Annotated[str, _engine(help="Limit of one layer's scratch memory.")] = "4G",
     level: Annotated[
         int, _engine(min=0, max=5, help="Optimization: 0 builds fast, 5 runs fast.")

@@ -117,6 +117,15 @@ class Device:
         return self.cuda.Event(flags.DISABLE_TIMING | sleeping)
 
     @property
+    def memory_bytes(self) -> int:
+        return int(self._device.total_memory())
+
+    @property
+    def integrated(self) -> bool:
+        """Whether the GPU shares its memory with the CPU, as on a Jetson."""
+        return bool(self._device.get_attribute(self.cuda.device_attribute.INTEGRATED))
+
+    @property
     def architecture(self) -> str:
         """The name of the architecture for compilers, such as "sm_90"."""
         major, minor = self._device.compute_capability()

@@ -16,6 +16,7 @@ from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.check import PrecisionCandidate
 from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.backends.tensorrt.loaded import LoadedPlan
+from restora.backends.tensorrt.memory_limits import max_tile_on
 from restora.backends.tensorrt.module import features_of, import_tensorrt
 from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
 from restora.backends.tensorrt.profiles import plan_profiles
@@ -64,8 +65,9 @@ def session_on(
     )
     rungs = plan_candidates(trt, build, family)
     info = family[0].info
+    largest = wanted.max_tile or max_tile_on(device, info, precision)
     tile, most = (
-        size // info.size_multiple * info.size_multiple for size in (wanted.tile, wanted.max_tile)
+        size // info.size_multiple * info.size_multiple for size in (wanted.tile, largest)
     )
     profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
     cache = PlanCache()

@@ -9,6 +9,7 @@ from restora.artifact import Artifact, read_artifact, read_precision_variants
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.memory_limits import max_tile_on
 from restora.backends.tensorrt.module import features_of, import_tensorrt
 from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
 from restora.backends.tensorrt.profiles import plan_profiles
@@ -25,7 +26,7 @@ def build_plans(
     *,
     tile: int = 256,
     batches: Sequence[int] = (1, 4),
-    max_tile: int = 1024,
+    max_tile: int | None = None,
     gpu: int = 0,
     retry: bool = False,
     cache: PlanCache | None = None,
@@ -37,7 +38,7 @@ def build_plans(
     model: a name of the table of models, or the path of an artifact or a checkpoint
     tile: side in pixels of the tiles that most of the work is done in
     batches: tiles per call; one plan is built for each number
-    max_tile: largest side in pixels of any tile
+    max_tile: largest side in pixels of any tile; None is what the memory of the GPU allows
     gpu: number of the GPU
     retry: build plans again that were refused before
 
@@ -49,6 +50,8 @@ def build_plans(
     device = Device(import_pycuda(), gpu)
     candidates = plan_candidates(trt, options, find_precisions(model))
     info = candidates[0].artifact.info
+    if max_tile is None:
+        max_tile = max(tile, max_tile_on(device, info, options.precision))
     profiles = plan_profiles(info, tile=tile, batches=batches, max_tile=max_tile)
     prepared = prepare_plans(
         trt,
