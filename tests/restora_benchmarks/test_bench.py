@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from restora.backends.ncnn import module
+from restora.backends.ncnn.module import VulkanDevice
 from restora.errors import OptionError
 from restora_benchmarks.bench.ceiling import make_convolutions, make_products, measure_ceilings
 from restora_benchmarks.bench.compare import compare_results, verdict
@@ -25,7 +27,7 @@ from restora_benchmarks.bench.plots import make_plots
 from restora_benchmarks.bench.report import make_report
 from restora_benchmarks.bench.run import Plan, run_plan
 from restora_benchmarks.bench.schema import check_result, read_result, write_result
-from restora_benchmarks.bench.ways import OURS, PEERS, find_way, key_of
+from restora_benchmarks.bench.ways import OURS, PEERS, WayNotHereError, find_way, key_of
 from restora_benchmarks.flops import count_flops
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +189,17 @@ def test_ways_are_found_by_their_names() -> None:
         find_way("abacus/fp32")
     with pytest.raises(OptionError, match="unknown model"):
         find_model("nothing", Path(), lambda _words: None)
+
+
+def test_a_gpu_that_computes_on_the_cpu_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    software = VulkanDevice(0, "lavapipe", software=True)
+    monkeypatch.setattr(module, "import_ncnn", lambda: None)
+    monkeypatch.setattr(module, "choose_device", lambda *_: software)
+    model = find_model("restora-lite-x2", tmp_path, lambda _words: None)
+    with pytest.raises(WayNotHereError, match="lavapipe computes on the CPU"):
+        find_way("restora ncnn-vulkan/fp16").open(model, 1)
 
 
 @pytest.mark.parametrize(

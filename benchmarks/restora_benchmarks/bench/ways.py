@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from restora.backends import CpuOptions, Session, SessionOptions, choose_session
@@ -45,6 +45,20 @@ def _session(backend: BackendChoice, precision: PrecisionChoice) -> Way:
     return Way(f"restora {backend}", precision, ours=True, open=open_)
 
 
+def _vulkan(precision: PrecisionChoice) -> Way:
+    session = _session("ncnn-vulkan", precision)
+
+    def open_(model: Model, threads: int) -> Runner:
+        from restora.backends.ncnn.module import choose_device, import_ncnn
+
+        device = choose_device(import_ncnn(), None)
+        if device.software:
+            raise WayNotHereError(f"ncnn-vulkan: {device.name} computes on the CPU")
+        return session.open(model, threads)
+
+    return replace(session, open=open_)
+
+
 def _peer(name: str, precision: str, kind: str) -> Way:
     def open_(model: Model, threads: int) -> Runner:
         from restora_benchmarks.bench import peers
@@ -63,6 +77,9 @@ OURS = (
     _session("openvino", "bf16"),
     _session("cpu", "int8"),
     _session("openvino", "int8"),
+    _session("ncnn", "fp32"),
+    _session("ncnn", "bf16"),
+    _vulkan("fp16"),
     _session("cuda", "fp32"),
     _session("cuda", "fp16"),
     _session("tensorrt", "fp32"),
