@@ -42,6 +42,11 @@ def test_a_plan_is_built_on_every_version(trt: FakeTensorRT, precision: Any) -> 
     assert ("FP16" in build["flags"]) == (precision == "fp16" and trt.__version__.startswith("8"))
     assert "TF32" not in build["flags"]
     assert build["settings"]["profiling_verbosity"].name == "DETAILED"
+    # smaller tiles need less scratch memory where TensorRT can do that
+    old = trt.__version__.startswith("8")
+    assert build["preview"] == {
+        "PROFILE_SHARING_0806" if old else "RUNTIME_ACTIVATION_RESIZE_10_10"
+    }
 
 
 def test_types_come_from_the_graph_where_the_version_can(trt: FakeTensorRT) -> None:
