@@ -1,5 +1,6 @@
 """Learning rates by iteration."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
@@ -18,3 +19,12 @@ def multistep_factor(
     """
     rise = min(iteration, warmup - 1) / warmup if warmup > 1 else 1.0
     return rise * gamma ** bisect_left(milestones, iteration)
+
+
+def cosine_factor(done: int, steps: int, *, warmup: int = 0, last: float = 0.02) -> float:
+    """The factor on the learning rate after `done` steps of `steps`: a linear rise, then half a
+    cosine down to `last`."""
+    if done < warmup:
+        return (done + 1) / warmup
+    progress = min(1.0, (done - warmup) / max(1, steps - warmup))
+    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -11,6 +11,6 @@ def start_average(network: nn.Module, decay: float) -> AveragedModel:
 
     Call its update_parameters(network) after every step.
     """
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
     average.update_parameters(network)  # the first update copies
     return average.requires_grad_(False)

@@ -17,6 +17,7 @@ from restora_training.losses import (
     l1_loss,
     real_loss,
 )
+from restora_training.losses.ssim import measure_ssim
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,13 @@ class UpscalerWeights:
     """Weights of the losses, and which targets are sharpened.
 
     The defaults are those of RealESRGAN_x4plus.
+
+    ssim: of 1 - SSIM, on patches that are downsampled and not degraded otherwise: L1 alone smooths
+        the grain of clean photos away
     """
 
     pixel: float = 1.0
+    ssim: float = 0.0
     perceptual: float = 1.0
     adversarial: float = 0.1
     gan: GanKind = "vanilla"
@@ -61,23 +66,29 @@ class UpscalerStep:
         self.weights = weights
 
     def run(
-        self, degraded: Tensor, clean: Tensor, sharp: Tensor | None = None
+        self,
+        degraded: Tensor,
+        clean: Tensor,
+        sharp: Tensor | None = None,
+        *,
+        shrunk: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Run one iteration. Returns the weighted losses by name, and the generator's output.
 
         degraded: (batch, 3, height, width), 0..1
         clean: (batch, 3, scale * height, scale * width), 0..1
         sharp: the sharpened target, where the weights ask for it; None uses the clean one
+        shrunk: (batch,), 1 for samples that are downsampled and not degraded otherwise, else 0
         """
         sharp = clean if sharp is None else sharp
-        losses, output = self._update_generator(degraded, clean, sharp)
+        losses, output = self._update_generator(degraded, clean, sharp, shrunk)
         if self.discriminator is not None:
             target = sharp if self.weights.sharpen_adversarial else clean
             losses |= self._update_discriminator(output.detach(), target)
         return losses, output.detach()
 
     def _update_generator(
-        self, degraded: Tensor, clean: Tensor, sharp: Tensor
+        self, degraded: Tensor, clean: Tensor, sharp: Tensor, shrunk: Tensor | None
     ) -> tuple[dict[str, Tensor], Tensor]:
         weights = self.weights
         self.optimizer.zero_grad(set_to_none=True)
@@ -86,6 +97,9 @@ class UpscalerStep:
         if weights.pixel:
             target = sharp if weights.sharpen_pixel else clean
             losses["pixel"] = weights.pixel * l1_loss(output, target)
+        if weights.ssim and shrunk is not None:
+            unlike = (1 - measure_ssim(output, clean)) * shrunk
+            losses["ssim"] = weights.ssim * unlike.mean()
         if self.perceptual is not None:
             target = sharp if weights.sharpen_perceptual else clean
             losses["perceptual"] = weights.perceptual * self.perceptual(output, target)

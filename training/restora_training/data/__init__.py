@@ -1,0 +1,1 @@
+"""Photos, and the degraded and clean patches that are cut from them."""

@@ -1,0 +1,118 @@
+"""Pairs of degraded pictures and a teacher's answers, kept in a folder.
+
+NNNNNN.npz holds `degraded`, uint8 (height, width, 3); `answer`, uint8 (scale * height,
+scale * width, 3); and, where the clean picture is known, `clean` of the answer's shape.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.atomic import write_atomically
+from restora.errors import OptionError
+from restora_training.data.samples import Sample, tensor_of
+from restora_training.recipe import Recipe
+
+Pixels = NDArray[np.uint8]
+_SUFFIX = ".npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    degraded: Pixels
+    answer: Pixels
+    clean: Pixels | None
+
+
+class PairSet:
+    """Pairs by index. They are read when they are needed."""
+
+    def __init__(self, paths: Sequence[Path], scale: int) -> None:
+        self.paths, self.scale = list(paths), scale
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Pair:
+        """Raises OptionError for a file that is no pair."""
+        path = self.paths[index]
+        try:
+            with np.load(path) as stored:
+                clean = stored["clean"] if "clean" in stored.files else None
+                pair = Pair(stored["degraded"], stored["answer"], clean)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise OptionError(f"{path} is not a pair: {error}") from error
+        height, width = pair.degraded.shape[:2]
+        expected = (height * self.scale, width * self.scale, 3)
+        if pair.answer.shape != expected or pair.answer.dtype != np.uint8:
+            raise OptionError(
+                f"{path}: the answer must be uint8 of shape {expected}, it is "
+                f"{pair.answer.dtype} of shape {pair.answer.shape}"
+            )
+        return pair
+
+
+def open_pairs(folder: Path, *, scale: int, held_out: int) -> tuple[PairSet, PairSet]:
+    """The pairs to train on, and the first `held_out` ones to measure progress with.
+
+    Raises OptionError if there are too few.
+    """
+    paths = sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+    if len(paths) <= held_out:
+        raise OptionError(
+            f"{folder} has {len(paths)} pairs; training needs more than the {held_out} that are "
+            "held out"
+        )
+    return PairSet(paths[held_out:], scale), PairSet(paths[:held_out], scale)
+
+
+def write_pair(folder: Path, number: int, pair: Pair) -> Path:
+    """Write one pair whole or not at all."""
+    path = pair_path(folder, number)
+    stream = io.BytesIO()
+    arrays = {"degraded": pair.degraded, "answer": pair.answer}
+    if pair.clean is not None:
+        arrays["clean"] = pair.clean
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, stream.getvalue())
+    return path
+
+
+def pair_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}{_SUFFIX}"
+
+
+class PairMaker:
+    """Cuts patches out of pairs: the teacher's answer is the target."""
+
+    def __init__(self, pairs: PairSet, recipe: Recipe) -> None:
+        self.pairs, self.seed = pairs, recipe.run.seed
+        self.patch = recipe.data.patch
+        self.flip, self.rotate = recipe.data.flip, recipe.data.rotate
+
+    def make(self, step: int, index: int) -> Sample:
+        rng = np.random.default_rng([self.seed, step, index])
+        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        scale = self.pairs.scale
+        side = min(self.patch // scale, *pair.degraded.shape[:2])
+        top, left = (int(rng.integers(size - side + 1)) for size in pair.degraded.shape[:2])
+        turns = int(rng.integers(4)) if self.rotate else 0
+        mirrored = self.flip and rng.uniform() < 0.5
+
+        def cut(pixels: Pixels, factor: int) -> Pixels:
+            rows = slice(top * factor, (top + side) * factor)
+            patch = pixels[rows, left * factor : (left + side) * factor]
+            patch = np.rot90(patch, turns)
+            return patch[:, ::-1] if mirrored else patch
+
+        answer = tensor_of(cut(pair.answer, scale))
+        clean = answer if pair.clean is None else tensor_of(cut(pair.clean, scale))
+        # the teacher's answer is what pixel and perceptual losses compare with
+        return Sample(tensor_of(cut(pair.degraded, 1)), clean, answer, {})

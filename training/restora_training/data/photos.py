@@ -1,0 +1,117 @@
+"""The clean photos of a run: which of them are trained on, and reading them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.errors import OptionError, RestoraError
+from restora_calibration.folders import digest_of, list_photos, read_pixels
+from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
+
+logger = logging.getLogger(__name__)
+
+Photo = NDArray[np.uint8]
+
+_CACHE_BYTES = 1 << 30
+
+
+class PhotoSet:
+    """Photos by index, read when they are needed; the last ones stay in memory.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self, names: Sequence[str], read: Callable[[int], Photo], *, cache_bytes: int = _CACHE_BYTES
+    ) -> None:
+        self.names = list(names)
+        self._read = read
+        self._cache: OrderedDict[int, Photo] = OrderedDict()
+        self._cache_bytes = cache_bytes
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Photo:
+        """uint8 RGB, (height, width, 3)."""
+        with self._lock:
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        photo = self._read(index)
+        with self._lock:
+            self._cache[index] = photo
+            while len(self._cache) > 1 and self._held_bytes() > self._cache_bytes:
+                self._cache.popitem(last=False)
+        return photo
+
+    def _held_bytes(self) -> int:
+        return sum(photo.nbytes for photo in self._cache.values())
+
+
+def open_photos(
+    folder: Path | None, *, held_out: int, smallest: int, max_broken: float, seed: int = 0
+) -> tuple[PhotoSet, PhotoSet]:
+    """The photos to train on, and those to measure progress with.
+
+    folder: None uses free photos of installed packages, whose held-out photos are always the same
+    held_out: how many photos to keep back; the choice depends only on the names and the seed
+    smallest: photos with a shorter side are left out
+    max_broken: largest share of files that cannot be used
+
+    Every file is read once here. Files that cannot be used are left out, and logged.
+    Raises OptionError if too few photos are left.
+    """
+    if folder is None:
+        training = [read_free_photo(photo) for photo in TRAINING]
+        others = [read_free_photo(photo) for photo in HELD_OUT][:held_out]
+        names = [photo.name for photo in TRAINING]
+        fitting = [i for i, photo in enumerate(training) if min(photo.shape[:2]) >= smallest]
+        if not fitting:
+            raise OptionError(f"no free photo has sides of {smallest} pixels: use smaller patches")
+        return (
+            PhotoSet([names[i] for i in fitting], lambda index: training[fitting[index]]),
+            PhotoSet([photo.name for photo in HELD_OUT[:held_out]], lambda index: others[index]),
+        )
+    files = list_photos(folder)
+    usable = [path for path in files if _is_usable(path, smallest)]
+    broken = len(files) - len(usable)
+    if broken > max_broken * len(files):
+        raise OptionError(
+            f"{broken} of {len(files)} photos in {folder} cannot be used, at most "
+            f"{max_broken:.0%} may: mend or remove them, or raise data.max_broken"
+        )
+    if len(usable) <= held_out:
+        raise OptionError(
+            f"{folder} has {len(usable)} photos of at least {smallest} pixels a side; training "
+            f"needs more than the {held_out} that are held out"
+        )
+    ranked = sorted(usable, key=lambda path: digest_of(seed, path.name))
+    kept_back, used = sorted(ranked[:held_out]), sorted(ranked[held_out:])
+    return _files(used), _files(kept_back)
+
+
+def _files(paths: Sequence[Path]) -> PhotoSet:
+    return PhotoSet([path.name for path in paths], lambda index: read_pixels(paths[index]))
+
+
+def _is_usable(path: Path, smallest: int) -> bool:
+    try:
+        height, width = read_pixels(path).shape[:2]
+    except RestoraError as error:
+        logger.warning("%s is left out: %s", path, error)
+        return False
+    if min(height, width) < smallest:
+        logger.warning(
+            "%s is left out: its %d x %d pixels are less than %d", path, width, height, smallest
+        )
+        return False
+    return True

@@ -1,0 +1,240 @@
+"""A recipe of a training run: one TOML file, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from restora.errors import OptionError
+from restora_training.components import COMPONENTS
+from restora_training.losses import GanKind
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # the same parser under its earlier name
+    import tomli as tomllib
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+_MOST_BYTES = 1 << 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkPart(_Part):
+    """The network: a checkpoint to start from, or an architecture with random weights.
+
+    start: path of a .pth, .safetensors or .param file
+    architecture: "rrdb", "srvgg" or "gfpgan"
+    scale, features: of upscalers; blocks, growth, upsamples: of rrdb; convs: of srvgg
+    side, narrow, channel_multiplier, style_features: of gfpgan
+    frozen_decoder: train the U-Net of a gfpgan only
+    """
+
+    start: Path | None = None
+    architecture: Literal["rrdb", "srvgg", "gfpgan"] | None = None
+    scale: Annotated[int, Field(ge=1, le=4)] = 4
+    features: Positive = 64
+    blocks: Positive = 23
+    growth: Positive = 32
+    upsamples: Annotated[int, Field(ge=1, le=3)] = 2
+    convs: Positive = 16
+    side: Literal[64, 128, 256, 512, 1024] = 512
+    narrow: Annotated[float, Field(gt=0, le=1)] = 1.0
+    channel_multiplier: Literal[1, 2] = 2
+    style_features: Positive = 512
+    frozen_decoder: bool = False
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> NetworkPart:
+        if (self.start is None) == (self.architecture is None):
+            raise ValueError("give either start (a checkpoint) or architecture")
+        return self
+
+
+class DataPart(_Part):
+    """The photos.
+
+    photos: folder; None uses the free photos that scikit-image ships
+    pairs: folder of a teacher's answers, instead of photos and a degradation
+    held_out: photos that are never trained on, to measure progress with
+    patch: side of the clean patches; of face networks, whole faces are used
+    batch: of all processes together
+    flip, rotate: random mirror images, and turns by 90 degrees
+    faces: where the components of a face are: at the places of the alignment template, or in a
+        table that `restora train components` wrote
+    max_broken: largest share of photos that cannot be read
+    workers: threads that prepare batches
+    """
+
+    photos: Path | None = None
+    pairs: Path | None = None
+    held_out: Annotated[int, Field(ge=0)] = 4
+    patch: Annotated[int, Field(ge=16)] = 192
+    batch: Positive = 8
+    flip: bool = True
+    rotate: bool = False
+    faces: Literal["template"] | Path = "template"
+    max_broken: Share = 0.1
+    workers: Positive = 1
+
+
+class DegradationPart(_Part):
+    """How clean photos are degraded.
+
+    kind: "second_order" (Real-ESRGAN), "paper" (the paper on the joint framework), "faces"
+        (GFP-GAN), "mild" (the bundled model's), or "shrink" (downsampling alone)
+    clean_share: share of the patches that are only downsampled
+    sharpen: sharpen the targets that the losses ask for; of second_order
+    """
+
+    kind: Literal["second_order", "paper", "faces", "mild", "shrink"] = "second_order"
+    clean_share: Share = 0.0
+    sharpen: bool = True
+
+
+class LossPart(_Part):
+    """Weights of the losses; 0 leaves one out.
+
+    vgg19, arcface: files of the weights of the fixed networks
+    components: names of the face components with a discriminator of their own
+    discriminator_width: channels of the upscalers' discriminator after its first convolution
+    """
+
+    pixel: Weight = 1.0
+    ssim: Weight = 0.0
+    perceptual: Weight = 0.0
+    style: Weight = 0.0
+    adversarial: Weight = 0.0
+    discriminator_width: Positive = 64
+    gan: GanKind = "vanilla"
+    pyramid: Weight = 1.0
+    pyramid_steps: Annotated[int, Field(ge=0)] = 50000
+    component: Weight = 0.0
+    component_style: Weight = 0.0
+    components: tuple[str, ...] = ("left_eye", "right_eye", "mouth")
+    identity: Weight = 0.0
+    r1: Weight = 10.0
+    r1_interval: Positive = 16
+    vgg19: Path | None = None
+    arcface: Path | None = None
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> LossPart:
+        if (self.perceptual or self.style) and self.vgg19 is None:
+            raise ValueError(
+                "perceptual and style need vgg19, the path of torchvision's vgg19-dcbb9e9d.pth"
+            )
+        if self.identity and self.arcface is None:
+            raise ValueError("identity needs arcface, the path of arcface_resnet18.pth")
+        unknown = sorted(set(self.components) - set(COMPONENTS))
+        if unknown:
+            raise ValueError(f"components are {', '.join(COMPONENTS)}; got {', '.join(unknown)}")
+        return self
+
+
+class OptimizerPart(_Part):
+    """Adam, and how its learning rate changes.
+
+    rate: of the generator; discriminator_rate: of the discriminators
+    schedule: "multistep" falls by gamma after each milestone, "cosine" falls to a fiftieth
+    warmup: steps over which the rate rises linearly
+    clip: largest norm of the gradient; 0 does not clip
+    """
+
+    rate: Rate = 1e-4
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    discriminator_rate: Rate = 1e-4
+    discriminator_betas: tuple[Share, Share] = (0.9, 0.99)
+    schedule: Literal["multistep", "cosine"] = "multistep"
+    milestones: tuple[Positive, ...] = ()
+    gamma: Rate = 0.5
+    warmup: Annotated[int, Field(ge=0)] = 0
+    clip: Weight = 0.0
+
+
+class RunPart(_Part):
+    """How long, how precisely, and how often things are written.
+
+    steps: in all; a run that is continued counts on
+    average: decay of the moving average of the weights, which is what is exported
+    precision: "bf16" runs convolutions in bfloat16
+    save, log, validate: intervals in steps; validate writes sample pictures too
+    threads: of each process; 0 uses all cores
+    """
+
+    steps: Positive
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["fp32", "bf16"] = "fp32"
+    save: Positive = 500
+    log: Positive = 50
+    validate_every: Annotated[int, Field(ge=1, alias="validate")] = 1000
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Recipe(_Part):
+    """Everything that decides a run."""
+
+    network: NetworkPart
+    run: RunPart
+    data: DataPart = DataPart()
+    degradation: DegradationPart = DegradationPart()
+    losses: LossPart = LossPart()
+    optimizer: OptimizerPart = OptimizerPart()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.data.pairs is not None and self.data.photos is not None:
+            raise ValueError("data: give photos or pairs, not both")
+        return self
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe. Paths in it are relative to its folder.
+
+    Raises OptionError that names each wrong key and what it may be.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise OptionError(f"a recipe must have at most {_MOST_BYTES} bytes: {path}")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # TOML and UTF-8
+        raise OptionError(f"{path} is not TOML: {error}") from error
+    return make_recipe(values, folder=path.parent, name=str(path))
+
+
+def make_recipe(values: dict[str, Any], *, folder: Path, name: str = "the recipe") -> Recipe:
+    """Check the values of a recipe. Raises OptionError."""
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        lines = [_describe(detail) for detail in error.errors()]
+        raise OptionError(f"{name}: {'; '.join(lines)}") from error
+    return _resolve_paths(recipe, folder)
+
+
+def _describe(detail: Any) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"there is no key {place}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message[:1].lower()}{message[1:]}" if place else message
+
+
+def _resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
+    parts: dict[str, Any] = {}
+    for name, part in recipe:
+        changed = {key: folder / value for key, value in part if isinstance(value, Path)}
+        parts[name] = part.model_copy(update=changed)
+    return recipe.model_copy(update=parts)

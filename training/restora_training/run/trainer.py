@@ -1,0 +1,242 @@
+"""The loop of a training run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from restora.atomic import write_atomically
+from restora.errors import OptionError, RestoraError
+from restora.jobs.lock import output_lock
+from restora_training.data.batches import Batch, BatchSource
+from restora_training.networks import make_network
+from restora_training.recipe import Recipe
+from restora_training.run.distributed import (
+    Processes,
+    average_losses,
+    join_processes,
+    share_weights,
+)
+from restora_training.run.log import Log
+from restora_training.run.objective import Objective
+from restora_training.run.samples import check_data, open_samples
+from restora_training.run.state import NETWORK_FILE, STATE_FILE, load_state, save_state
+from restora_training.run.validate import Figures, validate
+from restora_training.steps.averages import start_average
+
+logger = logging.getLogger(__name__)
+
+SAMPLES_FOLDER = "samples"
+
+
+class DivergedError(RestoraError):
+    """A loss became NaN or infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step did.
+
+    step: steps done so far; seconds: since the run began or continued
+    losses: weighted, by name; figures: on held-out photos, if they were just measured
+    waiting_share: share of the time that the networks waited for data
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    losses: dict[str, float]
+    figures: Figures | None
+    waiting_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """The end of a run.
+
+    steps: done; network: file of the averaged weights, in the published key layout
+    figures: the last ones on held-out photos; None without held-out photos
+    stopped: the caller asked to stop before the last step
+    """
+
+    steps: int
+    network: Path
+    figures: Figures | None
+    stopped: bool
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    report: Callable[[StepReport], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Run a recipe, or continue it from the last state in `folder`.
+
+    folder: gets the state, the averaged network, log.csv and sample pictures
+    report: called after every step
+    should_stop: asked after every step; the state is saved before the run ends early
+
+    On one device a run that was killed and continued gives the same weights, bit for bit, as one
+    that was not. Started by torchrun, every process calls this with the same recipe.
+
+    Raises OptionError for a recipe that cannot run or a folder in use, DivergedError if a loss is
+    not finite, and DiskFullError or OutputError if a file cannot be written.
+    """
+    with join_processes() as processes:
+        if recipe.data.batch % processes.count:
+            raise OptionError(
+                f"data.batch must be a multiple of the {processes.count} processes, got "
+                f"{recipe.data.batch}"
+            )
+        lock = output_lock(folder / STATE_FILE) if processes.is_first else nullcontext()
+        with lock:
+            return _Run(recipe, folder, processes).work(report or _ignore, should_stop)
+
+
+class _Run:
+    def __init__(self, recipe: Recipe, folder: Path, processes: Processes) -> None:
+        self.recipe, self.folder, self.processes = recipe, folder, processes
+        torch.manual_seed(recipe.run.seed)
+        if recipe.run.threads:
+            torch.set_num_threads(recipe.run.threads)
+        network = make_network(recipe.network)
+        check_data(recipe, network)
+        share_weights(network, processes)
+        self.network = network
+        self.objective = Objective(recipe, network, processes)
+        for other in self.objective.networks.values():
+            share_weights(other, processes)
+        self.average: AveragedModel = start_average(network, recipe.run.average)
+        maker, self.held_out = open_samples(recipe, network)
+        self.batches = BatchSource(
+            maker,
+            batch=recipe.data.batch,
+            process=processes.index,
+            processes=processes.count,
+            workers=recipe.data.workers,
+        )
+        self.digest = digest_of_recipe(recipe)
+        self.figures: Figures | None = None
+
+    def work(
+        self, report: Callable[[StepReport], None], should_stop: Callable[[], bool]
+    ) -> TrainingResult:
+        run = self.recipe.run
+        self.folder.mkdir(parents=True, exist_ok=True)
+        done = load_state(self.folder, self.objective, self.average, recipe_sha256=self.digest)
+        if done:
+            logger.info("continuing from step %d", done)
+        log: Log | None = None
+        started, saved = time.perf_counter(), done
+        with self.batches.open(done, run.steps) as batches:
+            for batch in batches:
+                losses = self._step(batch, done)
+                done += 1
+                stopping = should_stop()
+                last = done == run.steps or stopping
+                figures = self._validate(done) if last or done % run.validate_every == 0 else None
+                seconds = time.perf_counter() - started
+                waiting = self.batches.waited_s / seconds
+                report(StepReport(done, run.steps, seconds, losses, figures, waiting))
+                if self.processes.is_first and (done % run.log == 0 or figures):
+                    log = log or Log(self.folder, [*losses, "psnr", "ssim"], done=done - 1)
+                    log.add(self._row(done, seconds, waiting, losses, figures))
+                if last or done % run.save == 0:
+                    self._save(done)
+                    saved = done
+                if stopping:
+                    break
+        if saved < done:
+            self._save(done)
+        network = self.folder / NETWORK_FILE
+        return TrainingResult(done, network, self.figures, done < run.steps)
+
+    def _step(self, batch: Batch, done: int) -> dict[str, float]:
+        # noise that a step draws depends on its number alone, so a run can continue at any step
+        torch.manual_seed(_seed_of(self.recipe.run.seed, done, self.processes.index))
+        losses, _ = self.objective.run(batch, done)
+        values = average_losses(losses, self.processes)
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if broken:
+            state = self.folder / STATE_FILE
+            kept = f"the last state is {state}" if state.exists() else "no state was saved yet"
+            raise DivergedError(
+                f"the loss {broken[0]} is not finite at step {done + 1}; {kept}: continue with "
+                "a lower rate, or with clip"
+            )
+        self.average.update_parameters(self.network)
+        return values
+
+    def _validate(self, done: int) -> Figures | None:
+        if not self.held_out or not self.processes.is_first:
+            return None
+        self.figures, sheets = validate(
+            self.average.module, self.held_out, is_face=self.objective.is_face
+        )
+        write_sheet(self.folder / SAMPLES_FOLDER / f"step-{done:07d}.png", sheets)
+        return self.figures
+
+    def _row(
+        self,
+        done: int,
+        seconds: float,
+        waiting: float,
+        losses: dict[str, float],
+        figures: Figures | None,
+    ) -> dict[str, Any]:
+        rate = self.objective.optimizers["generator"].param_groups[0]["lr"]
+        row: dict[str, Any] = {"step": done, "seconds": seconds, "rate": rate}
+        row |= {"waiting_share": waiting, **losses}
+        if figures is not None:
+            row |= {"psnr": figures.psnr, "ssim": figures.ssim}
+        return row
+
+    def _save(self, done: int) -> None:
+        if self.processes.is_first:
+            save_state(
+                self.folder, self.objective, self.average, step=done, recipe_sha256=self.digest
+            )
+
+
+def write_sheet(path: Path, rows: list[Any]) -> None:
+    """Write pictures of one width below each other, as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = np.concatenate(rows, 0)
+    written, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    assert written
+    write_atomically(path, data.tobytes())
+
+
+def digest_of_recipe(recipe: Recipe) -> str:
+    """SHA-256 of all that decides the weights of a run: not of the number of steps without a
+    schedule that depends on it, nor of intervals and threads."""
+    values = recipe.model_dump(mode="json")
+    for key in ("save", "log", "validate_every", "threads"):
+        values["run"].pop(key)
+    values["data"].pop("workers")
+    if recipe.optimizer.schedule != "cosine":
+        values["run"].pop("steps")
+    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
+
+
+def _seed_of(seed: int, step: int, process: int) -> int:
+    digest = hashlib.sha256(f"{seed} {step} {process}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def _ignore(_: StepReport) -> None:
+    pass
