@@ -14,7 +14,7 @@ from restora.errors import ChecksumError, DownloadError, ModelError, OptionError
 from restora.models.checkpoint_files import NCNN_SUFFIX, files_of_checkpoint, sha256_of_checkpoint
 from restora.models.download import FetchProgress
 from restora.models.package_index import IndexFile, find_index
-from restora.models.regular_file import open_model_file, shown
+from restora.models.regular_file import is_regular_file, open_model_file, shown
 from restora.models.remote_file import RemoteFile, download, writing
 from restora.models.store import checkpoint_path, ncnn_path, verify_checkpoint
 from restora.models.table import ModelEntry, WheelSource, find_entry
@@ -195,4 +195,4 @@ def _is_there(target: Path) -> bool:
 
 
 def _is_network(param: Path) -> bool:
-    return all(map(_is_there, files_of_checkpoint(param)))
+    return all(map(is_regular_file, files_of_checkpoint(param)))

