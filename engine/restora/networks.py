@@ -13,7 +13,7 @@ from restora.artifact import ArtifactInfo, Io, Kind
 from restora.backends import Opened, Session, SessionStats, SharedSession
 from restora.backends.base import SizeLimits
 from restora.backends.given import check_given
-from restora.backends.options import BackendChoice, SessionOptions
+from restora.backends.options import NCNN_BACKENDS, BackendChoice, SessionOptions
 from restora.errors import MissingModelError, SessionError
 from restora.options import AUTO_SIDE, RestoreOptions
 from restora.tiling import Tiling
@@ -24,9 +24,8 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
     "cuda": "cuda",
     "openvino": "openvino",
     "cpu": "cpu",
-    # ncnn runs upsamplers only
-    "ncnn": "cpu",
-    "ncnn-vulkan": "cpu",
+    "ncnn": "auto",
+    "ncnn-vulkan": "auto",
 }
 
 
@@ -254,9 +253,10 @@ class Networks:
 
     def _session_options(self, kind: Kind) -> SessionOptions:
         options = self._options.session_options()
-        if kind in ("detector", "parser"):
-            # small networks: no TensorRT plan is built for them, and they may run on the CPU
-            device = "cpu" if options.device == "cpu" else "auto"
+        ncnn = options.backend in NCNN_BACKENDS
+        if kind in ("detector", "parser") or (ncnn and kind == "face"):
+            # small networks, for which no TensorRT plan is built, and those that ncnn cannot run
+            device = "cpu" if ncnn or options.device == "cpu" else "auto"
             return replace(
                 options, backend=_SMALL[options.backend], precision="auto", device=device
             )

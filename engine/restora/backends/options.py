@@ -15,6 +15,8 @@ GpuWait = Literal["spin", "block"]
 # those that "auto" tries, in this order
 GPU_BACKENDS: tuple[Backend, ...] = ("tensorrt", "cuda")
 CPU_BACKENDS: tuple[Backend, ...] = ("openvino", "cpu")
+# those that run upsamplers only
+NCNN_BACKENDS: tuple[Backend, ...] = ("ncnn", "ncnn-vulkan")
 # all that run there
 _ON_GPU: tuple[Backend, ...] = (*GPU_BACKENDS, "ncnn-vulkan")
 _ON_CPU: tuple[Backend, ...] = (*CPU_BACKENDS, "ncnn")
