@@ -107,7 +107,7 @@ def _decide_over_result(
 ) -> Decision:
     """Decide over a file that an earlier run wrote, under the same name."""
     assert past is not None
-    touched = not _is_untouched(wanted.target, result)
+    touched = not is_untouched(wanted.target, result)
     other_path = None not in (result.source, wanted.source) and result.source != wanted.source
     moved = other_path and _holds(wanted.source, result.source_sha256)
     if other_path and not moved:
@@ -161,7 +161,7 @@ def _was_finished(worked: InputRecord, wanted: Wanted, result: Result | None) ->
     return result is None or digest_of_file(wanted.target) != result.sha256
 
 
-def _is_untouched(path: Path, result: Result) -> bool:
+def is_untouched(path: Path, result: Result) -> bool:
     return fingerprint(path) == result.stamp or digest_of_file(path) == result.sha256
 
 

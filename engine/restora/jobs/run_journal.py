@@ -101,20 +101,11 @@ class RunJournal:
         name = self.name(job.source)
         if not self.journal.is_open(name):
             return
-        code = code_of_type(outcome.error_type)
-        reason = (outcome.reason or "")[:_MOST_REASON]
         if outcome.status == "restored":
             self._end_restored(job, outcome)
-        elif code in _NO_FAULT:
-            self.journal.end(name, "interrupted", reason=reason)
         else:
-            self.journal.end(
-                name,
-                "failed",
-                error_type=outcome.error_type,
-                reason=reason,
-                exit_code=int(code),
-            )
+            status, facts = failure_facts(outcome.error_type, outcome.reason)
+            self.journal.end(name, status, **facts)
 
     def _end_restored(self, job: Job, outcome: Outcome | None = None) -> None:
         facts: dict[str, object] = {}
@@ -159,6 +150,15 @@ class RunJournal:
             missing,
             change_time_of(job.source),
         )
+
+
+def failure_facts(error_type: str | None, reason: str | None) -> tuple[str, dict[str, object]]:
+    """The status and the facts of the row for an input that was not restored: an error that is no
+    fault of the input interrupts it."""
+    code, words = code_of_type(error_type), (reason or "")[:_MOST_REASON]
+    if code in _NO_FAULT:
+        return "interrupted", {"reason": words}
+    return "failed", {"error_type": error_type, "reason": words, "exit_code": int(code)}
 
 
 def known_results(manifest: Path | None, source: Path, output: Path) -> list[Path]:

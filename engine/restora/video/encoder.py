@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from restora.errors import MissingBackendError, OptionError, VideoError
 from restora.video.options import VideoOptions
-from restora.video.segments import NO_TIME, Encoded
+from restora.video.segment_file import NO_TIME, Encoded
 from restora.video.source import VideoFacts, reason_of
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}

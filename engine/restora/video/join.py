@@ -18,7 +18,7 @@ from av.stream import Stream
 from restora.errors import RestoraError, VideoError
 from restora.video.decode import MAX_GAP_S
 from restora.video.encoder import Encoder, add_video, require_container
-from restora.video.segments import NO_TIME, Encoded
+from restora.video.segment_file import NO_TIME, Encoded
 from restora.video.sink import Sink
 from restora.video.source import VideoFacts, open_video, reason_of
 from restora.video.target import whole_file, write_error

@@ -143,34 +143,39 @@ class _Run:
         store = SegmentStore(
             path_beside(self.target, ".segments"),
             {**self._recipe(encoder), "size": size, "pixels": pixels, "frames": segment_frames},
+            stamp=fingerprint(self.source),
             max_frames=segment_frames,
         )
-        resumed = done = store.frames
-        with self._open(facts.width * facts.height) as container:
-            reader = FrameReader(container)
-            decoded = iter(reader)
-            for _ in islice(decoded, resumed):
-                pass
-            read = read_frames(decoded, converter, work.stages.decode, self.options.skip_duplicates)
-            with contextlib.closing(work.restore(read, stop=stop)) as frames:
-                while True:
-                    counted = _Counted(islice(frames, segment_frames), done, facts.frames, progress)
-                    packets = encode_frames(
-                        counted,
-                        facts,
-                        encoder,
-                        size=size,
-                        pixels=pixels,
-                        container=require_container(self.target),
-                    )
-                    if stop():
-                        return None
-                    if not counted.frames:
-                        break
-                    store.append(packets, frames=counted.frames)
-                    done += counted.frames
-        joined = joiner.join(store.packets)
-        store.remove()
+        with store:
+            resumed = done = store.frames
+            with self._open(facts.width * facts.height) as container:
+                reader = FrameReader(container)
+                decoded = iter(reader)
+                for _ in islice(decoded, resumed):
+                    pass
+                skip_duplicates = self.options.skip_duplicates
+                read = read_frames(decoded, converter, work.stages.decode, skip_duplicates)
+                with contextlib.closing(work.restore(read, stop=stop)) as frames:
+                    while True:
+                        store.begin()
+                        part = islice(frames, segment_frames)
+                        counted = _Counted(part, done, facts.frames, progress)
+                        packets = encode_frames(
+                            counted,
+                            facts,
+                            encoder,
+                            size=size,
+                            pixels=pixels,
+                            container=require_container(self.target),
+                        )
+                        if stop():
+                            return None
+                        if not counted.frames:
+                            break
+                        store.append(packets, frames=counted.frames)
+                        done += counted.frames
+            joined = joiner.join(store.packets)
+            store.remove()
         return VideoResult(
             frames=done,
             expected=None if facts.frames is None else max(0, facts.frames - reader.empty),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -11,7 +12,10 @@ from random import Random
 
 from fuzz.mutate import MAX_BYTES, mutate_bytes
 from fuzz.target import Input, Target
-from restora.video.segments import Encoded, SegmentStore
+from restora.jobs.disk import digest_of_file
+from restora.jobs.journal import Journal
+from restora.video.segment_file import Encoded
+from restora.video.segments import JOURNAL, SegmentStore
 
 _RECIPE = {"encoder": "x264", "frames": 24}
 _FRAMES = 24
@@ -21,9 +25,9 @@ _DIGEST = hashlib.sha256().digest_size
 def make_seeds() -> dict[str, Input]:
     """The files of two finished segments."""
     found = {}
-    with tempfile.TemporaryDirectory() as name:
-        store = SegmentStore(Path(name) / "seeds", _RECIPE, max_frames=_FRAMES)
+    with tempfile.TemporaryDirectory() as name, _open(Path(name) / "seeds") as store:
         for number, count in enumerate((1, 3)):
+            store.begin()
             store.append([_packet(index) for index in range(count)], frames=count)
             found[f"segment-{number}"] = Input(".segment", _newest(store.folder).read_bytes())
     return found
@@ -40,17 +44,29 @@ def mutate(one: Input, rng: Random, others: Sequence[Input]) -> Input:
 def check(path: Path) -> str:
     folder = path.parent / "segments"
     shutil.rmtree(folder, ignore_errors=True)
-    store = SegmentStore(folder, _RECIPE, max_frames=_FRAMES)
-    store.append([_packet(0)], frames=1)
-    shutil.copyfile(path, _newest(folder))
-    again = SegmentStore(folder, _RECIPE, max_frames=_FRAMES)
-    packets = list(again.packets())
-    assert 0 <= again.frames <= _FRAMES * again.finished, "frames"
-    return f"{again.finished} segments" + (" with packets" if packets else "")
+    with _open(folder) as store:
+        store.begin()
+        store.append([_packet(0)], frames=1)
+    segment = _newest(folder)
+    shutil.copyfile(path, segment)
+    with contextlib.closing(Journal(folder / JOURNAL)) as journal:
+        past = journal.record(segment.name)
+        assert past is not None
+        journal.begin(segment.name, recipe=past.recipe, stamp=past.stamp)
+        digest = digest_of_file(segment)
+        journal.end(segment.name, "restored", output=segment.name, sha256=digest)
+    with _open(folder) as again:
+        packets = list(again.packets())
+        assert 0 <= again.frames <= _FRAMES * again.finished, "frames"
+        return f"{again.finished} segments" + (" with packets" if packets else "")
+
+
+def _open(folder: Path) -> SegmentStore:
+    return SegmentStore(folder, _RECIPE, stamp=(1, 1), max_frames=_FRAMES)
 
 
 def _newest(folder: Path) -> Path:
-    return max(path for path in folder.iterdir() if path.name != "recipe.json")
+    return max(folder.glob("segment-*"))
 
 
 def _packet(index: int) -> Encoded:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +15,17 @@ from typing import Any
 import pytest
 
 from restora import Restorer
-from restora.errors import OutputError, UnsafePathError
+from restora.errors import OutputError, UnsafePathError, VideoError
+from restora.jobs.disk import digest_of_file, fingerprint
+from restora.jobs.journal import Journal
 from restora.options import RestoreOptions
 
 av = pytest.importorskip("av")
 
 from restora.video.options import VideoOptions  # noqa: E402
 from restora.video.restore import restore_video  # noqa: E402
-from restora.video.segments import Encoded, SegmentStore  # noqa: E402
+from restora.video.segment_file import Encoded  # noqa: E402
+from restora.video.segments import JOURNAL, SegmentStore  # noqa: E402
 from video_clips import Clip, look, make_clip, psnr  # noqa: E402
 
 FRAMES = 6  # of a segment
@@ -39,6 +45,20 @@ def interrupt(source: Path, target: Path, restorer: Restorer, **options: Any) ->
     )
     assert ended is None
     return target.with_name(f".{target.name}.segments")
+
+
+def journal_rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()]
+
+
+def trust(path: Path) -> None:
+    """Let the journal record a segment's file as it is now."""
+    with contextlib.closing(Journal(path.parent / JOURNAL)) as journal:
+        past = journal.record(path.name)
+        assert past is not None
+        journal.begin(path.name, recipe=past.recipe, stamp=past.stamp)
+        digest, made = digest_of_file(path), list(fingerprint(path))
+        journal.end(path.name, "restored", output=path.name, sha256=digest, made=made)
 
 
 def assert_same_frames(one: Path, other: Path) -> None:
@@ -143,7 +163,10 @@ def test_a_damaged_segment_and_those_after_it_are_made_again(
 ) -> None:
     source, target = make_clip(tmp_path / "in.mp4", Clip()), tmp_path / "out.mp4"
     folder = interrupt(source, target, restorer)
-    DAMAGE[damage](folder / f"segment-{number:06}.bin")
+    path = folder / f"segment-{number:06}.bin"
+    DAMAGE[damage](path)
+    if path.is_file() and path.stat().st_size < 1 << 20:
+        trust(path)  # so that only what it holds can show the damage
     result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.resumed == FRAMES * number
@@ -166,11 +189,11 @@ def test_a_damaged_segment_and_those_after_it_are_made_again(
         replace_by_pipe,
     ],
 )
-def test_a_damaged_recipe_throws_the_segments_away(
+def test_a_damaged_journal_throws_the_segments_away(
     damage: Callable[[Path], object], restorer: Restorer, tmp_path: Path
 ) -> None:
     source, target = make_clip(tmp_path / "in.mp4", Clip()), tmp_path / "out.mp4"
-    damage(interrupt(source, target, restorer) / "recipe.json")
+    damage(interrupt(source, target, restorer) / JOURNAL)
     result = restore_video(source, target, restorer, options=VideoOptions(segment_frames=FRAMES))
     assert result is not None
     assert result.resumed == 0
@@ -199,7 +222,7 @@ def test_what_is_no_segment_stays_in_the_folder(restorer: Restorer, tmp_path: Pa
     assert [path.name for path in folder.iterdir()] == ["letter.txt"]
 
 
-@pytest.mark.parametrize("what", ["folder", "recipe.json", "segment-000000.bin"])
+@pytest.mark.parametrize("what", ["folder", "recipe.json", JOURNAL, "segment-000000.bin"])
 def test_a_link_among_the_segments_is_never_written_through(
     what: str, restorer: Restorer, tmp_path: Path
 ) -> None:
@@ -222,44 +245,141 @@ def test_a_link_among_the_segments_is_never_written_through(
     assert len(look(target).times) == 6
 
 
+def open_store(folder: Path, of: int = 1, max_frames: int = 5) -> SegmentStore:
+    return SegmentStore(folder, {"of": of}, stamp=(1, 2), max_frames=max_frames)
+
+
+def add(store: SegmentStore, packets: list[Encoded], frames: int) -> None:
+    store.begin()
+    store.append(packets, frames=frames)
+
+
 def test_a_segment_that_changes_during_the_run_ends_it_with_a_typed_error(
     tmp_path: Path,
 ) -> None:
-    store = SegmentStore(tmp_path / "segments", {}, max_frames=1)
-    store.append([Encoded(b"abc", 0, 0, 1, True)], frames=1)
-    flip_last_byte(tmp_path / "segments" / "segment-000000.bin")
-    with pytest.raises(OutputError, match="changed during the run"):
-        list(store.packets())
+    with open_store(tmp_path / "segments") as store:
+        add(store, [Encoded(b"abc", 0, 0, 1, True)], 1)
+        flip_last_byte(tmp_path / "segments" / "segment-000000.bin")
+        with pytest.raises(OutputError, match="changed during the run"):
+            list(store.packets())
 
 
 def test_a_packet_of_absurd_size_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "segments"
-    SegmentStore(folder, {}, max_frames=1).append([Encoded(b"abcd", 0, 0, 1, True)], frames=1)
-    monkeypatch.setattr("restora.video.segments._MAX_BYTES", 4)
-    assert SegmentStore(folder, {}, max_frames=1).finished == 1
-    monkeypatch.setattr("restora.video.segments._MAX_BYTES", 3)
-    assert SegmentStore(folder, {}, max_frames=1).finished == 0
+    with open_store(folder) as store:
+        add(store, [Encoded(b"abcd", 0, 0, 1, True)], 1)
+    for most, finished in ((4, 1), (3, 0)):
+        monkeypatch.setattr("restora.video.segment_file._MAX_BYTES", most)
+        with open_store(folder) as store:
+            assert store.finished == finished
     assert "do not match the file" in caplog.text
 
 
 def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     first = [Encoded(b"abc", 4, 0, 2, True), Encoded(b"", 2, 2, 2, False)]
     second = [Encoded(b"de", 8, 1, 2, True), Encoded(b"f", 12, 9, 2, False)]
-    store = SegmentStore(tmp_path / "segments", {"of": 1}, max_frames=5)
-    store.append(first, frames=2)
-    store.append(second, frames=5)
-    again = SegmentStore(tmp_path / "segments", {"of": 1}, max_frames=5)
-    assert (again.finished, again.frames) == (2, 7)
-    found = [(p.data, p.pts, p.dts, p.duration, p.key) for p in again.packets()]
+    with open_store(tmp_path / "segments") as store:
+        add(store, first, 2)
+        add(store, second, 5)
+    with open_store(tmp_path / "segments") as again:
+        assert (again.finished, again.frames) == (2, 7)
+        found = [(p.data, p.pts, p.dts, p.duration, p.key) for p in again.packets()]
     assert found == [
         (b"abc", 4, 0, 2, True),
         (b"", 2, 2, 2, False),
         (b"de", 8, 3, 2, True),  # times of decoding grow
         (b"f", 12, 9, 2, False),
     ]
-    assert SegmentStore(tmp_path / "segments", {"of": 2}, max_frames=5).finished == 0
+    with open_store(tmp_path / "segments", of=2) as other:
+        assert other.finished == 0
+
+
+def test_a_sound_segment_that_the_journal_does_not_know_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "segments"
+    for data in (b"one", b"two"):
+        with open_store(folder) as store:
+            add(store, [Encoded(data, 0, 0, 1, True)], 1)
+    second = (folder / "segment-000001.bin").read_bytes()
+    (folder / "segment-000000.bin").write_bytes(second)
+    with open_store(folder) as store:
+        assert store.finished == 0
+    assert "is not the one that was written" in caplog.text
+    (folder / "segment-000000.bin").write_bytes(second)
+    with open_store(folder) as store:
+        assert store.finished == 0
+        assert not list(folder.glob("segment-*"))
+
+
+def test_a_copy_of_the_folder_is_as_good(tmp_path: Path) -> None:
+    with open_store(tmp_path / "segments") as store:
+        add(store, [Encoded(b"one", 0, 0, 1, True)], 1)
+    shutil.copytree(tmp_path / "segments", tmp_path / "copy", copy_function=shutil.copyfile)
+    with open_store(tmp_path / "copy") as store:
+        assert store.finished == 1
+
+
+def test_segments_of_the_version_without_a_journal_are_used(tmp_path: Path) -> None:
+    folder = tmp_path / "segments"
+    with open_store(folder) as store:
+        for number in range(3):
+            add(store, [Encoded(b"one", number, number, 1, True)], 2)
+    (folder / JOURNAL).unlink()
+    (folder / "recipe.json").write_text('{"of": 1}')  # as it was written there
+    cut(folder / "segment-000002.bin")
+    with open_store(folder) as store:
+        assert (store.finished, store.frames) == (2, 4)
+        assert {path.name for path in folder.glob("[!.]*")} == {
+            JOURNAL, "segment-000000.bin", "segment-000001.bin",
+        }  # fmt: skip
+    with open_store(folder, of=2) as store:
+        assert store.finished == 0
+
+
+def test_the_journal_records_what_was_begun_finished_and_stopped(
+    restorer: Restorer, tmp_path: Path
+) -> None:
+    source, target = make_clip(tmp_path / "in.mp4", Clip()), tmp_path / "out.mp4"
+    rows = journal_rows(interrupt(source, target, restorer))
+    names = [f"segment-{number:06}.bin" for number in range(3)]
+    assert [(row["event"], row["input"], row.get("status")) for row in rows] == [
+        ("begin", names[0], None), ("end", names[0], "restored"),
+        ("begin", names[1], None), ("end", names[1], "restored"),
+        ("begin", names[2], None), ("end", names[2], "interrupted"),
+    ]  # fmt: skip
+    assert {tuple(row["stamp"]) for row in rows if row["event"] == "begin"} == {fingerprint(source)}
+
+
+def test_an_error_is_recorded_with_its_reason(tmp_path: Path) -> None:
+    def fail() -> None:
+        with open_store(tmp_path / "segments") as store:
+            store.begin()
+            raise VideoError("frame 7 is damaged")
+
+    with pytest.raises(VideoError):
+        fail()
+    row = journal_rows(tmp_path / "segments")[-1]
+    assert (row["status"], row["error_type"], row["reason"]) == (
+        "failed", "VideoError", "frame 7 is damaged",
+    )  # fmt: skip
+
+
+def test_runs_that_were_killed_are_counted_against_the_frames_that_they_were_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "segments"
+    with open_store(folder) as store:
+        add(store, [Encoded(b"one", 0, 0, 1, True)], 5)
+    for _ in range(2):
+        store = open_store(folder)
+        store.begin()
+        store._journal._held.close()  # as a killed process leaves it
+    with open_store(folder) as store:
+        assert store.finished == 1
+    assert "crashes at frames 5 to 9 of this video: 2" in caplog.text
 
 
 @pytest.mark.parametrize(
