@@ -63,6 +63,7 @@ class FakeCuda:
         self.fail_at: int | None = None
         self.fail_with: Exception = self.LogicError(ILLEGAL_ACCESS)
         self.lost = False
+        self.downloaded_bytes = 0
         self.pinned_blocks: dict[int, int] = {}  # size by address
         self.streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
         self.handles = 7
@@ -216,6 +217,7 @@ class FakeCuda:
         def copy() -> None:
             assert self.is_pinned(target) == pinned, "pinned memory was freed before its copy"
             flat[:] = self.at(address, flat.size)
+            self.downloaded_bytes += flat.size
 
         stream.enqueue(copy)
         if not pinned:

@@ -145,7 +145,6 @@ class PlanContext:
 
     def enqueue(self, stream: Any) -> None:
         """Queue one run. Raises SessionError, DeviceMemoryError or DeviceLostError."""
-        self._plan.log.forget()
         with self._plan.device.errors(f"running {self._plan.info.model}"):
             if not self._context.execute_async_v3(stream.handle):
                 raise self._failure(f"{self._plan.info.model} failed on the GPU")

@@ -133,7 +133,7 @@ class ResultPool:
 class _Loan:
     """What arrays in a block are based on: it lives until the last of them is released.
 
-    NumPy bases a view of a view on the first array, so an array cannot be watched itself.
+    A slice of the block cannot be watched, because NumPy bases views of a slice on the block.
     """
 
     def __init__(self, block: Bytes, size: int) -> None:

@@ -9,13 +9,12 @@ results to the arrays that are returned, in pinned memory that is used again lat
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from restora.backends.options import GpuWait
 from restora.backends.shell import SessionShell
 from restora.backends.tensorrt.bindings import CudaCallError
 from restora.backends.tensorrt.cuda import Device
+from restora.backends.tensorrt.downloads import Downloads
 from restora.backends.tensorrt.loaded import LoadedPlan
 from restora.backends.tensorrt.network import EngineRunner
 from restora.backends.tensorrt.results import ResultPool, default_limit
@@ -43,7 +43,6 @@ from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
 logger = logging.getLogger(__name__)
 
 MEANS_BYTES = 3 * 4
-_COUNTED = ("blended_on_gpu", "blended_on_cpu", "results_pinned", "results_copied")
 # A shape with a plan of its own wins where it computes at most 3 % more. Plans for a range of sizes
 # have kernels chosen for one of them; how much slower they are on others is not measured yet.
 _OTHER_TILES_COST = 1.03
@@ -82,7 +81,7 @@ class TensorRTSession(SessionShell):
         self._closed = False
         self._blocking = waits == "block"
         self._counting = threading.Lock()
-        self._counts = Counter[str]()
+        self._blended = Counter[str]()
         self._last_stats = RunStats()  # of the network, once the session is closed
         graphs, self._graphs_error = _try("CUDA graphs", driver)
         compiler, self._blend_error = _try("blending tiles on the GPU", nvrtc)
@@ -92,6 +91,7 @@ class TensorRTSession(SessionShell):
             self._slots = Slots(device, blocking_waits=self._blocking)
             limit = default_limit() if pinned_bytes is None else pinned_bytes
             self._results = ResultPool(device, limit_bytes=limit)
+            self._downloads = Downloads(self._results, np.dtype(info.io))
             self._kernels = self._compile_kernels(compiler)
 
     def stats(self) -> RunStats:
@@ -99,7 +99,10 @@ class TensorRTSession(SessionShell):
         stats = self._last_stats if self._closed else self._network.stats()
         return replace(
             stats,
-            **{name: self._counts[name] for name in _COUNTED},
+            blended_on_gpu=self._blended["gpu"],
+            blended_on_cpu=self._blended["cpu"],
+            results_pinned=self._downloads.pinned,
+            results_copied=self._downloads.copied,
             graphs_error=self._graphs_error or stats.graphs_error,
             blend_error=self._blend_error,
         )
@@ -114,14 +117,9 @@ class TensorRTSession(SessionShell):
                 self._compute.wait_for_event(uploaded)
                 shape = self._enqueue_batch(slot, source, count, height, width)
                 finished = slot.mark(self._compute)
-            result, pinned = self._make_result(shape)
+            result = self._downloads.whole(slot, shape, finished=finished)
             means = np.empty((count, 3), np.float32)
-            slot.to_host.wait_for_event(finished)
-            if pinned:
-                slot.download_pinned(result, slot.canvas.address).synchronize()
-            else:
-                slot.download(result, slot.canvas.address)
-            slot.download(means, slot.means.address)
+            slot.download(means, slot.means.address)  # waits for the result too
         check_finite(means, self._info)
         return result
 
@@ -131,7 +129,7 @@ class TensorRTSession(SessionShell):
         multiple = self._limits.multiple
         plan = plan_tiles(height, width, tiling, multiple=multiple, scale=scale)
         if self._kernels is None and len(plan.col_ramp) + len(plan.row_ramp):
-            self._count("blended_on_cpu")
+            self._count_blended("cpu")
             return run_tiles(
                 image, self.run, scale=scale, tiling=tiling, multiple=multiple, progress=progress
             )
@@ -145,11 +143,11 @@ class TensorRTSession(SessionShell):
                 run = TileRun(self._network, slot, plan, source=source, kernels=self._kernels)
                 self._compute.wait_for_event(uploaded)
                 bands += [(rows, slot.mark(self._compute)) for rows in run.enqueue(tables)]
-            result = self._download(slot, run, bands, progress)
+            result = self._downloads.in_bands(slot, (run.height, run.width), bands, progress)
             means = np.empty((run.count, 3), np.float32)
-            slot.download(means, slot.means.address)
+            slot.download(means, slot.means.address)  # waits for the result too
         if self._kernels is not None:
-            self._count("blended_on_gpu")
+            self._count_blended("gpu")
         check_finite(means, self._info)
         return result
 
@@ -234,43 +232,6 @@ class TensorRTSession(SessionShell):
             done += part
         return shape
 
-    def _download(
-        self,
-        slot: Slot,
-        run: TileRun,
-        bands: list[tuple[int, Any]],
-        progress: Progress | None,
-    ) -> Batch:
-        """Download the canvas band by band, each as soon as it is final, and wait for all."""
-        dtype = np.dtype(self._info.io)
-        result, pinned = self._make_result((run.height, run.width, 3))
-        row_bytes = run.width * 3 * dtype.itemsize
-        copies: list[tuple[int, Any]] = []
-        done = 0
-        for rows, final in bands:
-            slot.to_host.wait_for_event(final)
-            band, address = result[done:rows], run.canvas.address + done * row_bytes
-            if pinned:
-                copies.append((rows, slot.download_pinned(band, address)))
-            else:
-                slot.download(band, address)
-                _report(progress, rows, run)
-            done = rows
-        for rows, copied in copies:
-            copied.synchronize()
-            _report(progress, rows, run)
-        return result
-
-    def _make_result(self, shape: tuple[int, ...]) -> tuple[Batch, bool]:
-        """An array for a result, and whether the GPU can write to it."""
-        dtype = np.dtype(self._info.io)
-        block = self._results.take(math.prod(shape) * dtype.itemsize)
-        if block is None:
-            self._count("results_copied")
-            return np.empty(shape, dtype), False
-        self._count("results_pinned")
-        return block.view(dtype).reshape(shape), True
-
     def _compile_kernels(self, nvrtc: Any) -> TileKernels | None:
         if nvrtc is None:
             return None
@@ -281,9 +242,9 @@ class TensorRTSession(SessionShell):
             self._blend_error = str(error)
             return None
 
-    def _count(self, name: str) -> None:
+    def _count_blended(self, where: Literal["cpu", "gpu"]) -> None:
         with self._counting:
-            self._counts[name] += 1
+            self._blended[where] += 1
 
 
 def _limits_of(info: ArtifactInfo, plans: Sequence[LoadedPlan]) -> SizeLimits:
@@ -300,11 +261,6 @@ def _limits_of(info: ArtifactInfo, plans: Sequence[LoadedPlan]) -> SizeLimits:
         best_batch=1 if best is None else best[0],
         best_calls=_CALLS,
     )
-
-
-def _report(progress: Progress | None, rows: int, run: TileRun) -> None:
-    if progress is not None:
-        progress(rows * run.width, run.height * run.width)
 
 
 def _try(what: str, give: Callable[[], Any] | None) -> tuple[Any, str | None]:

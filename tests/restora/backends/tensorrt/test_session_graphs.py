@@ -129,14 +129,19 @@ def test_a_context_for_a_graph_that_does_not_fit_costs_the_graphs_only(
 ) -> None:
     rig = Rig(batches=(1,))
     session = rig.open()
-    batch = picture(32, 32)[None]
-    run_checked(session, batch)
+    batch, other = picture(32, 32)[None], picture(16, 32)[None]
+    for _ in range(2):
+        run_checked(session, batch)
+    assert rig.cuda.graphs == 1
+    run_checked(session, other)
     rig.trt.world.context_error = "Error Code 2: OutOfMemory (Requested size was 4096 bytes.)"
     with caplog.at_level(logging.WARNING):
-        run_checked(session, batch)
+        run_checked(session, other)
         run_checked(session, batch)
     assert "runs without CUDA graphs: the GPU's memory is full" in caplog.text
-    assert session.stats().plain_runs == 3
+    # the other graphs gave their memory back
+    assert rig.cuda.graphs == 0
+    assert session.stats().plain_runs == 5
     session.close()
 
 

@@ -146,6 +146,24 @@ def test_a_second_photo_does_not_delay_the_download_of_the_first() -> None:
     session.close()
 
 
+@pytest.mark.parametrize("pinned_bytes", [0, 1 << 24])
+def test_progress_counts_pixels_that_have_arrived(pinned_bytes: int) -> None:
+    rig = Rig(graphs=False)
+    session = rig.open(pinned_bytes=pinned_bytes)
+    seen: list[tuple[int, int]] = []
+
+    def note(done: int, total: int) -> None:
+        seen.append((done, total))
+        assert rig.cuda.downloaded_bytes >= done * 3
+
+    tiling = Tiling(size=32, overlap=8, fixed=True)
+    session.run_tiles(picture(128, 96), tiling=tiling, progress=note)
+    assert len(seen) > 3
+    assert seen == sorted(seen)
+    assert seen[-1] == (256 * 192, 256 * 192)
+    session.close()
+
+
 def test_no_stream_waits_for_the_default_stream() -> None:
     rig = Rig()
     session = rig.open()
@@ -333,10 +351,10 @@ def test_a_tile_larger_than_the_plans_says_what_to_do() -> None:
 
 def test_a_photo_smaller_than_any_plan_is_mirrored() -> None:
     session = Rig().open()
-    photo = Photo(np.full((2, 3, 3), 90, np.uint8))
+    photo = Photo(picture(2, 3))
     result = Upsampler(session, tiling=Tiling(size=32, overlap=8)).upsample(photo)
-    assert result.pixels.shape == (4, 6, 3)
-    assert (result.pixels == 90).all()
+    mirrored = np.pad(photo.pixels, ((0, 6), (0, 5), (0, 0)), mode="reflect")
+    assert np.array_equal(result.pixels, blur_and_enlarge(mirrored[None])[0, :4, :6])
     session.close()
 
 

@@ -39,7 +39,11 @@ struct Index { int x, y, z; };
 static Index blockIdx, blockDim, threadIdx, gridDim;
 """
 _LAUNCH = """
-#define EACH(i, n) for (i = 0; i < n; ++i)
+// blocks run in any order on a GPU: here from the first to the last or the other way round
+#define EACH(i, n) for (int step = 0; step < n && (i = n_is(n, step), true); ++step)
+static int backwards;
+static int n_is(int n, int step) { return backwards ? n - 1 - step : step; }
+extern "C" void run_backwards(int value) { backwards = value; }
 #define LAUNCH(name, kernel) \\
     extern "C" void name( \\
         const int *grid, const int *block, void *const *p, long long pitch, const int *n) { \\
@@ -214,11 +218,12 @@ def check(io: str, **geometry: Any) -> None:
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(**GEOMETRIES)
+@given(backwards=st.booleans(), **GEOMETRIES)
 def test_the_source_of_the_kernels_blends_as_the_cpu_does_bit_by_bit(
-    compiled: tuple[str, ctypes.CDLL], **geometry: Any
+    compiled: tuple[str, ctypes.CDLL], backwards: bool, **geometry: Any
 ) -> None:
     io, library = compiled
+    library.run_backwards(int(backwards))
     with pytest.MonkeyPatch.context() as patch:
         for name, kernel in as_kernels(library).items():
             patch.setitem(kernel_double.KERNELS, name, kernel)
