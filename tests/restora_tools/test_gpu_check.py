@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -153,6 +154,7 @@ def test_all_steps_together_prove_a_machine(machine: Machine) -> None:
     assert {(row["batch"], row["side"]) for row in result["sweep"]} == {(2, 32), (1, 48), (3, 32)}
     assert result["layers"][0]["copies_time_share"] == 0.5
     assert "tiny" in make_table(result)
+    gc.collect()  # results in pinned memory go with their last reference
     assert machine.modules.cuda.live == 0
 
 
@@ -349,5 +351,5 @@ def test_the_steps_run_in_interpreters_with_little_else(
     assert done.returncode == 0, done.stderr
     if kind == "tensorrt":
         result = merge(Places(tmp_path), TINY)
-        assert [line["precision"] for line in result["lines"]] == ["fp32", "fp16"]
+        assert [line["precision"] for line in result["lines"]] == ["fp16"]
         assert not [v for v in result["verdicts"] if v["must"] and v["outcome"] == "FAILS"]
