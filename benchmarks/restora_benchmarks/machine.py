@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from restora.backends.cores import count_allowed_cores
+from restora.backends.driver import list_pci_bus_ids
 from restora.version import __version__
 
 _PACKAGES = (
@@ -39,18 +40,20 @@ def describe_machine() -> dict[str, object]:
 
 
 def describe_gpus() -> list[dict[str, object]]:
-    """Name, driver and clocks in MHz of each NVIDIA GPU; none where NVML is not."""
+    """Name, driver and clocks in MHz of each NVIDIA GPU that this process may use; none without a
+    driver or NVML."""
     try:
+        addresses = list_pci_bus_ids()
         import pynvml
 
         pynvml.nvmlInit()
-    except ImportError:
+    except ImportError:  # MissingBackendError is one
         return []
     except pynvml.NVMLError:
         return []
     found = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    for address in addresses:
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(address.encode())
         facts: dict[str, object] = {
             "name": _text(pynvml.nvmlDeviceGetName(handle)),
             "driver": _text(pynvml.nvmlSystemGetDriverVersion()),

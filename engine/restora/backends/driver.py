@@ -53,6 +53,22 @@ def require_driver() -> Driver:
     return Driver((version.value // 1000, version.value % 1000 // 10), gpus.value)
 
 
+def list_pci_bus_ids() -> list[str]:
+    """Addresses such as "0000:65:00.0" of the GPUs that this process may use, in CUDA's order.
+
+    NVML numbers all GPUs of the machine, in another order, and finds them by these addresses.
+    Raises MissingBackendError where require_driver does.
+    """
+    count, library = require_driver().gpus, _load()
+    addresses = []
+    for index in range(count):
+        device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
+        library.cuDeviceGet(ctypes.byref(device), index)
+        library.cuDeviceGetPCIBusId(text, len(text), device)
+        addresses.append(text.value.decode())
+    return addresses
+
+
 def _load() -> Any:
     try:
         return ctypes.CDLL(LIBRARY)

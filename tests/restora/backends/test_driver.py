@@ -7,7 +7,7 @@ import pytest
 
 from restora.artifact import Artifact
 from restora.backends import SessionOptions, choose_session, driver
-from restora.backends.driver import Driver, require_driver
+from restora.backends.driver import Driver, list_pci_bus_ids, require_driver
 from restora.errors import MissingBackendError
 
 NAMES = {100: b"CUDA_ERROR_NO_DEVICE", 803: b"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"}
@@ -37,6 +37,15 @@ class FakeLibcuda:
         count._obj.value = self.gpus
         return 0
 
+    def cuDeviceGet(self, device: Any, index: int) -> int:  # noqa: N802
+        device._obj.value = 70 + index
+        return 0
+
+    def cuDeviceGetPCIBusId(self, text: Any, size: int, device: Any) -> int:  # noqa: N802
+        text.value = f"0000:{device.value}:00.0".encode()
+        assert len(text.value) < size
+        return 0
+
     def cuGetErrorName(self, code: int, name: Any) -> int:  # noqa: N802
         name._obj.value = NAMES.get(code)
         return 0 if code in NAMES else 1
@@ -51,6 +60,11 @@ def put(monkeypatch: pytest.MonkeyPatch, library: FakeLibcuda | OSError) -> None
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     assert driver.ctypes is ctypes
+
+
+def test_gpus_are_listed_by_the_addresses_that_nvml_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, FakeLibcuda())
+    assert list_pci_bus_ids() == ["0000:70:00.0", "0000:71:00.0"]
 
 
 def test_a_driver_that_starts_tells_its_cuda_and_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
