@@ -5,6 +5,7 @@ Run with `pytest -m gpu`; they are left out where there is no NVIDIA driver.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 from fakes import tiny_artifact, with_selfcheck
-from restora.artifact import Artifact, SelfCheck
+from restora.artifact import Artifact, Io, SelfCheck
 from restora.backends import PlanOptions, SessionOptions, open_session
+from restora.backends.tensorrt.bindings import import_nvrtc
 from restora.backends.tensorrt.cuda import Device, import_pycuda
 from restora.backends.tensorrt.open import open_tensorrt
 from restora.backends.tensorrt.session import TensorRTSession
+from restora.backends.tensorrt.tile_kernels import TileKernels
 from restora.tiling import Tiling, run_tiles
 
 pytestmark = pytest.mark.gpu
@@ -75,3 +78,96 @@ def test_closing_gives_the_memory_back(tmp_path: Path, monkeypatch: pytest.Monke
             free.append(cuda.mem_get_info()[0])
     device.close()
     assert free[0] - free[-1] < LEAK_BYTES
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_the_kernels_compile_for_this_gpu_and_load(io: Io) -> None:
+    device = Device(import_pycuda())
+    with device.current():
+        TileKernels(device, import_nvrtc(), io)
+
+
+def test_graphs_are_captured_and_tiles_are_blended_on_the_gpu(session: TensorRTSession) -> None:
+    photo = np.random.default_rng(2).integers(0, 256, (200, 170, 3), np.uint8)
+    for _ in range(3):
+        session.run_tiles(photo, tiling=Tiling(size=64, overlap=16, fixed=True))
+    stats = session.stats()
+    assert stats.graphs_captured > 0, stats.graphs_error
+    assert stats.graphs_launched > 0, stats.graphs_error
+    assert (stats.blended_on_gpu, stats.blended_on_cpu) == (3, 0), stats.blend_error
+
+
+@pytest.mark.parametrize(("source_width", "target_width"), [(171, 67), (67, 171), (1023, 1021)])
+def test_copies_on_the_device_take_odd_pitches(source_width: int, target_width: int) -> None:
+    """Tiles are cut by such copies where the kernels are missing."""
+    cuda = import_pycuda()
+    device = Device(cuda)
+    rows, wide = 33, 3 * min(source_width, target_width) - 6
+    source = np.random.default_rng(3).integers(0, 256, (rows, 3 * source_width), np.uint8)
+    target = np.zeros((rows, 3 * target_width), np.uint8)
+    with device.current():
+        stream = device.make_stream()
+        here, there = cuda.mem_alloc(source.nbytes), cuda.mem_alloc(target.nbytes)
+        cuda.memcpy_htod_async(int(here), source, stream)
+        cuda.memcpy_htod_async(int(there), target, stream)
+        copy = cuda.Memcpy2D()
+        copy.set_src_device(int(here) + 3)
+        copy.set_dst_device(int(there))
+        copy.src_pitch, copy.dst_pitch = source.shape[1], target.shape[1]
+        copy.width_in_bytes, copy.height = wide, rows
+        copy(stream)
+        got = np.empty_like(target)
+        cuda.memcpy_dtoh_async(got, int(there), stream)
+        stream.synchronize()
+        here.free()
+        there.free()
+        del stream
+    target[:, :wide] = source[:, 3 : 3 + wide]
+    np.testing.assert_array_equal(got, target)
+
+
+def test_a_session_runs_in_a_thread_while_another_one_captures(session: TensorRTSession) -> None:
+    batch = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    expected = session.run(batch).copy()
+    stop, results = threading.Event(), []
+
+    def keep_running() -> None:
+        while not stop.is_set():
+            results.append(np.array_equal(session.run(batch), expected))
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(keep_running)
+        try:
+            for _ in range(5):
+                other, _ = open_tensorrt([checked()], OPTIONS)
+                assert all(np.array_equal(other.run(batch), expected) for _ in range(4))
+                assert other.stats().graphs_captured > 0, other.stats().graphs_error
+                other.close()
+        finally:
+            stop.set()
+        running.result()
+    assert results
+    assert all(results)
+
+
+def test_a_plan_is_built_after_the_gpu_was_opened_twenty_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that come and go leave their contexts in order."""
+    cuda = import_pycuda()
+
+    def open_and_close(_: int) -> int:
+        device = Device(cuda)
+        with device.current():
+            free = int(cuda.mem_get_info()[0])
+        device.close()
+        return free
+
+    for number in range(20):
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(open_and_close, number).result() > 0
+        open_and_close(number)
+    monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
+    opened, precision = open_tensorrt([checked()], OPTIONS)
+    assert precision == "fp32"
+    opened.close()
