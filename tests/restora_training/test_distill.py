@@ -1,0 +1,95 @@
+"""Distillation from a tiny teacher to a tinier student, through the engine."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+import recipe
+from restora import RestoreOptions
+from restora.errors import OptionError
+from restora_export.reference import RRDBNet
+from restora_training.data.pairs import Pair, open_pairs, write_pair
+from restora_training.distill import DistillOptions, distill
+from restora_training.ready import student_network
+from restora_training.recipe import DegradationPart
+
+OPTIONS = DistillOptions(
+    student="srvgg-2x8",
+    degradation=DegradationPart(kind="mild"),
+    pairs=4,
+    held_out=1,
+    side=32,
+    steps=4,
+    patch=32,
+    batch=2,
+)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    network = recipe.fill_network(RRDBNet(2, 8, 4, 1), 7, "rrdb")
+    path = tmp_path / "teacher.safetensors"
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_teacher_becomes_an_exported_student_with_its_table(
+    teacher: Path, tmp_path: Path
+) -> None:
+    seen = []
+    result = distill(
+        teacher,
+        tmp_path / "work",
+        OPTIONS,
+        restore_options=RestoreOptions(backend="cpu"),
+        report_pairs=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert result is not None
+    assert result.artifact == tmp_path / "work" / "srvgg-2x8-x2.onnx"
+    large, small, bicubic = result.rows
+    assert (large.name, small.name, bicubic.name) == ("teacher", "srvgg-2x8-x2", "bicubic")
+    assert large.psnr_teacher is None
+    assert small.psnr_teacher is not None
+    assert small.psnr_teacher > 5
+    assert large.megabytes is not None
+    assert small.megabytes is not None
+    assert bicubic.megabytes is None
+    assert all(row.megapixels_per_s > 0 for row in result.rows)
+
+
+def pair_of(side: int, value: int) -> Pair:
+    degraded = np.full((side, side, 3), value, np.uint8)
+    return Pair(degraded, degraded.repeat(2, 0).repeat(2, 1), None)
+
+
+def test_pairs_are_kept_whole_and_checked(tmp_path: Path) -> None:
+    for number in range(3):
+        write_pair(tmp_path, number, pair_of(8, number))
+    training, held_out = open_pairs(tmp_path, scale=2, held_out=1)
+    assert (len(training), len(held_out)) == (2, 1)
+    assert held_out[0].degraded[0, 0, 0] == 0
+    assert training[1].answer[0, 0, 0] == 2
+    other, _ = open_pairs(tmp_path, scale=4, held_out=0)
+    with pytest.raises(OptionError, match=r"must be uint8 of shape \(32, 32, 3\)"):
+        other[0]
+    (tmp_path / "000001.npz").write_bytes(b"PK")
+    with pytest.raises(OptionError, match=r"000001.npz is not a pair"):
+        training[0]
+    with pytest.raises(OptionError, match="has 3 pairs; training needs more than the 3"):
+        open_pairs(tmp_path, scale=2, held_out=3)
+
+
+def test_students_have_names() -> None:
+    assert student_network("srvgg-16x64", scale=4)["convs"] == 16
+    assert student_network("rrdb-6x64", scale=4)["growth"] == 32
+    with pytest.raises(OptionError, match="such as srvgg-16x64 or rrdb-6x64, got 'unet'"):
+        student_network("unet", scale=4)
+
+
+def test_no_answers_to_train_on_are_refused() -> None:
+    with pytest.raises(OptionError, match="more than the 16 that are held out, got 16"):
+        DistillOptions(pairs=16)

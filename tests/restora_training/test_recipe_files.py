@@ -1,0 +1,59 @@
+"""Recipes: what they may say, and how errors name the key."""
+
+from pathlib import Path
+
+import pytest
+
+from restora.errors import OptionError
+from restora_training import read_recipe
+
+VALID = """
+[network]
+architecture = "rrdb"
+blocks = 2
+
+[run]
+steps = 10
+"""
+
+
+def read(tmp_path: Path, text: str):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return read_recipe(path)
+
+
+def test_a_short_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
+    recipe = read(tmp_path, VALID)
+    assert recipe.data.patch == 192
+    assert recipe.losses.pixel == 1.0
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
+    recipe = read(tmp_path, VALID + '[data]\nphotos = "photos"\n')
+    assert recipe.data.photos == tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (VALID + "[data]\npatchs = 3\n", r"there is no key data.patchs"),
+        (VALID + "[data]\nbatch = 0\n", r"data.batch: input should be greater than or equal to 1"),
+        (VALID.replace("rrdb", "unet"), r"network.architecture: input should be 'rrdb', 'srvgg'"),
+        (VALID.replace("blocks", "start = 'a.pth'\nblocks"), r"network: give either start"),
+        (VALID + "[losses]\nperceptual = 1.0\n", r"losses: perceptual and style need vgg19"),
+        (VALID + "[losses]\nidentity = 10.0\n", r"losses: identity needs arcface"),
+        (VALID + '[losses]\ncomponents = ["hat"]\n', r"losses: components are left_eye, .*got hat"),
+        (VALID + '[data]\nphotos = "a"\npairs = "b"\n', r"give photos or pairs, not both"),
+        ("[network\n", r"recipe.toml is not TOML"),
+        ("[network]\narchitecture = 'rrdb'\n", r"run: field required"),
+    ],
+)
+def test_errors_name_the_key_and_what_it_may_be(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"none.toml cannot be read: No such file"):
+        read_recipe(tmp_path / "none.toml")
