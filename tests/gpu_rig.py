@@ -64,7 +64,7 @@ class Rig:
         self.profiles = plan_profiles(self.info, tile=tile, batches=batches, max_tile=max_tile)
         self.graphs = graphs
 
-    def open(self, *, waits: GpuWait = "spin", pinned_bytes: int = 1 << 24) -> TensorRTSession:
+    def open(self, *, waits: GpuWait = "auto", pinned_bytes: int = 1 << 24) -> TensorRTSession:
         device = Device(self.cuda)
         with device.current():
             plans = [self.load(device, profile) for profile in self.profiles]

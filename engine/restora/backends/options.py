@@ -10,7 +10,7 @@ from restora.errors import OptionError
 Backend = Literal["tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
 BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8"]
-GpuWait = Literal["spin", "block"]
+GpuWait = Literal["auto", "spin", "block"]
 
 # those that "auto" tries, in this order
 GPU_BACKENDS: tuple[Backend, ...] = ("tensorrt", "cuda")
@@ -106,7 +106,8 @@ class SessionOptions:
     device: "auto" uses a GPU if possible and otherwise the CPU; "cpu", "gpu" (the first one) and
         "gpu:1" (a numbered one) never fall back. Vulkan numbers GPUs in an order of its own
     gpu_wait: how a thread waits for TensorRT's GPU: "spin" has the lowest latency and keeps a core
-        busy; "block" sleeps, for machines with few cores such as a Jetson
+        busy, "block" sleeps; "auto" sleeps only on a GPU that shares its memory with the CPU, such
+        as a Jetson, whose cores are few
     pinned_bytes: TensorRT writes results to pinned host memory, which is kept for the next results,
         up to this many bytes; None is 2 GiB, but at most an eighth of the memory. Results beyond
         are copied once more.
@@ -115,7 +116,7 @@ class SessionOptions:
     backend: BackendChoice = "auto"
     precision: PrecisionChoice = "auto"
     device: str = "auto"
-    gpu_wait: GpuWait = "spin"
+    gpu_wait: GpuWait = "auto"
     pinned_bytes: int | None = None
     cpu: CpuOptions = field(default_factory=CpuOptions)
     plans: PlanOptions = field(default_factory=PlanOptions)
@@ -137,7 +138,7 @@ class SessionOptions:
             if self.pinned_bytes is None
             else check_whole("pinned_bytes", self.pinned_bytes, minimum=0),
         )
-        allowed = self._allowed_backends()
+        allowed = self.allowed_backends()
         if self.backend not in ("auto", *allowed):
             raise OptionError(
                 f"the device {self.device!r} and the backend {self.backend!r} contradict each "
@@ -155,7 +156,8 @@ class SessionOptions:
             return GPU_BACKENDS + CPU_BACKENDS
         return CPU_BACKENDS if self.device == "cpu" else GPU_BACKENDS
 
-    def _allowed_backends(self) -> tuple[Backend, ...]:
+    def allowed_backends(self) -> tuple[Backend, ...]:
+        """All that run on the device."""
         if self.device == "auto":
             return _ON_GPU + _ON_CPU
         return _ON_CPU if self.device == "cpu" else _ON_GPU

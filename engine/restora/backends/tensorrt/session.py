@@ -56,7 +56,8 @@ class TensorRTSession(SessionShell):
     driver: returns the module cuda.bindings.driver, for CUDA graphs; None disables them
     nvrtc: returns the module cuda.bindings.nvrtc, which compiles the kernels for tiles; with None,
         tiles are blended on the CPU
-    waits: "spin" has the lowest latency; with "block", waiting threads sleep
+    waits: "spin" has the lowest latency; with "block", waiting threads sleep; "auto" sleeps only on
+        a GPU that shares its memory with the CPU
     pinned_bytes: limit of the pinned memory for results; more results are copied once more. None is
         2 GiB, but at most an eighth of the memory
 
@@ -70,7 +71,7 @@ class TensorRTSession(SessionShell):
         *,
         driver: Callable[[], Any] | None,
         nvrtc: Callable[[], Any] | None,
-        waits: GpuWait = "spin",
+        waits: GpuWait = "auto",
         pinned_bytes: int | None = None,
     ) -> None:
         info = plans[0].info
@@ -79,7 +80,6 @@ class TensorRTSession(SessionShell):
         self._lock = threading.Lock()  # the order of work on the compute stream
         self._lost: DeviceLostError | None = None
         self._closed = False
-        self._blocking = waits == "block"
         self._counting = threading.Lock()
         self._blended = Counter[str]()
         self._last_stats = RunStats()  # of the network, once the session is closed
@@ -88,7 +88,8 @@ class TensorRTSession(SessionShell):
         with device.current(), device.errors("starting"):
             self._compute = device.make_stream()
             self._network = EngineRunner(device, plans, self._compute, driver=graphs)
-            self._slots = Slots(device, blocking_waits=self._blocking)
+            blocking = device.integrated if waits == "auto" else waits == "block"
+            self._slots = Slots(device, blocking_waits=blocking)
             limit = default_limit() if pinned_bytes is None else pinned_bytes
             self._results = ResultPool(device, limit_bytes=limit)
             self._downloads = Downloads(self._results, np.dtype(info.io))

@@ -174,9 +174,15 @@ def test_no_stream_waits_for_the_default_stream() -> None:
     session.close()
 
 
-@pytest.mark.parametrize(("waits", "flag"), [("spin", 0), ("block", 1)])
-def test_threads_sleep_while_they_wait_if_they_are_asked_to(waits: Any, flag: int) -> None:
+@pytest.mark.parametrize(
+    ("waits", "integrated", "flag"),
+    [("spin", True, 0), ("block", False, 1), ("auto", True, 1), ("auto", False, 0)],
+)
+def test_threads_sleep_while_they_wait_if_asked_or_on_a_jetson(
+    waits: Any, integrated: bool, flag: int
+) -> None:
     rig = Rig()
+    rig.cuda.integrated = integrated
     waited: list[int] = []
     wait = Event.synchronize
 
