@@ -45,6 +45,8 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(SessionOptions, "backend", wrong) for wrong in ("gpu", None)],
     *[(SessionOptions, "precision", wrong) for wrong in ("half", None)],
     *[(SessionOptions, "device", wrong) for wrong in ("gpu:", "GPU", None)],
+    *[(SessionOptions, "gpu_wait", wrong) for wrong in ("poll", None, True)],
+    *[(SessionOptions, "pinned_bytes", wrong) for wrong in (-1, 1e9, True, "2G")],
     *[(SessionOptions, "cpu", wrong) for wrong in (None, 4, PlanOptions())],
     *[(SessionOptions, "plans", wrong) for wrong in (None, 4)],
     *[(CpuOptions, "threads", wrong) for wrong in (-1, True, NAN)],
