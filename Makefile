@@ -80,9 +80,8 @@ exports: $(DEV)  ## measure how exact FP32 and FP16 artifacts of the published s
 seams: $(DEV)  ## measure the error of seams against the overlap of tiles
 	$(BIN)/python -m restora_tools.seams
 
-gpu-check: $(DEV)  ## all that a machine with an NVIDIA GPU must prove; writes build/gpu-check
-	$(BIN)/python -m restora_tools.gpu_check --half --out build/gpu-check
-	$(BIN)/python -m pytest -m gpu
+gpu-check: $(DEV)  ## all that a machine with an NVIDIA GPU must prove; repeat it to continue
+	$(BIN)/python -m restora_tools.gpu_check run --results benchmarks/results
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
 	$(BIN)/python -m restora_tools.lite.train

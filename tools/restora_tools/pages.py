@@ -14,6 +14,7 @@ from restora import Restorer, write_photo
 from restora.image import decode_photo
 from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
+from restora_tools.gpu.tables import gpu_table
 from restora_tools.page_tables import choices_table, int8_table, row_of
 from restora_tools.speed_tables import speed_summary, speed_table
 from restora_tools.throughput.tables import (
@@ -125,34 +126,6 @@ def faces_table(result: dict[str, Any]) -> str:
         f"that. Peak memory is {joint['peak_memory_gb']:.1f} GB."
     )
     return "\n".join([*lines, "", whole, "", _machine_sentence(result)])
-
-
-def gpu_table(path: Path) -> str:
-    """Time, throughput, MFU and accuracy of each engine, peers below; a notice without results."""
-    if not path.exists():
-        return (
-            "**Not measured yet:** `make gpu-check` has not run on a machine with a GPU, so there "
-            "are no figures to show."
-        )
-    result = json.loads(path.read_text())
-    heads = ["model", "backend", "ms", "batch", "TFLOP/s", "MFU", "end to end", "PSNR"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
-    for line in result["lines"]:
-        if "error" in line:
-            lines.append(row_of([line["model"], f"TensorRT {line['precision']}", *["failed"] * 6]))
-            continue
-        mfu = f"{line['mfu']:.0%}" if "mfu" in line else ""
-        cells = [f"{line['device_ms']:.2f}", str(line["batch"]), f"{line['tflops']:.1f}", mfu]
-        accuracy = [f"{line['end_to_end_share']:.2f}", f"{line['psnr_mean']:.1f} dB"]
-        lines.append(row_of([line["model"], f"TensorRT {line['precision']}", *cells, *accuracy]))
-    for peer in result["peers"]:
-        if "ms" in peer:
-            cells = [f"{peer['ms']:.2f}", str(peer["batch"]), "", "", ""]
-            cells.append(f"{peer['psnr_mean']:.1f} dB")
-            lines.append(row_of([peer["model"], peer["way"], *cells]))
-    gpu = result["gpu"]
-    sentence = f"{gpu['name']}, TensorRT {gpu['tensorrt']}, driver {gpu['driver']}."
-    return "\n".join([*lines, "", sentence])
 
 
 def _machine_sentence(result: dict[str, Any]) -> str:

@@ -1,0 +1,81 @@
+"""The tables of README and docs, from the result of a GPU check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from restora_tools.page_tables import row_of
+
+NOTICE = (
+    "**Not measured yet:** `make gpu-check` has not run on a machine with a GPU, so there "
+    "are no figures to show."
+)
+_UNKNOWN = "not measured"
+
+
+def gpu_table(path: Path) -> str:
+    """Time, throughput and accuracy of each engine and peer, then whole photos; a notice without
+    results."""
+    if not path.exists():
+        return NOTICE
+    result = json.loads(path.read_text())
+    lines = _table(
+        ["model", "runtime", "tile", "batch", "ms", "TFLOP/s", "MFU", "PSNR"],
+        [*map(_engine_cells, result["lines"]), *map(_peer_cells, result["peers"])],
+    )
+    if result["photos"]:
+        lines += ["", *_table(
+            ["model", "photo", "s", "MP/s", "device busy", "computed / photo area"],
+            [_photo_cells(row) for row in result["photos"]],
+        )]  # fmt: skip
+    gpu = result["gpu"]
+    sentence = f"{gpu['name']}, TensorRT {gpu['tensorrt']}, driver {gpu['driver']}."
+    return "\n".join([*lines, "", sentence])
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    return [row_of(heads), row_of(["---"] * len(heads)), *map(row_of, rows)]
+
+
+def _engine_cells(line: dict[str, Any]) -> list[str]:
+    name = f"**restora**, TensorRT {line['precision'].upper()}"
+    if line.get("no_graphs"):
+        name += ", without CUDA graphs"
+    return [
+        line["model"],
+        name,
+        str(line["side"]),
+        str(line["batch"]),
+        f"{line['device_ms']:.2f}",
+        f"{line['tflops']:.1f}",
+        f"{line['mfu']:.0%}" if "mfu" in line else _UNKNOWN,
+        f"{line['psnr_mean']:.1f} dB",
+    ]
+
+
+def _peer_cells(peer: dict[str, Any]) -> list[str]:
+    if "ms" not in peer:
+        return [peer["model"], peer["way"], "", "", _UNKNOWN, "", "", ""]
+    return [
+        peer["model"],
+        peer["way"],
+        str(peer["side"]),
+        str(peer["batch"]),
+        f"{peer['ms']:.2f}",
+        "",
+        "",
+        f"{peer['psnr_mean']:.1f} dB",
+    ]
+
+
+def _photo_cells(row: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['model']}, {row['precision'].upper()}",
+        row["photo"].replace("x", " x "),
+        f"{row['one_photo_s']:.3f}",
+        f"{row['mp_per_s']:.1f}",
+        f"{row['device_share']:.0%}",
+        f"{row['computed_share']:.2f}",
+    ]
