@@ -11,7 +11,13 @@ import numpy as np
 
 from restora.artifact import Io
 from restora.backends import Session
-from restora.errors import ImageTooLargeError, MissingModelError, OptionError
+from restora.errors import (
+    ImageTooLargeError,
+    MissingBackendError,
+    MissingModelError,
+    ModelError,
+    OptionError,
+)
 from restora.image import Photo
 from restora.models import FindArtifact
 from restora.networks import Networks
@@ -32,7 +38,8 @@ class Enlarger:
     model: a model for `find`; None for given sessions, or for interpolation
     given: open sessions by the type of picture that they take
 
-    The upsampler for 8-bit photos is opened at once, the other one for the first 16-bit photo.
+    The upsampler for 8-bit photos is opened at once, the other one for the first photo that has 16
+    bits, is gray or has an alpha that varies.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class Enlarger:
         self._upsamplers: dict[Io, Upsampler] = {}
         self._opening = threading.Lock()
         self._warned = False
+        self._without_fine = False
         for io, session in given.items():
             _check_fits(session, io)
         for io, session in given.items():
@@ -100,7 +108,32 @@ class Enlarger:
             alpha=options.alpha,
             resize=options.resize,
             pre_pad=options.pre_pad,
+            find_fine=self._find_fine if session.info.io == "uint8" else None,
         )
+
+    def _find_fine(self) -> Session | None:
+        """The network for float32 pictures, for gray pictures of 8 bits, if its results are finer.
+
+        None, which is logged once, if there is none; and if the arithmetic is not FP32, since then
+        its own error is larger than the rounding.
+        """
+        opened = self._networks.find("upsampler", "uint8")
+        upstream = self._options.compat == "upstream"
+        coarse = opened is None or (opened.arithmetic or opened.precision) != "fp32"
+        if not upstream and (coarse or self._without_fine):
+            return None
+        try:
+            return self._upsampler("float32").session
+        except (ModelError, MissingBackendError) as error:
+            if upstream:
+                raise
+            self._without_fine = True
+            logger.warning(
+                "gray pictures and transparency are rounded twice, which changes up to a quarter "
+                "of their values by one level: %s",
+                error,
+            )
+            return None
 
     def _check_output_size(self, photo: Photo, scale: float) -> None:
         # the network's own output is held in memory too, whatever the final size

@@ -1,7 +1,7 @@
 """Options of a Restorer."""
 
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions
 from restora.backends.options import BackendChoice, PrecisionChoice, gpu_of_device
@@ -13,9 +13,12 @@ from restora.upsample import MAX_PRE_PAD, AlphaMethod, ResizeMethod
 
 AUTO_SIDE = 1024  # of automatic tiles: progress and cancellation wait for a tile
 PUBLISHED_TILE = 256  # on the published grid, unless told
+UPSTREAM_OVERLAP = 20  # twice the padding of the published scripts
 MAX_SIDE = 1 << 20  # of a tile, in pixels: longer than any picture that is decoded
 MAX_BATCH = 1024
 DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
+
+Compat = Literal["upstream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class RestoreOptions:
     batch: tiles per call of the network, 1..1024; None: what the session runs fastest
     blend: how tiles are joined: "cosine", "linear", or "crop", the published hard cut
     published_tiles: the published script's grid: `tile` is a tile's core, overlap / 2 its padding
+    compat: "upstream" for the arithmetic of the published scripts: their grid, a padding of 10 and
+        hard cuts, Lanczos for every resize, gray and transparency rounded once, and their way of
+        pasting faces. Of these options, those with another value than their default are kept
     alpha: how transparency is enlarged: "network" or "bilinear"
     resize: how an outscale other than the network's is reached: "area-lanczos" or "lanczos4"
     pre_pad: mirrored onto the right and lower side before the network, 0..256
@@ -49,6 +55,7 @@ class RestoreOptions:
     batch: int | None = None
     blend: Blend = "cosine"
     published_tiles: bool = False
+    compat: Compat | None = None
     alpha: AlphaMethod = "network"
     resize: ResizeMethod = "area-lanczos"
     pre_pad: int = 0
@@ -79,6 +86,15 @@ class RestoreOptions:
             max_output_pixels=check_whole("max_output_pixels", self.max_output_pixels, minimum=1),
             memory=memory if memory is None else check_whole("memory", memory, minimum=1),
         )
+        if self.compat is not None:
+            check_choice("compat", self.compat, get_args(Compat))
+            set_checked(
+                self,
+                overlap=UPSTREAM_OVERLAP if self.overlap is None else self.overlap,
+                published_tiles=True,
+                blend="crop" if self.blend == "cosine" else self.blend,
+                resize="lanczos4" if self.resize == "area-lanczos" else self.resize,
+            )
         session = self.session_options()  # which checks threads, backend, precision and device
         set_checked(self, threads=session.cpu.threads, device=session.device)
         if self.denoise_strength is not None:

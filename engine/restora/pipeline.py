@@ -109,6 +109,8 @@ class Restorer:
         given: dict[Io, Session] | None = None,
     ) -> None:
         face_options = face_options_of(faces)
+        if face_options is not None and options.compat == "upstream":
+            face_options = replace(face_options, published_paste=True)
         self.options = options
         self._networks = Networks(
             options,

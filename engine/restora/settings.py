@@ -41,6 +41,7 @@ def settings_of_upsampler(
         "alpha": options.alpha,
         "resize": options.resize,
         "pre_pad_px": options.pre_pad,
+        "compat": options.compat,
     }
 
 
@@ -66,6 +67,7 @@ def settings_of_faces(stage: FaceStage, networks: Networks) -> Settings:
         "strength": float(options.strength),
         "eye_distance_px": float(options.eye_dist_threshold),
         "only_center_face": options.only_center_face,
+        "published_paste": options.published_paste,
     }
 
 

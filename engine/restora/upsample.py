@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora.backends.base import Batch, Session, SizeLimits, TilingSession
+from restora.backends.gray import GRAY_WEIGHTS, GraySession
 from restora.checks import check_choice, check_whole
 from restora.errors import DeviceMemoryError, OptionError, ShapeError
 from restora.image.photo import Photo, Pixels
@@ -21,8 +22,6 @@ logger = logging.getLogger(__name__)
 AlphaMethod = Literal["network", "bilinear"]
 ResizeMethod = Literal["area-lanczos", "lanczos4"]
 
-# Rec. 601 luma, as OpenCV's RGB2GRAY
-GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 MAX_PRE_PAD = 256  # more is context that no network of the table sees
 MAX_OUTSCALE = 1e6  # a photo of one pixel would fill any limit
 _SMALLEST_TILE = 32  # of those that a full memory leads to
@@ -38,6 +37,9 @@ class Upsampler:
         Lanczos to enlarge; "lanczos4": Lanczos for both, as the published script
     pre_pad: pixels mirrored onto the right and lower side before the network, and cut off again,
         0..256
+    find_fine: finds a session of the same network for float32 pictures, for gray pictures and
+        transparency of 8 bits; None: they go through `session`, and up to a quarter of their values
+        differ by one level from a result that is rounded once
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Upsampler:
         alpha: AlphaMethod = "network",
         resize: ResizeMethod = "area-lanczos",
         pre_pad: int = 0,
+        find_fine: Callable[[], Session | None] | None = None,
     ) -> None:
         if session.info.kind != "upsampler":
             raise OptionError(f"{session.info.model} is a {session.info.kind}, not an upsampler")
@@ -56,6 +59,7 @@ class Upsampler:
         self.alpha: AlphaMethod = check_choice("alpha", alpha, get_args(AlphaMethod))
         self.resize: ResizeMethod = check_choice("resize", resize, get_args(ResizeMethod))
         self.pre_pad = check_whole("pre_pad", pre_pad, minimum=0, maximum=MAX_PRE_PAD)
+        self._find_fine = find_fine
         self._shrinking = threading.Lock()
 
     @property
@@ -104,10 +108,14 @@ class Upsampler:
     def _enlarge(self, pixels: Pixels, progress: Progress | None) -> Pixels:
         """One pass of the network over (h, w) or (h, w, 3), same dtype out."""
         gray = pixels.ndim == 2
+        fine = self._find_fine() if gray and self._find_fine and pixels.itemsize == 1 else None
+        if fine is not None:
+            channel = np.asarray(pixels[..., None], np.uint8)
+            return np.asarray(self._run(channel, progress, GraySession(fine))[..., 0], np.uint8)
         image = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if gray else pixels
         if self.session.info.io == "float32":
             image = image.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-        restored = self._run(np.asarray(image), progress)
+        restored = self._run(np.asarray(image), progress, self.session)
         if self.session.info.io == "float32":
             white = np.float32(np.iinfo(pixels.dtype).max)
             level = np.asarray(restored @ GRAY_WEIGHTS if gray else restored, np.float32)
@@ -115,39 +123,43 @@ class Upsampler:
         color = np.asarray(restored, np.uint8)
         return np.asarray(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), np.uint8) if gray else color
 
-    def _run(self, image: Batch, progress: Progress | None) -> Batch:
-        limits = self.session.limits
+    def _run(self, image: Batch, progress: Progress | None, session: Session) -> Batch:
+        limits = session.limits
         height, width = image.shape[:2]
         image = _mirror(image, self.pre_pad, self.pre_pad)
         short = [max(0, limits.min_tile - side) for side in image.shape[:2]]
         image = _mirror(image, *short)
         image = _mirror(image, -image.shape[0] % limits.multiple, -image.shape[1] % limits.multiple)
-        restored = self._run_smaller_if_full(image, progress)
+        restored = self._run_smaller_if_full(image, progress, session)
         return restored[: height * self.scale, : width * self.scale]
 
-    def _run_smaller_if_full(self, image: Batch, progress: Progress | None) -> Batch:
+    def _run_smaller_if_full(
+        self, image: Batch, progress: Progress | None, session: Session
+    ) -> Batch:
         """Run in tiles. When the device's memory is full, halve them, for later photos too."""
         while True:
             tiling = self.tiling
             try:
-                return self._run_tiles(image, tiling, progress)
+                return self._run_tiles(image, tiling, progress, session)
             except DeviceMemoryError as error:
                 with self._shrinking:
                     if self.tiling is tiling:
-                        self.tiling = _halve(tiling, image, error, self.session.limits)
+                        self.tiling = _halve(tiling, image, error, session.limits)
                         logger.warning(
                             "%s; continuing with tiles of %d", str(error), self.tiling.size
                         )
 
-    def _run_tiles(self, image: Batch, tiling: Tiling, progress: Progress | None) -> Batch:
-        if isinstance(self.session, TilingSession):
-            return self.session.run_tiles(image, tiling=tiling, progress=progress)
+    def _run_tiles(
+        self, image: Batch, tiling: Tiling, progress: Progress | None, session: Session
+    ) -> Batch:
+        if isinstance(session, TilingSession):
+            return session.run_tiles(image, tiling=tiling, progress=progress)
         return run_tiles(
             image,
-            self.session.run,
+            session.run,
             scale=self.scale,
             tiling=tiling,
-            multiple=self.session.limits.multiple,
+            multiple=session.limits.multiple,
             progress=progress,
         )
 

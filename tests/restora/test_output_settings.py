@@ -52,6 +52,7 @@ def tiny(tmp_path: Path) -> Path:
         {"alpha": "bilinear"},
         {"resize": "lanczos4"},
         {"pre_pad": 10},
+        {"compat": "upstream"},
         {"memory": 64 << 20},
     ],
 )
@@ -227,6 +228,14 @@ def face_settings(
 FACES = FaceOptions(model="GFPGANv1.4")
 
 
+@pytest.mark.usefixtures("face_settings")
+def test_the_preset_of_the_published_scripts_reaches_the_faces(tiny: Path) -> None:
+    upstream = replace(CPU, compat="upstream")
+    with Restorer(tiny, options=upstream, faces=FACES) as restorer:
+        found: Any = restorer.output_settings()
+    assert found["faces"]["published_paste"] is True
+
+
 @pytest.mark.parametrize(
     ("change", "counts"),
     [
@@ -237,6 +246,7 @@ FACES = FaceOptions(model="GFPGANv1.4")
         ({"only_center_face": True}, True),
         ({"long_side": 640}, True),
         ({"long_side": None}, True),
+        ({"published_paste": True}, True),
         ({"batch": 2}, False),
         ({"detector": "yunet"}, False),  # which detector is open counts, not which was asked for
     ],

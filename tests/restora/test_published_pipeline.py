@@ -17,8 +17,10 @@ from fakes import PASSED, make_info
 from recipe import DATA, fill_network, network_from_constructor, state_sha256
 from restora.artifact import Io, artifact_from_bytes
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
-from restora.errors import OptionError
+from restora.errors import MissingModelError, OptionError
 from restora.image import Photo
+from restora.options import RestoreOptions
+from restora.pipeline import Restorer
 from restora.tiling import Tiling
 from restora.upsample import Upsampler
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
@@ -99,6 +101,82 @@ def test_the_published_picture_comes_out(case: dict[str, Any]) -> None:
         assert (difference > 0).mean() <= 0.005
     else:
         assert difference.max() <= (16 if resized else 8)
+
+
+class Lent:
+    """A session that several Restorers use in turn: closing it does nothing."""
+
+    def __init__(self, session: OnnxRuntimeCpuSession) -> None:
+        self.info, self.limits, self.run = session.info, session.limits, session.run
+
+    def close(self) -> None:
+        pass
+
+
+def restore_published(case: dict[str, Any], **changes: Any) -> np.ndarray:
+    """The result of an 8-bit case, from a Restorer with both sessions."""
+    options = RestoreOptions(
+        tile=case["tile"],
+        pre_pad=case["pre_pad"],
+        alpha="network" if case["alpha_upsampler"] == "realesrgan" else "bilinear",
+        **changes,
+    )
+    sessions = [Lent(session_for(case["net"], io)) for io in ("uint8", "float32")]
+    with Restorer.from_session(sessions[0], session_16bit=sessions[1], options=options) as restorer:
+        photo = photo_from_published(ARRAYS[f"{case['name']}__in"])
+        return published_from_photo(restorer.restore(photo, outscale=case["outscale"]).photo)
+
+
+EIGHT_BIT = [
+    case
+    for case in CASES["cases"]
+    if case["expect"] == "ok" and case["tile_pad"] == 10 and "u16" not in case["name"]
+]
+
+
+@pytest.mark.parametrize("case", EIGHT_BIT, ids=lambda case: case["name"])
+def test_one_preset_gives_the_published_picture_of_8_bit_photos(case: dict[str, Any]) -> None:
+    got, expected = restore_published(case, compat="upstream"), ARRAYS[f"{case['name']}__out"]
+    assert got.shape == expected.shape
+    difference = np.abs(got.astype(int) - expected.astype(int))
+    resized = case["outscale"] not in (None, CASES["networks"][case["net"]]["netscale"])
+    assert difference.max() <= (2 if resized else 1)
+    assert (difference > 0).mean() <= 0.005
+
+
+@pytest.mark.parametrize("name", ["x4_gray", "x4_bgra_realesrgan"])
+def test_gray_and_alpha_of_8_bit_photos_are_rounded_once(name: str) -> None:
+    case = next(case for case in CASES["cases"] if case["name"] == name)
+    got = restore_published(case)
+    difference = np.abs(got.astype(int) - ARRAYS[f"{name}__out"].astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 0.005
+
+
+def test_without_a_network_for_floats_gray_is_within_a_level_and_this_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    case = next(case for case in CASES["cases"] if case["name"] == "x4_gray")
+    photo = photo_from_published(ARRAYS["x4_gray__in"])
+    with Restorer.from_session(Lent(session_for(case["net"], "uint8"))) as restorer:
+        for _ in range(2):
+            got = published_from_photo(restorer.restore(photo).photo)
+    assert np.abs(got.astype(int) - ARRAYS["x4_gray__out"].astype(int)).max() <= 1
+    assert len([message for message in caplog.messages if "are rounded twice" in message]) == 1
+    options = RestoreOptions(compat="upstream")
+    upstream = Restorer.from_session(Lent(session_for(case["net"], "uint8")), options=options)
+    with upstream, pytest.raises(MissingModelError, match="session_16bit"):
+        upstream.restore(photo)
+
+
+def test_the_preset_keeps_what_is_chosen_beside_it() -> None:
+    plain = RestoreOptions(compat="upstream")
+    assert (plain.overlap, plain.published_tiles, plain.blend) == (20, True, "crop")
+    assert plain.resize == "lanczos4"
+    chosen = RestoreOptions(compat="upstream", overlap=8, blend="linear")
+    assert (chosen.overlap, chosen.blend) == (8, "linear")
+    with pytest.raises(OptionError, match="compat must be"):
+        RestoreOptions(compat="published")  # type: ignore[arg-type]
 
 
 def test_the_8_bit_artifact_is_within_one_level_of_the_published_picture() -> None:

@@ -85,6 +85,14 @@ TileBlend = Annotated[
     Literal["cosine", "linear", "crop"],
     panels.tiles("--blend", help="How tiles are joined; crop is the published hard cut."),
 ]
+Compat = Annotated[
+    Literal["upstream"] | None,
+    panels.tiles(
+        "--compat",
+        help="upstream: tiles, padding, resizing, gray and pasting of faces as in the published "
+        "scripts.",
+    ),
+]
 PrePad = Annotated[
     int,
     panels.tiles(min=0, help="Pixels mirrored onto the right and lower side."),

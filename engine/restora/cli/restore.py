@@ -51,6 +51,7 @@ def restore(
     tile_pad: photo_flags.TilePad = None,
     batch: tile_flags.Batch = None,
     blend: photo_flags.TileBlend = "cosine",
+    compat: photo_flags.Compat = None,
     pre_pad: photo_flags.PrePad = 0,
     threads: photo_flags.Threads = 0,
     backend: runtime_flags.Backend = "auto",
@@ -84,7 +85,7 @@ def restore(
         threads=threads, backend=backend, device="auto" if gpu_id is None else f"gpu:{gpu_id}",
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         denoise_strength=denoise_strength, max_output_pixels=max_output_pixels,
-        memory=None if memory is None else parse_size(memory),
+        memory=None if memory is None else parse_size(memory), compat=compat,
     )  # fmt: skip
     run_options = RunOptions(
         ext=ext, suffix=suffix, quality=quality, strip_metadata=strip_metadata, compare=compare,

@@ -26,6 +26,8 @@ class FaceOptions:
     only_center_face: restore only the face that is closest to the center of the photo
     batch: the largest batch of faces
     long_side: photos with a longer side are downsampled to it for the detector; None disables this
+    published_paste: paste as the published script, which darkens the borders of small faces and
+        truncates gray levels
     """
 
     model: str | Path | None = None
@@ -36,6 +38,7 @@ class FaceOptions:
     only_center_face: bool = False
     batch: int = 8
     long_side: int | None = DETECTOR_LONG_SIDE
+    published_paste: bool = False
 
     def __post_init__(self) -> None:
         if not (self.model is None or isinstance(self.model, str | Path)):
@@ -46,6 +49,7 @@ class FaceOptions:
             detector=check_choice("detector", self.detector, get_args(Detector)),
             strength=check_number("the face strength", self.strength, minimum=0, maximum=1),
             parse=check_flag("parse", self.parse),
+            published_paste=check_flag("published_paste", self.published_paste),
             eye_dist_threshold=check_number("the eye distance", self.eye_dist_threshold, minimum=0),
             only_center_face=check_flag("only_center_face", self.only_center_face),
             batch=check_whole("the batch of faces", self.batch, minimum=1, maximum=MAX_BATCH),

@@ -179,7 +179,14 @@ class FaceStage:
 
     def _paste(self, canvas: Pixels, crop: FaceCrop, face: Pixels, upscale: float) -> None:
         mask = None if self.parser is None else self.parser.make_masks([face])[0]
-        paste_face(canvas, face, crop.matrix, upscale=upscale, mask=mask)
+        paste_face(
+            canvas,
+            face,
+            crop.matrix,
+            upscale=upscale,
+            mask=mask,
+            published=self.options.published_paste,
+        )
 
 
 def _failed(outcome: FaceOutcome, error: RestoraError) -> FaceOutcome:
