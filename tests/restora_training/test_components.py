@@ -77,13 +77,16 @@ def test_landmarks_give_the_published_components() -> None:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_a_parsing_map_gives_the_center_and_extent_of_its_label(name: str) -> None:
+def test_a_parsing_map_gives_the_center_and_extent_of_a_component(name: str) -> None:
     labels = np.zeros((512, 512), np.uint8)
-    label = (COMPONENTS[name].labels or (1,))[-1]
-    labels[100:201, 200:281] = label
-    place = place_from_parsing(name, labels)
-    assert place == ((240, 190, 40) if name == "chin" else (240, 150, 50))
+    shift = 232 if name.startswith("right") else 0
+    labels[100:201, 120 + shift : 201 + shift] = (COMPONENTS[name].labels or (1,))[-1]
+    expected = (160 + shift, 190, 40) if name == "chin" else (160 + shift, 150, 50)
+    assert place_from_parsing(name, labels) == expected
     assert place_from_parsing(name, np.zeros((512, 512), np.uint8)) is None
+    other = COMPONENTS[name].mirror
+    if other != name:
+        assert place_from_parsing(other, labels) is None
 
 
 def test_flipping_twice_gives_the_same_places() -> None:

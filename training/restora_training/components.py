@@ -46,6 +46,7 @@ PUBLISHED = ("left_eye", "right_eye", "mouth")
 Place = tuple[float, float, float]  # center x, center y, half length, in pixels
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
+_SKIN = 1  # label of the face parser
 _SMALLEST_HALF = 16.0  # for a face of 512 pixels
 
 
@@ -68,11 +69,18 @@ def place_from_landmarks(name: str, landmarks: NDArray[np.floating]) -> Place:
 def place_from_parsing(name: str, labels: NDArray[np.integer]) -> Place | None:
     """The place of a component in a parsing map: the center and half of the extent of its label.
 
-    labels: (512, 512); the lower fifth of the skin is taken as the chin
+    labels: (512, 512), of an aligned face. Left and right components are told apart by their half
+        of the image, because data sets disagree on whose left their labels mean. The lower fifth of
+        the skin is taken as the chin
 
     Returns None if the component is not visible.
     """
-    rows, columns = np.nonzero(np.isin(labels, COMPONENTS[name].labels or (1,)))
+    component = COMPONENTS[name]
+    wanted = {*component.labels, *COMPONENTS[component.mirror].labels} or {_SKIN}
+    rows, columns = np.nonzero(np.isin(labels, list(wanted)))
+    if component.mirror != name:
+        here = (columns < labels.shape[1] / 2) == name.startswith("left")
+        rows, columns = rows[here], columns[here]
     if name == "chin" and len(rows):
         lower = rows >= rows.max() - (rows.max() - rows.min()) / 5
         rows, columns = rows[lower], columns[lower]

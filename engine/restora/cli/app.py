@@ -56,10 +56,18 @@ COMMANDS = {
         "Build TensorRT plans of a model for this machine's GPU.",
         _MODELS,
     ),
+    "tune": CommandEntry(
+        "restora.cli.tune:tune",
+        "Measure which backend runs a model fastest here; --backend auto then uses it.",
+        _MODELS,
+    ),
     "cache": CommandEntry(
         "restora.cli.cache:cache_app",
         "List, verify or clear the TensorRT plans.",
         _MODELS,
+    ),
+    "train": CommandEntry(
+        "restora.cli.train:train_app", "Train, fine-tune and distill networks.", _MODELS
     ),
     "bench": CommandEntry(
         "restora.cli.bench:bench_app",

@@ -1,4 +1,4 @@
-"""`restora calibrate`: make an INT8 artifact from an FP32 one, if it is accurate enough."""
+"""`restora calibrate`: make an artifact in 8 bits from an FP32 one, if it is accurate enough."""
 
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,11 @@ def calibrate(
     model: Annotated[Path, typer.Argument(help="The .onnx file of an FP32 artifact.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: MODEL.int8.onnx next to the artifact."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Default: MODEL.int8.onnx or MODEL.fp8.onnx next to the artifact.",
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that exist.")
@@ -48,31 +52,44 @@ def calibrate(
     min_psnr: Annotated[
         float, _layers(help="Accuracy threshold: mean PSNR against FP32 in dB, 40 or more.")
     ] = 40.0,
+    number_format: Annotated[
+        Literal["int8", "fp8"],
+        _layers(
+            "--format", help="fp8 is for TensorRT 10 and 11 on Ada, Hopper and Blackwell GPUs."
+        ),
+    ] = "int8",
     range_methods: Annotated[
-        str,
+        str | None,
         _layers(
             help="Methods to find value ranges, some of max, percentile, entropy and mse; the most "
-            "accurate one is used."
+            "accurate one is used. Default: all of them, for fp8 max."
         ),
-    ] = "max,percentile,entropy,mse",
+    ] = None,
     only: Annotated[
-        str | None, _layers(help="Regular expression: names of layers that may become INT8.")
+        str | None, _layers(help="Regular expression: names of layers that may use 8 bits.")
     ] = None,
     residuals: Annotated[
-        bool, _layers("--residuals/--no-residuals", help="Skips of dense blocks in INT8 too.")
+        bool, _layers("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too.")
     ] = False,
 ) -> None:
     """Find the fastest INT8/FP32 layer assignment that meets the accuracy threshold.
 
-    A report (.json) and its plot (.svg) are written next to MODEL.int8.onnx. If no assignment
-    meets the threshold, no artifact is written and the exit code is 5. An interrupted run
-    continues where it stopped.
+    A report (.json) and its plot (.svg) are written next to MODEL.int8.onnx, and with
+    MODEL.fp16.onnx there, MODEL.int8_fp16.onnx for TensorRT 10 and 11. If no assignment meets the
+    threshold, no artifact is written and the exit code is 5. An interrupted run continues where
+    it stopped.
     """
     int8 = _import_calibration()
     made = int8.file.calibrate_file(
         model,
         output,
-        int8.run.Plan(tuple(range_methods.split(",")), min_psnr, only, residuals),
+        int8.run.Plan(
+            None if range_methods is None else tuple(range_methods.split(",")),
+            min_psnr,
+            only,
+            residuals,
+            number_format,
+        ),
         int8.file.TileOptions(data, degrade, tile, calibration_tiles, validation_tiles, seed),
         timed=timed,
         overwrite=overwrite,
