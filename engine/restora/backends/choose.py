@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from restora.artifact import Artifact, check_accuracy, read_artifact, read_precision_variants
 from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
+from restora.backends.trial import order_backends
 from restora.errors import (
     AccuracyGateError,
     MissingBackendError,
@@ -107,9 +108,9 @@ def choose_session(
     if options.backend != "auto":
         return _opened(source, options.backend, *_OPENERS[options.backend](source, options))
     refused: list[tuple[Backend, str]] = []
-    for backend in options.backends():
+    for backend, asked in order_backends(source.named, options):
         try:
-            session, precision = _OPENERS[backend](source, options)
+            session, precision = _OPENERS[backend](source, asked)
         except MissingBackendError as error:  # noqa: PERF203
             refused.append((backend, str(error)))
         except RestoraError as error:

@@ -1,6 +1,7 @@
-"""Count the CPU cores that this process may use."""
+"""The CPU: its name, and how many of its cores this process may use."""
 
 import os
+import platform
 from pathlib import Path
 
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
@@ -8,6 +9,8 @@ _CGROUP_V1 = (
     Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
     Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
+_CPU_INFO = Path("/proc/cpuinfo")
+_NAME_LENGTH = 200
 
 
 def count_allowed_cores() -> int:
@@ -20,6 +23,17 @@ def count_allowed_cores() -> int:
     if quota is not None:
         cores = min(cores, max(1, round(quota)))
     return max(1, cores)
+
+
+def name_cpu() -> str:
+    """The name of the CPU's model, or of its architecture where the system does not tell."""
+    try:
+        lines = _CPU_INFO.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = next(iter(names), "") or platform.processor() or platform.machine()
+    return "".join(filter(str.isprintable, name))[:_NAME_LENGTH]
 
 
 def _read_quota() -> float | None:

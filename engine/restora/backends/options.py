@@ -98,8 +98,9 @@ class SessionOptions:
     """The backend, the precision and the device of a session.
 
     backend: "auto" uses the first of TensorRT, ONNX Runtime with CUDA, OpenVINO (in bfloat16) and
-        ONNX Runtime on the CPU that works on this machine; any other value never falls back. "ncnn"
-        runs on the CPU, "ncnn-vulkan" on a GPU of any vendor
+        ONNX Runtime on the CPU that works on this machine; behind CUDA, what `restora tune` found
+        fastest for this artifact. Any other value never falls back. "ncnn" runs on the CPU,
+        "ncnn-vulkan" on a GPU of any vendor
     precision: "auto" uses FP16 on a GPU if there is an FP16 artifact, bfloat16 with OpenVINO if the
         CPU supports it and the self-check of the artifact passes, FP16 with Vulkan if the
         self-check passes, and otherwise FP32; any other value never falls back

@@ -58,7 +58,7 @@ COMMANDS = {
     ),
     "tune": CommandEntry(
         "restora.cli.tune:tune",
-        "Measure which backend runs a model fastest here; --backend auto then uses it.",
+        "Measure which backend runs a model fastest on this machine, and keep the result.",
         _MODELS,
     ),
     "cache": CommandEntry(
