@@ -36,6 +36,7 @@ class DistillOptions:
     student: as student_recipe takes it
     photos: folder of clean photos; None uses the free photos of installed packages
     degradation: of what the teacher is asked
+    jitter, shrink: random colors of the photos, and sizes that they are also used at
     pairs: how many answers to collect; held_out of them are kept to compare with
     side: of the degraded pictures, in pixels
     steps, patch, batch: of the training; patch is the side of the clean patches
@@ -44,6 +45,8 @@ class DistillOptions:
     student: str = "srvgg-16x64"
     photos: Path | None = None
     degradation: DegradationPart = field(default_factory=DegradationPart)
+    jitter: bool = True
+    shrink: tuple[float, ...] = (1.0, 0.7, 0.5)
     pairs: int = 1000
     held_out: int = 16
     side: int = 96
@@ -145,7 +148,14 @@ def collect_answers(
         options.photos, held_out=0, smallest=source_side(patch, scale), max_broken=0.1
     )
     maker = PatchMaker(
-        photos, options.degradation, scale=scale, patch=patch, seed=options.seed, rotate=True
+        photos,
+        options.degradation,
+        scale=scale,
+        patch=patch,
+        seed=options.seed,
+        rotate=True,
+        jitter=options.jitter,
+        shrink=options.shrink,
     )
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(options.pairs):

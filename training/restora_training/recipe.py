@@ -34,6 +34,8 @@ class NetworkPart(_Part):
 
     start: path of a .pth, .safetensors or .param file
     architecture: "rrdb", "srvgg" or "gfpgan"
+    initial: random weights, or bilinear enlargement that an rrdb of scale 2 with one upsample
+        starts as
     scale, features: of upscalers; blocks, growth, upsamples: of rrdb; convs: of srvgg
     side, narrow, channel_multiplier, style_features: of gfpgan
     frozen_decoder: train the U-Net of a gfpgan only
@@ -41,6 +43,7 @@ class NetworkPart(_Part):
 
     start: Path | None = None
     architecture: Literal["rrdb", "srvgg", "gfpgan"] | None = None
+    initial: Literal["random", "bilinear"] = "random"
     scale: Annotated[int, Field(ge=1, le=4)] = 4
     features: Positive = 64
     blocks: Positive = 23
@@ -69,6 +72,8 @@ class DataPart(_Part):
     patch: side of the clean patches; of face networks, whole faces are used
     batch: of all processes together
     flip, rotate: random mirror images, and turns by 90 degrees
+    jitter: random colors of upscalers' patches
+    shrink: sizes that photos are also used at, as shares of their own
     faces: where the components of a face are: at the places of the alignment template, or in a
         table that `restora train components` wrote
     max_broken: largest share of photos that cannot be read
@@ -82,6 +87,8 @@ class DataPart(_Part):
     batch: Positive = 8
     flip: bool = True
     rotate: bool = False
+    jitter: bool = False
+    shrink: tuple[Rate, ...] = (1.0,)
     faces: Literal["template"] | Path = "template"
     max_broken: Share = 0.1
     workers: Positive = 1

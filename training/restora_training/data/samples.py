@@ -5,7 +5,7 @@ So a run can continue at any step, and the number of processes and threads chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from restora_calibration.degrade import (
     degrade_photo,
     draw_degradation,
 )
+from restora_training.data.augment import jitter_color, shrink_photo
 from restora_training.data.photos import Photo, PhotoSet
 from restora_training.degradations.filters import sharpen_batch
 from restora_training.degradations.noise import SeededNoise
@@ -66,6 +67,7 @@ class PatchMaker:
 
     scale: of the network
     patch: side of the clean patch, a multiple of the scale
+    flip, rotate, jitter, shrink: as in a recipe's data
     """
 
     def __init__(
@@ -78,8 +80,11 @@ class PatchMaker:
         seed: int,
         flip: bool = True,
         rotate: bool = False,
+        jitter: bool = False,
+        shrink: Sequence[float] = (1.0,),
     ) -> None:
         self.photos, self.degradation = photos, degradation
+        self.jitter, self.shrink = jitter, tuple(shrink)
         self.scale, self.patch, self.seed = scale, patch, seed
         self.flip, self.rotate = flip, rotate
 
@@ -90,7 +95,11 @@ class PatchMaker:
     def make(self, step: int, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, step, index])
         photo = self.photos[int(rng.integers(len(self.photos)))]
+        fitting = [f for f in self.shrink if min(photo.shape[:2]) * f >= self.source_side]
+        photo = shrink_photo(photo, fitting[int(rng.integers(len(fitting)))] if fitting else 1)
         source = self._cut(photo, rng)
+        if self.jitter:
+            source = jitter_color(source, rng)
         shrunk = bool(rng.uniform() < self.degradation.clean_share)
         if self.degradation.kind == "second_order" and not shrunk:
             return self._make_second_order(source, rng)

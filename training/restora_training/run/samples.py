@@ -92,9 +92,13 @@ def _maker_of(recipe: Recipe, network: nn.Module, photos: PhotoSet) -> SampleMak
         seed=recipe.run.seed,
         flip=data.flip,
         rotate=data.rotate,
+        jitter=data.jitter,
+        shrink=data.shrink,
     )
 
 
 def _without_flips(recipe: Recipe) -> Recipe:
-    data = recipe.data.model_copy(update={"flip": False, "rotate": False})
+    data = recipe.data.model_copy(
+        update={"flip": False, "rotate": False, "jitter": False, "shrink": (1.0,)}
+    )
     return recipe.model_copy(update={"data": data})
