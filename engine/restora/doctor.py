@@ -15,10 +15,12 @@ from restora.artifact import read_artifact
 from restora.backends import CpuOptions, SessionOptions, open_session
 from restora.backends.cores import count_allowed_cores
 from restora.backends.ncnn.module import find_devices, import_ncnn
+from restora.backends.options import GPU_BACKENDS
 from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
 from restora.backends.tensorrt.cache import PlanCache
 from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
 from restora.backends.tensorrt.module import import_tensorrt
+from restora.backends.trial import read_trial
 from restora.errors import MissingBackendError, RestoraError
 from restora.faces.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
 from restora.models import DEFAULT_MODEL, find_artifact, find_model, find_model_folder
@@ -62,7 +64,7 @@ def examine() -> list[Finding]:
         _examine_package("clusters", "ray", "cluster"),
         _examine_model_folder(find_model_folder()),
     ]
-    return [*findings[:2], choose_by_findings(findings), *findings[2:]]
+    return [*findings[:2], choose_by_findings(findings, _find_measured()), *findings[2:]]
 
 
 def can_restore(findings: Sequence[Finding]) -> bool:
@@ -70,10 +72,16 @@ def can_restore(findings: Sequence[Finding]) -> bool:
     return all(finding.state == "ok" for finding in findings if finding.what in _NEEDED)
 
 
-def choose_by_findings(findings: Sequence[Finding]) -> Finding:
-    """What `--backend auto` takes here, and why nothing faster; no engine is built."""
+def choose_by_findings(findings: Sequence[Finding], measured: str | None = None) -> Finding:
+    """What `--backend auto` takes here, and why nothing faster; no engine is built.
+
+    measured: what a trial of the bundled model found fastest
+    """
     reasons: list[str] = []
     for what, backend in _BACKENDS.items():
+        if measured is not None and backend not in GPU_BACKENDS:
+            found = f"photos run on {measured}, as `restora tune` found, not on"
+            return Finding("auto", "ok", f"{found} {'; '.join(reasons)}")
         (finding,) = (finding for finding in findings if finding.what == what)
         fits = finding.state == "ok" and (backend != "openvino" or "bf16" in finding.detail)
         if fits:
@@ -81,6 +89,15 @@ def choose_by_findings(findings: Sequence[Finding]) -> Finding:
             return Finding("auto", "ok", f"photos run on {backend}{why}")
         reasons.append(f"{backend}: {finding.detail}")
     return Finding("auto", "failed", f"photos run on no backend; {'; '.join(reasons)}", "see below")
+
+
+def _find_measured() -> str | None:
+    try:
+        artifact = read_artifact(find_artifact(DEFAULT_MODEL, "uint8"))
+    except RestoraError:
+        return None
+    trial = read_trial(artifact, CpuOptions())
+    return trial.results[0].backend if trial is not None and trial.results else None
 
 
 def _examine_package(what: str, package: str, extra: str) -> Finding:
@@ -100,9 +117,7 @@ def _examine_tensorrt() -> Finding:
     try:
         require_driver_library()
         trt = import_tensorrt()
-        device = Device(import_pycuda())
-        facts = device.facts(str(trt.__version__))
-        device.close()
+        facts = Device(import_pycuda()).facts(str(trt.__version__))
     except MissingBackendError as error:
         return Finding(what, "missing", str(error), _gpu_advice())
     found = f"TensorRT {facts.tensorrt} on {facts.name} ({facts.capability})"

@@ -8,9 +8,13 @@ import pytest
 from rich.console import Console
 
 from restora import doctor
+from restora.artifact import read_artifact
+from restora.backends import CpuOptions
 from restora.backends.ncnn.module import VulkanDevice
+from restora.backends.trial import TrialResult, new_trial, write_trial
 from restora.cli.doctor import findings_table
 from restora.doctor import Finding, can_restore, choose_by_findings, examine
+from restora.models import DEFAULT_MODEL, find_artifact
 
 
 def test_extras_in_advice_keep_their_brackets() -> None:
@@ -77,6 +81,24 @@ def test_openvino_is_chosen_for_its_bf16() -> None:
     found = findings(CPU="ok")
     found[2] = Finding("OpenVINO session", "ok", "runs in bf16")
     assert choose_by_findings(found).detail.startswith("photos run on openvino, not on tensorrt: ")
+
+
+def test_what_a_trial_found_is_chosen_behind_nvidia_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = choose_by_findings(findings(CPU="ok", OpenVINO="ok"), "ncnn")
+    assert chosen.detail == (
+        "photos run on ncnn, as `restora tune` found, not on tensorrt: TensorRT is missing; "
+        "cuda: CUDA is missing"
+    )
+    cuda = choose_by_findings(findings(CPU="ok", CUDA="ok"), "ncnn")
+    assert cuda.detail.startswith("photos run on cuda")
+    monkeypatch.setenv("RESTORA_TRIALS", str(tmp_path))
+    artifact = read_artifact(find_artifact(DEFAULT_MODEL, "uint8"))
+    result = TrialResult("cpu", "fp32", 1.0)
+    write_trial(new_trial(artifact, CpuOptions(), side=64, results=[result]))
+    (found,) = (finding for finding in examine() if finding.what == "auto")
+    assert found.detail.startswith("photos run on cpu, as `restora tune` found")
 
 
 def test_a_machine_without_any_backend_is_told_so() -> None:
