@@ -17,13 +17,14 @@ from export_cache import kept
 from restora.errors import ModelError, NonFiniteOutputError
 from restora_benchmarks.recipe import fill_network
 from restora_calibration.int8.bias import correct_biases
+from restora_calibration.int8.formats import INT8, quantize_weight
 from restora_calibration.int8.layers import (
     find_layers,
     group_sources,
     inner_layers,
     require_float,
 )
-from restora_calibration.int8.qdq import LARGEST, Recipe, quantize_graph, quantize_weight
+from restora_calibration.int8.qdq import Recipe, quantize_graph
 from restora_calibration.int8.ranges import METHODS, choose_ranges, find_threshold
 from restora_calibration.int8.statistics import BINS, Statistics, gather_statistics, open_graph
 from restora_calibration.int8.trial import run_graph
@@ -120,7 +121,7 @@ def test_everything_is_symmetric_and_at_the_inputs_of_convolutions(
         assert constants[activation.input[1]].shape == ()
         values = constants[weight.input[0]]
         assert constants[weight.input[1]].shape == (len(values),)
-        assert np.abs(values.astype(int)).max() == LARGEST
+        assert np.abs(values.astype(int)).max() == INT8.largest
         assert constants[node.input[2]].dtype == np.float32
     for node in (convolutions[0], convolutions[-1]):
         assert node.input[1] in constants
@@ -152,10 +153,10 @@ def test_the_graph_computes_what_rounding_by_hand_computes(
     recipe = recipe_for(model, statistics, "conv_up1")
     got = run_all(quantize_graph(model, find_layers(model), recipe), tiles)
     layers = {layer.name: layer for layer in find_layers(model)}
-    step = recipe.ranges[layers["conv_up1"].sources[0]] / LARGEST
+    step = recipe.ranges[layers["conv_up1"].sources[0]] / INT8.largest
 
     def round_input(_module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
-        return (inputs[0] / step).round().clamp(-LARGEST, LARGEST) * step
+        return (inputs[0] / step).round().clamp(-INT8.largest, INT8.largest) * step
 
     conv = network.get_submodule("conv_up1")
     exact_weight = conv.weight.data.clone()  # type: ignore[union-attr, operator]

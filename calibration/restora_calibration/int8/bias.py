@@ -10,14 +10,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from restora_calibration.int8.formats import INT8, Array, Format, quantize_weight
 from restora_calibration.int8.layers import Layer, find_makers, read_weight
-from restora_calibration.int8.qdq import Array, quantize_weight
 
 Means = NDArray[np.float64]
 
 
 def correct_biases(
-    model: onnx.ModelProto, layers: list[Layer], means: Mapping[str, Means]
+    model: onnx.ModelProto,
+    layers: list[Layer],
+    means: Mapping[str, Means],
+    form: Format = INT8,
 ) -> dict[str, Array]:
     """Compute corrected biases from the rounding errors of the weights, by name of the layer.
 
@@ -32,8 +35,9 @@ def correct_biases(
         if len(node.input) < 3:
             continue
         weight = read_weight(model, layer.weight)
-        values, scale = quantize_weight(weight)
-        error = values * scale.reshape(-1, 1, 1, 1) - weight
+        values, scale = quantize_weight(weight, form)
+        spread = scale.reshape(-1, 1, 1, 1) if form.per_channel else scale
+        error = values.astype(np.float32) * spread - weight
         shift = error.sum((2, 3), dtype=np.float64) @ _means_of(layer.input, makers, means)
         biases[layer.name] = (read_weight(model, node.input[2]) - shift).astype(np.float32)
     return biases

@@ -1,4 +1,4 @@
-"""From the file of an FP32 artifact to that of an INT8 one, with a report and a plot."""
+"""From the file of an FP32 artifact to those in 8 bits, with a report and a plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from restora.artifact import Artifact, read_artifact
+from restora.artifact import Artifact, read_artifact, read_precision_variants
 from restora.atomic import write_atomically
 from restora.errors import AccuracyGateError, OptionError
 from restora.files import make_folder
@@ -22,7 +22,8 @@ from restora_calibration.calibration_set import (
 )
 from restora_calibration.degrade import FACES, MILD
 from restora_calibration.int8.plot import plot_calibration
-from restora_calibration.int8.run import Calibration, Plan, calibrate, describe, log_key
+from restora_calibration.int8.report import describe
+from restora_calibration.int8.run import Calibration, Plan, calibrate, log_key
 from restora_calibration.int8.speed import median_seconds
 from restora_calibration.int8.trial import TrialLog
 
@@ -56,14 +57,20 @@ class TileOptions:
 
 @dataclass(frozen=True, slots=True)
 class CalibratedFile:
-    """The INT8 artifact, and the report and the plot next to it."""
+    """The artifact in 8 bits, and the report and the plot next to it.
+
+    half_path: the artifact in INT8 with FP16 around it, which TensorRT 10 and 11 use
+    """
 
     path: Path
+    half_path: Path | None
     result: Calibration = field(repr=False)
 
     def describe(self) -> list[str]:
         """Lines for a person: accuracy, then speed where it was measured."""
         lines = [f"{self.path}: {describe_best(self.result)}"]
+        if self.half_path is not None:
+            lines.append(f"{self.half_path}: the same layers, with FP16 around them")
         speedups = self.result.speedups()
         lines += [
             f"{times:.2f} times as fast as FP32 on ONNX Runtime: {runtime}"
@@ -84,40 +91,61 @@ def calibrate_file(
     overwrite: bool = False,
     report: Report,
 ) -> CalibratedFile:
-    """Calibrate an artifact file, and write the INT8 artifact, a report (.json) and a plot (.svg).
+    """Calibrate an artifact file, and write the artifact, a report (.json) and a plot (.svg).
 
-    output: default: MODEL.int8.onnx next to the model
-    timed: measure the speed of what meets the threshold; else the most INT8 counts as fastest
+    If the FP16 artifact MODEL.fp16.onnx is next to the model, INT8 with FP16 around it is written
+    too, to OUTPUT.int8_fp16.onnx. FP8 always has FP16 around it.
+
+    output: default: MODEL.int8.onnx or MODEL.fp8.onnx next to the model
+    timed: measure the speed of INT8 that meets the threshold; else, and for FP8, which only GPUs
+        compute, the most work in 8 bits counts as fastest
     overwrite: replace the output
 
-    An interrupted call continues where it stopped. Raises OptionError if the output exists,
-    OutputError if it cannot be written, and AccuracyGateError if nothing meets the threshold; the
-    report is written then too.
+    An interrupted call continues where it stopped. Raises OptionError if the output exists or the
+    FP16 artifact that FP8 needs is missing, OutputError if the output cannot be written, and
+    AccuracyGateError if nothing meets the threshold; the report is written then too.
     """
     artifact = read_artifact(model)
-    target = output or model.with_suffix(".int8.onnx")
-    if target.exists() and not overwrite:
-        raise OptionError(f"{target} exists already: give --overwrite to replace it")
+    half = _find_half(artifact, model)
+    target = output or model.with_suffix(f".{plan.format}.onnx")
+    half_target = target.with_name(
+        target.name.removesuffix(".onnx").removesuffix(".int8") + ".int8_fp16.onnx"
+    )
+    for path in (target, half_target) if plan.format == "int8" and half else (target,):
+        if path.exists() and not overwrite:
+            raise OptionError(f"{path} exists already: give --overwrite to replace it")
+    if half is None and plan.format == "int8":
+        report(
+            f"there is no FP16 artifact of {artifact.info.model}, so none for TensorRT 10 and 11 "
+            "with FP16 around INT8 is written (`restora export --precision fp16`)"
+        )
     chosen = choose_tiles(artifact, tiles, report=report)
     report(describe_set(chosen))
     make_folder(target.parent)  # before minutes of work
     log = TrialLog(target.with_suffix(".trials.jsonl"), log_key(artifact, chosen))
     if log.found:
         report(f"going on: {len(log.found)} trials are in {log.path}")
-    speed = median_seconds if timed else None
-    result = calibrate(artifact, chosen, plan, log=log, speed=speed, report=report)
+    speed = median_seconds if timed and plan.format == "int8" else None
+    result = calibrate(artifact, chosen, plan, half=half, log=log, speed=speed, report=report)
     facts = describe(result, chosen, plan)
     write_atomically(target.with_suffix(".json"), (json.dumps(facts, indent=1) + "\n").encode())
     plot_calibration(facts, target.with_suffix(".svg"))
     if result.artifact is not None:
         write_atomically(target, result.artifact.onnx)
+    if result.half is not None:
+        write_atomically(half_target, result.half.onnx)
     log.remove()
     if result.artifact is None:
         raise AccuracyGateError(
             f"no layer assignment of {artifact.info.model} reaches {plan.min_psnr:g} dB, nothing "
             f"is written; the closest: {describe_best(result)}; see {target.with_suffix('.json')}"
         )
-    return CalibratedFile(target, result)
+    return CalibratedFile(target, None if result.half is None else half_target, result)
+
+
+def _find_half(artifact: Artifact, path: Path) -> Artifact | None:
+    family = read_precision_variants(artifact, path)
+    return next((found for found in family if found.info.precision == "fp16"), None)
 
 
 def choose_tiles(artifact: Artifact, tiles: TileOptions, *, report: Report) -> CalibrationSet:
@@ -138,8 +166,9 @@ def choose_tiles(artifact: Artifact, tiles: TileOptions, *, report: Report) -> C
 def describe_best(result: Calibration) -> str:
     """The layer assignment that was chosen, or the closest one, in a sentence."""
     best = result.best
+    form = best.recipe.format.upper()
     return (
-        f"{len(best.recipe.layers)} layers in INT8 ({best.macs:.0%} of the products), "
+        f"{len(best.recipe.layers)} layers in {form} ({best.macs:.0%} of the products), "
         f"{len(result.kept)} in FP32: PSNR {best.distance.mean:.2f} dB mean, "
         f"{best.distance.least:.2f} min"
     )

@@ -16,7 +16,7 @@ from restora.errors import ModelError
 # operators that move values without changing them
 CARRIERS = ("Concat", "Resize")
 _SIDE = 64
-_PREFIXES = ("network.network.", "network.")
+_PREFIX = "network."
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,6 @@ def _iter_sources(name: str, makers: dict[str, onnx.NodeProto]) -> Iterator[str]
 
 def _short(weight: str) -> str:
     name = weight.removesuffix(".weight")
-    for prefix in _PREFIXES:
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
+    while name.startswith(_PREFIX):  # an FP16 graph has one more than an FP32 graph
+        name = name.removeprefix(_PREFIX)
     return name

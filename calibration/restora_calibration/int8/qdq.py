@@ -1,57 +1,66 @@
-"""Quantize convolutions of an FP32 graph with Q/DQ pairs.
+"""Quantize convolutions of an FP32 or FP16 graph with Q/DQ pairs.
 
-ONNX Runtime, OpenVINO and TensorRT 8.6 to 11 support this form: opset 17, symmetric quantization
-with zero points of 0, activations per tensor, weights per output channel. Biases and everything
-between the convolutions stay in FP32.
+Symmetric quantization with zero points of 0, activations per tensor, weights per output channel (in
+FP8, per tensor). Biases and everything between the convolutions keep the type of the graph. ONNX
+Runtime, OpenVINO and TensorRT 8.6 to 11 support this form in INT8 around FP32 (opset 17). FP16
+around INT8, and FP8, need opset 19 and TensorRT 10 or 11.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper, numpy_helper, version_converter
 
+from restora.errors import ModelError
+from restora_calibration.int8.formats import FORMATS, Array, Format, FormatName, quantize_weight
 from restora_calibration.int8.layers import Layer, find_makers
 
-LARGEST = 127  # symmetric: -128 is not used
-Array = NDArray[np.float32]
+OPSET_OF_FP16 = 19
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A layer assignment with its value ranges.
 
-    layers: names of the INT8 convolutions
-    ranges: magnitude that 127 represents, by source tensor
+    layers: names of the convolutions in 8 bits
+    ranges: magnitude that the largest value represents, by source tensor
     biases: corrected biases, by name of the convolution
-    residuals: the skip connections of dense blocks use the INT8 values too
+    residuals: the skip connections of dense blocks use the 8-bit values too
+    format: "int8" or "fp8"
     """
 
     layers: frozenset[str]
     ranges: Mapping[str, float]
     biases: Mapping[str, Array] = field(default_factory=dict)
     residuals: bool = False
+    format: FormatName = "int8"
 
 
 def quantize_graph(model: onnx.ModelProto, layers: list[Layer], recipe: Recipe) -> onnx.ModelProto:
     """Quantize a copy of `model` according to `recipe`. The copy has no metadata.
 
     layers: all layers of the graph, from find_layers
+
+    Raises ModelError if FP16 layers or FP8 are asked of a graph before opset 19.
     """
     chosen = [layer for layer in layers if layer.name in recipe.layers]
     return _Writer(model, chosen, recipe).write()
 
 
-def quantize_weight(weight: Array) -> tuple[NDArray[np.int8], Array]:
-    """Quantize per output channel: INT8 values and (out,) scales, weight ~ values * scale."""
-    largest = np.abs(weight).reshape(len(weight), -1).max(1)
-    scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
-    values = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
-    return np.clip(values, -LARGEST, LARGEST).astype(np.int8), scale
+def raise_to_opset19(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy for Q/DQ pairs with FP16 or FP8 types. It has no metadata."""
+    raised = version_converter.convert_version(model, OPSET_OF_FP16)
+    raised.ir_version = 9  # belongs to opset 19
+    del raised.metadata_props[:], raised.graph.value_info[:]
+    for node in raised.graph.node:
+        node.ClearField("doc_string")
+    return raised
 
 
 class _Writer:
@@ -60,8 +69,10 @@ class _Writer:
         self.model.CopyFrom(model)
         del self.model.metadata_props[:]
         self.recipe = recipe
+        self.format: Format = FORMATS[recipe.format]
         self.by_node = {layer.node: layer for layer in chosen}
         self.tensors = {tensor.name: tensor for tensor in self.model.graph.initializer}
+        self.dtype = self._type_around(chosen)
         self.makers = find_makers(self.model)
         self.nodes: list[onnx.NodeProto] = []
         self.rounded: dict[tuple[str, float], str] = {}
@@ -93,7 +104,21 @@ class _Writer:
         node.input[1] = self._weight(layer)
         bias = self.recipe.biases.get(layer.name)
         if bias is not None:
-            node.input[2] = self._constant(f"{layer.name}.bias_int8", bias)
+            name = f"{layer.name}.bias_{self.format.name}"
+            node.input[2] = self._constant(name, bias.astype(self.dtype))
+
+    def _type_around(self, chosen: list[Layer]) -> Any:
+        """The NumPy type of what is around the 8 bits: that of the weights."""
+        types = {self.tensors[layer.weight].data_type for layer in chosen}
+        if len(types) > 1:
+            raise ModelError("the layers to quantize are partly in FP16 and partly in FP32")
+        half = types == {onnx.TensorProto.FLOAT16}
+        (opset,) = (entry.version for entry in self.model.opset_import)
+        if (half or self.format.name == "fp8") and chosen and opset < OPSET_OF_FP16:
+            raise ModelError(
+                f"FP16 around 8 bits, and FP8, need opset {OPSET_OF_FP16}, the graph has {opset}"
+            )
+        return np.float16 if half else np.float32
 
     def _carry(self, name: str, magnitude: float) -> str:
         """Quantize a tensor. Returns the name of the result.
@@ -108,7 +133,8 @@ class _Writer:
         if key not in self.rounded:
             twin = onnx.NodeProto()
             twin.CopyFrom(maker)
-            twin.name, twin.output[0] = f"{name}_int8_carrier", f"{name}_carried"
+            twin.name = f"{name}_{self.format.name}_carrier"
+            twin.output[0] = f"{name}_carried"
             parts = len(maker.input) if maker.op_type == "Concat" else 1
             for index in range(parts):
                 twin.input[index] = self._carry(maker.input[index], magnitude)
@@ -124,11 +150,11 @@ class _Writer:
 
     def _pair(self, source: str, name: str, magnitude: float) -> str:
         """Add a Q/DQ pair. Returns the name of its result."""
-        stem = f"{name}_int8"
+        stem = f"{name}_{self.format.name}"
         if f"{stem}_scale" in self.tensors:
             stem = f"{stem}_{len(self.rounded)}"
-        scale = self._constant(f"{stem}_scale", np.array(magnitude / LARGEST, np.float32))
-        zero = self._constant(f"{stem}_zero", np.array(0, np.int8))
+        scale = self._constant(f"{stem}_scale", self.format.scale_of(magnitude, self.dtype))
+        zero = self._constant(f"{stem}_zero", np.zeros((), self.format.dtype))
         self.nodes += [
             helper.make_node("QuantizeLinear", [source, scale, zero], [stem], f"q_{stem}"),
             helper.make_node("DequantizeLinear", [stem, scale, zero], [f"{stem}_dq"], f"dq_{stem}"),
@@ -136,19 +162,21 @@ class _Writer:
         return f"{stem}_dq"
 
     def _weight(self, layer: Layer) -> str:
-        values, scale = quantize_weight(numpy_helper.to_array(self.tensors[layer.weight]))
-        stem = f"{layer.name}.weight_int8"
+        weight = numpy_helper.to_array(self.tensors[layer.weight]).astype(np.float32)
+        values, scale = quantize_weight(weight, self.format, self.dtype)
+        stem = f"{layer.name}.weight_{self.format.name}"
         inputs = [
             self._constant(stem, values),
             self._constant(f"{stem}_scale", scale),
-            self._constant(f"{stem}_zero", np.zeros(len(scale), np.int8)),
+            self._constant(f"{stem}_zero", np.zeros(scale.shape, self.format.dtype)),
         ]
-        self.nodes.append(
-            helper.make_node("DequantizeLinear", inputs, [f"{stem}_dq"], f"dq_{stem}", axis=0)
-        )
+        node = helper.make_node("DequantizeLinear", inputs, [f"{stem}_dq"], f"dq_{stem}")
+        if self.format.per_channel:
+            node.attribute.append(helper.make_attribute("axis", 0))
+        self.nodes.append(node)
         return f"{stem}_dq"
 
-    def _constant(self, name: str, values: NDArray[np.float32 | np.int8]) -> str:
+    def _constant(self, name: str, values: NDArray[Any]) -> str:
         self.tensors[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 

@@ -8,13 +8,14 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from restora_calibration.int8.qdq import LARGEST
+from restora_calibration.int8.formats import INT8
 from restora_calibration.int8.statistics import BINS, Statistics
 
 Method = Literal["max", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
 PERCENTILE = 99.99
-_LEVELS = LARGEST + 1  # of magnitude
+_STEPS = int(INT8.largest)
+_LEVELS = _STEPS + 1  # of magnitude
 _STEP = 16  # bins between candidate thresholds
 
 Histogram = NDArray[np.float64]
@@ -62,8 +63,8 @@ def _squared_error(histogram: Histogram, stop: int) -> float:
     The other values are rounded to 127 steps.
     """
     centers = np.arange(len(histogram)) + 0.5
-    step = stop / LARGEST
-    rounded = np.minimum(np.rint(centers / step), LARGEST) * step
+    step = stop / _STEPS
+    rounded = np.minimum(np.rint(centers / step), _STEPS) * step
     # values within a bin are spread evenly over a step
     inside = np.where(centers < stop, np.maximum((centers - rounded) ** 2, step**2 / 12), 0)
     outside = np.where(centers >= stop, (centers - stop) ** 2, 0)

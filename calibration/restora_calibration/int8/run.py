@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from restora.artifact import Artifact, ArtifactInfo, Quantization
+from restora.artifact import Artifact, ArtifactInfo
 from restora.errors import OptionError
 from restora.version import __version__
 from restora_calibration.calibration_set import CalibrationSet
+from restora_calibration.int8.artifacts import (
+    build_artifact,
+    build_half_artifact,
+    kept_layers,
+)
+from restora_calibration.int8.formats import FORMATS, FormatName
 from restora_calibration.int8.layers import (
     Layer,
     find_layers,
@@ -23,7 +27,7 @@ from restora_calibration.int8.layers import (
     inner_layers,
     require_float,
 )
-from restora_calibration.int8.qdq import Recipe, quantize_graph
+from restora_calibration.int8.qdq import raise_to_opset19
 from restora_calibration.int8.ranges import METHODS, Method, choose_ranges
 from restora_calibration.int8.search import (
     Candidate,
@@ -33,10 +37,8 @@ from restora_calibration.int8.search import (
     search_mixes,
     without_dead_layers,
 )
-from restora_calibration.int8.statistics import Tiles, gather_statistics, open_graph
-from restora_calibration.int8.trial import TrialLog, Trials, key_of, run_graph
-from restora_export.onnx_file import onnx_bytes
-from restora_export.verify import measure_against
+from restora_calibration.int8.statistics import Tiles, gather_statistics
+from restora_calibration.int8.trial import TrialLog, Trials
 
 Report = Callable[[str], None]
 # maps artifacts by name to seconds per tile by (name of the artifact, runtime)
@@ -52,29 +54,35 @@ _ENCODER = r"conv_body_(first|down)|final_conv"
 class Plan:
     """Options of the search.
 
-    methods: methods to find value ranges, all of which are tried
+    format: "int8", or "fp8" for GPUs of compute capability 8.9 and up
+    methods: methods to find value ranges, all of which are tried; None is all of them for INT8, and
+        "max" for FP8, whose steps grow with the values
     min_psnr: required mean PSNR against FP32 over the validation tiles, in dB; at least 40
     only: regular expression for names of layers; None uses all inner layers of an upsampler, or the
         encoder of the U-Net of a face network
-    residuals: use INT8 for the skip connections of dense blocks too, which is faster and less
+    residuals: use 8 bits for the skip connections of dense blocks too, which is faster and less
         accurate
     """
 
-    methods: tuple[Method, ...] = METHODS
+    methods: tuple[Method, ...] | None = None
     min_psnr: float = LOWEST_GATE
     only: str | None = None
     residuals: bool = False
+    format: FormatName = "int8"
 
     def __post_init__(self) -> None:
-        unknown = [method for method in self.methods if method not in METHODS]
-        if unknown or not self.methods:
+        methods = METHODS if self.methods is None else self.methods
+        unknown = [method for method in methods if method not in METHODS]
+        if unknown or not methods:
             raise OptionError(
                 f"methods of finding ranges must be some of {', '.join(METHODS)}, got "
                 f"{', '.join(unknown) or 'none'}"
             )
+        if self.format not in FORMATS:
+            raise OptionError(f"the format must be int8 or fp8, got {self.format!r}")
         if not self.min_psnr >= LOWEST_GATE:
             raise OptionError(
-                f"the gate can only be raised: INT8 under {LOWEST_GATE:g} dB is refused when it "
+                f"the gate can only be raised: 8 bits under {LOWEST_GATE:g} dB is refused when it "
                 f"is loaded, got {self.min_psnr:g}"
             )
 
@@ -83,12 +91,16 @@ class Plan:
 class Calibration:
     """The result of a calibration.
 
-    artifact: the INT8 artifact, or None if no layer assignment passes
+    artifact: the artifact in INT8, with FP32 around it, or in FP8, with FP16 around it; None if no
+        layer assignment passes
+    half: the artifact in INT8 with FP16 around it; None without an FP16 artifact to make it from,
+        or if it does not pass
     best: the chosen layer assignment, or the closest one
     seconds: seconds per tile, by (layer assignment or "fp32", runtime)
     """
 
     artifact: Artifact | None
+    half: Artifact | None
     best: Candidate
     candidates: tuple[Candidate, ...]
     sensitivities: tuple[Sensitivity, ...]
@@ -119,13 +131,15 @@ def calibrate(
     tiles: CalibrationSet,
     plan: Plan,
     *,
+    half: Artifact | None = None,
     log: TrialLog,
     speed: SpeedMeter | None,
     report: Report,
 ) -> Calibration:
-    """Find the fastest assignment of layers to INT8 and FP32 that passes the accuracy gate.
+    """Find the fastest assignment of layers to 8 bits and FP32 that passes the accuracy gate.
 
     artifact: an upsampler or a face network in FP32
+    half: the FP16 artifact of the same network, which FP8 needs
     log: measurements, including those of an earlier, interrupted run
     speed: measures the speed; with None, the assignment with the most work in INT8 counts as the
         fastest
@@ -134,8 +148,15 @@ def calibrate(
     if the network returns NaN or Inf on a tile.
     """
     _check_artifact(artifact.info)
+    if plan.format == "fp8" and half is None:
+        raise OptionError(
+            f"FP8 needs the FP16 artifact of {artifact.info.model}: make it with "
+            "`restora export --precision fp16`"
+        )
     model = onnx.load_from_string(artifact.onnx)
     require_float(model)
+    if plan.format == "fp8":
+        model = raise_to_opset19(model)
     layers = find_layers(model)
     wanted = choose_layers(layers, artifact.info, plan)
     groups = group_sources(wanted)
@@ -154,8 +175,9 @@ def calibrate(
         alive,
         statistics,
         groups,
-        plan.methods,
+        plan.methods or (METHODS if plan.format == "int8" else ("max",)),
         residuals=plan.residuals,
+        form=plan.format,
         report=report,
     )
     sensitivities = measure_sensitivity(trials, recipe, report=report)
@@ -163,65 +185,50 @@ def calibrate(
     passing = [found for found in candidates if found.distance.mean >= plan.min_psnr]
     best = max(candidates, key=lambda found: found.distance.mean)
     seconds: Mapping[tuple[str, str], float] = {}
-    built = {
-        name_of(found): build_artifact(artifact, trials, found.recipe, plan, tiles)
-        for found in passing
-    }
-    if passing and speed is not None:
+    built: dict[str, Artifact] = {}
+    if plan.format == "int8":
+        built = {
+            name_of(found): build_artifact(
+                artifact, trials, found.recipe, tiles, min_psnr=plan.min_psnr
+            )
+            for found in passing
+        }
+    if built and speed is not None:
         report(f"timing {len(passing)} layer assignments that pass")
         seconds = speed({FP32: artifact, **built})
         best = _choose(passing, seconds)
     elif passing:
         best = max(passing, key=lambda found: found.macs)
+    around = None
+    if passing and half is not None:
+        around = build_half_artifact(
+            artifact, half, trials, best.recipe, tiles, min_psnr=plan.min_psnr
+        )
+        around = _passing(around, plan, report)
     return Calibration(
-        artifact=built.get(name_of(best)),
+        artifact=built.get(name_of(best)) if plan.format == "int8" else around,
+        half=around if plan.format == "int8" else None,
         best=best,
         candidates=tuple(candidates),
         sensitivities=tuple(sensitivities),
         tried=tried,
         dead=tuple(dead),
-        kept=_kept(layers, best.recipe),
+        kept=kept_layers(layers, best.recipe),
         seconds=seconds,
     )
+
+
+def _passing(made: Artifact, plan: Plan, report: Report) -> Artifact | None:
+    accuracy = made.info.accuracy
+    assert accuracy is not None
+    report(f"{made.info.precision}: {accuracy.psnr_mean:.2f} dB mean, {accuracy.psnr_min:.2f} min")
+    return made if accuracy.psnr_mean >= plan.min_psnr else None
 
 
 def log_key(artifact: Artifact, tiles: CalibrationSet) -> str:
     """Hash of everything that a trial depends on, except for its recipe."""
     words = f"{artifact.sha256} {tiles.sha256} restora {__version__}"
     return hashlib.sha256(words.encode()).hexdigest()[:24]
-
-
-def describe(result: Calibration, tiles: CalibrationSet, plan: Plan) -> dict[str, Any]:
-    """The report as a JSON object."""
-    return {
-        "passed": result.artifact is not None,
-        "min_psnr": plan.min_psnr,
-        "best": _describe_candidate(result.best),
-        "kept": list(result.kept),
-        "dead": list(result.dead),
-        "whole_network_in_8_bits": dict(result.tried),
-        "curve": [_describe_candidate(found) for found in result.candidates],
-        "sensitivity": [
-            {"layer": found.layer, **asdict(found.distance), "products": found.macs}
-            for found in result.sensitivities
-        ],
-        "seconds_per_tile": [
-            {"mix": mix, "runtime": runtime, "seconds": round(value, 6)}
-            for (mix, runtime), value in result.seconds.items()
-        ],
-        "times_fp32_onnx_runtime": result.speedups(),
-        "tiles": tiles.manifest,
-    }
-
-
-def _describe_candidate(found: Candidate) -> dict[str, Any]:
-    return {
-        "layers": len(found.recipe.layers),
-        "products": round(found.macs, 4),
-        "psnr_mean": round(found.distance.mean, 2),
-        "psnr_min": round(found.distance.least, 2),
-        "recipe": key_of(found.recipe),
-    }
 
 
 def _check_artifact(info: ArtifactInfo) -> None:
@@ -257,33 +264,6 @@ def as_input(tiles: Tiles, info: ArtifactInfo) -> Tiles:
             f"{tiles.shape[1]}"
         )
     return tiles if info.io == "uint8" else tiles.astype(np.float32) / np.float32(255)
-
-
-def build_artifact(
-    artifact: Artifact, trials: Trials, recipe: Recipe, plan: Plan, tiles: CalibrationSet
-) -> Artifact:
-    """Build the INT8 artifact, with its accuracy on the validation tiles."""
-    graph = quantize_graph(trials.model, trials.layers, recipe)
-    quantization = Quantization(
-        layers=len(recipe.layers),
-        kept=_kept(trials.layers, recipe),
-        min_psnr=plan.min_psnr,
-        bias_corrected=bool(recipe.biases),
-        tiles_sha256=tiles.sha256,
-    )
-    accuracy = measure_against(
-        partial(run_graph, open_graph(graph)),
-        trials.cases(),
-        io=artifact.info.io,
-        kind=artifact.info.kind,
-        reference=f"the FP32 artifact {artifact.sha256[:12]}",
-    )
-    info = replace(artifact.info, precision="int8", accuracy=accuracy, quantization=quantization)
-    return Artifact(info, onnx_bytes(graph, info, artifact.read_selfcheck()))
-
-
-def _kept(layers: Sequence[Layer], recipe: Recipe) -> tuple[str, ...]:
-    return tuple(layer.name for layer in layers if layer.name not in recipe.layers)
 
 
 def _choose(passing: Sequence[Candidate], seconds: Mapping[tuple[str, str], float]) -> Candidate:

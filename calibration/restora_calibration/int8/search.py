@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from restora_calibration.int8.bias import correct_biases
+from restora_calibration.int8.formats import FORMATS, FormatName
 from restora_calibration.int8.layers import Layer
 from restora_calibration.int8.qdq import Recipe
 from restora_calibration.int8.ranges import METHODS, Method, choose_ranges
@@ -43,18 +44,18 @@ def choose_recipe(
     methods: Sequence[Method] = METHODS,
     *,
     residuals: bool,
+    form: FormatName = "int8",
     report: Report,
 ) -> tuple[Recipe, dict[str, float]]:
-    """Choose the method for ranges, and whether to correct biases, with all of `names` in INT8.
+    """Choose the method for ranges, and whether to correct biases, with all of `names` in 8 bits.
 
     residuals: quantize the skip connections too
 
     Returns the most accurate recipe, and the mean PSNR of each method.
     """
     means = {name: found.means for name, found in statistics.items()}
-    biases = correct_biases(
-        trials.model, [layer for layer in trials.layers if layer.name in names], means
-    )
+    chosen = [layer for layer in trials.layers if layer.name in names]
+    biases = correct_biases(trials.model, chosen, means, FORMATS[form])
     tried: dict[str, float] = {}
     best: tuple[float, Recipe] | None = None
 
@@ -62,13 +63,14 @@ def choose_recipe(
         nonlocal best
         distance = trials.measure(recipe)
         tried[words] = round(distance.mean, 2)
-        report(f"all {len(names)} layers in INT8, {words}: {distance.mean:.1f} dB")
+        report(f"all {len(names)} layers in {form}, {words}: {distance.mean:.1f} dB")
         if best is None or distance.mean > best[0]:
             best = distance.mean, recipe
 
     for method in methods:
         ranges = choose_ranges(statistics, groups, method)
-        attempt(f"ranges by {method}", Recipe(frozenset(names), ranges, residuals=residuals))
+        recipe = Recipe(frozenset(names), ranges, residuals=residuals, format=form)
+        attempt(f"ranges by {method}", recipe)
     assert best is not None
     attempt("the best of them with corrected biases", replace(best[1], biases=biases))
     return best[1], tried
@@ -118,7 +120,7 @@ def search_mixes(
         share = sum(macs[name] for name in layers) / total
         candidates.append(Candidate(mix, distance, share))
         report(
-            f"{len(layers)} of {len(order)} layers in INT8, {share:.0%} of the work: "
+            f"{len(layers)} of {len(order)} layers in 8 bits, {share:.0%} of the work: "
             f"{distance.mean:.2f} dB mean, {distance.least:.2f} dB min"
         )
         if distance.mean >= min_psnr:

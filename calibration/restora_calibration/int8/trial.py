@@ -131,5 +131,5 @@ def key_of(recipe: Recipe) -> str:
         digest.update(f"{name}={recipe.ranges[name]:.9g};".encode())
     for name in sorted(recipe.biases):
         digest.update(name.encode() + recipe.biases[name].tobytes())
-    digest.update(str(recipe.residuals).encode())
+    digest.update(f"{recipe.residuals} {recipe.format}".encode())
     return digest.hexdigest()[:24]

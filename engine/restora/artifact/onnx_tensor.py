@@ -26,6 +26,7 @@ _TYPES = {
     12: ("UINT32", 4, "uint64_data"),
     13: ("UINT64", 8, "uint64_data"),
     16: ("BFLOAT16", 2, "int32_data"),
+    17: ("FLOAT8E4M3FN", 1, "int32_data"),
 }
 _TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 

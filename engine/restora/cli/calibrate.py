@@ -14,6 +14,21 @@ from restora.errors import MissingBackendError
 
 _layers = in_panel("Layers")
 
+NumberFormat = Annotated[
+    Literal["int8", "fp8"],
+    _layers("--format", help="fp8 is for TensorRT 10 and 11 on Ada, Hopper and Blackwell GPUs."),
+]
+RangeMethods = Annotated[
+    str | None,
+    _layers(
+        help="Methods to find value ranges, some of max, percentile, entropy and mse; the most "
+        "accurate one is used. Default: all of them, for fp8 max."
+    ),
+]
+Only = Annotated[
+    str | None, _layers(help="Regular expression: names of layers that may use 8 bits.")
+]
+
 
 @reports_errors
 def calibrate(
@@ -52,22 +67,9 @@ def calibrate(
     min_psnr: Annotated[
         float, _layers(help="Accuracy threshold: mean PSNR against FP32 in dB, 40 or more.")
     ] = 40.0,
-    number_format: Annotated[
-        Literal["int8", "fp8"],
-        _layers(
-            "--format", help="fp8 is for TensorRT 10 and 11 on Ada, Hopper and Blackwell GPUs."
-        ),
-    ] = "int8",
-    range_methods: Annotated[
-        str | None,
-        _layers(
-            help="Methods to find value ranges, some of max, percentile, entropy and mse; the most "
-            "accurate one is used. Default: all of them, for fp8 max."
-        ),
-    ] = None,
-    only: Annotated[
-        str | None, _layers(help="Regular expression: names of layers that may use 8 bits.")
-    ] = None,
+    number_format: NumberFormat = "int8",
+    range_methods: RangeMethods = None,
+    only: Only = None,
     residuals: Annotated[
         bool, _layers("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too.")
     ] = False,
