@@ -77,15 +77,25 @@ class FakeDriver:
 
 
 class FakeNvrtc:
-    """cuda.bindings.nvrtc: the "machine code" is the source. complaint: what it says instead."""
+    """cuda.bindings.nvrtc: the "machine code" is the source.
+
+    complaint       what it says instead
+    architectures   those that it knows
+    """
 
     def __init__(self, complaint: str | None = None, *, library: bool = True) -> None:
         self.complaint = complaint
         self.library = library
         self.options: list[bytes] = []
+        self.architectures = [75, 80, 86, 87, 89, 90]
 
     def nvrtcVersion(self) -> tuple[int, int, int]:  # noqa: N802
         return 0, 12, 9
+
+    def nvrtcGetSupportedArchs(self) -> tuple[Any, ...]:  # noqa: N802
+        if not self.library:
+            raise RuntimeError("Failed to dlopen libnvrtc.so.12")
+        return 0, self.architectures
 
     def nvrtcCreateProgram(  # noqa: N802
         self, source: bytes, name: bytes, count: int, headers: Any, names: Any
@@ -106,6 +116,13 @@ class FakeNvrtc:
 
     def nvrtcGetProgramLog(self, program: Any, log: bytes) -> tuple[Any, ...]:  # noqa: N802
         _fill(log, (self.complaint or "").encode())
+        return OK
+
+    def nvrtcGetPTXSize(self, program: Any) -> tuple[Any, ...]:  # noqa: N802
+        return 0, len(program.source) + 5
+
+    def nvrtcGetPTX(self, program: Any, ptx: bytes) -> tuple[Any, ...]:  # noqa: N802
+        _fill(ptx, b"//PTX" + program.source)
         return OK
 
     def nvrtcGetCUBINSize(self, program: Any) -> tuple[Any, ...]:  # noqa: N802

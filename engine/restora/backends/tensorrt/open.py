@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from restora.artifact import Artifact, Precision
@@ -47,17 +46,13 @@ def open_tensorrt(
     require_driver_library()
     trt = import_tensorrt()
     device = Device(import_pycuda(), options.gpu or 0)
-    with ExitStack() as stack:
-        stack.callback(device.close)
-        opened = session_on(trt, device, family, options)
-        stack.pop_all()
-    return opened
+    return session_on(trt, device, family, options)
 
 
 def session_on(
     trt: Any, device: Device, family: Sequence[Artifact], options: SessionOptions
 ) -> tuple[TensorRTSession, Precision]:
-    """Open a session with these modules on this device, which the session closes."""
+    """Open a session with these modules on this device."""
     wanted = options.plans
     precision = choose_precision(trt, family, options)
     build = BuildOptions(

@@ -78,7 +78,7 @@ class TensorRTSession(SessionShell):
         super().__init__(info, _limits_of(info, plans))
         self._device = device
         self._lock = threading.Lock()  # the order of work on the compute stream
-        self._lost: DeviceLostError | None = None
+        self._lost: str | None = None  # not the error itself, whose frames would stay alive
         self._closed = False
         self._counting = threading.Lock()
         self._blended = Counter[str]()
@@ -177,14 +177,14 @@ class TensorRTSession(SessionShell):
             if self._closed:
                 raise self._closed_error()
             if self._lost is not None:
-                raise DeviceLostError(str(self._lost))
+                raise DeviceLostError(self._lost)
             with self._device.current():
                 slot.start()
                 try:
                     with self._device.errors(f"running {self._info.model}"):
                         yield slot
                 except DeviceLostError as error:
-                    self._lost = error
+                    self._lost = str(error)
                     raise
                 except DeviceMemoryError:
                     self._wait(slot)
@@ -204,7 +204,7 @@ class TensorRTSession(SessionShell):
                 for stream in (slot.to_device, self._compute, slot.to_host):
                     stream.synchronize()
         except DeviceLostError as error:
-            self._lost = error
+            self._lost = str(error)
             raise
 
     def _enqueue_batch(

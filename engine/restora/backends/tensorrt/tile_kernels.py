@@ -236,11 +236,16 @@ class TileKernels:
 
 
 def compile_kernels(nvrtc: Any, architecture: str, io: Io) -> bytes:
-    """Compile the kernels for an architecture such as "sm_90". Raises CudaCallError."""
+    """Compile the kernels for an architecture such as "sm_90".
+
+    For a GPU that is newer than the compiler, the result is PTX, which the driver compiles. Raises
+    CudaCallError.
+    """
     source = source_for(io)
+    target = _find_target(nvrtc, architecture)
     program = call(nvrtc.nvrtcCreateProgram, source.encode(), b"tiles.cu", 0, [], [])
     try:
-        options = [f"--gpu-architecture={architecture}".encode()]
+        options = [f"--gpu-architecture={target}".encode()]
         try:
             call(nvrtc.nvrtcCompileProgram, program, len(options), options)
         except RestoraError as error:
@@ -248,11 +253,24 @@ def compile_kernels(nvrtc: Any, architecture: str, io: Io) -> bytes:
             words = b" " * int(size)
             call(nvrtc.nvrtcGetProgramLog, program, words)
             raise CudaCallError(f"{error}: {words.decode(errors='replace').strip()}") from error
-        binary = b" " * int(call(nvrtc.nvrtcGetCUBINSize, program))
-        call(nvrtc.nvrtcGetCUBIN, program, binary)
+        get_size, get = (
+            (nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+            if target == architecture
+            else (nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX)
+        )
+        binary = b" " * int(call(get_size, program))
+        call(get, program, binary)
     finally:
         call(nvrtc.nvrtcDestroyProgram, program)
     return binary
+
+
+def _find_target(nvrtc: Any, architecture: str) -> str:
+    """The architecture itself, or the newest virtual one that the compiler knows below it."""
+    wanted = int(architecture.removeprefix("sm_"))
+    known = [int(number) for number in call(nvrtc.nvrtcGetSupportedArchs)]
+    older = [number for number in known if number < wanted]
+    return architecture if wanted in known or not older else f"compute_{max(older)}"
 
 
 def source_for(io: Io) -> str:

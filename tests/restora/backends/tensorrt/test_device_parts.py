@@ -65,16 +65,15 @@ def test_a_buffer_grows_and_does_not_shrink() -> None:
 def test_a_gpu_is_retained_once_and_no_context_stays_current() -> None:
     cuda = FakeCuda(gpus=2)
 
-    def open_and_close() -> None:
+    def use() -> None:
         device = Device(cuda)
         with device.current():
             assert cuda.current == 0
-        device.close()
 
     for _ in range(20):
-        open_and_close()
+        use()
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(open_and_close).result()
+        pool.submit(use).result()
     assert cuda.retained == 1
     assert cuda.current is None
     Device(cuda, 1)

@@ -89,7 +89,6 @@ def test_a_batch_goes_through_the_device_and_comes_back(trt: FakeTensorRT, devic
         runner.run(np.zeros((1, 8, 8, 3), np.uint8))
     assert trt.world.cuda.live == 0
     assert trt.world.cuda.pushed == 0
-    device.close()
     assert trt.world.cuda.retained == 1
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import kernel_double
 from cuda_bindings_double import FakeNvrtc
 from pycuda_double import FakeCuda
+from restora.backends.tensorrt.bindings import CudaCallError
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.memory import DeviceBuffer
 from restora.backends.tensorrt.tile_kernels import (
@@ -236,7 +237,20 @@ def test_the_double_of_the_kernels_blends_as_the_cpu_does(io: str, **geometry: A
     check(io, **geometry)
 
 
-def test_the_compiler_is_told_the_gpu_and_its_words_are_in_the_error() -> None:
+def test_the_compiler_makes_machine_code_for_a_gpu_that_it_knows() -> None:
     nvrtc = FakeNvrtc()
     assert compile_kernels(nvrtc, "sm_87", "uint8").startswith(b"CUBIN")
     assert nvrtc.options == [b"--gpu-architecture=sm_87"]
+
+
+def test_for_a_newer_gpu_the_driver_compiles_the_code_of_an_older_one() -> None:
+    nvrtc = FakeNvrtc()
+    assert compile_kernels(nvrtc, "sm_120", "uint8").startswith(b"//PTX")
+    assert nvrtc.options == [b"--gpu-architecture=compute_90"]
+
+
+def test_an_older_gpu_than_any_that_the_compiler_knows_is_an_error_of_the_compiler() -> None:
+    nvrtc = FakeNvrtc("nvrtc: error: invalid value for --gpu-architecture (-arch)")
+    with pytest.raises(CudaCallError, match="invalid value for --gpu-architecture"):
+        compile_kernels(nvrtc, "sm_53", "uint8")
+    assert nvrtc.options == [b"--gpu-architecture=sm_53"]
