@@ -1,63 +1,71 @@
-"""Logs of what workers begin and end, one file for each process, so that no row is lost when a
-worker dies."""
+"""Journals of workers: one for each process, in a folder that all machines share.
+
+Not every network file system can lock a file that several machines append to. So each process
+keeps a journal of its own, with rows as the run's journal has them, and the driver takes them over.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from restora.cluster.rows import Row
+from restora.cluster.rows import Row, is_row, outcome_of
 from restora.jobs.blame import CrashBlame
-from restora.jobs.disk import Stamp, fingerprint, require_own_folder
+from restora.jobs.disk import found_at
+from restora.jobs.inputs import RESULT_FORMATS
+from restora.jobs.journal import Journal
+from restora.jobs.journal_rows import Row as JournalRow
+from restora.jobs.journal_rows import iter_rows
+from restora.jobs.plan import Job
+from restora.jobs.records import History
+from restora.jobs.run_journal import RunJournal
 
+_ROW = "row"  # key of the row of results in the row of the journal
 _FATAL = "error.txt"
 
 
-class AttemptLog:
-    """The log of this process; each line is on disk before the next step.
+class WorkerJournal:
+    """The journal of this process; inputs are named by their absolute paths.
 
     folder: shared by all workers and the driver
+    recipes: the recipe of a result, by its format
     """
 
-    def __init__(self, folder: Path) -> None:
-        require_own_folder(folder)
-        self._stream = (folder / f"{uuid.uuid4().hex}.jsonl").open("ab")
+    def __init__(self, folder: Path, recipes: Mapping[str, str]) -> None:
+        self._journal = Journal(folder / f"{uuid.uuid4().hex}.jsonl", shared=False)
+        self._run = RunJournal(
+            self._journal, lambda target: recipes[RESULT_FORMATS[target.suffix.lower()]], None
+        )
 
-    def begin(self, source: str) -> None:
-        self._write({"event": "begin", "input": source, "stamp": fingerprint(Path(source))})
+    def begin(self, source: str, target: str) -> None:
+        self._run.begin(Job(Path(source), Path(target), found=found_at(Path(target))))
 
     def end(self, row: Row) -> None:
-        self._write({"event": "end", **row})
+        """Record a row of results. An input that is not open is begun first."""
+        job = Job(Path(row["input"]), Path(row["output"]))
+        if not self._journal.is_open(self._run.name(job.source)):
+            self.begin(row["input"], row["output"])
+        self._run.end(job, outcome_of(job.source, job.target, row, None), **{_ROW: row})
 
-    def crashed(self) -> None:
-        """Record that the process died; inputs that are begun and not ended were open."""
-        self._write({"event": "crashed"})
+    def crashed(self, sources: Sequence[str]) -> None:
+        """Record that the process which worked on these died."""
+        self._journal.crashed(sources)
 
     def close(self) -> None:
-        self._stream.close()
-
-    def _write(self, row: Row) -> None:
-        self._stream.write(json.dumps(row).encode() + b"\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        self._journal.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """What all logs say.
+    """What all journals of workers say.
 
-    rows: the last one of each input that was ended
-    stamps: of each input when it was begun last
+    rows: of each input that was ended
     blame: inputs that crashed processes
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
-    stamps: dict[str, Stamp] = field(default_factory=dict)
     blame: CrashBlame = field(default_factory=CrashBlame)
 
 
@@ -78,46 +86,27 @@ def count_logs(folder: Path) -> int:
 
 
 def read_attempts(folder: Path) -> Attempts:
-    """Read all logs. A log with open inputs at its end is that of a process that died."""
+    """Read all journals. One with open inputs at its end is that of a process that died, or that is
+    at work."""
     found = Attempts()
-    for path in sorted(folder.glob("*.jsonl")):
-        begun: set[str] = set()
-        for line in _iter_lines(path):
-            if line["event"] == "begin":
-                begun.add(line["input"])
-                size, changed_ns = line["stamp"]
-                found.stamps[line["input"]] = (size, changed_ns)
-            elif line["event"] == "crashed":
-                found.blame.blame(begun)
-                begun = set()
-            elif line["event"] == "end":
-                found.rows[line["input"]] = {k: v for k, v in line.items() if k != "event"}
-                begun.discard(line["input"])
-        found.blame.blame(begun)
+    for rows in _read_all(folder):
+        history = History()
+        for row in rows:
+            history.take(row)
+            if row["event"] == "end" and is_row(row.get(_ROW)):
+                found.rows[row["input"]] = row[_ROW]
+        history.crash()
+        found.blame.add(history.blame)
     return found
 
 
-def _iter_lines(path: Path) -> Iterator[Row]:
-    """Complete lines only: a kill may cut one short, and a file may be another program's."""
-    for line in path.read_bytes().splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            row = json.loads(line)
-            if isinstance(row, dict) and _is_row(row):
-                yield row
+def iter_journals(folder: Path) -> Iterator[list[JournalRow]]:
+    """The rows of each worker's journal, as the run's own journal has them."""
+    for rows in _read_all(folder):
+        yield [{key: value for key, value in row.items() if key != _ROW} for row in rows]
 
 
-def _is_row(row: Row) -> bool:
-    if row.get("event") == "crashed":
-        return True
-    if not isinstance(row.get("input"), str):
-        return False
-    if row.get("event") == "begin":
-        stamp = row.get("stamp")
-        return isinstance(stamp, list) and [type(value) for value in stamp] == [int, int]
-    if row.get("event") != "end" or row.get("status") not in ("restored", "failed"):
-        return False
-    numbers = ("width", "height", "ms") if row["status"] == "restored" else ()
-    texts = ("output", "error_type", "reason", "sha256", "face_rows", "face_error")
-    return all(isinstance(row.get(name), int) for name in numbers) and all(
-        isinstance(row.get(name), str | None) for name in texts
-    )
+def _read_all(folder: Path) -> Iterator[list[JournalRow]]:
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open("rb") as stream:
+            yield list(iter_rows(stream))

@@ -10,8 +10,8 @@ import numpy as np
 
 from restora.child import Child
 from restora.cluster.attempts import (
-    AttemptLog,
     Attempts,
+    WorkerJournal,
     count_logs,
     read_attempts,
     write_fatal_error,
@@ -28,7 +28,8 @@ class IsolatedBatch:
     """RestoreBatch in a child process; called as it is.
 
     payload: a pickled RestoreBatch
-    attempts: folder of logs; rows of inputs that any worker finished are taken from there
+    attempts: folder of journals; rows of inputs that any worker finished are taken from there
+    recipes: the recipe of a result, by its format
     max_workers: workers that may be started, those that died included; None: any number
 
     Inputs that were open when the child died are tried again, each photo alone. One that crashed
@@ -36,11 +37,18 @@ class IsolatedBatch:
     "Quarantined". Raises SessionError for what is no photo's fault.
     """
 
-    def __init__(self, payload: bytes, attempts: str, max_workers: int | None = None) -> None:
+    def __init__(
+        self,
+        payload: bytes,
+        attempts: str,
+        recipes: Mapping[str, str],
+        max_workers: int | None = None,
+    ) -> None:
         self._payload = payload
+        self._recipes = recipes
         self._max_workers = max_workers
         self._folder = Path(attempts)
-        self._log: AttemptLog | None = None
+        self._journal: WorkerJournal | None = None
         self._child: Child | None = None
         self._past = Attempts()
         self._idle_crashes = 0
@@ -57,14 +65,14 @@ class IsolatedBatch:
         if self._child is not None:
             self._child.kill()
             self._child = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     def _restore(self, batch: Mapping[str, Sequence[str] | np.ndarray[Any, Any]]) -> Columns:
         # what other workers, or this one before it was restarted, have done by now
         self._past = read_attempts(self._folder)
-        self._log = self._log or self._start_log()
+        self._journal = self._journal or self._start_journal()
         targets = {
             str(source): str(target)
             for source, target in zip(batch["input"], batch["output"], strict=True)
@@ -81,7 +89,7 @@ class IsolatedBatch:
         rows = [self._past.rows[source] for source in targets]
         return {name: [row[name] for row in rows] for name in COLUMNS}
 
-    def _start_log(self) -> AttemptLog:
+    def _start_journal(self) -> WorkerJournal:
         """Raises SessionError if too many workers have died."""
         before = count_logs(self._folder)
         if self._max_workers is not None and before >= self._max_workers:
@@ -89,12 +97,13 @@ class IsolatedBatch:
                 f"{before} workers were started, and they keep dying: something ends them from "
                 "outside, such as a full memory; run again to continue"
             )
-        return AttemptLog(self._folder)
+        return WorkerJournal(self._folder, self._recipes)
 
     def _ask(self, pairs: list[tuple[str, str]]) -> None:
         """Let the child restore these, until it is done or dies."""
-        assert self._log is not None
+        assert self._journal is not None
         begun: set[str] = set()
+        targets = dict(pairs)
         try:
             if self._child is None:
                 self._child = Child(_SERVE, keeps_output=True)
@@ -103,7 +112,7 @@ class IsolatedBatch:
             while not isinstance(answer := self._child.connection.recv(), Finished):
                 if isinstance(answer, Begun):
                     begun.add(answer.source)
-                    self._log.begin(answer.source)
+                    self._journal.begin(answer.source, targets[answer.source])
                 elif isinstance(answer, Failed):
                     raise SessionError(answer.words)
                 else:
@@ -113,11 +122,11 @@ class IsolatedBatch:
             self._crashed(begun)
 
     def _crashed(self, begun: set[str]) -> None:
-        assert self._log is not None
+        assert self._journal is not None
         if self._child is not None:
             self._child.kill()
             self._child = None
-        self._log.crashed()
+        self._journal.crashed(sorted(begun))
         self._past.blame.blame(begun)
         self._idle_crashes = 0 if begun else self._idle_crashes + 1
         if self._idle_crashes >= MAX_CRASHES:
@@ -127,8 +136,8 @@ class IsolatedBatch:
             )
 
     def _end(self, row: Row) -> None:
-        assert self._log is not None
-        self._log.end(row)
+        assert self._journal is not None
+        self._journal.end(row)
         self._past.rows[row["input"]] = row
 
     def __del__(self) -> None:

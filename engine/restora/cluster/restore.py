@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from restora.cluster.attempts import read_attempts
+from restora.cluster.attempts import iter_journals
 from restora.cluster.batch import BatchRecipe
 from restora.cluster.inputs import plan_inputs
+from restora.cluster.old_attempts import iter_old_attempts
 from restora.cluster.options import ClusterOptions, ClusterProgress, NoProgress
 from restora.cluster.rows import outcome_of
 from restora.errors import MissingBackendError
@@ -89,15 +90,15 @@ class _ClusterRun:
         self._recipe = recipe
         self._options = options
         self._progress = progress
-        self._logs = output / FILE.parent / "attempts"
+        self._journals = output / FILE.parent / "attempts"
 
     def restore(self, jobs: list[Job], journal: Journal, root: Path) -> None:
         recipes, name = _recipe_hashes(self._recipe)
         run_journal = RunJournal(
             journal, lambda target: recipes[RESULT_FORMATS[target.suffix.lower()]], root
         )
-        require_own_folder(self._logs)
-        self._adopt(run_journal, jobs, name)
+        require_own_folder(self._journals)
+        self._import_killed_run(run_journal, jobs, name)
         left = []
         settled = run_journal.resolve(
             jobs, overwrite=self._options.overwrite, retry_failed=self._options.retry_failed
@@ -108,9 +109,11 @@ class _ClusterRun:
             else:
                 self._take(job, untried(job))
         if left:
-            self._restore_left(left, run_journal, self._logs / name)
+            self._restore_left(left, run_journal, recipes)
 
-    def _restore_left(self, left: list[Job], journal: RunJournal, logs: Path) -> None:
+    def _restore_left(
+        self, left: list[Job], journal: RunJournal, recipes: Mapping[str, str]
+    ) -> None:
         from restora.cluster.pool import connected, make_pool
         from restora.cluster.rounds import Item, run_cluster
 
@@ -121,7 +124,14 @@ class _ClusterRun:
             self._progress.note(
                 f"{len(left)} photos, {pool.workers} workers, {pool.gpus:g} GPUs each"
             )
-            rows = run_cluster(items, self._recipe, pool, logs=logs, report=self._progress.note)
+            rows = run_cluster(
+                items,
+                self._recipe,
+                pool,
+                journals=self._journals,
+                recipes=recipes,
+                report=self._progress.note,
+            )
             with contextlib.closing(rows):
                 for row in rows:
                     job = by_input[row["input"]]
@@ -130,25 +140,25 @@ class _ClusterRun:
                     journal.end(job, outcome)
                     self._take(job, outcome)
 
-    def _adopt(self, journal: RunJournal, jobs: Iterable[Job], name: str) -> None:
-        """Record what workers of a killed run finished, then remove their logs.
+    def _import_killed_run(self, journal: RunJournal, jobs: Iterable[Job], name: str) -> None:
+        """Record what workers of a killed run began and finished, then remove their journals.
 
-        name: of the folder of logs of a run with these settings
+        name: of a run with these settings, in version 0.1
         """
         by_input = {str(job.source.absolute()): job for job in jobs}
-        for folder in sorted(self._logs.iterdir()) if self._logs.is_dir() else ():
-            attempts = read_attempts(folder)
-            for source, row in attempts.rows.items():
-                if source in by_input and source in attempts.stamps:
-                    job = by_input[source]
-                    same = folder.name == name
-                    journal.import_outcome(
-                        job,
-                        outcome_of(job.source, job.target, row, None),
-                        recipe=journal.recipe_of(job.target) if same else folder.name,
-                        stamp=attempts.stamps[source],
-                    )
-        shutil.rmtree(self._logs, ignore_errors=True)
+        journal.import_rows(iter_journals(self._journals), by_input)
+        for attempt in iter_old_attempts(self._journals):
+            job = by_input.get(attempt.row["input"])
+            if job is not None:
+                journal.import_outcome(
+                    job,
+                    outcome_of(job.source, job.target, attempt.row, None),
+                    recipe=journal.recipe_of(job.target)
+                    if attempt.recipe == name
+                    else attempt.recipe,
+                    stamp=attempt.stamp,
+                )
+        shutil.rmtree(self._journals, ignore_errors=True)
 
     def _take(self, job: Job, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

@@ -6,7 +6,7 @@ import gc
 import logging
 import math
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,23 +42,25 @@ def run_cluster(
     recipe: BatchRecipe,
     pool: WorkerPool,
     *,
-    logs: Path,
+    journals: Path,
+    recipes: Mapping[str, str],
     report: Report,
     worker: type[RestoreBatch] = RestoreBatch,
 ) -> Generator[Row, None, None]:
     """Yield exactly one row for each item, with the columns of RestoreBatch.
 
-    logs: a folder that all workers can write into; it is removed at the end, and stays if the run
-        is killed
+    journals: a folder that all workers can write into; it is removed at the end, and stays if the
+        run is killed
+    recipes: the recipe of a result, by its format
     worker: the class that restores
 
     Workers that die are replaced, pool.restarts times each on average. A photo is begun alone three
     times at most, by all workers together. Raises SessionError when workers keep dying, or cannot
     open the networks.
     """
-    require_own_folder(logs)
-    shutil.rmtree(logs, ignore_errors=True)
-    require_own_folder(logs)
+    require_own_folder(journals)
+    shutil.rmtree(journals, ignore_errors=True)
+    require_own_folder(journals)
     spread = replace(
         recipe,
         options=replace(recipe.options, threads=pool.cpus),
@@ -69,35 +71,39 @@ def run_cluster(
     for number in range(_ROUNDS):
         if number:
             report(f"{len(left)} photos have no row yet, round {number + 1}")
-        for row in _run_round(list(left.values()), payload, logs, pool):
+        for row in _run_round(list(left.values()), payload, journals, recipes, pool):
             if left.pop(row["input"], None) is not None:
                 yield row
-        rows = read_attempts(logs).rows
+        rows = read_attempts(journals).rows
         yield from (rows[source] for source in list(left) if source in rows and left.pop(source))
         if not left:
             break
     for item in left.values():
         yield failed_row(item.input, item.output, "WorkerDied", "no worker finished it")
-    shutil.rmtree(logs, ignore_errors=True)
+    shutil.rmtree(journals, ignore_errors=True)
 
 
 def _run_round(
-    items: Sequence[Item], payload: bytes, logs: Path, pool: WorkerPool
+    items: Sequence[Item],
+    payload: bytes,
+    journals: Path,
+    recipes: Mapping[str, str],
+    pool: WorkerPool,
 ) -> Iterator[Row]:
-    """Yield rows as batches are finished. They are in the workers' logs too, so that none is lost
-    whatever Ray raises.
+    """Yield rows as batches are finished. They are in the workers' journals too, so that none is
+    lost whatever Ray raises.
 
     Raises SessionError for an error that is no photo's fault, such as a missing model.
     """
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    max_workers = count_logs(logs) + pool.workers * (1 + pool.restarts)
+    max_workers = count_logs(journals) + pool.workers * (1 + pool.restarts)
     blocks = max(1, -(-len(items) // pool.photos_per_task))
     rows = [{"input": item.input, "output": item.output} for item in items]
     data = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
         IsolatedBatch,
         # Ray's own bound does not help: when it is reached, Ray Data (2.60) waits forever
-        fn_constructor_args=(payload, str(logs), max_workers),
+        fn_constructor_args=(payload, str(journals), dict(recipes), max_workers),
         batch_size=pool.photos_per_task,
         compute=ActorPoolStrategy(size=min(pool.workers, blocks)),
         num_cpus=pool.cpus,
@@ -107,7 +113,7 @@ def _run_round(
         for found in data.iter_rows():
             yield {name: _plain(value) for name, value in found.items()}
     except ray.exceptions.RayError as error:
-        fatal = read_fatal_error(logs)
+        fatal = read_fatal_error(journals)
         if fatal is not None:
             raise SessionError(fatal) from None
         logger.warning("a round ended early: %s", str(error).splitlines()[0])

@@ -45,6 +45,19 @@ def failed_row(source: str, target: str, error_type: str | None, reason: str | N
     return {**dict.fromkeys(COLUMNS), "input": source, "output": target, **failure}
 
 
+def is_row(row: object) -> bool:
+    """Whether a value read from a file is a row of results."""
+    if not isinstance(row, dict) or row.get("status") not in ("restored", "failed"):
+        return False
+    numbers = ("width", "height", "ms") if row["status"] == "restored" else ()
+    texts = ("error_type", "reason", "sha256", "face_rows", "face_error")
+    return (
+        all(isinstance(row.get(name), str) for name in ("input", "output"))
+        and all(isinstance(row.get(name), int) for name in numbers)
+        and all(isinstance(row.get(name), str | None) for name in texts)
+    )
+
+
 def outcome_of(source: Path, target: Path, row: Mapping[str, Any], model: str | None) -> Outcome:
     """The outcome that a row describes, of an input as the run names it."""
     if row["status"] == "failed":

@@ -20,12 +20,19 @@ class CrashBlame:
     crashes: dict[str, int] = field(default_factory=dict)
     suspects: set[str] = field(default_factory=set)
 
-    def blame(self, running: Collection[str]) -> None:
-        """Record a crash while these inputs were open; none is no crash."""
+    def blame(self, running: Collection[str], *, beside: int = 0) -> None:
+        """Record a crash while these inputs were open; none is no crash. beside: how many others
+        were open, which are known no more"""
         self.suspects.update(running)
-        if len(running) == 1:
-            (name,) = running
-            self.crashes[name] = self.crashes.get(name, 0) + 1
+        if len(running) + beside == 1:
+            for name in running:
+                self.crashes[name] = self.crashes.get(name, 0) + 1
+
+    def add(self, other: CrashBlame) -> None:
+        """Count the crashes of other processes too."""
+        self.suspects |= other.suspects
+        for name, crashes in other.crashes.items():
+            self.crashes[name] = self.crashes.get(name, 0) + crashes
 
     def clear(self, name: str) -> None:
         """Forget the crashes of an input: it was restored, or is another file now."""

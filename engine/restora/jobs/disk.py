@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import stat
 from pathlib import Path
 
@@ -22,6 +23,11 @@ def fingerprint(path: Path) -> Stamp:
     except (OSError, ValueError):
         return -1, 0
     return status.st_size, status.st_mtime_ns
+
+
+def found_at(path: Path) -> Stamp | None:
+    """The stamp of what lies in the place of a result; None if nothing does."""
+    return fingerprint(path) if os.path.lexists(path) else None
 
 
 def change_time_of(path: Path) -> int | None:

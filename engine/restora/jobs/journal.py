@@ -25,19 +25,22 @@ class Journal:
     """Append-only rows of one output folder; one process at a time.
 
     path: the file of JSON lines
+    shared: whether other processes may use it too, so that it must be locked; False for a name that
+        is this process's own
 
     Raises OptionError if another process uses it or it is no journal, UnsafePathError if it is a
     link, DiskFullError or OutputError if it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool = True) -> None:
         self.path = path
         self._writing = threading.Lock()
         self._history = History()
         with contextlib.ExitStack() as stack:
             require_own_folder(path.parent)
             try:
-                stack.enter_context(output_lock(path))
+                if shared:
+                    stack.enter_context(output_lock(path))
             except OptionError as error:
                 raise OptionError(f"another run is working on {path}") from error
             self._descriptor = _open(path)
@@ -74,6 +77,10 @@ class Journal:
         """Record that a process ended without a word while these inputs were open in it: one that
         worked for this one, which goes on."""
         self._write({"event": "killed", "inputs": sorted(names)})
+
+    def add(self, row: Row) -> None:
+        """Record a row that another process wrote."""
+        self._write(row)
 
     def close(self) -> None:
         """Record open inputs as interrupted, and release the lock. A second call does nothing."""

@@ -86,6 +86,11 @@ def read_row(line: bytes) -> Row | None:
     return row
 
 
+def iter_rows(stream: BinaryIO) -> Iterator[Row]:
+    """The valid rows of a file. A kill may cut the last one short, and damage others."""
+    return (row for row in map(read_row, iter_lines(stream)) if row is not None)
+
+
 def row_bytes(row: Row) -> bytes:
     """The row as a line, without the line end."""
     return json.dumps(row, sort_keys=True).encode()

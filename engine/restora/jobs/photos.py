@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from restora.atomic import remove_partial
 from restora.errors import OptionError
 from restora.image.isolated import start_decoder
 from restora.jobs.devices import choose_devices, require_opener
-from restora.jobs.disk import fingerprint, prepare_folder
+from restora.jobs.disk import found_at, prepare_folder
 from restora.jobs.engine import DeviceEngine, Engine, FlowCalls, FlowOptions, LocalEngine
 from restora.jobs.inputs import RESULT_FORMATS
 from restora.jobs.job_outcomes import iter_job_outcomes
@@ -172,7 +171,7 @@ class _PhotoRun:
 
     def _require_as_planned(self, job: Job) -> None:
         """Raise OptionError if another program wrote the result since this run was planned."""
-        found = fingerprint(job.target) if os.path.lexists(job.target) else None
+        found = found_at(job.target)
         if not self._options.overwrite and found != job.found:
             raise OptionError(
                 f"{job.target} was written by another program during this run: give --overwrite "

@@ -10,7 +10,7 @@ from pathlib import Path
 from restora.errors import OptionError
 from restora.image import PhotoHeader, PhotoLimits
 from restora.image.isolated import probe_all_isolated
-from restora.jobs.disk import Stamp, fingerprint, is_folder
+from restora.jobs.disk import Stamp, fingerprint, found_at, is_folder
 from restora.jobs.extras import Extras
 from restora.jobs.inputs import (
     RESULT_FORMATS,
@@ -188,6 +188,6 @@ def _name(
         chosen = by_path.get(entry.path)
         target = root / entry.folder / entry.path.name if chosen is None else chosen.result
         extras = Extras() if chosen is None else chosen.extras
-        found = fingerprint(target) if os.path.lexists(target) else None
+        found = found_at(target)
         jobs.append(Job(entry.path, target, extras, entry.skip, entry.failure, found=found))
     return jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -90,7 +91,8 @@ class History:
     def take(self, row: Row) -> bool:
         """Apply the next row. False if it contradicts the ones before it, and is ignored."""
         if row["event"] == "killed":
-            self._crash(self.open.intersection(row.get("inputs", self.open)))
+            named = set(row.get("inputs", self.open))
+            self.crash(self.open & named, beside=len(named - self.open))
             return True
         name = row["input"]
         if row["event"] == "begin":
@@ -118,13 +120,16 @@ class History:
             logger.warning("%s: %d rows are damaged and ignored", path, ignored)
         return torn
 
-    def _crash(self, running: set[str]) -> None:
-        self.blame.blame(running)
-        self.open -= running
+    def crash(self, running: Collection[str] | None = None, *, beside: int = 0) -> None:
+        """Record the death of a process. running: inputs that it had open; None: all open ones.
+        beside: see CrashBlame"""
+        inputs = set(self.open if running is None else running)
+        self.blame.blame(inputs, beside=beside)
+        self.open -= inputs
 
     def _begin(self, name: str, row: Row) -> None:
         if name in self.open:  # the row that reported the crash is lost
-            self._crash(set(self.open))
+            self.crash()
         past = self.records.get(name)
         source = row.get("source")
         began = InputRecord(row["recipe"], _stamp(row["stamp"]), source=source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from restora.jobs.disk import FOLDER, Stamp, change_time_of, digest_of_file, fin
 from restora.jobs.extras import Extras, FaceFiles
 from restora.jobs.inputs import Failure
 from restora.jobs.journal import Journal, read_results
+from restora.jobs.journal_rows import Row
 from restora.jobs.lock import remove_stale_lock
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import Job
@@ -32,15 +33,15 @@ class RunJournal:
     """Decides over the inputs of one run by its journal, and records how they end.
 
     recipe_of: the recipe of the result at a path
-    root: the folder that names of inputs are relative to
+    root: the folder that names of inputs are relative to; None: names are paths
     """
 
     journal: Journal
     recipe_of: Callable[[Path], str]
-    root: Path
+    root: Path | None
 
     def name(self, source: Path) -> str:
-        return source.relative_to(self.root).as_posix()
+        return (source if self.root is None else source.relative_to(self.root)).as_posix()
 
     def resolve(self, jobs: Iterable[Job], *, overwrite: bool, retry_failed: bool) -> Iterator[Job]:
         """Yield each job: skipped if its result exists, failed if another file lies in its place or
@@ -87,8 +88,44 @@ class RunJournal:
             else:
                 yield from self.resolve([job], overwrite=overwrite, retry_failed=False)
 
+    def import_rows(self, every: Iterable[Iterable[Row]], jobs: Mapping[str, Job]) -> None:
+        """Take over what other processes recorded, unless it is known how an input ended.
+
+        every: the rows of each of their journals; what is open at the end of one was open when its
+            process died
+        jobs: by the names of their inputs there; other inputs are left out
+        """
+        for rows in every:
+            begun: set[str] = set()
+            for row in rows:
+                if row["event"] == "killed":
+                    self._import_crash(row.get("inputs", begun), jobs)
+                    begun.clear()
+                    continue
+                (begun.add if row["event"] == "begin" else begun.discard)(row["input"])
+                job = jobs.get(row["input"])
+                if job is not None and not self._is_ended(job, row):
+                    self.journal.add({**row, "input": self.name(job.source)})
+            self._import_crash(begun, jobs)
+
+    def _import_crash(self, inputs: Iterable[str], jobs: Mapping[str, Job]) -> None:
+        names = [self.name(jobs[name].source) if name in jobs else name for name in inputs]
+        if any(map(self.journal.is_open, names)):
+            self.journal.crashed(names)
+
+    def _is_ended(self, job: Job, begin: Row) -> bool:
+        """Whether a row to take over is of an attempt that needs none: the input's end is known."""
+        name = self.name(job.source)
+        past = self.journal.record(name)
+        if begin["event"] == "end":
+            return not self.journal.is_open(name)
+        same = past is not None and [past.recipe, list(past.stamp)] == [
+            begin["recipe"], begin["stamp"],
+        ]  # fmt: skip
+        return same and past is not None and past.status is not None
+
     def import_outcome(self, job: Job, outcome: Outcome, *, recipe: str, stamp: Stamp) -> None:
-        """Record an outcome that was reached without this journal, unless it is known."""
+        """Record an outcome that was reached without a journal, unless it is known."""
         name = self.name(job.source)
         past = self.journal.record(name)
         if past is not None and (past.recipe, past.stamp) == (recipe, stamp) and past.status:
@@ -96,19 +133,18 @@ class RunJournal:
         self.journal.begin(name, recipe=recipe, stamp=stamp, source=path_of_input(job.source))
         self.end(job, outcome)
 
-    def end(self, job: Job, outcome: Outcome) -> None:
-        """Record how an open input ended."""
+    def end(self, job: Job, outcome: Outcome, **facts: object) -> None:
+        """Record how an open input ended. facts: more values of the row"""
         name = self.name(job.source)
         if not self.journal.is_open(name):
             return
         if outcome.status == "restored":
-            self._end_restored(job, outcome)
+            self._end_restored(job, outcome, **facts)
         else:
-            status, facts = failure_facts(outcome.error_type, outcome.reason)
-            self.journal.end(name, status, **facts)
+            status, reasons = failure_facts(outcome.error_type, outcome.reason)
+            self.journal.end(name, status, **reasons, **facts)
 
-    def _end_restored(self, job: Job, outcome: Outcome | None = None) -> None:
-        facts: dict[str, object] = {}
+    def _end_restored(self, job: Job, outcome: Outcome | None = None, **facts: object) -> None:
         if outcome is not None:
             facts["ms"] = round(1000 * (outcome.seconds or 0))
         name = self.name(job.source)

@@ -15,13 +15,14 @@ import pytest
 
 from fakes import tiny_artifact
 from processes import run_process as run
-from restora.cluster.attempts import AttemptLog, read_attempts
+from restora.cluster.attempts import WorkerJournal
 from restora.cluster.batch import BatchRecipe, RestoreBatch
 from restora.cluster.options import ClusterOptions
 from restora.cluster.restore import restore_on_cluster
 from restora.cluster.rows import Row
 from restora.errors import MissingBackendError, OptionError, SessionError
 from restora.image import Photo, read_photo, write_photo
+from restora.jobs.disk import fingerprint
 from restora.jobs.recipe import recipe_hash, writing_settings
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
@@ -32,6 +33,9 @@ from restora.cluster.pool import WorkerPool  # noqa: E402
 from restora.cluster.rounds import Item, run_cluster  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of Ray's own
+
+
+RECIPES = dict.fromkeys(("jpg", "png", "webp", "tiff"), "r")
 
 
 class Dangerous(RestoreBatch):
@@ -101,7 +105,8 @@ def test_workers_that_die_lose_nothing_but_what_killed_them(
             items,
             recipe,
             WorkerPool(workers=2, photos_per_task=4),
-            logs=tmp_path / "out" / ".restora" / "attempts",
+            journals=tmp_path / "out" / ".restora" / "attempts",
+            recipes=RECIPES,
             report=lambda _words: None,
             worker=Dangerous,
         )
@@ -132,7 +137,8 @@ def test_workers_that_keep_dying_end_the_run(recipe: BatchRecipe, tmp_path: Path
         items,
         recipe,
         WorkerPool(workers=1, restarts=1),
-        logs=tmp_path / "attempts",
+        journals=tmp_path / "attempts",
+        recipes=RECIPES,
         report=lambda _words: None,
         worker=Murderous,
     )
@@ -159,10 +165,11 @@ def test_the_command_resumes(recipe: BatchRecipe, tmp_path: Path) -> None:
     assert "failed before" in third.stderr
 
 
+@pytest.mark.parametrize("version", ["this one", "0.1"])
 def test_the_next_run_records_what_a_killed_run_finished(
-    recipe: BatchRecipe, tmp_path: Path
+    version: str, recipe: BatchRecipe, tmp_path: Path
 ) -> None:
-    items = make_photos(tmp_path / "in", ["a.png", "b.png"])
+    items = make_photos(tmp_path / "in", ["a.png", "b.png", "c.png"])
     (tmp_path / "in" / "b.png").write_bytes(b"")
     with Restorer(recipe.model, options=recipe.options) as restorer:
         recipes = {
@@ -171,22 +178,39 @@ def test_the_next_run_records_what_a_killed_run_finished(
         }
         name = recipe_hash(restorer, recipes)
     attempts = tmp_path / "out" / ".restora" / "attempts"
-    log = AttemptLog(attempts / name)
-    for item in items:
-        log.begin(item.input)
-    for _, row in RestoreBatch(recipe).iter_rows([(item.input, item.output) for item in items]):
-        log.end(row)
-    log.close()
+    pairs = [(item.input, item.output) for item in items[:2]]
+    rows = [row for _, row in RestoreBatch(recipe).iter_rows(pairs)]
+    (tmp_path / "out").mkdir(exist_ok=True)
+    if version == "0.1":
+        write_old_log(attempts / name, rows)
+    else:
+        log = WorkerJournal(attempts, recipes)
+        for item in items:
+            log.begin(item.input, item.output)
+        for row in rows:
+            log.end(row)
     words = ["cluster", "-i", "in", "-o", "out", "-n", recipe.model, "--json", "--backend", "cpu"]
-    done = run(tmp_path, *words)
+    done = run(tmp_path, *words, "--workers", "1")
     assert done.returncode == 3, done.stderr
-    rows = {Path(row["input"]).name: row for row in map(json.loads, done.stdout.splitlines())}
-    assert rows["a.png"]["status"] == "skipped"
-    assert rows["b.png"]["error_type"] == "UnknownFormatError"
-    assert not attempts.exists()
+    found = {Path(row["input"]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert [found[name]["status"] for name in ("a.png", "b.png", "c.png")] == [
+        "skipped", "failed", "restored",
+    ]  # fmt: skip
+    assert found["b.png"]["error_type"] == "UnknownFormatError"
+    assert not list(attempts.glob("*"))
     lines = (tmp_path / "out" / ".restora" / "manifest.jsonl").read_text().splitlines()
     ends = {row["input"]: row["status"] for row in map(json.loads, lines) if row["event"] == "end"}
-    assert ends == {"a.png": "restored", "b.png": "failed"}
+    assert ends == {"a.png": "restored", "b.png": "failed", "c.png": "restored"}
+
+
+def write_old_log(folder: Path, rows: list[Row]) -> None:
+    """As version 0.1 wrote it."""
+    folder.mkdir(parents=True)
+    with (folder / "1.jsonl").open("w") as stream:
+        for row in rows:
+            stamp = fingerprint(Path(row["input"]))
+            begin = {"event": "begin", "input": row["input"], "stamp": stamp}
+            stream.write(json.dumps(begin) + "\n" + json.dumps({"event": "end", **row}) + "\n")
 
 
 def test_a_parquet_file_names_the_photos(recipe: BatchRecipe, tmp_path: Path) -> None:
@@ -292,23 +316,3 @@ def test_the_library_restores_over_a_connection_and_leaves_it_open(
     assert result.counts == {"restored": 2}
     assert read_photo(tmp_path / "out" / "a.jpg").width == 40
     assert ray.is_initialized()
-
-
-def test_damaged_lines_of_a_worker_are_left_out(tmp_path: Path) -> None:
-    log = AttemptLog(tmp_path)
-    log.begin("a.png")
-    log.close()
-    (path,) = tmp_path.glob("*.jsonl")
-    lines = [
-        "[" * 100_000, "[]", "5", "{}", '{"event": "end"}', '{"event": "begin", "input": 5}',
-        '{"event": "begin", "input": "b.png", "stamp": []}',
-        '{"event": "begin", "input": "b.png", "stamp": [1e999, 1]}',
-        '{"event": "end", "input": "b.png", "status": "restored", "width": "x"}',
-        '{"event": "end", "input": "b.png", "status": "eaten"}', "torn",
-    ]  # fmt: skip
-    with path.open("a") as stream:
-        stream.write("\n".join(lines))
-    found = read_attempts(tmp_path)
-    assert set(found.stamps) == {"a.png"}
-    assert not found.rows
-    assert found.blame.crashes == {"a.png": 1}

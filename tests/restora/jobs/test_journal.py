@@ -135,6 +135,25 @@ def test_of_several_that_were_begun_each_is_suspected_and_none_blamed(manifest: 
         assert (past.crashes, past.crash_suspect) == (0, True)
 
 
+def test_a_worker_process_that_dies_counts_against_its_own_inputs_alone(
+    manifest: Journal,
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        begin(manifest, name)
+    manifest.crashed(["b.png"])
+    assert manifest.is_open("a.png")
+    assert not manifest.is_open("b.png")
+    begin(manifest, "b.png")
+    manifest.crashed(["b.png", "another run's.png"])  # not alone, though the other is not known
+    manifest.crashed(["c.png"])
+    manifest.close()
+    again = opened(manifest.path)
+    found = {name: again.record(name) for name in ("a.png", "b.png", "c.png")}
+    assert {name: (r.crashes, r.crash_suspect) for name, r in found.items() if r} == {
+        "a.png": (0, False), "b.png": (1, True), "c.png": (1, True),
+    }  # fmt: skip
+
+
 def test_an_orderly_end_counts_against_nothing(manifest: Journal) -> None:
     begin(manifest)
     manifest.close()
