@@ -233,6 +233,7 @@ def test_a_raised_graph_computes_the_same(half: Artifact, tiles: CalibrationSet)
         ]
         assert np.array_equal(*results)
     assert not any(node.doc_string for node in raised.graph.node)
+    assert not any(node.op_type == "Constant" for node in raised.graph.node)
 
 
 def export_face() -> bytes:

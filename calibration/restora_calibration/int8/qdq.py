@@ -58,8 +58,17 @@ def raise_to_opset19(model: onnx.ModelProto) -> onnx.ModelProto:
     raised = version_converter.convert_version(model, OPSET_OF_FP16)
     raised.ir_version = 9  # belongs to opset 19
     del raised.metadata_props[:], raised.graph.value_info[:]
-    for node in raised.graph.node:
+    nodes = list(raised.graph.node)
+    del raised.graph.node[:]
+    for node in nodes:
         node.ClearField("doc_string")
+        if node.op_type == "Constant":  # TensorRT reads axes from initializers only
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(node.attribute[0].t)
+            tensor.name = node.output[0]
+            raised.graph.initializer.append(tensor)
+        else:
+            raised.graph.node.append(node)
     return raised
 
 
