@@ -10,12 +10,13 @@ from torch import nn
 from restora.errors import CheckpointError
 from restora.models.regular_file import shown
 from restora_export.face_architecture import (
+    PARSED_SIDE,
     GFPGANSpec,
     ParseNetSpec,
     RetinaFaceSpec,
     detect_face_architecture,
 )
-from restora_export.key_shapes import State, count_numbered, shape_of
+from restora_export.key_shapes import MAX_CHANNELS, State, count_numbered, shape_of
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 from restora_export.reference.srvgg import Activation
 
@@ -85,21 +86,31 @@ Spec: TypeAlias = RRDBSpec | SRVGGSpec | GFPGANSpec | RetinaFaceSpec | ParseNetS
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Hyperparameters that the keys and shapes of a checkpoint do not determine.
+    """What the keys and shapes of a checkpoint do not determine.
 
+    key: the name of the dictionary in the file to take, or of the prefix of its keys; None: as
+        known trainers name it
     activation: for an SRVGGNetCompact without slopes: "relu" or "leakyrelu"
     resampling: for a GFP-GAN with equalized learning rates: "fir" (GFPGANv1, the published one) or
         "bilinear" (GFPGANBilinear)
+    is_latent: for a GFP-GAN: whether its style codes go directly to the decoder, as in all
+        published ones, and otherwise through its mapping network
+    side: for a ParseNet: height and width of its input; 512 for the published one
     """
 
     activation: str = "relu"
     resampling: str = "fir"
+    key: str | None = None
+    is_latent: bool = True
+    side: int = PARSED_SIDE
 
     def __post_init__(self) -> None:
         if self.activation not in ("relu", "leakyrelu"):
             raise CheckpointError(f"activation must be relu or leakyrelu, got {self.activation!r}")
         if self.resampling not in ("fir", "bilinear"):
             raise CheckpointError(f"resampling must be fir or bilinear, got {self.resampling!r}")
+        if type(self.side) is not int or not 1 <= self.side <= MAX_CHANNELS:
+            raise CheckpointError(f"side must be 1 to {MAX_CHANNELS}, got {self.side!r}")
 
 
 def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
@@ -110,7 +121,9 @@ def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
     Raises CheckpointError if the keys do not belong to a supported network, or if the network would
     be larger than any that exists.
     """
-    face = detect_face_architecture(state, resampling=hints.resampling)
+    face = detect_face_architecture(
+        state, resampling=hints.resampling, is_latent=hints.is_latent, side=hints.side
+    )
     if face is not None:
         return face
     if "body.0.rdb1.conv1.weight" in state:

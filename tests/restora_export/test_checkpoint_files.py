@@ -9,6 +9,8 @@ import socket
 import struct
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,14 @@ from safetensors.torch import save_file
 
 from recipe import DATA, fill_network, make_state, network_from_constructor, state_sha256
 from restora.errors import CheckpointError, ChecksumError, MissingModelError, OptionError
+from restora_export import checkpoint as checkpoint_module
 from restora_export import safetensors_file
 from restora_export.architecture import Hints, RRDBSpec, SRVGGSpec, detect_architecture
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.face_architecture import GFPGANSpec, ParseNetSpec, RetinaFaceSpec
 from restora_export.interpolate import interpolate_checkpoints
-from restora_export.reference import RRDBNet, SRVGGNetCompact
+from restora_export.reference import GFPGANv1Clean, ParseNet, RRDBNet, SRVGGNetCompact
+from restora_export.reference.stylegan2 import NormStyleCode
 
 MANIFESTS: dict[str, Any] = json.loads((DATA / "manifests.json").read_text())
 State = dict[str, torch.Tensor]
@@ -732,3 +736,94 @@ def test_recipe_states_follow_their_seed() -> None:
     assert state_sha256(make_state(shapes, 1, "rrdb")) != state_sha256(
         make_state(shapes, 2, "rrdb")
     )
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model": state},
+        lambda state: {"model": {"params_ema": state}, "step": 3},
+        lambda state: {"net_g": state, "net_d": {"weight": torch.ones(3)}},
+        lambda state: {f"net_g.{key}": value for key, value in state.items()},
+        lambda state: {
+            "state_dict": {
+                **{f"net_g.module.{key}": value for key, value in state.items()},
+                "net_d.weight": torch.ones(3),
+            }
+        },
+        lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+    ],
+    ids=["model", "nested", "networks", "prefix", "lightning", "compiled"],
+)
+def test_what_trainers_put_around_weights_is_removed(
+    tiny_state: State, wrap: Callable[[State], object], tmp_path: Path
+) -> None:
+    path = save(tmp_path / "net.pth", wrap(tiny_state))
+    assert state_sha256(load_checkpoint(path).state) == state_sha256(tiny_state)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_key_chooses_one_of_several_networks(
+    tiny_state: State, suffix: str, tmp_path: Path
+) -> None:
+    zeros = {f"old.{key}": torch.zeros_like(value) for key, value in tiny_state.items()}
+    both = {**zeros, **{f"new.{key}": value for key, value in tiny_state.items()}}
+    path = tmp_path / f"net{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(both, path)
+    loaded = load_checkpoint(path, hints=Hints(key="new"))
+    assert state_sha256(loaded.state) == state_sha256(tiny_state)
+    with pytest.raises(
+        CheckpointError, match=r"nothing of the name third; .* begin with (old|new)\."
+    ):
+        load_checkpoint(path, hints=Hints(key="third"))
+
+
+def test_a_key_chooses_a_dictionary(tiny_state: State, tmp_path: Path) -> None:
+    zeros = {key: torch.zeros_like(value) for key, value in tiny_state.items()}
+    path = save(tmp_path / "net.pth", {"params_ema": zeros, "mine": {"params": tiny_state}})
+    loaded = load_checkpoint(path, hints=Hints(key="mine"))
+    assert state_sha256(loaded.state) == state_sha256(tiny_state)
+
+
+def test_a_gfpgan_can_send_its_styles_through_the_mapping_network(tmp_path: Path) -> None:
+    network = GFPGANv1Clean(32, 16, 1, 2, narrow=0.125, is_latent=False)
+    path = save(tmp_path / "net.pth", network.state_dict())
+    plain = network_from_checkpoint(load_checkpoint(path))
+    mapped = network_from_checkpoint(load_checkpoint(path, hints=Hints(is_latent=False)))
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(mapped(x), network.eval()(x))
+        assert not torch.allclose(mapped(x), plain(x), atol=1e-3)
+
+
+def test_the_side_of_a_parsenet_can_be_told(tmp_path: Path) -> None:
+    network = ParseNet(64, 64, 16, 4, 5, 1, (4, 4))
+    path = save(tmp_path / "net.pth", network.state_dict())
+    spec = load_checkpoint(path, hints=Hints(side=64)).architecture
+    assert spec == ParseNetSpec(64, 16, 4, 5, 1, (4, 4))
+    assert load_checkpoint(path).architecture == ParseNetSpec(512, 128, 4, 5, 1, (4, 4))
+    with pytest.raises(CheckpointError, match="halve a side of 63"):
+        load_checkpoint(path, hints=Hints(side=63))
+
+
+def test_styles_are_normalized_over_dimension_1_as_published() -> None:
+    codes = torch.rand(2, 6, 16, generator=torch.Generator().manual_seed(1))
+    norm = NormStyleCode()
+    expected = codes / (codes.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    assert torch.allclose(norm(codes), expected)
+    assert torch.allclose(norm(codes[:, 0]).square().mean(1), torch.ones(2))
+
+
+def test_the_license_of_a_published_file_goes_with_its_weights(
+    tiny_state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "net.pth", tiny_state)
+    assert load_checkpoint(path).license == ""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(checkpoint_module._LICENSES, digest, "MIT")
+    known = load_checkpoint(path)
+    assert known.license == "MIT"
+    assert interpolate_checkpoints(known, known, 0.5).license == "MIT"
+    other = replace(known, license="Apache-2.0")
+    assert interpolate_checkpoints(known, other, 0.5).license == "Apache-2.0 AND MIT"
+    assert interpolate_checkpoints(known, replace(known, license=""), 0.5).license == ""

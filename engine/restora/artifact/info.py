@@ -93,6 +93,7 @@ class ArtifactInfo:
     exporter: names and versions, such as "restora 0.1.0, torch 2.13.0"
     accuracy: the measured accuracy; None only during the export
     quantization: for INT8 artifacts only
+    license: of the weights, as an SPDX name; "" if unknown
     """
 
     model: str
@@ -110,6 +111,7 @@ class ArtifactInfo:
     noise: float = 1.0
     elements_per_pixel: float | None = None
     quantization: Quantization | None = None
+    license: str = ""
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB"] = "RGB"
     format: int = FORMAT
@@ -153,6 +155,7 @@ _RULES[ArtifactInfo] = {
     "noise": replace(number(0, 1), default=1.0),
     "elements_per_pixel": nullable(number(1, 1e6)),
     "quantization": nullable(nested(_RULES[Quantization], Quantization, name="quantization")),
+    "license": replace(text(200), default=""),
     "layout": replace(choice("NHWC"), default="NHWC"),
     "color": replace(choice("RGB"), default="RGB"),
     "format": whole(FORMAT, FORMAT),

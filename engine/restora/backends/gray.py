@@ -46,7 +46,8 @@ class GraySession:
         level = batch.astype(np.float32) / _WHITE
         restored = self._session.run(np.repeat(level, 3, axis=3))
         gray: NDArray[np.float32] = restored @ GRAY_WEIGHTS
-        return np.rint(np.clip(gray, 0, 1) * _WHITE).astype(np.uint8)[..., None]
+        rounded: NDArray[np.uint8] = np.rint(np.clip(gray, 0, 1) * _WHITE).astype(np.uint8)
+        return rounded[..., None]
 
     def close(self) -> None:
         """Do nothing: the session belongs to someone else."""

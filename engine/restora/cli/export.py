@@ -19,8 +19,8 @@ def export_model(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="A .pth or .safetensors file: RRDBNet, SRVGGNetCompact, GFP-GAN, RetinaFace or "
-            "ParseNet."
+            help="A .pth, .safetensors or ncnn .param file: RRDBNet, SRVGGNetCompact, GFP-GAN, "
+            "RetinaFace or ParseNet."
         ),
     ],
     output: Annotated[
@@ -74,6 +74,30 @@ def export_model(
         Literal["relu", "leakyrelu"],
         _network(help="SRVGGNetCompact whose file holds no slopes to tell it by."),
     ] = "relu",
+    key: Annotated[
+        str | None,
+        _network(
+            help="Dictionary in the checkpoint to take, or prefix of its keys. Default: as known "
+            "trainers name it, averaged weights first."
+        ),
+    ] = None,
+    mapped_styles: Annotated[
+        bool,
+        _network(
+            "--mapped-styles",
+            help="GFP-GAN whose style codes pass its mapping network, unlike published ones.",
+        ),
+    ] = False,
+    side: Annotated[
+        int, _network(min=1, max=4096, help="ParseNet: height and width of its input.")
+    ] = 512,
+    license_name: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            help="License of the weights, for the metadata. Default: that of a published file.",
+        ),
+    ] = None,
 ) -> None:
     """Export a checkpoint to an ONNX artifact and verify it against PyTorch.
 
@@ -83,7 +107,13 @@ def export_model(
     common: dict[str, Any] = {
         "name": name,
         "blend": parse_interpolation(interpolate),
-        "hints": export.Hints(activation=activation, resampling=resampling),
+        "hints": export.Hints(
+            activation=activation,
+            resampling=resampling,
+            key=key,
+            is_latent=not mapped_styles,
+            side=side,
+        ),
         "overwrite": overwrite,
         "report": print_note,
     }
@@ -96,7 +126,13 @@ def export_model(
         print_note(f"{path} and {path.with_suffix('.bin').name}")
         return
     result = export.export_file(
-        checkpoint, output, io=io, precision=precision, noise=noise, **common
+        checkpoint,
+        output,
+        io=io,
+        precision=precision,
+        noise=noise,
+        license_name=license_name,
+        **common,
     )
     print_note(f"{result.path}: {result.describe()}")
 

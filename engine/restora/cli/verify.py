@@ -30,6 +30,9 @@ def verify(
         str | None,
         typer.Option(metavar="FILE:SHARE", help="The other checkpoint, as in `restora export`."),
     ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Dictionary in the checkpoint, as in `restora export`.")
+    ] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Compare an artifact with PyTorch on photo tiles and random input, in several sizes.
@@ -37,7 +40,7 @@ def verify(
     Exit code 5 if it misses the accuracy threshold.
     """
     info, figures = import_export().verify_file(
-        artifact, checkpoint, parse_interpolation(interpolate)
+        artifact, checkpoint, parse_interpolation(interpolate), key=key
     )
     failure = None
     try:

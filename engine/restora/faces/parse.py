@@ -18,6 +18,7 @@ Mask = NDArray[np.float64]
 # (15); not background (0), neck (14, 16), cloth (17) or hat (18). As in the original code.
 _PASTED = np.zeros(256, np.uint8)
 _PASTED[[*range(1, 14), 15]] = 255
+_PUBLISHED_SIDE = 512  # of the labels, for which the original code gives the numbers below
 _BLUR_KERNEL, _BLUR_SIGMA, _BLURS = 101, 11, 2
 _CLEARED_EDGE = 10
 
@@ -49,11 +50,16 @@ class FaceParser:
 
 
 def mask_from_labels(labels: NDArray[np.uint8]) -> Mask:
-    """Convert labels to a soft mask, 0..1, that is blurred and zero at the edge of the crop."""
+    """Convert labels to a soft mask, 0..1, that is blurred and zero at the edge of the crop.
+
+    labels: (side, side), of any side: blur and edge are in proportion to it
+    """
     mask: Mask = _PASTED[labels].astype(np.float64)
+    share = labels.shape[0] / _PUBLISHED_SIDE
+    kernel = 2 * round(_BLUR_KERNEL // 2 * share) + 1
     for _ in range(_BLURS):
-        blurred = cv2.GaussianBlur(mask, (_BLUR_KERNEL, _BLUR_KERNEL), _BLUR_SIGMA)
+        blurred = cv2.GaussianBlur(mask, (kernel, kernel), _BLUR_SIGMA * share)
         mask = np.asarray(blurred, np.float64)
-    edge = _CLEARED_EDGE
+    edge = max(1, round(_CLEARED_EDGE * share))
     mask[:edge] = mask[-edge:] = mask[:, :edge] = mask[:, -edge:] = 0
     return np.asarray(mask / 255, np.float64)

@@ -152,10 +152,11 @@ class ConstantInput(nn.Module):
 
 
 class NormStyleCode(nn.Module):
-    """Divide each style code by the root of its mean square."""
+    """Divide by the root of the mean square over dimension 1: over the features of one code, and
+    over the codes if there are several, (batch, codes, features), as the published code does."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + _EPSILON)
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + _EPSILON)
 
 
 def modulate_features(x: Tensor, condition: Condition) -> Tensor:

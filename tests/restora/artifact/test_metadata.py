@@ -61,7 +61,7 @@ NUMBERS = [
 ]
 NULLABLE = ("side", "elements_per_pixel")
 TEXTS = ["model", "architecture", "weights_sha256", "exporter", "kind", "precision", "io"]
-TEXTS += ["layout", "color", "accuracy.reference", "quantization.tiles_sha256"]
+TEXTS += ["license", "layout", "color", "accuracy.reference", "quantization.tiles_sha256"]
 
 
 def test_the_metadata_is_read_as_it_was_written() -> None:
