@@ -76,7 +76,7 @@ def restore(
     An interrupted run over a folder continues: what is done with these settings is skipped, what
     failed stays failed until --retry-failed. Options without a value are off unless given.
 
-    Exit codes: 0 all done, 2 usage, 3 some photos or faces failed, 4 all failed, 5 model, 6 machine.
+    Exit codes: 0 done, 2 usage, 3 some photos or faces failed, 4 all failed, 5 model, 6 machine.
     """
     options = RestoreOptions(
         tile=tile_flags.parse_tile(tile), overlap=None if tile_pad is None else 2 * tile_pad,
