@@ -53,10 +53,11 @@ bench: $(DEV)  ## measure runtimes, peers and whole photos (25 minutes); reports
 		--suites photo --megapixels 0.5 --photo-repeats 1
 	cp build/bench/bench-*.json benchmarks/results/
 
-int8: $(DEV)  ## make the bundled INT8 artifact again and measure it (about 15 minutes)
+int8: $(DEV)  ## make the bundled INT8 artifacts again and measure them (about 15 minutes)
 	$(BIN)/restora calibrate engine/restora/data/restora-lite-x2.onnx --overwrite \
 		-o build/int8/restora-lite-x2.int8.onnx
-	cp build/int8/restora-lite-x2.int8.onnx engine/restora/data/
+	cp build/int8/restora-lite-x2.int8.onnx build/int8/restora-lite-x2.int8_fp16.onnx \
+		engine/restora/data/
 	cp build/int8/restora-lite-x2.int8.json benchmarks/results/int8-lite.json
 	cp build/int8/restora-lite-x2.int8.svg docs/pictures/int8-lite.svg
 	$(BIN)/python -m restora_tools.int8

@@ -9,7 +9,7 @@ from restora.errors import OptionError
 
 Backend = Literal["tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
 BackendChoice = Literal["auto", "tensorrt", "cuda", "openvino", "cpu", "ncnn", "ncnn-vulkan"]
-PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "mixed", "bf16", "int8", "fp8"]
 GpuWait = Literal["auto", "spin", "block"]
 
 # those that "auto" tries, in this order

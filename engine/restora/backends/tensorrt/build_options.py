@@ -57,14 +57,19 @@ def source_precision(precision: Precision, features: Features) -> Precision:
     return "fp32" if precision in FLAGGED else precision
 
 
+def check_format(options: BuildOptions, features: Features) -> None:
+    """Raise OptionError unless this TensorRT reads artifacts of the precision."""
+    if options.precision == "fp8" and not features.fp8:
+        raise OptionError(f"TensorRT {features.version} cannot read FP8 artifacts, 10 and 11 can")
+
+
 def check_precision(info: ArtifactInfo, options: BuildOptions, features: Features) -> None:
     """Raise OptionError unless this TensorRT can build this artifact with these options.
 
     Without this check, FP16 could silently become FP32, which is several times slower.
     """
     precision = options.precision
-    if precision == "fp8" and not features.fp8:
-        raise OptionError(f"TensorRT {features.version} cannot read FP8 artifacts, 10 and 11 can")
+    check_format(options, features)
     needed = source_precision(precision, features)
     if info.precision != needed:
         typed = features.strongly_typed

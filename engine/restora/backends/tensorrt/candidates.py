@@ -8,7 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from restora.artifact import Artifact, Precision
-from restora.backends.tensorrt.build_options import BuildOptions, how_to_make, source_precision
+from restora.backends.tensorrt.build_options import (
+    BuildOptions,
+    check_format,
+    how_to_make,
+    source_precision,
+)
 from restora.backends.tensorrt.check import PrecisionCandidate
 from restora.backends.tensorrt.module import features_of
 from restora.errors import OptionError
@@ -39,6 +44,7 @@ def plan_candidates(
     features = features_of(trt)
     by_precision = {artifact.info.precision: artifact for artifact in artifacts}
     asked = options.precision
+    check_format(options, features)
     ladder = LADDERS["int8_fp16" if asked == "int8" else asked]
     rungs = []
     for precision in ladder:
