@@ -45,7 +45,7 @@ def test_int8_has_fp16_around_it_where_an_artifact_says_so(
         assert precisions(trt, "int8", "fp32", "int8") == [("int8", "int8"), ("fp32", "fp32")]
     assert "tiny that are not INT8 run in fp32, which is slow" in caplog.text
     assert "make one with `restora calibrate`, with the fp16 artifact beside" in caplog.text
-    with pytest.raises(OptionError, match="int8 on TensorRT .* needs the int8 artifact"):
+    with pytest.raises(OptionError, match=r"int8 on TensorRT .* needs the int8 artifact"):
         precisions(trt, "int8", "fp32", "fp16")
 
 
@@ -107,7 +107,7 @@ def test_fp8_is_held_to_its_own_gate_and_gives_way_to_fp16(version: str, tmp_pat
 
 def test_fp8_is_refused_where_tensorrt_cannot_read_it() -> None:
     trt = working_tensorrt("8.6")
-    with pytest.raises(OptionError, match="8.6.0 cannot read FP8 artifacts, 10 and 11 can"):
+    with pytest.raises(OptionError, match=r"8\.6\.0 cannot read FP8 artifacts, 10 and 11 can"):
         precisions(trt, "fp8", "fp32", "fp8")
     with pytest.raises(OptionError, match="restora calibrate --format fp8"):
         precisions(working_tensorrt("10.16"), "fp8", "fp32", "fp16")
@@ -134,6 +134,6 @@ def test_a_gpu_without_fp8_builds_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Device, "facts", lambda _self, _version: facts)
     artifacts = [checked_artifact(name) for name in ("fp32", "fp8")]
     rungs = plan_candidates(trt, BuildOptions(precision="fp8"), artifacts)
-    with pytest.raises(OptionError, match="NVIDIA Double has 8.7"):
+    with pytest.raises(OptionError, match=r"NVIDIA Double has 8\.7"):
         prepare_plan(trt, device, PlanCache(tmp_path / "plans"), rungs, WIDE)
     assert trt.world.builds == []
