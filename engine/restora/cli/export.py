@@ -6,12 +6,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from restora.cli import export_flags as flags
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.cli.panels import in_panel
 from restora.errors import MissingBackendError, OptionError
-
-_network = in_panel("Network")
 
 
 @reports_errors
@@ -36,68 +34,20 @@ def export_model(
         Literal["uint8", "float32"],
         typer.Option(help="Type of input and output; float32 is for 16-bit images."),
     ] = "uint8",
-    format_: Annotated[
-        Literal["onnx", "ncnn"],
-        typer.Option(
-            "--format",
-            help="onnx: an artifact, which restora runs. ncnn: NAME.param and NAME.bin of an "
-            "upsampler, for other programs; --precision fp16 halves the size.",
-        ),
-    ] = "onnx",
-    precision: Annotated[
-        Literal["fp32", "fp16", "mixed"],
-        typer.Option(
-            help="Compute precision. fp16 is for GPUs, and not for detectors and parsers; mixed is "
-            "FP16 in convolutions only, for networks that are not accurate enough in fp16."
-        ),
-    ] = "fp32",
+    format_: flags.Format = "onnx",
+    precision: flags.Precision = "fp32",
     name: Annotated[
         str | None,
         typer.Option(help="Name of the model in the artifact. Default: the checkpoint's."),
     ] = None,
-    interpolate: Annotated[
-        str | None,
-        _network(
-            metavar="FILE:SHARE",
-            help="Interpolate the weights with a SHARE of another checkpoint of the same "
-            "architecture, such as other.pth:0.3.",
-        ),
-    ] = None,
-    noise: Annotated[
-        float, _network(min=0, max=1, help="GFP-GAN: strength of its stored noise; 1 as upstream.")
-    ] = 1.0,
-    resampling: Annotated[
-        Literal["fir", "bilinear"],
-        _network(help="GFP-GAN with equalized learning rates: GFPGANv1 or GFPGANBilinear."),
-    ] = "fir",
-    activation: Annotated[
-        Literal["relu", "leakyrelu"],
-        _network(help="SRVGGNetCompact whose file holds no slopes to tell it by."),
-    ] = "relu",
-    key: Annotated[
-        str | None,
-        _network(
-            help="Dictionary in the checkpoint to take, or prefix of its keys. Default: as known "
-            "trainers name it, averaged weights first."
-        ),
-    ] = None,
-    mapped_styles: Annotated[
-        bool,
-        _network(
-            "--mapped-styles",
-            help="GFP-GAN whose style codes pass its mapping network, unlike published ones.",
-        ),
-    ] = False,
-    side: Annotated[
-        int, _network(min=1, max=4096, help="ParseNet: height and width of its input.")
-    ] = 512,
-    license_name: Annotated[
-        str | None,
-        typer.Option(
-            "--license",
-            help="License of the weights, for the metadata. Default: that of a published file.",
-        ),
-    ] = None,
+    interpolate: flags.Interpolate = None,
+    noise: flags.Noise = 1.0,
+    resampling: flags.Resampling = "fir",
+    activation: flags.Activation = "relu",
+    key: flags.Key = None,
+    mapped_styles: flags.MappedStyles = False,
+    side: flags.Side = 512,
+    license_name: flags.License = None,
 ) -> None:
     """Export a checkpoint to an ONNX artifact and verify it against PyTorch.
 
