@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import device_fakes
@@ -245,3 +250,56 @@ def test_what_a_callback_raises_ends_the_processes(tmp_path: Path) -> None:
     result, rows = restore(tmp_path)
     assert result.complete
     assert {rows[name].status for name in reports.outcomes} == {"skipped"}
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+import device_fakes, restora.jobs.devices
+from restora.backends.driver import Driver
+from restora.jobs.folder import restore_folder
+from restora.jobs.options import RunOptions
+from restora.jobs.progress import NoProgress
+
+class Tells(NoProgress):
+    def end(self, job, outcome):
+        print(outcome.status, flush=True)
+
+restora.jobs.devices.require_driver = lambda: Driver((12, 4), 3)
+folder = Path(sys.argv[1])
+options = RunOptions(devices="all")
+opener = device_fakes.opener(folder)
+restore_folder(folder / "in", folder / "out", opener, options=options, progress=Tells())
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_continues_and_its_processes_end(tmp_path: Path) -> None:
+    """At any moment: the processes are anywhere in their photos."""
+    for index in range(120):
+        photo_of(tmp_path / "in" / f"{index:03}.png", index)
+    for results in (1, 25):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        )
+        assert process.stdout is not None
+        restored = 0
+        for line in process.stdout:
+            restored += line == "restored\n"
+            if restored == results:
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.communicate()
+        psutil.wait_procs(children, timeout=30)
+        assert not any(child.is_running() for child in children)
+    result, _ = restore(tmp_path)
+    assert result.complete
+    assert result.counts["skipped"] >= 26
+    ends = Counter(row["input"] for row in rows_of(tmp_path) if row.get("status") == "restored")
+    assert len(ends) == 120
+    assert set(ends.values()) == {1}
+    assert not list((tmp_path / "out").glob(".*.part"))

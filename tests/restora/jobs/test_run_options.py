@@ -33,6 +33,11 @@ from restora.jobs.options import RunOptions
         ("retry_failed", 1, "True or False"),
         ("recursive", None, "True or False"),
         ("compare", "", "True or False"),
+        ("devices", "gpu:0", "devices must be 'all' or names of GPUs"),
+        ("devices", (), "devices must be 'all' or names of GPUs"),
+        ("devices", ("gpu:0", "cpu"), "devices must be GPUs"),
+        ("devices", ("gpu", "gpu:0"), "must be named once"),
+        ("devices", (0, 1), "device must be one of"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_with_what_can(
@@ -45,6 +50,8 @@ def test_a_value_that_cannot_work_is_refused_with_what_can(
 
 def test_valid_values_are_kept_as_plain_types() -> None:
     text: Any = "rows.jsonl"
+    assert RunOptions(devices=("gpu", "gpu:2")).devices == ("gpu:0", "gpu:2")
+    assert RunOptions(devices="all").devices == "all"
     options = RunOptions(
         ext="tiff", suffix="x", outscale=3, memory=1, limits=PhotoLimits(9), manifest=text
     )
