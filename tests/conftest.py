@@ -49,11 +49,11 @@ def tiny_x2_float() -> Artifact:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need a GPU where there is none, with a reason."""
-    from restora.backends.tensorrt.cuda import require_driver_library
+    from restora.backends.driver import require_driver
     from restora.errors import MissingBackendError
 
     try:
-        require_driver_library()
+        require_driver()
     except MissingBackendError as error:
         skip = pytest.mark.skip(reason=str(error))
         for item in items:

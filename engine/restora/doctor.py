@@ -14,12 +14,16 @@ from typing import Literal
 from restora.artifact import read_artifact
 from restora.backends import CpuOptions, SessionOptions, open_session
 from restora.backends.cores import count_allowed_cores
+from restora.backends.cuda_packages import name_gpu_extra
+from restora.backends.cuda_versions import describe_mismatch, find_cuda_parts
+from restora.backends.driver import Driver, require_driver
 from restora.backends.ncnn.module import find_devices, import_ncnn
 from restora.backends.options import GPU_BACKENDS
-from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
+from restora.backends.tensorrt.bindings import call, import_driver, import_nvrtc
 from restora.backends.tensorrt.cache import PlanCache
-from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.cuda import Device, import_pycuda
 from restora.backends.tensorrt.module import import_tensorrt
+from restora.backends.tensorrt.start import require_tensorrt_starts, start_tensorrt
 from restora.backends.trial import read_trial
 from restora.errors import MissingBackendError, RestoraError
 from restora.faces.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
@@ -52,8 +56,9 @@ def examine() -> list[Finding]:
         Finding("cores", "ok", f"{count_allowed_cores()} of {os.cpu_count()} may be used"),
         _examine_tensorrt(),
         _examine_cuda(),
+        *_examine_cuda_versions(),
         _examine_openvino(),
-        _examine_package("CPU session", "onnxruntime", "cpu"),
+        _examine_cpu(),
         _examine_ncnn(),
         _examine_default_model(),
         _examine_plans(),
@@ -112,21 +117,45 @@ def _examine_package(what: str, package: str, extra: str) -> Finding:
 
 
 def _examine_tensorrt() -> Finding:
-    """Look at the driver, the packages and the GPU, without building an engine."""
+    """Start TensorRT and what it needs, without building an engine."""
     what = "TensorRT session"
     try:
-        require_driver_library()
+        require_driver()
         trt = import_tensorrt()
-        facts = Device(import_pycuda()).facts(str(trt.__version__))
+        device = Device(import_pycuda())
+        require_tensorrt_starts(trt, device)
+        start_tensorrt(trt, device)
+        facts = device.facts(str(trt.__version__))
     except MissingBackendError as error:
         return Finding(what, "missing", str(error), _gpu_advice())
     found = f"TensorRT {facts.tensorrt} on {facts.name} ({facts.capability})"
     try:
         import_driver()
-        import_nvrtc()
-    except MissingBackendError as error:
-        return Finding(what, "ok", f"{found}, without graphs: {error}")
+        call(import_nvrtc().nvrtcVersion)
+    except RestoraError as error:
+        return Finding(what, "ok", f"{found}, without graphs or kernels: {error}", _gpu_advice())
     return Finding(what, "ok", found)
+
+
+def _examine_cuda_versions() -> list[Finding]:
+    """Compare the CUDA versions of all that is installed; no row where there is nothing."""
+    what = "CUDA versions"
+    parts = find_cuda_parts()
+    if not parts:
+        return []
+    driver = _find_driver()
+    mismatch = describe_mismatch(parts, driver.cuda if driver else None)
+    if mismatch is not None:
+        return [Finding(what, "failed", *mismatch)]
+    listed = [f"driver {driver.cuda[0]}.{driver.cuda[1]}"] if driver else ["no driver"]
+    return [Finding(what, "ok", ", ".join([*listed, *map(str, parts)]))]
+
+
+def _find_driver() -> Driver | None:
+    try:
+        return require_driver()
+    except MissingBackendError:
+        return None
 
 
 def _examine_cuda() -> Finding:
@@ -172,12 +201,23 @@ def _examine_ncnn() -> Finding:
     return Finding(what, "ok", f"ncnn {ncnn.__version__}, {found}")
 
 
-def _gpu_advice() -> str:
+def _examine_cpu() -> Finding:
+    """Start a session: a package that is installed may lack a library."""
+    found = _examine_package("CPU session", "onnxruntime", "cpu")
+    if found.state != "ok":
+        return found
+    options = SessionOptions(backend="cpu")
     try:
-        require_driver_library()
-    except MissingBackendError:
+        open_session(find_artifact(DEFAULT_MODEL, "uint8"), options=options).close()
+    except (RestoraError, ImportError) as error:
+        return Finding("CPU session", "failed", str(error), found.advice)
+    return found
+
+
+def _gpu_advice() -> str:
+    if _find_driver() is None:
         return "nothing to do, unless this machine has an NVIDIA GPU"
-    return "pip install 'restora[gpu]'"
+    return f"pip install 'restora[{name_gpu_extra()}]'"
 
 
 def _examine_default_model() -> Finding:

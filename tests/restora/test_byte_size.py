@@ -51,7 +51,7 @@ def test_the_workspace_of_a_build_is_such_a_size_too(
     def refuse() -> None:
         raise MissingBackendError("no driver")
 
-    monkeypatch.setattr(prebuild, "require_driver_library", refuse)
+    monkeypatch.setattr(prebuild, "require_driver", refuse)
     app = typer.Typer()
     app.command()(build_command.build)
     assert CliRunner().invoke(app, ["restora-lite-x2", "--workspace", size]).exit_code == code

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from restora.artifact import Artifact, check_accuracy, read_artifact, read_precision_variants
+from restora.backends.cuda_packages import name_gpu_extra
 from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
 from restora.backends.trial import order_backends
 from restora.errors import (
@@ -137,10 +138,10 @@ def may_run_fp16(options: SessionOptions) -> bool:
         return False
     if options.backend not in ("auto", *GPU_BACKENDS) or options.device == "cpu":
         return False
-    from restora.backends.tensorrt.cuda import require_driver_library
+    from restora.backends.driver import require_driver
 
     try:
-        require_driver_library()
+        require_driver()
     except MissingBackendError:
         return False
     return True
@@ -173,14 +174,15 @@ def _open_tensorrt(source: Source, options: SessionOptions) -> tuple[Session, st
 
 
 def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
-    from restora.backends.tensorrt.cuda import require_driver_library
+    from restora.backends.driver import require_driver
 
-    require_driver_library()
+    require_driver()
     try:
         from restora.backends.onnxruntime_cuda import OnnxRuntimeCudaSession
     except ImportError as error:
         raise MissingBackendError(
-            f"running on CUDA needs ONNX Runtime for GPUs: pip install 'restora[gpu]' ({error})"
+            "running on CUDA needs ONNX Runtime for GPUs: "
+            f"pip install 'restora[{name_gpu_extra()}]' ({error})"
         ) from error
     chosen = _pick(source, options, half=True)
     return OnnxRuntimeCudaSession(chosen, gpu=options.gpu or 0), chosen.info.precision
@@ -200,6 +202,8 @@ def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, st
         ) from error
     except (ImportError, OSError, RuntimeError) as error:  # for example, it needs a home directory
         raise MissingBackendError(f"OpenVINO is installed but does not start: {error}") from error
+    if options.precision == "fp8":
+        raise MissingBackendError("fp8 needs the TensorRT backend")
     if options.precision == "int8":
         return open_int8(_pick(source, options, half=False), options.cpu), "int8"
     automatic = options.backend == "auto"
@@ -259,11 +263,14 @@ def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
     if options.precision == "auto":
         return by_precision.get("fp16", source.named)
     if options.precision not in by_precision:
-        way = f"restora export --precision {options.precision}"
+        way = {
+            "int8": "restora calibrate",
+            "fp8": "restora calibrate --format fp8",
+        }.get(options.precision, f"restora export --precision {options.precision}")
         raise MissingModelError(
             f"there is no {options.precision} artifact of {source.named.info.model}, only "
             f"{', '.join(by_precision)}: make one with "
-            f"`{'restora calibrate' if options.precision == 'int8' else way}`"
+            f"`{way}`"
         )
     return by_precision[options.precision]
 

@@ -10,6 +10,7 @@ import onnxruntime
 from restora.artifact import Artifact
 from restora.artifact.tensors import INPUT, MEANS, OUTPUT
 from restora.backends.base import Batch
+from restora.backends.cuda_packages import name_gpu_extra
 from restora.backends.shell import NetworkSession
 from restora.errors import (
     DeviceLostError,
@@ -38,7 +39,7 @@ class OnnxRuntimeCudaSession(NetworkSession[Any]):
         if PROVIDER not in onnxruntime.get_available_providers():
             raise MissingBackendError(
                 "this ONNX Runtime has no CUDA provider: uninstall onnxruntime, then "
-                "pip install 'restora[gpu]'"
+                f"pip install 'restora[{name_gpu_extra()}]'"
             )
         self._gpu = gpu
         super().__init__(

@@ -21,8 +21,8 @@ from pycuda_double import FakeCuda
 from restora.artifact import Artifact, SelfCheck
 from restora.backends import PlanOptions, SessionOptions, choose_session, onnxruntime_cuda
 from restora.backends import choose as opening
+from restora.backends import driver as driver_module
 from restora.backends.onnxruntime_cuda import OnnxRuntimeCudaSession
-from restora.backends.tensorrt import cuda as cuda_module
 from restora.backends.tensorrt import open as plans
 from restora.backends.tensorrt.cuda import Device, start_driver
 from restora.errors import (
@@ -49,8 +49,8 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise MissingBackendError(NO_DRIVER)
 
-    for module in (cuda_module, plans):
-        monkeypatch.setattr(module, "require_driver_library", refuse)
+    for module in (driver_module, plans):
+        monkeypatch.setattr(module, "require_driver", refuse)
 
     def none(*_: Any) -> Any:
         raise MissingBackendError("the test has none")
@@ -75,8 +75,8 @@ class World:
         self.trt.world.network = choose_session(tiny_artifact(), options=CPU).session.run
         driver = FakeDriver(self.cuda)
         monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
-        monkeypatch.setattr(plans, "require_driver_library", lambda: None)
-        monkeypatch.setattr(cuda_module, "require_driver_library", lambda: None)
+        for module in (driver_module, plans):
+            monkeypatch.setattr(module, "require_driver", lambda: None)
         monkeypatch.setattr(plans, "import_tensorrt", lambda: self.trt)
         monkeypatch.setattr(plans, "import_pycuda", lambda: self.cuda)
         monkeypatch.setattr(plans, "import_driver", lambda: driver)

@@ -28,7 +28,7 @@ trt, cuda = FakeTensorRT(os.environ["VERSION"]), FakeCuda()
 trt.world.cuda = cuda
 options = SessionOptions(backend="cpu")
 trt.world.network = open_session(find_artifact("restora-lite-x2", "uint8"), options=options).run
-prebuild.require_driver_library = lambda: None
+prebuild.require_driver = lambda: None
 prebuild.import_tensorrt = lambda: trt
 prebuild.import_pycuda = lambda: cuda
 

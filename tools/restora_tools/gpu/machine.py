@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from restora.backends.driver import require_driver
 from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
-from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.cuda import Device, import_pycuda
 from restora.backends.tensorrt.module import import_tensorrt
 from restora.errors import MissingBackendError
 
@@ -28,7 +29,7 @@ class Modules:
 
 def import_modules() -> Modules:
     """The real ones. Raises MissingBackendError with what is missing, but for cuda-bindings."""
-    require_driver_library()
+    require_driver()
     trt = import_tensorrt()
     cuda = import_pycuda()
     missing: list[str] = []

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from restora.backends.driver import require_driver
+from restora.backends.cuda_packages import name_gpu_extra
 from restora.backends.tensorrt.cuda_errors import lost_error, memory_error, says_lost
 from restora.backends.tensorrt.device import DeviceFacts
 from restora.errors import HostMemoryError, MissingBackendError, SessionError
@@ -20,9 +20,14 @@ def import_pycuda() -> Any:
     """Import and initialize pycuda.driver. Raises MissingBackendError."""
     try:
         import pycuda.driver as cuda
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingBackendError(
-            f"running plans needs PyCUDA: pip install 'restora[gpu]' ({error})"
+            f"running plans needs PyCUDA: pip install 'restora[{name_gpu_extra()}]' ({error})"
+        ) from error
+    except ImportError as error:  # a library or one of its symbols is missing
+        raise MissingBackendError(
+            "PyCUDA is installed but cannot be loaded: the driver is older than the CUDA toolkit "
+            f"that compiled it, or libraries of that toolkit are missing ({error})"
         ) from error
     start_driver(cuda)
     return cuda
@@ -44,9 +49,6 @@ def start_driver(cuda: Any) -> None:
         raise MissingBackendError(
             f"the NVIDIA driver does not start: {advice} ({reason.strip()})"
         ) from error
-
-
-require_driver_library = require_driver
 
 
 class Device:

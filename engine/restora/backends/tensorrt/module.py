@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from restora.backends.cuda_packages import name_gpu_extra
 from restora.errors import MissingBackendError
-
-_INSTALL = "pip install 'restora[gpu]' (on Jetson: the system's own TensorRT)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,10 @@ def import_tensorrt() -> Any:
     try:
         import tensorrt
     except ImportError as error:
-        raise MissingBackendError(f"TensorRT is not installed: {_INSTALL} ({error})") from error
+        raise MissingBackendError(
+            f"TensorRT is not installed: pip install 'restora[{name_gpu_extra()}]' "
+            f"(on Jetson: the system's own TensorRT) ({error})"
+        ) from error
     except OSError as error:
         raise MissingBackendError(
             f"TensorRT is installed, but its libraries cannot be loaded: {error}"

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from restora.artifact import Artifact, Precision
+from restora.backends.driver import require_driver
 from restora.backends.options import SessionOptions
 from restora.backends.tensorrt.adopt import adopt_plans
 from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.check import PrecisionCandidate
-from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.cuda import Device, import_pycuda
 from restora.backends.tensorrt.loaded import LoadedPlan
 from restora.backends.tensorrt.memory_limits import max_tile_on
 from restora.backends.tensorrt.module import features_of, import_tensorrt
 from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
 from restora.backends.tensorrt.profiles import plan_profiles
 from restora.backends.tensorrt.session import TensorRTSession
+from restora.backends.tensorrt.start import require_tensorrt_starts
 from restora.backends.tensorrt.stored_plans import find_built, profile_of
 from restora.errors import MissingBackendError, OptionError
 
@@ -43,9 +45,10 @@ def open_tensorrt(
         raise MissingBackendError(
             f"plans are built for upsamplers and face networks, not for a {info.kind}"
         )
-    require_driver_library()
+    require_driver()
     trt = import_tensorrt()
     device = Device(import_pycuda(), options.gpu or 0)
+    require_tensorrt_starts(trt, device)
     return session_on(trt, device, family, options)
 
 
@@ -107,7 +110,7 @@ def load_plans(
 def choose_precision(trt: Any, family: Sequence[Artifact], options: SessionOptions) -> Precision:
     """The requested precision; for "auto" FP16 if possible, otherwise FP32 with a warning."""
     if options.precision == "bf16":
-        raise OptionError("plans are built in fp16, mixed, fp32 or int8, not in bf16")
+        raise OptionError("plans are built in fp16, mixed, fp32, int8 or fp8, not in bf16")
     if options.precision != "auto":
         return options.precision
     precisions = {artifact.info.precision for artifact in family}

@@ -6,14 +6,16 @@ import logging
 from collections.abc import Callable, Sequence
 
 from restora.artifact import Artifact, read_artifact, read_precision_variants
+from restora.backends.driver import require_driver
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
-from restora.backends.tensorrt.cuda import Device, import_pycuda, require_driver_library
+from restora.backends.tensorrt.cuda import Device, import_pycuda
 from restora.backends.tensorrt.memory_limits import max_tile_on
 from restora.backends.tensorrt.module import features_of, import_tensorrt
 from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
 from restora.backends.tensorrt.profiles import plan_profiles
 from restora.backends.tensorrt.progress import BuildProgress
+from restora.backends.tensorrt.start import require_tensorrt_starts
 from restora.models import MODELS
 from restora.models.resolve import find_or_export
 
@@ -45,9 +47,10 @@ def build_plans(
     Raises MissingBackendError without a driver or TensorRT, OptionError for sizes that TensorRT
     cannot hold, MissingModelError, AccuracyGateError or BuildError.
     """
-    require_driver_library()
+    require_driver()
     trt = import_tensorrt()
     device = Device(import_pycuda(), gpu)
+    require_tensorrt_starts(trt, device)
     candidates = plan_candidates(trt, options, find_precisions(model))
     info = candidates[0].artifact.info
     if max_tile is None:
@@ -71,7 +74,7 @@ def can_cancel_builds() -> bool:
 
     Raises MissingBackendError without a driver or TensorRT.
     """
-    require_driver_library()
+    require_driver()
     return features_of(import_tensorrt()).progress
 
 

@@ -86,7 +86,7 @@ def test_plans_are_built_for_the_memory_of_the_gpu(
     trt.world.cuda.memory_bytes = 1520 * MIB
     monkeypatch.setenv("RESTORA_PLANS", str(tmp_path))
     family = artifacts_for(trt)
-    monkeypatch.setattr(prebuild, "require_driver_library", lambda: None)
+    monkeypatch.setattr(prebuild, "require_driver", lambda: None)
     monkeypatch.setattr(prebuild, "import_tensorrt", lambda: trt)
     monkeypatch.setattr(prebuild, "import_pycuda", lambda: trt.world.cuda)
     monkeypatch.setattr(prebuild, "find_precisions", lambda _model: family)

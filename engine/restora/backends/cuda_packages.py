@@ -1,0 +1,75 @@
+"""The CUDA version of installed packages, from their names and versions; nothing is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+DEFAULT_MAJOR = 12  # every driver since 525 runs it
+MAJORS = (12, 13)
+_DEBIAN_PACKAGES = Path("/var/lib/dpkg/status")
+_TENSORRT_OF_DEBIAN = re.compile(
+    r"^Package: libnvinfer\d+\n(?:.+\n)*?Version: \S*\+cuda(\d+)\.(\d+)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CudaPart:
+    """An installed part and the CUDA version that it is made for. minor: None if unknown."""
+
+    name: str
+    major: int
+    minor: int | None = None
+
+    def __str__(self) -> str:
+        minor = "" if self.minor is None else f".{self.minor}"
+        return f"{self.name} {self.major}{minor}"
+
+
+def find_tensorrt() -> CudaPart | None:
+    """The CUDA version of TensorRT, from the name or the version of its package.
+
+    None if it is neither from pip nor from a Debian package.
+    """
+    for major in MAJORS:
+        if any(_has_package(f"tensorrt-cu{major}{part}") for part in ("", "-bindings", "-libs")):
+            return CudaPart("TensorRT", major)
+    if _has_package("tensorrt-libs"):  # 8.6 of pip
+        return CudaPart("TensorRT", 12)
+    try:
+        match = _TENSORRT_OF_DEBIAN.search(_DEBIAN_PACKAGES.read_text(errors="replace"))
+    except OSError:
+        return None
+    return CudaPart("TensorRT", int(match[1]), int(match[2])) if match else None
+
+
+def find_bindings() -> CudaPart | None:
+    """The CUDA version of cuda-bindings, which loads the NVRTC of that version."""
+    try:
+        found = version("cuda-bindings")
+    except PackageNotFoundError:
+        return None
+    return part_of("cuda-bindings", found)
+
+
+def name_gpu_extra() -> str:
+    """The extra that fits what is installed, "gpu-cu12" or "gpu-cu13"; nothing is loaded."""
+    part = find_tensorrt() or find_bindings()
+    major = DEFAULT_MAJOR if part is None or part.major not in MAJORS else part.major
+    return f"gpu-cu{major}"
+
+
+def part_of(name: str, found: str) -> CudaPart | None:
+    """The part of a version such as "12.9.4"; None if it is none."""
+    match = re.match(r"(\d+)\.(\d+)", found)
+    return CudaPart(name, int(match[1]), int(match[2])) if match else None
+
+
+def _has_package(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
