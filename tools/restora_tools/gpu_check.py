@@ -62,7 +62,7 @@ def _step(options: argparse.Namespace, places: Places) -> int:
 
     step = find_step(options.name)
     settings = Settings(
-        budget_s=options.build_budget if step.stage in ("build", "sweep") else None,
+        budget_s=options.build_budget if is_build(step) else None,
         retry=options.retry,
         effort=QUICK if options.quick else FULL,
         torch_device=options.device,
@@ -76,10 +76,10 @@ def _run(options: argparse.Namespace, places: Places, steps: Sequence[Step]) -> 
         export=options.export_python, tensorrt=options.python, torch=options.torch_python
     )
 
-    def command(step: Step) -> list[str]:
+    def command(step: Step, budget_s: float) -> list[str]:
         words = [pythons.python(step.interpreter), "-m", "restora_tools.gpu_check", "step"]
         words += [step.name, "--out", str(options.out.resolve()), "--device", options.device]
-        words += ["--build-budget", str(options.build_budget)]
+        words += ["--build-budget", str(budget_s)]
         words += ["--quick"] * options.quick
         return words + ["--retry"] * options.again
 
@@ -90,8 +90,14 @@ def _run(options: argparse.Namespace, places: Places, steps: Sequence[Step]) -> 
         command,
         seconds=options.seconds,
         again=options.again,
+        budget_of=lambda step: options.build_budget if is_build(step) else step.budget_s,
         report=lambda words: print(words, flush=True),
     )
+
+
+def is_build(step: Step) -> bool:
+    """Whether its budget is one of a plan."""
+    return step.stage in ("build", "sweep")
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -145,7 +151,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     shared.add_argument("--out", type=Path, default=OUT, help=f"folder of results ({OUT})")
     shared.add_argument("--device", default="cuda", help='of PyTorch; "cpu" tries commands out')
     shared.add_argument("--quick", action="store_true", help="one run each: no figures, a trial")
-    shared.add_argument("--build-budget", type=float, default=300, help="seconds for one plan")
+    shared.add_argument("--build-budget", type=float, default=500, help="seconds for one plan")
     for name in ("run", "start", "status", "report", "list"):
         command = commands.add_parser(name, parents=[shared])
         command.add_argument("steps", nargs="*", help='such as "build:*:fp16" or "speed"; or all')

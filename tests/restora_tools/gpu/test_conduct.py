@@ -12,6 +12,7 @@ import pytest
 
 from restora_tools import gpu_check
 from restora_tools.gpu.conduct import (
+    GRACE_S,
     RunningError,
     conduct,
     environment_of,
@@ -25,10 +26,13 @@ from restora_tools.gpu.steps import Step
 DEVICE, BUILD, SPEED = Step("device"), Step("build", "tiny", "fp32"), Step("speed", "tiny", "fp32")
 
 
-def python(lines: dict[Step, str], note: Path | None = None) -> Callable[[Step], Sequence[str]]:
+Command = Callable[[Step, float], Sequence[str]]
+
+
+def python(lines: dict[Step, str], note: Path | None = None) -> Command:
     """Commands that run these lines; `note` collects the names of the steps that ran."""
 
-    def command(step: Step) -> Sequence[str]:
+    def command(step: Step, budget_s: float) -> Sequence[str]:
         begin = "" if note is None else f"open({str(note)!r}, 'a').write('{step.name} ')\n"
         return [sys.executable, "-c", begin + lines.get(step, "print('fine')")]
 
@@ -36,7 +40,7 @@ def python(lines: dict[Step, str], note: Path | None = None) -> Callable[[Step],
 
 
 def states_after(
-    places: Places, steps: Sequence[Step], command: Callable[[Step], Sequence[str]], **words: object
+    places: Places, steps: Sequence[Step], command: Command, **words: object
 ) -> dict[str, State]:
     conduct(places, steps, command, report=lambda _: None, **words)  # type: ignore[arg-type]
     return read_states(places)
@@ -66,7 +70,7 @@ def test_a_step_that_hangs_or_crashes_does_not_end_the_run(places: Places) -> No
         BUILD: "import os; os.kill(os.getpid(), 11)",
     }
     states = states_after(
-        places, [DEVICE, BUILD, Step("ceiling")], python(lines), limit_of=_short_for(DEVICE)
+        places, [DEVICE, BUILD, Step("ceiling")], python(lines), budget_of=_short_for(DEVICE)
     )
     assert states["device"].state == "over budget"
     assert states[BUILD.name].state == "failed"
@@ -75,7 +79,7 @@ def test_a_step_that_hangs_or_crashes_does_not_end_the_run(places: Places) -> No
 
 
 def _short_for(step: Step) -> Callable[[Step], float]:
-    return lambda other: 0.5 if other == step else 60
+    return lambda other: 0.5 - GRACE_S if other == step else 60
 
 
 def test_a_second_run_continues_with_what_is_left_and_what_was_slow_comes_last(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from restora_tools.gpu.nvml import GpuWatch, summarize
+from restora_tools.gpu.nvml import summarize, watch_gpu
 
 
 class FakeNvml:
@@ -67,7 +67,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 def test_a_gpu_is_found_by_its_bus_or_uuid_and_never_by_its_number(
     nvml: FakeNvml, identity: str
 ) -> None:
-    with GpuWatch(identity) as watch:
+    with watch_gpu(identity) as watch:
         pass
     found = watch.summary()
     assert found["sm_mhz"] == [1980, 1980, 1980]
@@ -89,7 +89,7 @@ def test_figures_have_a_least_a_median_and_a_most() -> None:
 
 def test_what_cannot_be_read_says_why(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     def summary(identity: str | None) -> dict[str, Any]:
-        with GpuWatch(identity) as watch:
+        with watch_gpu(identity) as watch:
             pass
         return watch.summary()
 

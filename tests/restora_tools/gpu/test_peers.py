@@ -13,7 +13,7 @@ import torch
 
 from restora_tools.gpu import torch_run
 from restora_tools.gpu.effort import QUICK
-from restora_tools.gpu.ort_run import CUDA, TENSORRT, ort_ways
+from restora_tools.gpu.ort_run import CUDA, TENSORRT, cuda_ways, tensorrt_ways
 from restora_tools.gpu.peers import measure_peers
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.subjects import TINY
@@ -62,7 +62,7 @@ def test_a_runtime_that_is_not_here_says_why(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     places = Places(tmp_path)
-    rows = rows_of(places, "onnxruntime")
+    rows = rows_of(places, "onnxruntime") | rows_of(places, "ort-tensorrt")
     assert {row["not_measured"] for row in rows.values()} == {
         "MissingBackendError: onnxruntime is not installed"
     }
@@ -80,18 +80,19 @@ def test_a_provider_that_does_not_start_is_not_measured_as_another_one(
         InferenceSession=lambda *_, **__: session,
     )
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)  # type: ignore[arg-type]
-    rows = rows_of(Places(tmp_path), "onnxruntime")
+    places = Places(tmp_path)
+    rows = rows_of(places, "onnxruntime") | rows_of(places, "ort-tensorrt")
     assert "CUDAExecutionProvider does not start" in rows["ONNX Runtime CUDA FP32"]["not_measured"]
     assert f"has no {TENSORRT}" in rows["ONNX Runtime TensorRT FP16"]["not_measured"]
 
 
 def test_onnxruntime_runs_each_artifact_that_there_is() -> None:
     artifacts = {"fp32": Path("a.onnx"), "fp16": Path("a.fp16.onnx")}
-    assert [name for name, _, _ in ort_ways(artifacts)] == [
+    assert [name for name, _, _ in cuda_ways(artifacts)] == [
         "ONNX Runtime CUDA FP32",
         "ONNX Runtime CUDA FP16",
-        "ONNX Runtime TensorRT FP16",
     ]
+    assert [path for _, path, _ in tensorrt_ways(artifacts)] == [Path("a.onnx")]
 
 
 def test_accuracy_is_that_of_the_network_that_is_timed(tmp_path: Path) -> None:

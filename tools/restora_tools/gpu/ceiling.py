@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from restora_tools.gpu.effort import FULL, Effort
-from restora_tools.gpu.nvml import GpuWatch
+from restora_tools.gpu.nvml import watch_gpu
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.states import StateName
 from restora_tools.gpu.turns import identity_of, time_turns
@@ -34,7 +34,7 @@ def _measure(name: str, side: int, device: str, effort: Effort) -> Row:
     row: Row = {"precision": name, "side": side, "torch": torch.__version__, "device": device}
     try:
         product = _product(name, side, device)
-        with GpuWatch(identity_of(device)) as watch:
+        with watch_gpu(identity_of(device)) as watch:
             times = time_turns([(name, product)], device, effort)[name]
     except (RuntimeError, AttributeError) as error:
         return {**row, "not_measured": str(error).splitlines()[0]}

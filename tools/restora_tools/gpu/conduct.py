@@ -7,6 +7,7 @@ what it imports need nothing but Python.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import signal
 import subprocess
@@ -26,11 +27,12 @@ from restora_tools.gpu.states import (
     steps_left,
     write_state,
 )
-from restora_tools.gpu.steps import Interpreter, Step
+from restora_tools.gpu.steps import Interpreter, Stage, Step
 
 FOLDERS = ("engine", "export", "calibration", "benchmarks", "tools")
 _ROOT = Path(__file__).parents[3]
-_GRACE_S = 30.0  # for a step that ends by itself when its budget is used up
+GRACE_S = 30.0  # for a step that ends by itself when its budget is used up
+_LEAST_S: dict[Stage, float] = {"build": 120, "sweep": 120}  # shorter ones are not worth a start
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +51,26 @@ class RunningError(Exception):
     """Another process runs steps in this folder."""
 
 
-def limit_of(step: Step) -> float:
-    """Its budget, and a while to end by itself."""
-    return step.budget_s + _GRACE_S
+def budget_of(step: Step) -> float:
+    return step.budget_s
 
 
 def conduct(
     places: Places,
     steps: Sequence[Step],
-    command: Callable[[Step], Sequence[str]],
+    command: Callable[[Step, float], Sequence[str]],
     *,
     seconds: float | None = None,
     again: bool = False,
-    limit_of: Callable[[Step], float] = limit_of,
+    budget_of: Callable[[Step], float] = budget_of,
     report: Callable[[str], None] = print,
 ) -> None:
     """Run what is left of `steps`.
 
-    command: the command line of a step
+    command: the command line of a step, with the seconds after which it should end by itself
     seconds: no step starts after that, and one that runs then is stopped and left for later
     again: repeat steps that failed
-    limit_of: seconds after which a step is stopped
+    budget_of: seconds for a step, which is stopped a while later
 
     Raises RunningError if another process runs steps in this folder.
     """
@@ -77,11 +78,11 @@ def conduct(
     with _only_one(places):
         for step in steps_left(steps, read_states(places), again=again):
             while True:  # a step that is left after one plan goes on with the next one
-                rest = None if seconds is None else seconds - (time.monotonic() - started)
-                if rest is not None and rest <= 0:
+                rest = math.inf if seconds is None else started + seconds - time.monotonic()
+                if rest <= _LEAST_S.get(step.stage, 0):
                     report("the time of this run is used up: run it again to continue")
                     return
-                state = _run_step(places, step, command(step), limit_of(step), rest)
+                state = _run_step(places, step, command, budget_of(step), rest)
                 write_state(places, state)
                 report(f"{step.name}: {state.state}, {state.seconds:.0f} s {state.reason}".rstrip())
                 if state.state != "left":
@@ -139,7 +140,11 @@ def _only_one(places: Places) -> Iterator[None]:
 
 
 def _run_step(
-    places: Places, step: Step, command: Sequence[str], limit: float, rest: float | None
+    places: Places,
+    step: Step,
+    command: Callable[[Step, float], Sequence[str]],
+    budget: float,
+    rest: float,
 ) -> State:
     """Run one step and read how it ended."""
     states = read_states(places)
@@ -147,21 +152,23 @@ def _run_step(
     if need is not None:
         return State(step.name, "skipped", need)
     log = places.logs / f"{step.name.replace(':', '-')}.log"
-    cut = rest is not None and rest < limit
-    seconds, code = _run_process(log, command, min(limit, rest or limit))
+    cut = rest < budget + GRACE_S
+    if cut:
+        budget = max(rest - GRACE_S, rest / 2)
+    limit = min(rest, budget + GRACE_S)
+    seconds, code = _run_process(log, command(step, budget), limit)
     before = states.get(step.name, State(step.name, "left", tries=0))
     state = State(
         step.name, "done", seconds=round(before.seconds + seconds, 1), tries=before.tries + 1
     )
-    if code is None and cut:
+    ended = None if code is None else state_of_exit(code)
+    if cut and (code is None or ended == "over budget"):
         return replace(state, state="left", reason="the time of the run was used up")
     if code is None:
-        reason = f"stopped after {limit:.0f} s"
-        return replace(state, state="over budget", reason=reason)
+        return replace(state, state="over budget", reason=f"stopped after {limit:.0f} s")
     if code < 0:
         name = signal.Signals(-code).name
         return replace(state, state="failed", reason=f"it died by {name}: see {log}")
-    ended = state_of_exit(code)
     if ended is None:
         return replace(state, state="failed", reason=f"it ended with code {code}: see {log}")
     return replace(state, state=ended, reason="" if ended == "done" else _last_line(log))

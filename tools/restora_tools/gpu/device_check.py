@@ -11,7 +11,7 @@ from restora.backends.tensorrt.tile_kernels import TileKernels
 from restora.errors import RestoraError
 from restora_benchmarks.machine import describe_machine
 from restora_tools.gpu.machine import Modules
-from restora_tools.gpu.nvml import GpuWatch
+from restora_tools.gpu.nvml import watch_gpu
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.states import StateName
 
@@ -27,8 +27,7 @@ def check_device(modules: Modules, places: Places, report: Callable[[str], None]
     if earlier:
         report(f"{places.root} holds results of {', '.join(earlier)}: use another --out")
         return "failed"
-    watch = GpuWatch(device.pci_bus_id)
-    with watch:
+    with watch_gpu(device.pci_bus_id) as watch:
         checks = list(_checks(modules, device))
     state = watch.summary()
     row = {**facts, "pci_bus_id": device.pci_bus_id, "state": state}

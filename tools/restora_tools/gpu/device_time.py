@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from restora_tools.gpu.effort import Effort
 from restora_tools.gpu.machine import Modules
 
 _WARM_UP = 5  # the second run captures a graph
+_REPEAT_MS = 500  # at most, so that slow networks take no minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,19 @@ class DeviceTime:
 
 def time_batches(
     modules: Modules,
-    plans: Sequence[LoadedPlan],
+    load: Callable[[], list[LoadedPlan]],
     shape: tuple[int, int, int, int],
     effort: Effort,
 ) -> DeviceTime:
-    """Time runs of one shape; `plans` are closed afterwards."""
+    """Time runs of one shape on plans that `load` gives, once for each way."""
+    plans = load()
     device = plans[0].device
     cuda = device.cuda
     times: dict[bool, list[float]] = {True: [], False: []}
     with device.current():
         stream = device.make_stream()
         network = EngineRunner(device, plans, stream, driver=modules.driver)
-        plain = EngineRunner(device, plans, stream, driver=None)
+        plain = EngineRunner(device, load(), stream, driver=None)
         begin, end = cuda.Event(), cuda.Event()
         for runner in (network, plain):
             # copied before, never again: the network alone is timed
@@ -54,11 +56,11 @@ def time_batches(
             for _ in range(_WARM_UP):
                 runner.enqueue(shape)
         stream.synchronize()
+        one_ms = _time_runs(plain, shape, stream, begin, end, 1)
+        runs = max(1, min(effort.runs, round(_REPEAT_MS / one_ms)))
         for _ in range(effort.repeats):
             for with_graphs, runner in ((True, network), (False, plain)):
-                times[with_graphs].append(
-                    _time_runs(runner, shape, stream, begin, end, effort.runs)
-                )
+                times[with_graphs].append(_time_runs(runner, shape, stream, begin, end, runs))
         stats = network.stats()
         why = stats.graphs_error or "; ".join(modules.missing) or "no graph was launched"
         launched = stats.graphs_launched
@@ -66,7 +68,7 @@ def time_batches(
         network.close()
         plain.close()
         # PyCUDA frees these with their last reference, while their context is current
-        del stream, begin, end, network, plain, runner
+        del stream, begin, end, network, plain, runner, plans
     return found
 
 

@@ -23,6 +23,7 @@ def run_tests(places: Places, report: Callable[[str], None], *, file: str = TEST
         raise MissingBackendError("pytest is not in this interpreter")
     # without conftest, which needs packages for other tests
     words = ["-q", "-m", "gpu", "--noconftest", "-p", "no:cacheprovider", "-o", "addopts="]
+    words += ["-o", "filterwarnings=default"]  # warnings of a GPU's packages are not its faults
     words += ["--import-mode=importlib", file]
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "pytest", *words], cwd=_ROOT, capture_output=True, text=True

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 _PERIOD_S = 0.1
@@ -17,41 +18,36 @@ Reading = dict[str, Any]
 
 
 class GpuWatch:
-    """Reads the state of a GPU until the end of a `with` block.
+    """Readings of the state of a GPU, taken by watch_gpu."""
 
-    identity: PCI bus id ("0000:0B:00.0") or UUID ("GPU-..."); None if it is not known
-
-    Afterwards `summary()` gives the figures of summarize.
-    """
-
-    def __init__(self, identity: str | None, *, period_s: float = _PERIOD_S) -> None:
-        self._read = _reader(identity)
-        self._period_s = period_s
-        self._readings: list[Reading] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> GpuWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
 
     def summary(self) -> dict[str, Any]:
-        return summarize(self._readings)
+        return summarize(self.readings)
 
-    def _watch(self) -> None:
+
+@contextmanager
+def watch_gpu(identity: str | None, *, period_s: float = _PERIOD_S) -> Iterator[GpuWatch]:
+    """Read the state of a GPU, in a thread, until the block ends.
+
+    identity: PCI bus id ("0000:0B:00.0") or UUID ("GPU-..."); None if it is not known
+    """
+    read, watch, stop = _reader(identity), GpuWatch(), threading.Event()
+
+    def keep_reading() -> None:
         while True:
-            self._readings.append(self._read())
-            if self._stop.wait(self._period_s) or "error" in self._readings[-1]:
+            watch.readings.append(read())
+            if stop.wait(period_s) or "error" in watch.readings[-1]:
                 return
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(keep_reading)
+        try:
+            yield watch
+        finally:
+            stop.set()
+        reading.result()
 
 
 def summarize(readings: Sequence[Reading]) -> dict[str, Any]:

@@ -66,8 +66,12 @@ class OrtRun:
         return binding
 
 
-def ort_ways(artifacts: dict[str, Path]) -> Iterator[tuple[str, Path, str]]:
+def cuda_ways(artifacts: dict[str, Path]) -> Iterator[tuple[str, Path, str]]:
     """Name, artifact and provider of each way. artifacts: by precision, those that there are."""
     for precision, path in artifacts.items():
         yield f"ONNX Runtime CUDA {precision.upper()}", path, CUDA
+
+
+def tensorrt_ways(artifacts: dict[str, Path]) -> Iterator[tuple[str, Path, str]]:
+    """The same for its TensorRT provider, which builds an engine from the FP32 artifact first."""
     yield "ONNX Runtime TensorRT FP16", artifacts["fp32"], TENSORRT

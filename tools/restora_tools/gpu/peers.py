@@ -14,8 +14,8 @@ from restora.artifact import measure_psnr
 from restora.errors import RestoraError
 from restora_benchmarks.pictures import make_pictures
 from restora_tools.gpu.effort import FULL, Effort
-from restora_tools.gpu.nvml import GpuWatch
-from restora_tools.gpu.ort_run import OrtRun, ort_ways
+from restora_tools.gpu.nvml import watch_gpu
+from restora_tools.gpu.ort_run import OrtRun, cuda_ways, tensorrt_ways
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.states import StateName
 from restora_tools.gpu.subjects import Subject
@@ -23,6 +23,7 @@ from restora_tools.gpu.torch_run import COMPILED, EAGER, Pictures, TorchRun, Way
 from restora_tools.gpu.turns import identity_of, time_turns
 
 Run = TorchRun | OrtRun
+_ORT_WAYS = {"onnxruntime": cuda_ways, "ort-tensorrt": tensorrt_ways}
 
 
 def measure_peers(
@@ -34,7 +35,7 @@ def measure_peers(
     device: str,
     effort: Effort = FULL,
 ) -> StateName:
-    """One row for each way of a kind ("eager", "compiled", "onnxruntime"), which take turns.
+    """One row for each way of a kind ("eager", "compiled", ...), which take turns.
 
     A way that is not here is a row that says why. Accuracy is measured against eager PyTorch in
     FP32, on the batch that is timed.
@@ -54,7 +55,7 @@ def measure_peers(
             continue
         ready.append((name, run))
         rows.append({**row, "psnr_mean": round(mean, 2), "psnr_min": round(least, 2)})
-    with GpuWatch(identity_of(device)) as watch:
+    with watch_gpu(identity_of(device)) as watch:
         times = time_turns([(name, _on(run, batch)) for name, run in ready], device, effort)
     for row in rows:
         if row["way"] in times:
@@ -68,7 +69,7 @@ def measure_peers(
 def _ways(
     places: Places, subject: Subject, kind: str, device: str
 ) -> Iterator[tuple[str, Callable[[], Run]]]:
-    if kind == "onnxruntime":
+    if kind in _ORT_WAYS:
         artifacts = {
             precision: places.artifact(subject, precision)
             for precision in ("fp32", "fp16")
@@ -76,7 +77,7 @@ def _ways(
         }
         if "fp32" not in artifacts:
             artifacts["fp32"] = places.artifact(subject)  # its row says that it is not there
-        for name, path, provider in ort_ways(artifacts):
+        for name, path, provider in _ORT_WAYS[kind](artifacts):
             yield name, _of_ort(path, provider)
         return
     ways: Sequence[Way] = COMPILED if kind == "compiled" else EAGER

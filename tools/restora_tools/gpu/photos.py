@@ -15,7 +15,7 @@ from restora.tiling import Tiling
 from restora_benchmarks.pictures import make_pictures
 from restora_tools.gpu.effort import FULL, Effort
 from restora_tools.gpu.machine import Modules
-from restora_tools.gpu.nvml import GpuWatch
+from restora_tools.gpu.nvml import watch_gpu
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.sessions import open_session
 from restora_tools.gpu.states import StateName
@@ -92,7 +92,7 @@ def _measure_size(
         one = time.perf_counter() - started
         count = min(_MOST, max(_LEAST, math.ceil(seconds / one)))
         before = session.stats().computed_pixels
-        with GpuWatch(pci_bus_id) as watch:
+        with watch_gpu(pci_bus_id) as watch:
             started = time.perf_counter()
             list(pool.map(restore, [photo] * count))
             elapsed = time.perf_counter() - started

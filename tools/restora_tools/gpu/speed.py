@@ -13,7 +13,7 @@ from restora_benchmarks.flops import count_flops
 from restora_tools.gpu.device_time import DeviceTime, time_batches
 from restora_tools.gpu.effort import FULL, Effort
 from restora_tools.gpu.machine import Modules
-from restora_tools.gpu.nvml import GpuWatch
+from restora_tools.gpu.nvml import watch_gpu
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.sessions import Plans, open_session
 from restora_tools.gpu.states import StateName
@@ -31,10 +31,11 @@ def measure(
 ) -> StateName:
     """One row. "failed" if no graph was launched: the figure would be of another way."""
     plans = Plans(modules, places, subject, precision)
-    loaded = load_plans(modules.trt, plans.device, plans.get(plans.profiles()))
-    with GpuWatch(plans.device.pci_bus_id) as watch:
-        time = time_batches(modules, loaded, subject.shape, effort)
-    del loaded
+    hot = plans.get([plans.profiles()[-1]])
+    with watch_gpu(plans.device.pci_bus_id) as watch:
+        time = time_batches(
+            modules, lambda: load_plans(modules.trt, plans.device, hot), subject.shape, effort
+        )
     flops = count_flops(plans.master.onnx, batch=1, height=subject.side, width=subject.side)
     row: Row = {
         "model": subject.name,

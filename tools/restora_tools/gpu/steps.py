@@ -32,20 +32,20 @@ _INTERPRETERS: dict[Stage, Interpreter] = {
 _BUDGETS_S: dict[Stage, float] = {
     "device": 60,
     "prepare": 240,
-    "build": 300,
+    "build": 500,
     "verify": 180,
     "speed": 120,
     "layers": 60,
     "tests": 240,
     "ceiling": 60,
     "photos": 180,
-    "sweep": 300,
+    "sweep": 500,
     "peers": 300,
 }
 # in which order networks decide, each in FP16 before any of them in FP32
 _ORDER = ("RealESRGAN_x4plus", "GFPGANv1.4", "realesr-general-x4v3")
 _BUNDLED = "restora-lite-x2"
-WAYS = ("eager", "compiled", "onnxruntime")
+WAYS = ("eager", "compiled", "onnxruntime", "ort-tensorrt")
 
 
 @dataclass(frozen=True, slots=True)

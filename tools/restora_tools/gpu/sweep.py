@@ -14,7 +14,7 @@ from restora_tools.gpu.build import build_next, describe_profile
 from restora_tools.gpu.device_time import time_batches
 from restora_tools.gpu.effort import FULL, Effort
 from restora_tools.gpu.machine import Modules
-from restora_tools.gpu.nvml import GpuWatch
+from restora_tools.gpu.nvml import watch_gpu
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.sessions import Plans
 from restora_tools.gpu.speed import figures_of
@@ -77,9 +77,11 @@ def _measure_one(
     if state != "done":
         return {**row, "not_measured": said[-1]}
     modules = plans.modules
-    loaded = load_plans(modules.trt, plans.device, plans.get([profile]))
-    with GpuWatch(plans.device.pci_bus_id) as watch:
-        time = time_batches(modules, loaded, profile.best, effort)
+    built = plans.get([profile])
+    with watch_gpu(plans.device.pci_bus_id) as watch:
+        time = time_batches(
+            modules, lambda: load_plans(modules.trt, plans.device, built), profile.best, effort
+        )
     flops = count_flops(plans.master.onnx, batch=1, height=side, width=side)
     return {
         **row,

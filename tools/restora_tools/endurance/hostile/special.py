@@ -57,9 +57,9 @@ def make_hard_names() -> Iterator[PictureFile]:
     """Sound pictures and broken ones, under names that are hard to write, print or parse."""
     names = (
         *("new\nline", "es\x1b]0;title\x07cape", "漢" * 80, "-o", "--overwrite", "..x"),
-        *("a..", "%s%n", "[red]", "a b", "'quoted'", '"', "*", "?", "$HOME", "`id`", "x\r", "\u202egpj"),
-        *("é", "e\u0301", os.fsdecode(b"\xff\xfe"), os.fsdecode(b"caf\xe9"), "~", "#", "a;b"),
-        *("|", "&", "\t", "C:\\x"),
+        *("a..", "%s%n", "[red]", "a b", "'quoted'", '"', "*", "?", "$HOME", "`id`", "x\r"),
+        *("\u202egpj", "é", "e\u0301", os.fsdecode(b"\xff\xfe"), os.fsdecode(b"caf\xe9"), "~", "#"),
+        *("a;b", "|", "&", "\t", "C:\\x"),
     )  # fmt: skip
     for index, name in enumerate(names):
         if name.startswith("."):  # hidden files are left out of a run
