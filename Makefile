@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,9 @@ int8: $(DEV)  ## make the bundled INT8 artifacts again and measure them (about 1
 bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 to 1,000 files (20 minutes)
 	$(BIN)/python -m restora_tools.throughput.run
 	$(BIN)/python -m restora_tools.throughput.isolation
+
+bench-training: $(DEV)  ## the trainer beside a plain loop: steps per second and memory (10 minutes)
+	$(BIN)/python -m restora_tools.training_speed
 
 endurance: $(DEV)  ## 1,000 photos, 40 broken, killed and resumed; a hundred kills (20 minutes)
 	$(BIN)/python -m restora_tools.endurance.run
