@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from ncnn_files import write_ncnn
 from recipe import fill_network
 from restora import Photo, Restorer
 from restora.errors import AccuracyGateError, UnsafePathError
@@ -39,6 +40,34 @@ def test_a_restorer_exports_a_checkpoint_once_and_logs_it(
     announced = [record for record in caplog.messages if "exporting mine to ONNX" in record]
     assert len(announced) == 1
     assert len(list((tmp_path / "models" / "exported").glob("*.onnx"))) == 1
+
+
+def test_an_ncnn_network_is_a_model_by_its_path_and_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    monkeypatch.setenv("RESTORA_MODELS", str(models))
+    network = fill_network(SRVGGNetCompact(4, 8, 2, "prelu"), 1, "srvgg")
+    path = write_ncnn(models / "mine", network)
+    results = []
+    for model in (path, str(path), "mine", "mine.param"):
+        with Restorer(model, device="cpu") as restorer:
+            results.append(restorer.restore(PHOTO).photo.pixels)
+    assert all(np.array_equal(results[0], result) for result in results)
+    assert len(list((models / "exported").glob("mine.*.onnx"))) == 1
+
+
+def test_other_weights_beside_a_param_file_are_exported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("restora_export.files.export_file", refuse([]))
+    (tmp_path / "mine.param").write_bytes(b"layers")
+    (tmp_path / "mine.bin").write_bytes(b"weights")
+    first = find_or_export(tmp_path / "mine.param", "uint8", "upsampler")
+    (tmp_path / "mine.bin").write_bytes(b"others")
+    assert find_or_export(tmp_path / "mine.param", "uint8", "upsampler") != first
 
 
 def refuse(calls: list[str]) -> Callable[..., None]:
