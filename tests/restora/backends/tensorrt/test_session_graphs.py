@@ -167,6 +167,24 @@ def test_a_graph_that_cannot_be_launched_is_the_error_of_its_code(
     session.close()
 
 
+def test_the_graphs_of_the_last_eight_shapes_are_kept() -> None:
+    rig = Rig(batches=(1,))
+    session = rig.open()
+    run_checked(session, picture(64, 64)[None])  # no later batch needs more memory
+    shapes = [(side, 8) for side in range(8, 32, 2)]
+    for shape in shapes:
+        for _ in range(2):
+            run_checked(session, picture(*shape)[None])
+    assert session.stats().graphs_captured == 12
+    assert rig.cuda.graphs == 8
+    # one for each of the graphs, and the one that batches without a graph share
+    assert len(rig.trt.world.contexts) == 9
+    launched = session.stats().graphs_launched
+    run_checked(session, picture(*shapes[-8])[None])
+    assert session.stats().graphs_launched == launched + 1
+    session.close()
+
+
 def test_an_interrupt_ends_the_capture() -> None:
     rig = Rig()
     device = Device(rig.cuda)

@@ -195,7 +195,8 @@ def test_threads_sleep_while_they_wait_if_asked_or_on_a_jetson(
         session = rig.open(waits=waits)
         for pinned in (True, False):
             image = picture(64, 64, seed=pinned)
-            session.run_tiles(image, tiling=Tiling(size=32, overlap=8))
+            tiling = Tiling(size=32, overlap=8)
+            session.run_tiles(image, tiling=tiling, progress=lambda *_: None)
             session.run(picture(32, 32)[None])
         session.close()
     assert set(waited) == {flag}
@@ -400,9 +401,34 @@ def test_a_lost_gpu_ends_all_work_of_the_session() -> None:
     session = rig.open()
     rig.cuda.fail_at = len(rig.cuda.calls) + 20
     image = picture(96, 96)
-    for _ in range(2):
-        with pytest.raises(DeviceLostError, match="this process cannot use it any more"):
-            session.run_tiles(image, tiling=Tiling(size=32, overlap=8))
+    with pytest.raises(DeviceLostError, match="this process cannot use it any more"):
+        session.run_tiles(image, tiling=Tiling(size=32, overlap=8))
+    rig.cuda.calls.clear()
+    with pytest.raises(DeviceLostError, match="this process cannot use it any more"):
+        session.run_tiles(image, tiling=Tiling(size=32, overlap=8))
+    assert rig.cuda.calls == []
+    session.close()
+
+
+def test_full_memory_frees_what_the_other_slot_kept() -> None:
+    rig = Rig(batches=(1,), graphs=False)
+    session = rig.open()
+    tiling = Tiling(size=32, overlap=8, fixed=True)
+    images = [picture(256, 256, seed=seed) for seed in range(2)]
+    both, met = threading.Barrier(2), threading.Event()
+
+    def meet(_done: int, _all: int) -> None:
+        if not met.is_set():
+            both.wait()
+            met.set()
+
+    with ThreadPoolExecutor(2) as pool:  # so that each slot holds the memory of a photo
+        list(pool.map(lambda i: session.run_tiles(i, tiling=tiling, progress=meet), images))
+    used = sum(memory.nbytes for memory in rig.cuda.memory.values())
+    rig.cuda.memory_bytes = used + 1
+    with pytest.raises(DeviceMemoryError):
+        session.run_tiles(picture(320, 320), tiling=tiling)
+    assert sum(memory.nbytes for memory in rig.cuda.memory.values()) == 0
     session.close()
 
 
