@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check train-lite lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -92,6 +92,10 @@ seams: $(DEV)  ## measure the error of seams against the overlap of tiles
 
 gpu-check: $(DEV)  ## all that a machine with an NVIDIA GPU must prove; repeat it to continue
 	$(BIN)/python -m restora_tools.gpu_check run --results benchmarks/results
+
+resolve-extras: $(DEV)  ## which versions the GPU extras get on each Python and machine (2 minutes, network)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target build/uv uv
+	PYTHONPATH=build/uv $(BIN)/python -m restora_tools.resolve_extras
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
 	$(BIN)/python -m restora_tools.lite.train

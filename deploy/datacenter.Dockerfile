@@ -6,11 +6,14 @@
 #
 # The driver comes from the host, through the NVIDIA container toolkit. Plans are built at the
 # first use, for the GPU at hand, and kept in the volume: they fit no other kind of GPU.
+# CUDA and EXTRA must have one major version: 12.6.3 and gpu-cu12, or 13.0.1 and gpu-cu13.
 ARG CUDA=12.6.3
 ARG UBUNTU=24.04
+ARG EXTRA=gpu-cu12
 
 # PyCUDA comes as source: compiled here, where the headers are, and carried over as a wheel
 FROM nvidia/cuda:${CUDA}-devel-ubuntu${UBUNTU} AS wheels
+ARG EXTRA
 RUN apt-get update && apt-get install -y --no-install-recommends python3-dev python3-pip g++ \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
@@ -20,15 +23,16 @@ COPY export export
 COPY calibration calibration
 COPY benchmarks benchmarks
 RUN pip wheel --no-cache-dir --wheel-dir /wheels --extra-index-url https://pypi.nvidia.com \
-    ".[tensorrt]" onnxruntime-gpu nvidia-cuda-nvrtc-cu12
+    ".[${EXTRA}]"
 
 FROM nvidia/cuda:${CUDA}-cudnn-runtime-ubuntu${UBUNTU}
+ARG EXTRA
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     python3 -m venv /opt/restora \
     && /opt/restora/bin/pip install --no-cache-dir --no-index --find-links /wheels \
-       "restora[tensorrt]" onnxruntime-gpu nvidia-cuda-nvrtc-cu12
+       "restora[${EXTRA}]"
 RUN useradd --create-home restora && install -d -m 700 -o restora /plans /models
 USER restora
 ENV PATH=/opt/restora/bin:$PATH RESTORA_PLANS=/plans RESTORA_MODELS=/models
