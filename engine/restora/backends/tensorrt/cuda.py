@@ -152,9 +152,6 @@ class Device:
             driver=str(self.cuda.get_driver_version()),
         )
 
-    def close(self) -> None:
-        """Does nothing, because the context is never released."""
-
 
 _contexts: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()  # by module and GPU
 _retaining = threading.Lock()
