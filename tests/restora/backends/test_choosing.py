@@ -223,7 +223,8 @@ def test_a_photo_is_restored_on_the_gpu_as_on_the_cpu(gpu: World, tmp_path: Path
         tiling = Tiling(size=32, overlap=8, batch=2, fixed=True)
         expected = Upsampler(session, tiling=tiling).upsample(Photo(photo)).pixels
     assert np.array_equal(result, expected)
-    del result  # it is in pinned memory
+    assert gpu.cuda.is_pinned(result)  # the GPU wrote to the very array that is encoded
+    del result
     assert gpu.cuda.live == 0
 
 
