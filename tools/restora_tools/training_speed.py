@@ -40,7 +40,7 @@ from restora_training.steps.averages import start_average
 RESULTS = Path("benchmarks/results/training.json")
 WAYS = ("plain loop", "fp32", "bf16")
 _BATCH, _SIDE = 4, 32  # degraded patches
-_SETTINGS = {
+_SETTINGS: dict[str, dict[str, Any]] = {
     "srvgg-16x64": {"architecture": "srvgg", "features": 64, "convs": 16},
     "rrdb-2x64": {"architecture": "rrdb", "features": 64, "blocks": 2, "growth": 32},
 }
@@ -73,9 +73,9 @@ def _plain_step(setting: str, degraded: Tensor, clean: Tensor) -> Callable[[], N
     values = _SETTINGS[setting]
     generator: torch.nn.Module
     if values["architecture"] == "srvgg":
-        generator = SRVGGNetCompact(4, 64, int(values["convs"]))
+        generator = SRVGGNetCompact(4, 64, values["convs"])
     else:
-        generator = RRDBNet(4, 64, 32, int(values["blocks"]))
+        generator = RRDBNet(4, 64, 32, values["blocks"])
     discriminator = UNetDiscriminatorSN()
     vgg = VGG19Features(list(LAYER_WEIGHTS))
     optimizers = [

@@ -1,0 +1,82 @@
+"""Round defects: dust and specks, mold, stains and water rims."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from restora_training.damage.layer import Layer, Plane, draw_noise, random_point
+
+
+def draw_dust(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
+    """Many specks of 0.5 to 4 px, nearly all of one color."""
+    opacity: Plane = np.zeros(shape, np.float32)
+    count = int(rng.integers(5, 60))
+    for _ in range(count):
+        _stamp(opacity, random_point(shape, rng), 0.5 * 8 ** rng.uniform(0, 1), rng)
+    level = rng.uniform(200, 255) if rng.uniform() < 0.7 else rng.uniform(0, 60)
+    return Layer(opacity * rng.uniform(0.6, 1.0), np.full(3, level))
+
+
+def draw_mold(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
+    """A cluster of small dark dots, denser in its middle."""
+    opacity: Plane = np.zeros(shape, np.float32)
+    center = random_point(shape, rng)
+    spread = rng.uniform(0.03, 0.12) * max(shape)
+    for _ in range(int(rng.integers(20, 90))):
+        _stamp(opacity, center + rng.normal(0, spread, 2), rng.uniform(0.6, 2.5), rng)
+    color = np.array([rng.uniform(20, 90), rng.uniform(25, 80), rng.uniform(10, 60)])
+    return Layer(opacity * rng.uniform(0.5, 0.9), color)
+
+
+def draw_stain(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
+    """A brownish, partly transparent stain with an uneven outline and a darker rim."""
+    inside = _blob(shape, rng, size=(0.08, 0.3))
+    rim = _rim_of(inside, rng.uniform(1.5, 5))
+    body = rng.uniform(0.1, 0.4)
+    opacity = np.clip(inside * body + rim * rng.uniform(0.2, 0.5), 0, 1)
+    color = np.array([rng.uniform(90, 170), rng.uniform(60, 120), rng.uniform(20, 70)])
+    return Layer(opacity, color)
+
+
+def draw_water_rim(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
+    """The tide line that dried water leaves: the rim alone."""
+    rim = _rim_of(_blob(shape, rng, size=(0.15, 0.45)), rng.uniform(1, 4))
+    level = rng.uniform(60, 150)
+    return Layer(rim * rng.uniform(0.3, 0.7), np.array([level, level * 0.85, level * 0.6]))
+
+
+def _stamp(plane: Plane, center: np.ndarray, radius: float, rng: np.random.Generator) -> None:
+    """Draw an ellipse with a soft edge into the plane, in place."""
+    height, width = plane.shape
+    reach = int(np.ceil(radius * 1.6 + 1))
+    x, y = center
+    left, top = max(0, int(x) - reach), max(0, int(y) - reach)
+    right, bottom = min(width, int(x) + reach + 1), min(height, int(y) + reach + 1)
+    if left >= right or top >= bottom:
+        return
+    rows, columns = np.mgrid[top:bottom, left:right]
+    stretch, angle = rng.uniform(0.6, 1.6), rng.uniform(0, np.pi)
+    u = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
+    v = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
+    distance = np.hypot(u / stretch, v * stretch)
+    spot = np.clip(radius - distance + 0.5, 0, 1).astype(np.float32)
+    plane[top:bottom, left:right] = np.maximum(plane[top:bottom, left:right], spot)
+
+
+def _blob(shape: tuple[int, int], rng: np.random.Generator, *, size: tuple[float, float]) -> Plane:
+    """A round area with an uneven outline, 1 inside."""
+    x, y = random_point(shape, rng)
+    radius = rng.uniform(*size) * max(shape)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    distance = np.hypot(columns - x, rows - y) / radius
+    uneven = distance + 0.15 * draw_noise(shape, radius / 2, rng)
+    uneven = uneven + 0.05 * draw_noise(shape, radius / 8, rng)
+    soft = np.clip((1 - uneven) * radius / 2 + 0.5, 0, 1)
+    return np.asarray(soft, np.float32)
+
+
+def _rim_of(inside: Plane, width_px: float) -> Plane:
+    """A line along the outline of an area."""
+    blurred = np.asarray(cv2.GaussianBlur(inside, (0, 0), width_px), np.float32)
+    return np.asarray(np.clip(4 * blurred * (1 - blurred), 0, 1) ** 2 * (inside > 0.05), np.float32)
