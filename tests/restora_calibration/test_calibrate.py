@@ -33,7 +33,8 @@ from restora_calibration.calibration_set import (
     make_calibration_set,
     make_source,
 )
-from restora_calibration.int8.run import Plan, calibrate, describe, log_key
+from restora_calibration.int8.report import describe
+from restora_calibration.int8.run import Plan, calibrate, log_key
 from restora_calibration.int8.trial import Distance, TrialLog
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.photo_tiles import load_photo_tiles
