@@ -18,8 +18,11 @@ from cuda_bindings_double import FakeDriver, FakeNvrtc
 from gpu_artifacts import put_artifacts
 from pycuda_double import FakeCuda
 from restora.backends import SessionOptions, open_session
+from restora.backends.cuda_packages import CudaPart
+from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import MissingBackendError
 from restora_tools import gpu_check
+from restora_tools.gpu import checks, device_check
 from restora_tools.gpu.effort import QUICK
 from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places
@@ -226,12 +229,35 @@ def test_without_the_blend_kernel_the_check_fails(newest: Machine) -> None:
     assert newest.run("device") == "failed"
     failed = [row for row in newest.rows("loads") if not row["passed"]]
     assert {row["detail"] for row in failed} == {"no cuda-bindings here"}
+    assert len(failed) == 2
     assert newest.run_all(["build:tiny:fp32", "verify:tiny:fp32"]) == ["done", "failed"]
     assert "tiles are blended on the GPU" in newest.said[-1]
     assert newest.run_all(["speed:tiny:fp32"]) == ["done"]
     newest.run("build:tiny:fp16")
     newest.run("speed:tiny:fp16")
     assert newest.run("photos:tiny:fp16") == "failed"
+
+
+def test_packages_of_two_cuda_versions_are_told_and_do_not_fail(
+    newest: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [CudaPart("TensorRT", 12, None), CudaPart("PyCUDA", 13, 0)]
+    monkeypatch.setattr(device_check, "find_cuda_parts", lambda: parts)
+    assert newest.run("device") == "done"
+    (verdict,) = (v for v in make_verdicts(newest.places, TINY) if "one CUDA" in v.statement)
+    assert (verdict.outcome, verdict.must) == ("FAILS", False)
+    assert "packages of different CUDA versions" in verdict.detail
+
+
+def test_a_tensorrt_that_does_not_start_fails(
+    newest: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_logger: Any) -> Any:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    newest.modules.trt._made["Builder"] = refuse
+    assert newest.run("device") == "failed"
+    assert "does not start CUDA" in newest.said[-1]
 
 
 def test_without_a_captured_graph_the_check_fails(newest: Machine) -> None:
@@ -259,6 +285,41 @@ def test_a_wrong_result_is_found(newest: Machine) -> None:
     assert newest.run("verify:tiny:fp32") == "failed"
     failed = [row for row in newest.rows("verify") if row["passed"] is False]
     assert any("levels at most" in row["detail"] for row in failed)
+
+
+def test_one_wrong_column_at_a_seam_is_found(
+    newest: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is too little for the gate of the precision."""
+    real = TensorRTSession.run_tiles
+
+    def blend_otherwise(session: TensorRTSession, image: Any, **words: Any) -> Any:
+        result = real(session, image, **words).copy()
+        result[:, result.shape[1] // 2] ^= 2
+        return result
+
+    monkeypatch.setattr(TensorRTSession, "run_tiles", blend_otherwise)
+    assert newest.run_all(["build:tiny:fp16", "verify:tiny:fp16"]) == ["done", "failed"]
+    failed = [row["check"] for row in newest.rows("verify") if row["passed"] is False]
+    assert failed == ["seams are blended as on the CPU"]
+
+
+def test_memory_that_closing_does_not_free_is_found(
+    newest: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = newest.modules.open_device()
+    real = TensorRTSession.close
+
+    def close_and_leak(session: TensorRTSession) -> None:
+        real(session)
+        with device.current():
+            newest.modules.cuda.mem_alloc(4096)
+
+    monkeypatch.setattr(TensorRTSession, "close", close_and_leak)
+    monkeypatch.setattr(checks, "LEAK_BYTES", 3 * 4096 - 1)
+    assert newest.run_all(["build:tiny:fp32", "verify:tiny:fp32"]) == ["done", "failed"]
+    failed = [row["check"] for row in newest.rows("verify") if row["passed"] is False]
+    assert failed == ["closing frees everything"]
 
 
 def test_a_folder_never_mixes_two_cards(newest: Machine) -> None:

@@ -50,7 +50,8 @@ def _of_step(places: Places, step: Step, states: dict[str, State]) -> Iterator[V
         yield Verdict(f"{step.name} runs", "FAILS", state.reason)
     if step.stage == "device":
         for row in places.rows("loads"):
-            yield Verdict(row["check"], _outcome(row["passed"]), row["detail"])
+            outcome = _outcome(row["passed"])
+            yield Verdict(row["check"], outcome, row["detail"], must=row["must"])
     elif step.stage == "tests":
         for row in rows:
             yield Verdict("the tests on a GPU pass", _outcome(row["passed"]), str(row["counts"]))
