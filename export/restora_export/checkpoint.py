@@ -60,7 +60,8 @@ def load_checkpoint(
     expected_sha256: str | None = None,
     hints: Hints = _NO_HINTS,
 ) -> Checkpoint:
-    """Load a .pth, .pt, .ckpt, .safetensors or .param file without executing anything in it.
+    """Load a .pth, .pt, .ckpt, .safetensors or .param file, or an .onnx file of another exporter,
+    without executing anything in it.
 
     expected_sha256: required SHA-256; by default that of the published file of the same name
     hints: what the file does not determine
@@ -95,21 +96,29 @@ def _build(spec: Spec, state: State) -> nn.Module:
 
 
 def _load(path: Path, streams: Sequence[BinaryIO], hints: Hints) -> tuple[Spec, State]:
-    layers: list[Layer] | None = None
-    key = hints.key
-    if path.suffix.lower() == NCNN_SUFFIX:
-        if key is not None:
-            raise CheckpointError("an ncnn file holds one network: leave the key out")
-        layers = read_ncnn(*streams)
-        stored, hints = name_tensors(layers)
+    layers = _read_layers(path, streams)
+    if layers is None:
+        stored = rename_old_keys(_find_tensors(streams[0], path, hints.key))
+    elif hints.key is not None:
+        raise CheckpointError("it holds one network without names: leave the key out")
     else:
-        stored = rename_old_keys(_find_tensors(streams[0], path, key))
+        stored, hints = name_tensors(layers)
     spec = detect_architecture({name: value.on_meta() for name, value in stored.items()}, hints)
     _check_claims(stored, spec, sum(os.fstat(stream.fileno()).st_size for stream in streams))
     state = {name: _read(name, value) for name, value in stored.items()}
     if layers is not None:
         check_same_function(layers, _build(spec, state))
     return spec, state
+
+
+def _read_layers(path: Path, streams: Sequence[BinaryIO]) -> list[Layer] | None:
+    """The layers of a file of another runtime; None for a file of weights with names."""
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        from restora_export.foreign_onnx import read_foreign_onnx
+
+        return read_foreign_onnx(streams[0])
+    return read_ncnn(*streams) if suffix == NCNN_SUFFIX else None
 
 
 def _find_tensors(stream: BinaryIO, path: Path, key: str | None) -> dict[str, StoredTensor]:

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from restora.errors import ModelError
-from restora.models.regular_file import open_model_file, sha256_of_streams
+from restora.artifact.onnx_wire import read_onnx_facts
+from restora.errors import ArtifactError, ModelError
+from restora.models.regular_file import is_regular_file, open_model_file, sha256_of_streams
 
 NCNN_SUFFIX = ".param"
+_ARTIFACT_MARK = b"restora"  # the key of the metadata
+_MAX_ONNX_BYTES = 2**31 - 1  # the limit of protobuf
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", NCNN_SUFFIX)
 
 
 def is_checkpoint_name(path: Path | str) -> bool:
     """Whether the name ends as that of a checkpoint."""
     return Path(path).suffix.lower() in CHECKPOINT_SUFFIXES
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is an ONNX file without the metadata of an artifact.
+
+    The name of restora in it is enough to take it for an artifact: opening it tells what is wrong.
+    """
+    if not is_regular_file(path):
+        return False
+    with open_model_file(path, what="file", error=ModelError, max_bytes=_MAX_ONNX_BYTES) as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            return False
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data.find(_ARTIFACT_MARK) >= 0:
+                return False
+        stream.seek(0)
+        try:
+            read_onnx_facts(stream.read())
+        except ArtifactError:
+            return False
+    return True
 
 
 def files_of_checkpoint(path: Path) -> tuple[Path, ...]:

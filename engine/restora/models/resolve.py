@@ -30,7 +30,11 @@ from restora.models import (
     find_own_checkpoint,
     model_folder,
 )
-from restora.models.checkpoint_files import is_checkpoint_name, sha256_of_checkpoint
+from restora.models.checkpoint_files import (
+    is_checkpoint_name,
+    is_foreign,
+    sha256_of_checkpoint,
+)
 from restora.models.regular_file import is_regular_file, kind_of, shown
 
 logger = logging.getLogger(__name__)
@@ -75,7 +79,8 @@ def artifact_finder(
 
 
 def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False) -> Path:
-    """The artifact of a model, of an .onnx file or of a checkpoint file.
+    """The artifact of a model, of an .onnx file or of a checkpoint file, which an .onnx file of
+    another exporter is too.
 
     half: export an FP16 one beside it too, if the network gives pictures and is exported at all
 
@@ -91,6 +96,8 @@ def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False)
             raise CheckpointError(f"{shown(path)} must be a regular file, it is {found}")
         if len(path.parts) > 1:
             raise MissingModelError(f"there is no checkpoint at {shown(path)}")
+    if path.suffix.lower() == ".onnx" and is_foreign(path):
+        return _export_once(path, path.stem, io, [(path, 1.0)], half=half)
     try:
         return find_artifact(model, io, kind)
     except MissingModelError:
@@ -207,7 +214,7 @@ def _export(
         from restora_export.files import export_file
     except ImportError as error:
         raise MissingBackendError(
-            f"{checkpoint} is a PyTorch checkpoint; exporting it needs "
+            f"{checkpoint} is a checkpoint, not an artifact; exporting it needs "
             f"pip install 'restora[export]' ({error})"
         ) from error
     logger.warning("exporting %s to ONNX (%s, %s pictures); this is done once", name, precision, io)
