@@ -144,8 +144,8 @@ def calibrate_file(
 
 
 def _find_half(artifact: Artifact, path: Path) -> Artifact | None:
-    family = read_precision_variants(artifact, path)
-    return next((found for found in family if found.info.precision == "fp16"), None)
+    _, *found = read_precision_variants(artifact, path, ("fp16",))
+    return found[0] if found else None
 
 
 def choose_tiles(artifact: Artifact, tiles: TileOptions, *, report: Report) -> CalibrationSet:

@@ -3,11 +3,12 @@
 import hashlib
 import logging
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from restora.artifact.gates import check_accuracy
-from restora.artifact.info import METADATA_KEY, ArtifactInfo, info_from_json
+from restora.artifact.info import METADATA_KEY, ArtifactInfo, Precision, info_from_json
 from restora.artifact.onnx_wire import read_onnx_facts
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
 from restora.artifact.selfcheck import SelfCheck, selfcheck_from_json
@@ -15,6 +16,7 @@ from restora.errors import ArtifactError, MissingModelError
 
 logger = logging.getLogger(__name__)
 
+VARIANTS: tuple[Precision, ...] = ("fp16", "mixed", "int8", "int8_fp16", "fp8")
 MAX_ONNX_BYTES = 2**31 - 1  # the limit of protobuf
 
 
@@ -84,7 +86,9 @@ def read_artifact(path: Path | str) -> Artifact:
     return artifact
 
 
-def read_precision_variants(first: Artifact, path: Path) -> list[Artifact]:
+def read_precision_variants(
+    first: Artifact, path: Path, precisions: Sequence[Precision] = VARIANTS
+) -> list[Artifact]:
     """An artifact and those of the same model in other precisions beside its file, such as
     NAME.fp16.onnx and NAME.int8.onnx beside NAME.onnx. Raises the errors of read_artifact.
     """
@@ -92,7 +96,7 @@ def read_precision_variants(first: Artifact, path: Path) -> list[Artifact]:
     if stem.endswith(".float32"):
         stem, ending = stem.removesuffix(".float32"), ".float32.onnx"
     family = [first]
-    for precision in ("fp16", "mixed", "int8", "int8_fp16", "fp8"):
+    for precision in precisions:
         near = path.with_name(f"{stem}.{precision}{ending}")
         if near.is_file():
             other = read_artifact(near)
