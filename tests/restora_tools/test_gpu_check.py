@@ -132,6 +132,9 @@ def test_all_steps_together_prove_a_machine(machine: Machine) -> None:
     for step in TINY:
         assert machine.run(step) == "done", (step.name, machine.said[-5:])
     result = merge(machine.places, TINY)
+    rows = [row for rows in result.values() if isinstance(rows, list) for row in rows]
+    cards = {row["card"] for row in rows if "at" in row}
+    assert cards == {"NVIDIA Double", "CPU, for trying out"}
     must = [verdict for verdict in result["verdicts"] if verdict["must"]]
     outcomes = {verdict["statement"]: verdict["outcome"] for verdict in must}
     assert set(outcomes.values()) <= {"holds", "not measured"}
@@ -153,6 +156,8 @@ def test_all_steps_together_prove_a_machine(machine: Machine) -> None:
     (photo,) = result["photos"]
     assert photo["computed_share"] >= 1
     assert photo["device_share"] > 0
+    assert photo["blended_on_gpu"] == photo["photos"]
+    assert (photo["plain_runs"], photo["results_copied"]) == (0, 0)
     assert photo["gpu_state"]["not_measured"]
     assert {(row["batch"], row["side"]) for row in result["sweep"]} == {(2, 32), (1, 48), (3, 32)}
     assert result["layers"][0]["copies_time_share"] == 0.5

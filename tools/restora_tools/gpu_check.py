@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from restora_tools.gpu.conduct import Interpreters, RunningError, conduct, is_running, start
+from restora_tools.gpu.conduct import Interpreters, RunningError, conduct, find_running, start
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.report import make_summary, make_table, merge
 from restora_tools.gpu.states import EXIT_CODES, read_states, steps_left
@@ -109,14 +109,14 @@ def _conclude(places: Places, steps: Sequence[Step], results: Path | None, *, qu
     """Print what was found, write gpu.json, and return the exit code."""
     verdicts = make_verdicts(places, steps)
     left = steps_left(steps, read_states(places))
-    running = is_running(places)
+    running = find_running(places)
     if quiet:
         states = read_states(places)
         for step in steps:
             if step.name in states:
                 state = states[step.name]
                 print(f"{step.name}: {state.state} {state.seconds:.0f} s {state.reason}".rstrip())
-        print(f"{len(left)} of {len(steps)} steps are left" + ", running" * running)
+        print(f"{len(left)} of {len(steps)} steps are left; running: {running or 'nothing'}")
     else:
         result = merge(places, steps)
         print(make_table(result))
@@ -125,7 +125,7 @@ def _conclude(places: Places, steps: Sequence[Step], results: Path | None, *, qu
             (folder / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
             print(f"wrote {folder / 'gpu.json'}")
     print(make_summary(verdicts))
-    return _exit_code(verdicts, unfinished=running or bool(left))
+    return _exit_code(verdicts, unfinished=bool(running or left))
 
 
 def _exit_code(verdicts: Sequence[Verdict], *, unfinished: bool) -> int:

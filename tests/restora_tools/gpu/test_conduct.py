@@ -16,7 +16,7 @@ from restora_tools.gpu.conduct import (
     RunningError,
     conduct,
     environment_of,
-    is_running,
+    find_running,
     start,
 )
 from restora_tools.gpu.places import Places
@@ -125,17 +125,25 @@ def test_a_step_that_the_time_of_the_run_cuts_off_is_left_for_the_next_one(place
     assert said[-1] == "the time of this run is used up: run it again to continue"
 
 
+def test_a_run_tells_which_step_it_is_at(places: Places, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    lines = {DEVICE: f"open({str(note)!r}, 'w').write(open({str(places.lock)!r}).read())"}
+    states_after(places, [DEVICE], python(lines))
+    assert note.read_text().startswith("device since ")
+    assert find_running(places) is None
+
+
 def test_only_one_process_runs_steps_in_a_folder(places: Places) -> None:
-    assert not is_running(places)
+    assert not find_running(places)
     places.root.mkdir()
     with places.lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert is_running(places)
+        assert find_running(places) == "a run that starts"
         with pytest.raises(RunningError, match="steps are running in"):
             conduct(places, [DEVICE], python({}))
         with pytest.raises(RunningError, match="steps are running in"):
             start(places, [])
-    assert not is_running(places)
+    assert not find_running(places)
     assert read_states(places) == {}
 
 

@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.states import (
@@ -75,13 +77,14 @@ def conduct(
     Raises RunningError if another process runs steps in this folder.
     """
     started = time.monotonic()
-    with _only_one(places):
+    with _only_one(places) as lock:
         for step in steps_left(steps, read_states(places), again=again):
             while True:  # a step that is left after one plan goes on with the next one
                 rest = math.inf if seconds is None else started + seconds - time.monotonic()
                 if rest <= _LEAST_S.get(step.stage, 0):
                     report("the time of this run is used up: run it again to continue")
                     return
+                _note(lock, f"{step.name} since {datetime.now():%H:%M:%S}")
                 state = _run_step(places, step, command, budget_of(step), rest)
                 write_state(places, state)
                 report(f"{step.name}: {state.state}, {state.seconds:.0f} s {state.reason}".rstrip())
@@ -94,7 +97,7 @@ def start(places: Places, words: Sequence[str]) -> subprocess.Popen[bytes]:
 
     Raises RunningError if one is running.
     """
-    if is_running(places):
+    if find_running(places):
         raise RunningError(f"steps are running in {places.root} already")
     places.root.mkdir(parents=True, exist_ok=True)
     with (places.root / "run.log").open("ab") as log:
@@ -107,15 +110,15 @@ def start(places: Places, words: Sequence[str]) -> subprocess.Popen[bytes]:
         )
 
 
-def is_running(places: Places) -> bool:
-    """Whether a process runs steps in this folder."""
+def find_running(places: Places) -> str | None:
+    """What a process runs in this folder, and since when; None if none does."""
     if not places.lock.exists():
-        return False
+        return None
     try:
         with _only_one(places):
-            return False
+            return None
     except RunningError:
-        return True
+        return places.lock.read_text() or "a run that starts"
 
 
 def environment_of(python: str) -> dict[str, str]:
@@ -129,14 +132,20 @@ def environment_of(python: str) -> dict[str, str]:
 
 
 @contextmanager
-def _only_one(places: Places) -> Iterator[None]:
+def _only_one(places: Places) -> Iterator[TextIO]:
     places.root.mkdir(parents=True, exist_ok=True)
     with places.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunningError(f"steps are running in {places.root} already") from error
-        yield
+        yield lock
+
+
+def _note(lock: TextIO, words: str) -> None:
+    lock.truncate(0)
+    lock.write(words)
+    lock.flush()
 
 
 def _run_step(

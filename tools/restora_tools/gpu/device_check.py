@@ -30,6 +30,7 @@ def check_device(modules: Modules, places: Places, report: Callable[[str], None]
     if earlier:
         report(f"{places.root} holds results of {', '.join(earlier)}: use another --out")
         return "failed"
+    places = Places(places.root, facts["name"])
     with watch_gpu(device.pci_bus_id) as watch:
         checks = list(_checks(modules, device))
     state = watch.summary()

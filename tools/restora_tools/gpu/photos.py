@@ -91,12 +91,13 @@ def _measure_size(
         restore(photo)
         one = time.perf_counter() - started
         count = min(_MOST, max(_LEAST, math.ceil(seconds / one)))
-        before = session.stats().computed_pixels
+        before = session.stats()
         with watch_gpu(pci_bus_id) as watch:
             started = time.perf_counter()
             list(pool.map(restore, [photo] * count))
             elapsed = time.perf_counter() - started
-    computed = session.stats().computed_pixels - before
+    after = session.stats()
+    computed = after.computed_pixels - before.computed_pixels
     return {
         "photo": f"{width}x{height}",
         "photos": count,
@@ -105,6 +106,10 @@ def _measure_size(
         "one_photo_s": round(one, 4),
         "computed_mp": round(computed / 1e6, 4),
         "computed_share": round(computed / (count * width * height), 4),
+        "graphs_launched": after.graphs_launched - before.graphs_launched,
+        "plain_runs": after.plain_runs - before.plain_runs,
+        "blended_on_gpu": after.blended_on_gpu - before.blended_on_gpu,
+        "results_copied": after.results_copied - before.results_copied,
         "gpu_state": watch.summary(),
     }
 
