@@ -26,6 +26,7 @@ TARGETS = (
     "onnx",
     "checkpoint",
     "ncnn",
+    "foreign_onnx",
     "manifest",
     "video",
     "segments",
