@@ -15,9 +15,10 @@ from restora.backends.base import SizeLimits
 from restora.backends.given import check_given
 from restora.backends.options import NCNN_BACKENDS, BackendChoice, SessionOptions
 from restora.errors import MissingModelError, SessionError
-from restora.options import AUTO_SIDE, RestoreOptions
+from restora.options import RestoreOptions
 from restora.tiling import Tiling
 
+_WHOLE_PX = 1 << 20  # of a call, where photos are not cut, for the estimate of memory
 _SMALL: dict[BackendChoice, BackendChoice] = {
     "auto": "auto",
     "tensorrt": "auto",
@@ -56,7 +57,7 @@ class OpenNetwork:
         if self.info.side is not None:
             largest = self.info.side**2
         else:
-            largest = (self.tiling and self.tiling.largest_px) or AUTO_SIDE**2
+            largest = (self.tiling and self.tiling.largest_px) or _WHOLE_PX
         return largest * self.batch
 
     def describe(self) -> str:

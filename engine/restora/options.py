@@ -11,12 +11,13 @@ from restora.tile_memory import choose_max_pixels
 from restora.tiling import Blend, Tiling
 from restora.upsample import MAX_PRE_PAD, AlphaMethod, ResizeMethod
 
-AUTO_SIDE = 1024  # of automatic tiles: progress and cancellation wait for a tile
+AUTO_SIDE = 4096  # of automatic tiles, whose area is limited too
 PUBLISHED_TILE = 256  # on the published grid, unless told
 UPSTREAM_OVERLAP = 20  # twice the padding of the published scripts
 MAX_SIDE = 1 << 20  # of a tile, in pixels: longer than any picture that is decoded
 MAX_BATCH = 1024
 DEFAULT_MAX_OUTPUT_PIXELS = 400_000_000
+PINNED_SHARE = 8  # of a memory limit, which results in pinned memory may keep
 
 Compat = Literal["upstream"]
 
@@ -41,13 +42,13 @@ class RestoreOptions:
     threads: CPU threads; 0: all cores that this process may use
     backend: what the networks that make pictures run on: "auto", "tensorrt", "cuda", "openvino",
         "cpu", "ncnn" or "ncnn-vulkan"
-    precision: "auto", "fp32", "fp16", "mixed", "bf16" or "int8"; see SessionOptions
+    precision: "auto", "fp32", "fp16", "mixed", "bf16", "int8" or "fp8"; see SessionOptions
     device: "auto", "cpu", "gpu" or "gpu:1"; see SessionOptions
     denoise_strength: 0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that
         keeps noise; None: the model itself
     max_output_pixels: larger results are refused before any work is done
     memory: limit of main memory of the whole process in bytes, of which automatic tiles take at
-        most a third; None: they take at most 1 GiB, or a quarter of the machine's memory
+        most a third; None: they take at most 4 GiB, or a quarter of the machine's memory
     """
 
     tile: int | str = "auto"
@@ -136,7 +137,7 @@ class RestoreOptions:
             size=AUTO_SIDE if limits.max_tile is None else limits.max_tile,
             max_pixels=None
             if bounded
-            else choose_max_pixels(info, overlap=overlap, limit=self.memory),
+            else choose_max_pixels(info, limits, overlap=overlap, memory=self.memory),
             shapes=shapes,
             other_cost=cost,
         )
@@ -151,6 +152,7 @@ class RestoreOptions:
             backend=self.backend,
             precision=self.precision,
             device=self.device,
+            pinned_bytes=None if self.memory is None else self.memory // PINNED_SHARE,
             cpu=CpuOptions(threads=self.threads),
             plans=plans,
         )

@@ -21,7 +21,7 @@ from restora.errors import OptionError
 from restora.version import __version__
 from restora_export.facts import NetworkFacts, facts_of
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
-from restora_export.seams import SEAM_GATE_DB, SeamError, choose_overlap
+from restora_export.seams import SEAM_TARGET_DB, SeamError, choose_overlap
 from restora_export.tensor_sizes import measure_elements_per_pixel
 from restora_export.verify import make_selfcheck, measure_accuracy
 
@@ -133,13 +133,14 @@ def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: floa
 
 
 def _log_seams(model: str, seams: SeamError) -> None:
-    if seams.psnr < SEAM_GATE_DB:
-        # users need not act on this: the widest overlap becomes the default
-        logger.info(
-            "%s: the PSNR at seams is %.1f dB with the widest overlap, %d pixels, below %.0f dB; "
-            "--tile 0 avoids seams",
+    """Warn if no overlap is enough; else the measured one becomes the default."""
+    if seams.psnr < SEAM_TARGET_DB:
+        logger.warning(
+            "%s: with the largest overlap, %d pixels, seams of tiles reach %.1f dB, below %.0f dB: "
+            "this network looks further than that. `restora restore --tile 0` restores a photo as "
+            "a whole, without seams, if memory suffices",
             model,
-            seams.psnr,
             seams.overlap_px,
-            SEAM_GATE_DB,
+            seams.psnr,
+            SEAM_TARGET_DB,
         )

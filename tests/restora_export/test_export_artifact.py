@@ -84,7 +84,12 @@ def test_the_metadata_carries_what_was_measured(exported: Path, checkpoint: Path
     assert info.overlap_px > 0
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 2), (3, 10, 6), (2, 64, 34)])
+def test_an_rrdbnet_runs_in_two_parts(exported: Path) -> None:
+    assert open_on_cpu(exported).limits.bytes_per_call > 0
+
+
+# the last one in several windows of the head
+@pytest.mark.parametrize("shape", [(1, 2, 2), (3, 10, 6), (2, 64, 34), (1, 300, 292)])
 def test_the_artifact_runs_in_any_size_and_batch(exported: Path, shape: tuple[int, ...]) -> None:
     batch = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     got = open_on_cpu(exported).run(batch)

@@ -17,7 +17,7 @@ from restora.artifact import read_artifact
 from restora.backends import SessionOptions, open_session
 from restora.models import find_artifact
 from restora.tiling import Blend
-from restora_export.seams import SEAM_GATE_DB, SEAM_TARGET_DB, make_seam_photo, measure_seams
+from restora_export.seams import SEAM_TARGET_DB, make_seam_photo, measure_seams
 
 OVERLAPS = (0, 4, 8, 12, 16, 20, 24, 32, 40, 48)
 BLENDS: tuple[Blend, ...] = ("crop", "linear", "cosine")
@@ -60,8 +60,6 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
                 markersize=3,
                 label=blend,
             )
-        axis.axhline(SEAM_GATE_DB, color="gray", linewidth=0.8)
-        axis.text(47, SEAM_GATE_DB + 1, "gate", ha="right", color="gray", fontsize=8)
         axis.axhline(SEAM_TARGET_DB, color="gray", linewidth=0.8, linestyle=":")
         axis.text(47, SEAM_TARGET_DB + 1, "chosen for", ha="right", color="gray", fontsize=8)
         axis.set_title(model, fontsize=10)

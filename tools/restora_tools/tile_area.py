@@ -7,20 +7,24 @@ follow from the sizes alone. Writes benchmarks/results/tile-area.json; a few sec
 import argparse
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from restora.artifact import read_artifact
+from restora.artifact import ArtifactInfo, read_artifact
+from restora.artifact.split import GraphParts
+from restora.backends.base import SizeLimits, limits_of
+from restora.backends.two_parts import limits_of_parts
 from restora.models import DEFAULT_MODEL, find_artifact
 from restora.options import AUTO_SIDE
 from restora.tile_memory import choose_max_pixels
-from restora.tiling import Tiling, plan_tiles
+from restora.tiling import Tiling
 from restora_tools.page_tables import row_of
 
 RESULTS = Path("benchmarks/results/tile-area.json")
 # (height, width)
 PHOTOS = {
+    "1 MP": (1000, 1000),
     "1080p": (1080, 1920),
     "1249 x 1601": (1249, 1601),
     "2160p": (2160, 3840),
@@ -34,8 +38,11 @@ _RANDOM_SIZES = 500
 _RANDOM_PIXELS = (2e6, 50e6)
 _LEAST_ASPECT = 0.4
 _SEED = 20251
-_MEMORY = 3 << 30  # a third of it is what tiles take by default
+_GIB = 1 << 30
+_LIMIT_SHARE = 3  # of --memory is the tile's
+LARGE_OVERLAP = 96  # of the published RealESRGAN_x4plus
 _OTHER_COST = 1.03  # of TensorRTSession
+_BYTES_PER_ELEMENT = 16  # of OnnxRuntimeCpuSession, and of OpenVinoSession in bfloat16
 # a side that no tile with an overlap has: only prepared shapes are used
 _NO_OTHERS = 1
 
@@ -53,13 +60,13 @@ class Way:
 
 
 def ways_for(overlap: int) -> list[Way]:
+    """Of a small network, on a CPU and on a GPU."""
     info = read_artifact(find_artifact(DEFAULT_MODEL, "uint8")).info
-    most = choose_max_pixels(info, overlap=overlap, limit=_MEMORY)
     side = min(512, max(256, 48 * overlap))
     hot = ((512, 512),)
     return [
         Way(f"CPU: even tiles up to {side} px", Tiling(side, overlap), used=False),
-        Way("CPU: least area in 1 GiB", Tiling(AUTO_SIDE, overlap, max_pixels=most)),
+        _in_memory("CPU: least area", info, limits_of(info), overlap, gib=4),
         Way("GPU: static plan of 256 px", Tiling(256, overlap, fixed=True), used=False),
         Way(
             "GPU: static plans of 256 and 512 px",
@@ -76,6 +83,26 @@ def ways_for(overlap: int) -> list[Way]:
     ]
 
 
+def ways_for_x4plus() -> list[Way]:
+    """Of RRDBNet with 23 blocks on a CPU, as a whole and in two parts."""
+    small = read_artifact(find_artifact(DEFAULT_MODEL, "uint8")).info
+    info = replace(small, scale=4, elements_per_pixel=1024.0)
+    parts = GraphParts(trunk=b"", head=b"", features="", channels=64, reach=4)
+    limits = limits_of_parts(info, parts, bytes_per_element=_BYTES_PER_ELEMENT)
+    overlap = LARGE_OVERLAP
+    return [
+        Way("CPU: even tiles up to 256 px", Tiling(256, overlap), used=False),
+        replace(_in_memory("CPU: as a whole", info, limits_of(info), overlap, gib=4), used=False),
+        *(_in_memory("CPU: in two parts", info, limits, overlap, gib=gib) for gib in (1, 2, 4, 8)),
+    ]
+
+
+def _in_memory(name: str, info: ArtifactInfo, limits: SizeLimits, overlap: int, *, gib: int) -> Way:
+    memory = _LIMIT_SHARE * gib * _GIB
+    most = choose_max_pixels(info, limits, overlap=overlap, memory=memory)
+    return Way(f"{name}, {gib} GiB", Tiling(AUTO_SIDE, overlap, max_pixels=most))
+
+
 def random_sizes() -> list[tuple[int, int]]:
     """Photos of 2 to 50 MP, from panoramas to squares."""
     chance = random.Random(_SEED)  # noqa: S311  not a secret
@@ -89,20 +116,20 @@ def random_sizes() -> list[tuple[int, int]]:
 
 def measure(way: Way, height: int, width: int) -> float:
     """Computed pixels of all tiles, divided by those of the photo."""
-    plan = plan_tiles(height, width, way.tiling, multiple=1, scale=1)
-    computed = sum(tile.shape[0] * tile.shape[1] for run in plan.iter_runs() for tile in run)
-    return computed / (height * width)
+    rows, columns = way.tiling.split(height, width, 1)
+    tall, wide = (sum(span.stop - span.start for span in spans) for spans in (rows, columns))
+    return tall * wide / (height * width)
 
 
-def measure_all(overlaps: tuple[int, ...]) -> list[dict[str, Any]]:
+def measure_all() -> list[dict[str, Any]]:
     rows = []
-    for overlap in overlaps:
-        for way in ways_for(overlap):
-            found = {name: round(measure(way, *size), 3) for name, size in PHOTOS.items()}
-            many = sorted(measure(way, *size) for size in random_sizes())
-            found["random, median"] = round(many[len(many) // 2], 3)
-            found["random, most"] = round(many[-1], 3)
-            rows.append({"overlap_px": overlap, "way": way.name, "used": way.used, "area": found})
+    for way in (*ways_for(8), *ways_for(32), *ways_for_x4plus()):
+        found = {name: round(measure(way, *size), 3) for name, size in PHOTOS.items()}
+        many = sorted(measure(way, *size) for size in random_sizes())
+        found["random, median"] = round(many[len(many) // 2], 3)
+        found["random, most"] = round(many[-1], 3)
+        overlap = way.tiling.overlap
+        rows.append({"overlap_px": overlap, "way": way.name, "used": way.used, "area": found})
     return rows
 
 
@@ -121,8 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    bundled = read_artifact(find_artifact(DEFAULT_MODEL, "uint8")).info.overlap_px
-    result = {"random_sizes": _RANDOM_SIZES, "rows": measure_all((bundled, 32))}
+    result = {"random_sizes": _RANDOM_SIZES, "rows": measure_all()}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     print(tile_area_table(result))

@@ -26,6 +26,8 @@ class SizeLimits:
     other_tiles_cost: the time of a pixel in tiles of other shapes, relative to `best_tiles`
     best_batch: the fastest batch of tiles
     best_calls: how many concurrent calls make the session faster
+    bytes_per_pixel: main memory that a call takes for each input pixel; None: unknown
+    bytes_per_call: main memory that a call takes in addition
     """
 
     multiple: int = 1
@@ -37,6 +39,8 @@ class SizeLimits:
     other_tiles_cost: float = 1.0
     best_batch: int = 1
     best_calls: int = 1
+    bytes_per_pixel: float | None = None
+    bytes_per_call: int = 0
 
 
 def limits_of(info: ArtifactInfo) -> SizeLimits:

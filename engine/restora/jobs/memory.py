@@ -51,7 +51,7 @@ class PhotoMemory:
         else:
             taken = int(psutil.Process().memory_info().rss) + _DECODER_BYTES
             taken += sum(
-                bytes_of_network(network.info, network.call_px)
+                bytes_of_network(network.info, network.limits, network.call_px)
                 for network in self.restorer.networks
                 if network.stats is not None
             )

@@ -218,7 +218,7 @@ def test_a_limit_counts_what_the_networks_take() -> None:
     limit = 8 << 30
     with restorer_of(BatchingSession(tile=512)) as restorer:
         (network,) = restorer.networks
-        needed = bytes_of_network(network.info, network.call_px)
+        needed = bytes_of_network(network.info, network.limits, network.call_px)
         assert needed > 1 << 30  # far more than this process holds
         assert PhotoMemory(restorer, limit).budget.capacity < limit - needed
 
@@ -263,7 +263,12 @@ def test_alpha_depth_and_enlargement_count(gray: bool) -> None:
 @pytest.mark.parametrize("outscale", [None, 1.5])
 @pytest.mark.parametrize(
     ("shape", "dtype"),
-    [((700, 900, 3), np.uint8), ((700, 900), np.uint8), ((500, 600, 3), np.uint16)],
+    [
+        ((700, 900, 3), np.uint8),
+        ((700, 900), np.uint8),
+        ((500, 600, 3), np.uint16),
+        ((500, 600), np.uint16),
+    ],
 )
 def test_a_photo_takes_no_more_than_is_estimated(
     shape: tuple[int, ...],
@@ -290,7 +295,9 @@ def test_a_photo_takes_no_more_than_is_estimated(
         write_photo(result.photo, tmp_path / "out.png")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert 0.3 * estimated < peak < estimated, io
+    # gray photos of 8 bits go through the network for float32 pictures, one channel of bytes
+    least = 0.15 if dtype is np.uint8 and channels == 1 else 0.3
+    assert least * estimated < peak < estimated, io
 
 
 def test_full_memory_is_the_photos_own_error(
