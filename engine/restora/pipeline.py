@@ -41,7 +41,7 @@ class Restorer:
         (.pth, .safetensors). None: photos are enlarged by interpolation, twice unless another
         outscale is given; of use together with `faces`
     device: "auto", "cpu", "gpu", or a numbered GPU such as "gpu:1"
-    precision: "auto", "fp32", "fp16", "mixed", "bf16" or "int8"
+    precision: "auto", "fp32", "fp16", "mixed", "bf16", "int8" or "fp8"
     tile: "auto", 0 for the whole photo at once, or the largest side of a tile in pixels
     faces: True or FaceOptions to restore faces too; or a FaceStage, which is then closed together
         with the Restorer

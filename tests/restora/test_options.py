@@ -33,6 +33,7 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(RestoreOptions, "device", wrong) for wrong in ("gpu:-1", True, 0, "cuda", "gpu:999", "")],
     *[(RestoreOptions, "denoise_strength", wrong) for wrong in (-0.1, 1.5, True, NAN, "1")],
     *[(RestoreOptions, "max_output_pixels", wrong) for wrong in (0, -1, 1e9, NAN, None, True)],
+    *[(RestoreOptions, "compat", wrong) for wrong in ("waifu2x", True, 1)],
     *[(RestoreOptions, "memory", wrong) for wrong in (0, -1, 1e9, True, "2G")],
     *[(FaceOptions, "strength", wrong) for wrong in (-0.1, 1.1, NAN, INF, True, "1", None)],
     *[(FaceOptions, "eye_dist_threshold", wrong) for wrong in (-1, NAN, INF, True, None)],
@@ -80,7 +81,7 @@ def test_a_value_that_cannot_work_is_refused_when_it_is_set(
         ),
         (RestoreOptions, "device", "'auto', 'cpu', 'gpu' and 'gpu:N' with N in 0..255"),
         (RestoreOptions, "blend", "'linear', 'cosine', 'crop'"),
-        (RestoreOptions, "precision", "'auto', 'fp32', 'fp16', 'mixed', 'bf16', 'int8'"),
+        (RestoreOptions, "precision", "'auto', 'fp32', 'fp16', 'mixed', 'bf16', 'int8', 'fp8'"),
         (RestoreOptions, "alpha", "'network', 'bilinear'"),
         (RestoreOptions, "resize", "'area-lanczos', 'lanczos4'"),
         (FaceOptions, "detector", "'auto', 'retinaface', 'yunet', 'centerface'"),
@@ -150,3 +151,8 @@ def test_a_device_has_one_spelling_and_a_number(device: str, kept: str, gpu: int
 def test_an_upsampler_refuses_them_too(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="must be"):
         Upsampler(NearestSession(), **wrong)
+
+
+def test_a_limit_of_memory_bounds_the_results_in_pinned_memory() -> None:
+    assert RestoreOptions(memory=8 << 30).session_options().pinned_bytes == 1 << 30
+    assert RestoreOptions().session_options().pinned_bytes is None

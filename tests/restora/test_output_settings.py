@@ -81,7 +81,6 @@ def test_an_option_that_changes_no_pixel_changes_no_setting(
 def test_more_memory_than_the_largest_tile_takes_changes_no_setting(tiny: Path) -> None:
     found = settings(tiny, replace(CPU, memory=64 << 30))
     assert found == settings(tiny, replace(CPU, memory=32 << 30))
-    assert found == settings(tiny, replace(CPU, tile=1024))
 
 
 @pytest.mark.parametrize(
