@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,12 +81,13 @@ def test_the_network_of_the_wheel_is_the_published_one(folder: Path, name: str) 
     assert checkpoint.license == MODELS[name].license
 
 
+@pytest.mark.parametrize("backend", ["cpu", "ncnn"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_photo_restored_in_fp32_is_that_of_ncnn(
-    folder: Path, photo: Photo, name: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, photo: Photo, name: str, backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RESTORA_MODELS", str(folder))
-    options = RestoreOptions(backend="cpu", precision="fp32", tile=0)
+    options = RestoreOptions(backend=backend, precision="fp32", tile=0)
     with Restorer(name, options=options) as restorer:
         restored = restorer.restore(photo).photo.pixels
     expected = ncnn_of(folder / f"{name}.param")(photo.pixels.astype(np.uint8))
