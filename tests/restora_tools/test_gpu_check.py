@@ -131,10 +131,13 @@ def give_inspector(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_steps_together_prove_a_machine(machine: Machine) -> None:
     for step in TINY:
         assert machine.run(step) == "done", (step.name, machine.said[-5:])
+    for stage in ("ceiling", "peers"):  # as if PyTorch had run on that GPU
+        file = machine.places.root / "rows" / f"{stage}.json"
+        file.write_text(file.read_text().replace("CPU, for trying out", "NVIDIA Double"))
     result = merge(machine.places, TINY)
     rows = [row for rows in result.values() if isinstance(rows, list) for row in rows]
     cards = {row["card"] for row in rows if "at" in row}
-    assert cards == {"NVIDIA Double", "CPU, for trying out"}
+    assert cards == {"NVIDIA Double"}
     must = [verdict for verdict in result["verdicts"] if verdict["must"]]
     outcomes = {verdict["statement"]: verdict["outcome"] for verdict in must}
     assert set(outcomes.values()) <= {"holds", "not measured"}
@@ -164,6 +167,14 @@ def test_all_steps_together_prove_a_machine(machine: Machine) -> None:
     assert "tiny" in make_table(result)
     gc.collect()  # results in pinned memory go with their last reference
     assert machine.modules.cuda.live == 0
+
+
+def test_figures_of_two_cards_are_not_divided(newest: Machine) -> None:
+    newest.run_all(["ceiling", "peers:tiny:eager", "build:tiny:fp32", "speed:tiny:fp32"])
+    (line,) = merge(newest.places, TINY)["lines"]
+    assert "mfu" not in line
+    assert line["mfu_not_measured"] == "there is no ceiling of fp32 on NVIDIA Double: run ceiling"
+    assert line["against"] == {}
 
 
 def test_a_network_is_built_one_plan_a_call_and_each_once(machine: Machine) -> None:

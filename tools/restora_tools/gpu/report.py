@@ -9,22 +9,19 @@ from typing import Any
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.states import read_states
 from restora_tools.gpu.steps import Step
-from restora_tools.gpu.verdicts import Verdict, make_verdicts
+from restora_tools.gpu.verdicts import Verdict, make_verdicts, measured_peers
 
 _STAGES = ("loads", "tests", "build", "verify", "layers", "photos", "sweep", "peers")
 
 
 def merge(places: Places, steps: Sequence[Step]) -> dict[str, Any]:
     """All rows; of each speed also its share of the ceiling, and its factor over the peers."""
-    ceilings = {
-        row["precision"]: row["tflops"] for row in places.rows("ceiling") if "tflops" in row
-    }
+    ceilings = places.rows("ceiling")
     peers = places.rows("peers")
     return {
         "gpu": next(iter(places.rows("device")), {}),
         "machine": next(iter(places.rows("machine")), {}),
-        "ceiling_tflops": ceilings,
-        "ceiling": places.rows("ceiling"),
+        "ceiling": ceilings,
         "lines": [_line(row, ceilings, peers) for row in places.rows("speed")],
         **{stage: places.rows(stage) for stage in _STAGES},
         "steps": [asdict(state) for state in read_states(places).values()],
@@ -32,17 +29,21 @@ def merge(places: Places, steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
-def _line(row: Row, ceilings: dict[str, float], peers: list[Row]) -> Row:
+def _line(row: Row, ceilings: list[Row], peers: list[Row]) -> Row:
+    """A row of `speed` with its MFU, or why there is none, and its factors over the peers."""
     line = dict(row)
-    limit = ceilings.get(row["precision"])
-    if limit:
-        line["mfu"] = round(row["tflops"] / limit, 4)
+    precision, card = row["precision"], row["card"]
+    limits = [
+        c["tflops"]
+        for c in ceilings
+        if (c["precision"], c["card"]) == (precision, card) and "tflops" in c
+    ]
+    if limits:
+        line["mfu"] = round(row["tflops"] / limits[0], 4)
     else:
-        line["mfu_not_measured"] = f"there is no ceiling of {row['precision']}: run ceiling"
+        line["mfu_not_measured"] = f"there is no ceiling of {precision} on {card}: run ceiling"
     line["against"] = {
-        peer["way"]: round(peer["ms"] / row["device_ms"], 3)
-        for peer in peers
-        if peer["model"] == row["model"] and "ms" in peer
+        peer["way"]: round(peer["ms"] / row["device_ms"], 3) for peer in measured_peers(peers, row)
     }
     return line
 

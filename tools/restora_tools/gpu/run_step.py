@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from restora.artifact import Precision
+from restora.backends.driver import require_driver
 from restora.errors import MissingBackendError, MissingModelError, RestoraError
 from restora_tools.gpu.effort import FULL, Effort
 from restora_tools.gpu.machine import Modules, import_modules
@@ -45,6 +46,7 @@ def run_step(
         if step.stage == "tests":
             from restora_tools.gpu.gpu_tests import run_tests
 
+            require_driver()
             return run_tests(places, report)
         if step.interpreter == "tensorrt":
             return _run_tensorrt(step, places, report, settings)

@@ -37,6 +37,12 @@ def make_verdicts(places: Places, steps: Sequence[Step]) -> list[Verdict]:
     return list(dict.fromkeys(found))
 
 
+def measured_peers(peers: Sequence[Row], row: Row) -> list[Row]:
+    """The figures of other runtimes for the network of a row, on the same card."""
+    same = (row["model"], row["card"])
+    return [peer for peer in peers if (peer["model"], peer["card"]) == same and "ms" in peer]
+
+
 def _of_step(places: Places, step: Step, states: dict[str, State]) -> Iterator[Verdict]:
     about = f"{step.subject} {step.kind}"
     if step.stage == "prepare":
@@ -80,7 +86,7 @@ def _of_speed(places: Places, row: Row, about: str) -> Iterator[Verdict]:
         _outcome(not row.get("no_graphs")),
         row.get("no_graphs", launched),
     )
-    peers = [p for p in places.rows("peers") if p["model"] == row["model"] and "ms" in p]
+    peers = measured_peers(places.rows("peers"), row)
     name = f"{about}: it is faster than every other runtime"
     if not peers:
         yield Verdict(name, "not measured", "no other runtime was measured", must=False)
