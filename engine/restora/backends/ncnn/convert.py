@@ -33,14 +33,18 @@ class NcnnNetwork:
 
     layers: from the blob DATA to the blob RESULT
     frame: how images become DATA, and RESULT becomes images
+    features: the blob of the tensor that was asked for
     """
 
     layers: tuple[Layer, ...]
     frame: PictureFrame
+    features: str | None = None
 
 
-def network_from_artifact(artifact: Artifact) -> NcnnNetwork:
+def network_from_artifact(artifact: Artifact, *, features: str | None = None) -> NcnnNetwork:
     """Convert the graph of an FP32 artifact.
+
+    features: a tensor of the graph whose blob is needed, because the network is cut there
 
     Raises MissingBackendError if its precision or an operator is not supported.
     """
@@ -50,13 +54,15 @@ def network_from_artifact(artifact: Artifact) -> NcnnNetwork:
     try:
         graph = read_graph(artifact)
         framed = split_frame(graph, info.io)
-        layers = _Converter(graph, framed, info).convert()
+        converter = _Converter(graph, framed, info)
+        layers = converter.convert()
+        blob = None if features is None else converter.blob_of(features)
     except (ValueError, KeyError, IndexError) as error:
         raise MissingBackendError(
             f"ncnn runs upsamplers of the architectures RRDBNet and SRVGGNetCompact, and "
             f"{info.model} cannot be converted: {error}"
         ) from error
-    return NcnnNetwork(tuple(layers), framed.frame)
+    return NcnnNetwork(tuple(layers), framed.frame, blob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,10 @@ class _Converter:
             )
             for layer in self._layers
         ]
+
+    def blob_of(self, tensor: str) -> str:
+        """The blob of a tensor between layers, after convert."""
+        return self._blobs[tensor].name
 
     def _emit(
         self,

@@ -6,7 +6,8 @@ import logging
 
 from restora.artifact import AccuracyGate, Artifact
 from restora.backends.ncnn.module import VulkanDevice, choose_device, import_ncnn
-from restora.backends.ncnn.session import FP32, Arithmetic, NcnnSession
+from restora.backends.ncnn.net import Arithmetic
+from restora.backends.ncnn.session import FP32, NcnnSession
 from restora.backends.options import CpuOptions, PrecisionChoice, SessionOptions
 from restora.backends.self_check import HALF_GATE, check_answer
 from restora.errors import AccuracyGateError, MissingBackendError

@@ -19,9 +19,10 @@ from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
 from restora.artifact import Artifact, SelfCheck, artifact_from_bytes, read_artifact
 from restora.backends import CpuOptions, SessionOptions
 from restora.backends.ncnn.module import choose_device, find_devices, import_ncnn
+from restora.backends.ncnn.net import Arithmetic
 from restora.backends.ncnn.open import open_on_cpu as open_ncnn
 from restora.backends.ncnn.open import open_on_vulkan
-from restora.backends.ncnn.session import Arithmetic, NcnnSession
+from restora.backends.ncnn.session import NcnnSession
 from restora.errors import (
     AccuracyGateError,
     DeviceMemoryError,
@@ -68,7 +69,9 @@ def exported(name: str) -> Artifact:
             "srvgg-relu": SRVGGNetCompact(3, 8, 1, "relu"),
         }[name]
         fill_network(network, 3, name.partition("-")[0])
-        info = make_info(scale=network.scale, size_multiple=network.size_multiple)
+        info = make_info(
+            scale=network.scale, size_multiple=network.size_multiple, elements_per_pixel=128.0
+        )
         return onnx_bytes(onnx_from_network(network.eval(), io="uint8"), info)
 
     return artifact_from_bytes(kept(name, export))
@@ -94,6 +97,15 @@ def test_exported_networks_give_the_pictures_of_onnx_runtime(name: str) -> None:
     got = NcnnSession(artifact).run(batch)
     assert got.dtype == np.uint8
     assert np.abs(got.astype(int) - expected).max() <= 1  # values near .5 round either way
+
+
+def test_rrdbnet_runs_in_two_parts_of_one_network_in_less_memory() -> None:
+    whole, cut = NcnnSession(tiny_artifact()), NcnnSession(exported("rrdb-x4"))
+    assert whole.limits.bytes_per_call == 0
+    assert cut.limits.bytes_per_call > 0
+    batch = picture(exported("rrdb-x4"), 2, 150, 20)
+    expected = open_on_cpu(exported("rrdb-x4")).run(batch)
+    assert np.abs(cut.run(batch).astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("io", ["uint8", "float32"])
@@ -160,19 +172,44 @@ def test_threads_share_a_session_and_results_stay() -> None:
         assert abs(int(result[1, 8, 8, 0]) - 10 * number) <= 1
 
 
+class FailingNcnn:
+    """The module, whose networks return these codes."""
+
+    __version__ = "1.2"
+
+    def __init__(self, *, param: int = 0, model: int = 0, extract: int = 0) -> None:
+        self._codes = param, model, extract
+        self.Mat = lambda array: array
+
+    def Net(self) -> Any:  # noqa: N802
+        param, model, extract = self._codes
+        extractor = SimpleNamespace(input=lambda *_: 0, extract=lambda _: (extract, None))
+        return SimpleNamespace(
+            opt=SimpleNamespace(),
+            load_param_mem=lambda _: param,
+            load_model=lambda _: model,
+            create_extractor=lambda: extractor,
+        )
+
+
 @pytest.mark.parametrize(
-    ("code", "kind", "message"),
-    [(-100, DeviceMemoryError, "use smaller tiles"), (-1, SessionError, "failed on tiny")],
+    ("codes", "kind", "message"),
+    [
+        ({"param": -1}, SessionError, "ncnn 1.2 cannot load tiny: its layers"),
+        ({"model": -1}, SessionError, "ncnn 1.2 cannot load tiny: its weights"),
+        ({"extract": -100}, DeviceMemoryError, "a tile of 8 x 10: use smaller tiles"),
+        ({"extract": -1}, SessionError, "ncnn 1.2 failed on tiny with input .*: code -1"),
+    ],
 )
-def test_a_run_that_fails_is_a_session_error(
-    code: int, kind: type[SessionError], message: str, monkeypatch: pytest.MonkeyPatch
+def test_what_ncnn_refuses_is_a_session_error(
+    codes: dict[str, int],
+    kind: type[SessionError],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    session = NcnnSession(tiny_artifact())
-    extractor = SimpleNamespace(input=lambda *_: 0, extract=lambda _: (code, None))
-    net = SimpleNamespace(create_extractor=lambda: extractor)
-    monkeypatch.setattr(session, "_network", SimpleNamespace(net=net, frame=session._network.frame))  # type: ignore[union-attr]
+    monkeypatch.setattr("restora.backends.ncnn.session.import_ncnn", lambda: FailingNcnn(**codes))
     with pytest.raises(SessionError, match=message) as caught:
-        session.run(np.zeros((1, 8, 8, 3), np.uint8))
+        NcnnSession(tiny_artifact()).run(np.zeros((1, 8, 10, 3), np.uint8))
     assert type(caught.value) is kind
 
 
