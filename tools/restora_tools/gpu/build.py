@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from restora.artifact import Precision
 from restora.backends.tensorrt.prepare import prepare_plans
 from restora.backends.tensorrt.profiles import Profile
 from restora.errors import AccuracyGateError, BuildError
-from restora_tools.gpu.machine import Modules
-from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.job import Job
+from restora_tools.gpu.places import Row
 from restora_tools.gpu.sessions import Plans
 from restora_tools.gpu.states import StateName
-from restora_tools.gpu.subjects import Subject
 
 _KEY = ("model", "precision", "profile")
 
 
-def build(
-    modules: Modules,
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    *,
-    budget_s: float,
-    retry: bool = False,
-    report: Callable[[str], None],
-) -> StateName:
+def build(job: Job, *, budget_s: float, retry: bool = False) -> StateName:
     """Build the next plan of a session: "left" if there are more, "done" after the last one.
 
     retry: build a plan again that was refused before
@@ -35,40 +24,30 @@ def build(
     A plan that is refused or cannot be built becomes a row that says so. Nothing else is built
     instead of it: what another precision can do is asked of that precision.
     """
-    plans = Plans(modules, places, subject, precision)
-    return build_next(
-        places, plans, plans.profiles(), budget_s=budget_s, retry=retry, report=report
-    )
+    plans = Plans(job)
+    return build_next(job, plans, plans.profiles(), budget_s=budget_s, retry=retry)
 
 
 def build_next(
-    places: Places,
-    plans: Plans,
-    profiles: Sequence[Profile],
-    *,
-    budget_s: float,
-    retry: bool = False,
-    report: Callable[[str], None],
+    job: Job, plans: Plans, profiles: Sequence[Profile], *, budget_s: float, retry: bool = False
 ) -> StateName:
     """Build the first of these plans that is not there yet. See build."""
     missing = [profile for profile in profiles if plans.find(profile) is None]
     if not missing:
         return "done"
     profile = missing[0]
-    row: Row = {
-        "model": plans.subject.name,
-        "precision": plans.precision,
-        "profile": describe_profile(profile),
-    }
+    row = job.row(profile=describe_profile(profile))
     budget = _Budget(budget_s)
     try:
-        facts = _build_one(plans, profile, budget, report, retry=retry)
+        facts = _build_one(job, plans, profile, budget, retry=retry)
     except (AccuracyGateError, BuildError) as error:
         if budget.passed:
-            return _end(places, row, "over budget", f"over its budget of {budget_s:.0f} s", report)
-        return _end(places, row, "failed", str(error), report)
-    places.add_rows("build", [{**row, **facts}], key=_KEY)
-    report(f"{row['profile']}: built in {facts['build_s']:.0f} s, PSNR {facts['psnr_mean']:.1f} dB")
+            return _end(job, row, "over budget", f"over its budget of {budget_s:.0f} s")
+        return _end(job, row, "failed", str(error))
+    job.places.add_rows("build", [{**row, **facts}], key=_KEY)
+    job.report(
+        f"{row['profile']}: built in {facts['build_s']:.0f} s, PSNR {facts['psnr_mean']:.1f} dB"
+    )
     return "left" if missing[1:] else "done"
 
 
@@ -94,25 +73,18 @@ class _Budget:
             raise TimeoutError(f"the budget is used up in {phase}, {done} of {total}")
 
 
-def _build_one(
-    plans: Plans,
-    profile: Profile,
-    budget: _Budget,
-    report: Callable[[str], None],
-    *,
-    retry: bool,
-) -> Row:
+def _build_one(job: Job, plans: Plans, profile: Profile, budget: _Budget, *, retry: bool) -> Row:
     # a plan for one shape is checked against the plan for all sizes, which comes from the cache
     wide = [other for other in plans.profiles() if not other.is_static and other != profile]
     prepare_plans(
-        plans.modules.trt,
+        job.modules.trt,
         plans.device,
         plans.cache,
         [plans.candidate],
         [*wide[:1], profile],
         retry=retry,
         progress=budget,
-        report=report,
+        report=job.report,
     )
     made = plans.find(profile)
     if made is None:  # one that a session can do without
@@ -127,9 +99,7 @@ def _build_one(
     }
 
 
-def _end(
-    places: Places, row: Row, state: StateName, reason: str, report: Callable[[str], None]
-) -> StateName:
-    places.add_rows("build", [{**row, "error": reason}], key=_KEY)
-    report(f"{row['profile']}: {state}: {reason}")
+def _end(job: Job, row: Row, state: StateName, reason: str) -> StateName:
+    job.places.add_rows("build", [{**row, "error": reason}], key=_KEY)
+    job.report(f"{row['profile']}: {state}: {reason}")
     return state

@@ -6,20 +6,19 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from restora.artifact import Precision, measure_psnr
+from restora.artifact import measure_psnr
 from restora.backends.base import Batch
 from restora.backends.tensorrt.check import PrecisionCandidate, check_gate
 from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import MissingModelError, PlanError, RefusedPlanError
 from restora.tiling import Tiling, run_tiles
 from restora_benchmarks.pictures import make_pictures
-from restora_tools.gpu.machine import Modules
+from restora_tools.gpu.job import Job
 from restora_tools.gpu.photos import free_bytes
-from restora_tools.gpu.places import Places
 from restora_tools.gpu.sessions import Plans, open_session
 from restora_tools.gpu.subjects import Subject
 
@@ -39,13 +38,10 @@ class Check:
 class Checks:
     """All checks of one subject in one precision."""
 
-    def __init__(
-        self, modules: Modules, places: Places, subject: Subject, precision: Precision
-    ) -> None:
-        self.modules, self.places = modules, places
-        self.subject, self.precision = subject, precision
-        self.rung = Plans(modules, places, subject, precision).candidate
-        self.batch = make_pictures(subject.shape)
+    def __init__(self, job: Job) -> None:
+        self.job, self.subject = job, job.subject
+        self.rung = Plans(job).candidate
+        self.batch = make_pictures(job.subject.shape)
 
     def run(self) -> Iterator[Check]:
         with self._open() as session:
@@ -65,7 +61,7 @@ class Checks:
         yield self._leaks()
 
     def _open(self, *, graphs: bool = True) -> AbstractContextManager[TensorRTSession]:
-        return open_session(self.modules, self.places, self.subject, self.precision, graphs=graphs)
+        return open_session(self.job, graphs=graphs)
 
     def _graphs(self, session: TensorRTSession) -> Check:
         stats = session.stats()
@@ -143,13 +139,14 @@ class Checks:
 
     def _near_fp32(self, got: Batch) -> Iterator[Check]:
         """Against the FP32 plan, from whichever of the two is verified last."""
+        ours = self.job.precision
         others = [p for p in self.subject.precisions() if p != "fp32"]
-        for precision in others if self.precision == "fp32" else [self.precision]:
+        for precision in others if ours == "fp32" else [ours]:
             name = f"the {precision} plan is near the FP32 plan"
-            there: Precision = precision if self.precision == "fp32" else "fp32"
+            there = replace(self.job, precision=precision if ours == "fp32" else "fp32")
             try:
-                rung = Plans(self.modules, self.places, self.subject, precision).candidate
-                with open_session(self.modules, self.places, self.subject, there) as session:
+                rung = Plans(replace(self.job, precision=precision)).candidate
+                with open_session(there) as session:
                     theirs = session.run(self.batch)
             except (PlanError, MissingModelError) as error:
                 yield Check(name, None, str(error))
@@ -159,7 +156,7 @@ class Checks:
     def _leaks(self) -> Check:
         """Open, run and close a few times: the first time loads what stays."""
         free = []
-        device = self.modules.open_device()
+        device = self.job.modules.open_device()
         for _ in range(_OPENINGS):
             with self._open() as session:
                 for _ in range(3):

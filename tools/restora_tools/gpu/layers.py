@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restora.artifact import Precision
 from restora.artifact.tensors import INPUT, MEANS, OUTPUT
 from restora.backends.tensorrt.loaded import tensor_bytes
 from restora.backends.tensorrt.log import BuildLog, make_logger
 from restora.backends.tensorrt.memory import DeviceBuffer
 from restora.errors import PlanError
 from restora_benchmarks.pictures import make_pictures
-from restora_tools.gpu.machine import Modules
-from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.job import Job
+from restora_tools.gpu.places import Row
 from restora_tools.gpu.sessions import Plans
 from restora_tools.gpu.states import StateName
-from restora_tools.gpu.subjects import Subject
 
 _RUNS = 10
 _SHOWN = 12  # kernels in a row
@@ -29,29 +27,21 @@ _COPIES = ("Reformat", "NoOp", "Shuffle", "Concat", "Copy", "Slice")
 _JOINABLE = ("PRelu", "LeakyRelu", "Add", "Mul", "Clip", "Relu", "Sigmoid", "PointWise")
 
 
-def inspect_layers(
-    modules: Modules,
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    report: Callable[[str], None],
-) -> StateName:
+def inspect_layers(job: Job) -> StateName:
     """One row, and the whole dump beside it in `layers`."""
-    plans = Plans(modules, places, subject, precision)
+    plans, places = Plans(job), job.places
     hot = plans.profiles()[-1]
     plan = plans.get([hot])[0][0].plan
-    dump, times = _inspect(modules, plans, plan, subject.shape)
-    file = _store(places, subject, precision, dump, times)
-    row: Row = {
-        "model": subject.name,
-        "precision": precision,
-        "dump": str(file.relative_to(places.root)),
+    dump, times = _inspect(job, plans, plan)
+    file = _store(job, dump, times)
+    row = job.row(
+        dump=str(file.relative_to(places.root)),
         **describe_layers(dump.get("Layers", [])),
         **describe_times(times),
-    }
+    )
     places.add_rows("layers", [row], key=("model", "precision"))
     share = row.get("copies_time_share", row.get("copies_share"))
-    report(f"{row['layers']} layers; share of copies {share}; " + row.get("not_measured", ""))
+    job.report(f"{row['layers']} layers; share of copies {share}; " + row.get("not_measured", ""))
     return "done"
 
 
@@ -109,10 +99,8 @@ def _is_joinable_alone(layer: Mapping[str, Any]) -> bool:
     return " + " not in name and any(word in name for word in _JOINABLE) and not is_copy(layer)
 
 
-def _inspect(
-    modules: Modules, plans: Plans, plan: bytes, shape: tuple[int, int, int, int]
-) -> tuple[dict[str, Any], dict[str, float]]:
-    trt, device = modules.trt, plans.device
+def _inspect(job: Job, plans: Plans, plan: bytes) -> tuple[dict[str, Any], dict[str, float]]:
+    trt, device = job.modules.trt, plans.device
     with device.current():
         log = BuildLog()
         logger = make_logger(trt, log)
@@ -122,7 +110,7 @@ def _inspect(
             raise PlanError(log.describe(f"TensorRT does not load the plan of {plans.info.model}"))
         inspector = engine.create_engine_inspector()
         dump = parse_dump(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-        times = _profile(modules, plans, engine, shape)
+        times = _profile(job, plans, engine)
         del inspector, engine, runtime  # in this order
     return dump, times
 
@@ -137,12 +125,10 @@ def parse_dump(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"Layers": found}
 
 
-def _profile(
-    modules: Modules, plans: Plans, engine: Any, shape: tuple[int, int, int, int]
-) -> dict[str, float]:
+def _profile(job: Job, plans: Plans, engine: Any) -> dict[str, float]:
     """ms of each layer in one run, the sum of some runs divided by their number."""
-    trt: Any = modules.trt
-    cuda, device = modules.cuda, plans.device
+    trt: Any = job.modules.trt
+    cuda, device, shape = job.modules.cuda, plans.device, job.subject.shape
     times: dict[str, float] = {}
 
     class Profiler(trt.IProfiler):  # type: ignore[misc]
@@ -183,14 +169,8 @@ def _profile(
     return {name: ms / _RUNS for name, ms in times.items()}
 
 
-def _store(
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    dump: dict[str, Any],
-    times: Mapping[str, float],
-) -> Path:
-    file = places.root / "layers" / f"{subject.name}.{precision}.json"
+def _store(job: Job, dump: dict[str, Any], times: Mapping[str, float]) -> Path:
+    file = job.places.root / "layers" / f"{job.subject.name}.{job.precision}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"times_ms": times, **dump}, indent=1) + "\n")
     return file

@@ -4,64 +4,49 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from restora.artifact import Precision
 from restora.backends.base import Batch
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.session import TensorRTSession
 from restora.tiling import Tiling
 from restora_benchmarks.pictures import make_pictures
 from restora_tools.gpu.effort import FULL, Effort
-from restora_tools.gpu.machine import Modules
+from restora_tools.gpu.job import Job
 from restora_tools.gpu.nvml import watch_gpu
-from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.places import Row
 from restora_tools.gpu.sessions import open_session
 from restora_tools.gpu.states import StateName
-from restora_tools.gpu.subjects import Subject
 
 _LEAST, _MOST = 4, 200  # photos of one measurement
 _THREADS = 2
 
 
-def measure_photos(
-    modules: Modules,
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    report: Callable[[str], None],
-    *,
-    effort: Effort = FULL,
-) -> StateName:
+def measure_photos(job: Job, *, effort: Effort = FULL) -> StateName:
     """One row a size. "failed" if the kernel did not blend the tiles, or no graph was used."""
-    speed = next(
-        row
-        for row in places.rows("speed")
-        if (row["model"], row["precision"]) == (subject.name, precision)
-    )
+    speed = next(row for row in job.places.rows("speed") if job.is_about(row))
     rows: list[Row] = []
-    device = modules.open_device()
+    device = job.modules.open_device()
     pci_bus_id = device.pci_bus_id
     free_before = free_bytes(device)
-    with open_session(modules, places, subject, precision) as session:
-        for width, height in subject.photos:
+    with open_session(job) as session:
+        for width, height in job.subject.photos:
             row = _measure_size(session, (width, height), effort.seconds, pci_bus_id)
             pixels = speed["batch"] * speed["side"] ** 2
             # what the device would need for these pixels at the rate of the hot plan
             busy_s = row["computed_mp"] * 1e6 / pixels * speed["device_ms"] / 1e3
             row["device_share"] = round(busy_s / row["seconds"], 4)
             row["memory_mib"] = round((free_before - free_bytes(device)) / 2**20)
-            rows.append({"model": subject.name, "precision": precision, **row})
-            report(
+            rows.append(job.row(**row))
+            job.report(
                 f"{width} x {height}: {row['mp_per_s']:.1f} MP/s, device busy "
                 f"{row['device_share']:.2f}, computed area {row['computed_share']:.2f}"
             )
         stats = session.stats()
-    places.add_rows("photos", rows, key=("model", "precision", "photo"))
+    job.places.add_rows("photos", rows, key=("model", "precision", "photo"))
     if stats.blended_on_cpu or not stats.graphs_launched:
         reasons = [error for error in (stats.blend_error, stats.graphs_error) if error]
-        report("; ".join(reasons) or "no graph was launched, or the CPU blended tiles")
+        job.report("; ".join(reasons) or "no graph was launched, or the CPU blended tiles")
         return "failed"
     return "done"
 

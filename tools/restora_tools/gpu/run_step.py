@@ -10,6 +10,7 @@ from restora.artifact import Precision
 from restora.backends.driver import require_driver
 from restora.errors import MissingBackendError, MissingModelError, RestoraError
 from restora_tools.gpu.effort import FULL, Effort
+from restora_tools.gpu.job import Job
 from restora_tools.gpu.machine import Modules, import_modules
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.states import StateName
@@ -68,42 +69,40 @@ def _run_tensorrt(step: Step, places: Places, report: Report, settings: Settings
         from restora_tools.gpu.device_check import check_device
 
         return check_device(modules, places, report)
-    places = Places(places.root, modules.open_device().facts(str(modules.trt.__version__)).name)
-    subject, precision = find_subject(step.subject), cast("Precision", step.kind)
+    card = modules.open_device().facts(str(modules.trt.__version__)).name
+    job = Job(
+        modules,
+        Places(places.root, card),
+        find_subject(step.subject),
+        cast("Precision", step.kind),
+        report,
+    )
     budget_s = step.budget_s if settings.budget_s is None else settings.budget_s
     effort = settings.effort
     if step.stage == "build":
         from restora_tools.gpu.build import build
 
-        return build(
-            modules,
-            places,
-            subject,
-            precision,
-            budget_s=budget_s,
-            retry=settings.retry,
-            report=report,
-        )
+        return build(job, budget_s=budget_s, retry=settings.retry)
     if step.stage == "sweep":
         from restora_tools.gpu.sweep import sweep
 
-        return sweep(modules, places, subject, precision, report, budget_s=budget_s, effort=effort)
+        return sweep(job, budget_s=budget_s, effort=effort)
     if step.stage == "verify":
         from restora_tools.gpu.verify import verify
 
-        return verify(modules, places, subject, precision, report)
+        return verify(job)
     if step.stage == "layers":
         from restora_tools.gpu.layers import inspect_layers
 
-        return inspect_layers(modules, places, subject, precision, report)
+        return inspect_layers(job)
     if step.stage == "speed":
         from restora_tools.gpu.speed import measure
 
-        return measure(modules, places, subject, precision, report, effort=effort)
+        return measure(job, effort=effort)
     assert step.stage == "photos"
     from restora_tools.gpu.photos import measure_photos
 
-    return measure_photos(modules, places, subject, precision, report, effort=effort)
+    return measure_photos(job, effort=effort)
 
 
 def _run_torch(step: Step, places: Places, report: Report, settings: Settings) -> StateName:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from restora.artifact import Artifact, Precision
+from restora.artifact import Artifact
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache, plan_key
 from restora.backends.tensorrt.candidates import plan_candidates
@@ -14,9 +14,7 @@ from restora.backends.tensorrt.open import load_plans
 from restora.backends.tensorrt.profiles import Profile, plan_profiles
 from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import MissingModelError, OptionError, PlanError
-from restora_tools.gpu.machine import Modules
-from restora_tools.gpu.places import Places
-from restora_tools.gpu.subjects import Subject
+from restora_tools.gpu.job import Job
 
 
 class Plans:
@@ -25,17 +23,15 @@ class Plans:
     candidate: the precision and the artifact that the plans are built from
     """
 
-    def __init__(
-        self, modules: Modules, places: Places, subject: Subject, precision: Precision
-    ) -> None:
-        self.modules, self.subject, self.precision = modules, subject, precision
-        family = places.family(subject)
+    def __init__(self, job: Job) -> None:
+        self.subject, self.precision = job.subject, job.precision
+        family = job.places.family(job.subject)
         self.info = family[0].info
         self.master = family[0]
-        self.candidate = _candidate(modules, family, precision)
-        self.cache = PlanCache(places.plans)
-        self.device = modules.open_device()
-        self._facts = self.device.facts(str(modules.trt.__version__))
+        self.candidate = _candidate(job, family)
+        self.cache = PlanCache(job.places.plans)
+        self.device = job.modules.open_device()
+        self._facts = self.device.facts(str(job.modules.trt.__version__))
 
     def profiles(self) -> list[Profile]:
         """Those of a session: the one for all sizes first, which the others are checked with."""
@@ -77,26 +73,17 @@ class Plans:
         )
 
 
-def _candidate(
-    modules: Modules, family: Sequence[Artifact], precision: Precision
-) -> PrecisionCandidate:
+def _candidate(job: Job, family: Sequence[Artifact]) -> PrecisionCandidate:
     try:
-        return plan_candidates(modules.trt, BuildOptions(precision=precision), family)[0]
+        return plan_candidates(job.modules.trt, BuildOptions(precision=job.precision), family)[0]
     except OptionError as error:  # this TensorRT needs an artifact that is not there
         raise MissingModelError(str(error)) from error
 
 
 @contextmanager
-def open_session(
-    modules: Modules,
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    *,
-    graphs: bool = True,
-) -> Iterator[TensorRTSession]:
+def open_session(job: Job, *, graphs: bool = True) -> Iterator[TensorRTSession]:
     """A session on the plans of a subject. Raises PlanError if they are not built."""
-    plans = Plans(modules, places, subject, precision)
+    plans, modules = Plans(job), job.modules
     session = TensorRTSession(
         plans.device,
         load_plans(modules.trt, plans.device, plans.get(plans.profiles())),

@@ -3,54 +3,42 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 
 import numpy as np
 
-from restora.artifact import Precision, measure_psnr
+from restora.artifact import measure_psnr
 from restora.backends.tensorrt.open import load_plans
 from restora_benchmarks.flops import count_flops
 from restora_tools.gpu.device_time import DeviceTime, time_batches
 from restora_tools.gpu.effort import FULL, Effort
-from restora_tools.gpu.machine import Modules
+from restora_tools.gpu.job import Job
 from restora_tools.gpu.nvml import watch_gpu
-from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.places import Row
 from restora_tools.gpu.sessions import Plans, open_session
 from restora_tools.gpu.states import StateName
-from restora_tools.gpu.subjects import Subject
 
 
-def measure(
-    modules: Modules,
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    report: Callable[[str], None],
-    *,
-    effort: Effort = FULL,
-) -> StateName:
+def measure(job: Job, *, effort: Effort = FULL) -> StateName:
     """One row. "failed" if no graph was launched: the figure would be of another way."""
-    plans = Plans(modules, places, subject, precision)
+    plans, modules, subject = Plans(job), job.modules, job.subject
     hot = plans.get([plans.profiles()[-1]])
     with watch_gpu(plans.device.pci_bus_id) as watch:
         time = time_batches(
             modules, lambda: load_plans(modules.trt, plans.device, hot), subject.shape, effort
         )
     flops = count_flops(plans.master.onnx, batch=1, height=subject.side, width=subject.side)
-    row: Row = {
-        "model": subject.name,
-        "precision": precision,
-        "batch": subject.batch,
-        "side": subject.side,
+    row = job.row(
+        batch=subject.batch,
+        side=subject.side,
         **figures_of(time, subject.shape, flops * subject.batch),
-        "gpu_state": watch.summary(),
-        **_accuracy(modules, places, subject, precision),
-    }
+        gpu_state=watch.summary(),
+        **_accuracy(job),
+    )
     if subject.is_face:
         row["faces_per_s"] = round(subject.batch / time.ms * 1e3, 2)
-    places.add_rows("speed", [row], key=("model", "precision"))
+    job.places.add_rows("speed", [row], key=("model", "precision"))
     without = f"; NO GRAPHS: {time.no_graphs}" if time.no_graphs else ""
-    report(
+    job.report(
         f"{time.ms:.2f} ms a batch of {subject.batch}, {row['tflops']:.1f} TFLOP/s, "
         f"PSNR {row['psnr_mean']:.1f} dB{without}"
     )
@@ -71,10 +59,10 @@ def figures_of(time: DeviceTime, shape: tuple[int, int, int, int], flops: int) -
     }
 
 
-def _accuracy(modules: Modules, places: Places, subject: Subject, precision: Precision) -> Row:
+def _accuracy(job: Job) -> Row:
     """PSNR against the stored answer of PyTorch in FP32."""
-    selfcheck = places.family(subject)[0].read_selfcheck()
+    selfcheck = job.places.family(job.subject)[0].read_selfcheck()
     assert selfcheck is not None  # a build without one is refused
-    with open_session(modules, places, subject, precision) as session:
+    with open_session(job) as session:
         mean, least = measure_psnr(session.run(selfcheck.image), selfcheck.answer)
     return {"psnr_mean": round(mean, 2), "psnr_min": round(least, 2)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 
-from restora.artifact import Precision
 from restora.backends.tensorrt.open import load_plans
 from restora.backends.tensorrt.profiles import Profile
 from restora.tiling import Tiling
@@ -13,70 +13,53 @@ from restora_benchmarks.flops import count_flops
 from restora_tools.gpu.build import build_next, describe_profile
 from restora_tools.gpu.device_time import time_batches
 from restora_tools.gpu.effort import FULL, Effort
-from restora_tools.gpu.machine import Modules
+from restora_tools.gpu.job import Job
 from restora_tools.gpu.nvml import watch_gpu
-from restora_tools.gpu.places import Places, Row
+from restora_tools.gpu.places import Row
 from restora_tools.gpu.sessions import Plans
 from restora_tools.gpu.speed import figures_of
 from restora_tools.gpu.states import StateName
-from restora_tools.gpu.subjects import PHOTO_SIZES, Subject
+from restora_tools.gpu.subjects import PHOTO_SIZES
 
 _KEY = ("model", "precision", "batch", "side")
 
 
-def sweep(
-    modules: Modules,
-    places: Places,
-    subject: Subject,
-    precision: Precision,
-    report: Callable[[str], None],
-    *,
-    budget_s: float,
-    effort: Effort = FULL,
-) -> StateName:
+def sweep(job: Job, *, budget_s: float, effort: Effort = FULL) -> StateName:
     """Build and measure the next tile and batch: "left" if there are more, "done" at the end.
 
     A plan that cannot be built is a row that says why; the next one is tried.
     """
-    plans = Plans(modules, places, subject, precision)
+    plans, subject, places = Plans(job), job.subject, job.places
     hot = (subject.batch, subject.side, subject.side, 3)
     profiles = [Profile(hot, hot, hot), *plans.sweep_profiles()]
-    known = {
-        (row["batch"], row["side"])
-        for row in places.rows("sweep")
-        if (row["model"], row["precision"]) == (subject.name, precision)
-    }
+    known = {(row["batch"], row["side"]) for row in places.rows("sweep") if job.is_about(row)}
     left = [profile for profile in profiles if profile.best[:2] not in known]
     if not left:
         return "done"
-    row = _measure_one(places, plans, left[0], budget_s, effort)
+    row = _measure_one(job, plans, left[0], budget_s, effort)
     places.add_rows("sweep", [row], key=_KEY)
     words = (
         row.get("not_measured") or f"{row['device_ms']:.2f} ms, {row['input_mp_per_s']:.1f} MP/s"
     )
-    report(f"{describe_profile(left[0])}: {words}")
+    job.report(f"{describe_profile(left[0])}: {words}")
     return "left" if left[1:] else "done"
 
 
 def _measure_one(
-    places: Places,
+    job: Job,
     plans: Plans,
     profile: Profile,
     budget_s: float,
     effort: Effort,
 ) -> Row:
     batch, side = profile.best[:2]
-    row: Row = {
-        "model": plans.subject.name,
-        "precision": plans.precision,
-        "batch": batch,
-        "side": side,
-    }
+    row = job.row(batch=batch, side=side)
     said: list[str] = []
-    state = build_next(places, plans, [profile], budget_s=budget_s, report=said.append)
+    quiet = replace(job, report=said.append)
+    state = build_next(quiet, plans, [profile], budget_s=budget_s)
     if state != "done":
         return {**row, "not_measured": said[-1]}
-    modules = plans.modules
+    modules = job.modules
     built = plans.get([profile])
     with watch_gpu(plans.device.pci_bus_id) as watch:
         time = time_batches(
