@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from restora.artifact import Artifact, check_accuracy, read_artifact, read_precision_variants
 from restora.backends.cuda_packages import name_gpu_extra
 from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
+from restora.backends.self_check import require_accuracy
 from restora.backends.trial import order_backends
 from restora.errors import (
     AccuracyGateError,
@@ -185,7 +186,8 @@ def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
             f"pip install 'restora[{name_gpu_extra()}]' ({error})"
         ) from error
     chosen = _pick(source, options, half=True)
-    return OnnxRuntimeCudaSession(chosen, gpu=options.gpu or 0), chosen.info.precision
+    session = require_accuracy(OnnxRuntimeCudaSession(chosen, gpu=options.gpu or 0), chosen)
+    return session, chosen.info.precision
 
 
 def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, str]:
@@ -237,7 +239,8 @@ def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
             "(pip install 'restora[openvino]')",
             chosen.info.model,
         )
-    return OnnxRuntimeCpuSession(chosen, options.cpu), chosen.info.precision
+    session = require_accuracy(OnnxRuntimeCpuSession(chosen, options.cpu), chosen)
+    return session, chosen.info.precision
 
 
 def _open_ncnn(source: Source, options: SessionOptions) -> tuple[Session, str]:

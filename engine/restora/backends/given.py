@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from restora.artifact import ArtifactInfo
-from restora.backends.base import Batch, Session, SizeLimits, TilingSession, check_result
+from restora.backends.base import Batch, Session, TilingSession, check_result
+from restora.backends.shell import SessionShell
 from restora.errors import SessionError
 
 
@@ -13,17 +13,10 @@ def check_given(session: Session) -> Session:
     return session if isinstance(session, TilingSession) else _CheckedSession(session)
 
 
-class _CheckedSession:
+class _CheckedSession(SessionShell):
     def __init__(self, session: Session) -> None:
+        super().__init__(session.info, session.limits)
         self._session = session
-
-    @property
-    def info(self) -> ArtifactInfo:
-        return self._session.info
-
-    @property
-    def limits(self) -> SizeLimits:
-        return self._session.limits
 
     def run(self, batch: Batch) -> Batch:
         result = self._session.run(batch)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from restora.artifact import ArtifactInfo
-from restora.backends.base import Batch, Session, SizeLimits
+from restora.backends.base import Batch, Session
+from restora.backends.shell import SessionShell
 from restora.errors import SessionError
 
 # Rec. 601 luma, as OpenCV's RGB2GRAY
@@ -18,7 +18,7 @@ GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 _WHITE = np.float32(255)
 
 
-class GraySession:
+class GraySession(SessionShell):
     """A session on one channel.
 
     session: of an upsampler for float32 pictures; closed by its owner
@@ -30,16 +30,8 @@ class GraySession:
                 f"gray pictures need a network for float32 pictures, {session.info.model} takes "
                 f"{session.info.io}"
             )
+        super().__init__(session.info, session.limits)
         self._session = session
-
-    @property
-    def info(self) -> ArtifactInfo:
-        """Of the network itself."""
-        return self._session.info
-
-    @property
-    def limits(self) -> SizeLimits:
-        return self._session.limits
 
     def run(self, batch: Batch) -> Batch:
         """(batch, height, width, 1) uint8 to (batch, scale * height, scale * width, 1) uint8."""

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from restora.artifact import ACCURACY_GATES, AccuracyGate, Artifact, measure_psnr
+from restora.artifact import ACCURACY_GATES, AccuracyGate, Artifact, find_gate, measure_psnr
 from restora.backends.shell import NetworkSession
 from restora.errors import AccuracyGateError
 
 # the 16-bit precisions must reach the threshold of FP16
 HALF_GATE = ACCURACY_GATES["fp16", "uint8"]
+Checked = TypeVar("Checked", bound=NetworkSession[Any])
+
+
+def require_accuracy(session: Checked, artifact: Artifact) -> Checked:
+    """Return a session of an artifact below FP32 if it passes the self-check, or close it.
+
+    FP32 artifacts, and those without a self-check, are measured by their export only.
+    Raises AccuracyGateError with the measured PSNR.
+    """
+    if artifact.info.precision == "fp32" or artifact.read_selfcheck() is None:
+        return session
+    try:
+        check_answer(session, artifact, gate=find_gate(artifact.info))
+    except BaseException:
+        session.close()
+        raise
+    return session
 
 
 def check_answer(
