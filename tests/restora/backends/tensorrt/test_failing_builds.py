@@ -185,9 +185,7 @@ def test_a_refusal_of_another_version_of_restora_does_not_count(
     prepare_plan(trt, device, cache, rungs, WIDE)
 
 
-def test_a_canceled_build_ends_everything_and_keeps_what_it_timed(
-    device: Device, cache: PlanCache
-) -> None:
+def test_a_canceled_build_ends_everything_and_keeps_what_it_timed(cache: PlanCache) -> None:
     trt = working_tensorrt("10.16")
     device = Device(trt.world.cuda)
 
@@ -287,7 +285,7 @@ def test_a_builder_that_does_not_start_is_a_missing_backend(
     assert cache.refusals() == []
 
 
-def test_refusals_are_listed_with_their_device(device: Device, cache: PlanCache) -> None:
+def test_a_refusal_says_what_was_asked(cache: PlanCache) -> None:
     trt = working_tensorrt("10.16")
     trt.world.fail = lambda _build: "no kernel"
     with pytest.raises(BuildError):

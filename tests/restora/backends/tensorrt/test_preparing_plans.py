@@ -9,56 +9,32 @@ import numpy as np
 import pytest
 
 from cuda_bindings_double import FakeNvrtc
-from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
+from fakes import open_on_cpu, tiny_artifact
+from plans_fakes import HOT, WIDE, artifacts_for, checked_artifact, spoil, working_tensorrt
 from processes import run
 from pycuda_double import FakeCuda
-from restora.artifact import Artifact, SelfCheck
 from restora.backends.options import PlanOptions, SessionOptions
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.check import mirror_to
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.engine_step import PlanRunner
 from restora.backends.tensorrt.module import features_of
-from restora.backends.tensorrt.open import load_plans, session_on
+from restora.backends.tensorrt.open import session_on
 from restora.backends.tensorrt.prepare import plan_candidates, prepare_plan, prepare_plans
 from restora.backends.tensorrt.profiles import Profile
-from restora.backends.tensorrt.session import TensorRTSession
 from restora.backends.tensorrt.stored_plans import find_built, profile_of
 from restora.byte_size import parse_size
 from restora.cli.build import parse_batches
 from restora.errors import (
     AccuracyGateError,
-    DeviceMemoryError,
-    MissingBackendError,
     OptionError,
-    PlanError,
-    SessionError,
-    ShapeError,
 )
 from tensorrt_double import VERSIONS, FakeTensorRT
-
-WIDE = Profile((1, 8, 8, 3), (1, 32, 32, 3), (1, 64, 64, 3))
-HOT = Profile((2, 64, 64, 3), (2, 64, 64, 3), (2, 64, 64, 3))
-PLAN = b"PLAN of a double"
-
-
-def checked_artifact(precision: str = "fp32") -> Artifact:
-    """A tiny artifact with a picture and its right answer."""
-    artifact = tiny_artifact(precision=precision)
-    image = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
-    answer = open_on_cpu(tiny_artifact()).run(image)
-    return with_selfcheck(artifact, SelfCheck(image, answer))
 
 
 @pytest.fixture(params=VERSIONS)
 def trt(request: pytest.FixtureRequest) -> FakeTensorRT:
-    """TensorRT whose plans compute what the artifact computes."""
-    module = FakeTensorRT(request.param)
-    session = open_on_cpu(tiny_artifact())
-    module.world.cuda = FakeCuda()
-    module.world.network = session.run
-    return module
+    return working_tensorrt(request.param)
 
 
 @pytest.fixture
@@ -69,66 +45,6 @@ def device(trt: FakeTensorRT) -> Device:
 @pytest.fixture
 def cache(tmp_path: Path) -> PlanCache:
     return PlanCache(tmp_path / "plans")
-
-
-def artifacts_for(trt: FakeTensorRT) -> list[Artifact]:
-    precisions = ["fp32", "fp16"] if features_of(trt).strongly_typed else ["fp32"]
-    return [checked_artifact(precision) for precision in precisions]
-
-
-def runner_of(trt: FakeTensorRT, device: Device, **more: Any) -> PlanRunner:
-    return PlanRunner(trt, device, PLAN, info=make_info(), profile=WIDE, **more)
-
-
-def test_a_batch_goes_through_the_device_and_comes_back(trt: FakeTensorRT, device: Device) -> None:
-    image = np.random.default_rng(1).integers(0, 256, (1, 16, 24, 3), np.uint8)
-    with runner_of(trt, device) as runner:
-        restored, means = runner.run(image)
-        assert np.array_equal(restored, trt.world.network(image))
-        np.testing.assert_allclose(means, restored.mean((1, 2)), rtol=1e-5)
-        runner.run(np.zeros((1, 8, 8, 3), np.uint8))
-    assert trt.world.cuda.live == 0
-    assert trt.world.cuda.pushed == 0
-    assert trt.world.cuda.retained == 1
-
-
-def test_many_runs_and_closings_leave_nothing(trt: FakeTensorRT, device: Device) -> None:
-    for size in range(8, 64, 8):
-        with runner_of(trt, device) as runner:
-            for _ in range(3):
-                runner.run(np.zeros((1, size, size, 3), np.uint8))
-            assert trt.world.cuda.live == 5
-    assert trt.world.cuda.live == 0
-
-
-def test_batches_outside_of_the_profile_are_refused(trt: FakeTensorRT, device: Device) -> None:
-    with runner_of(trt, device) as runner:
-        for shape, dtype in (((1, 72, 8, 3), np.uint8), ((2, 8, 8, 3), np.uint8)):
-            with pytest.raises(ShapeError, match="this plan takes uint8 batches from"):
-                runner.run(np.zeros(shape, dtype))
-        with pytest.raises(ShapeError, match="got float32"):
-            runner.run(np.zeros((1, 8, 8, 3), np.float32))
-
-
-def test_what_goes_wrong_on_the_gpu_is_said(trt: FakeTensorRT, device: Device) -> None:
-    image = np.zeros((1, 64, 64, 3), np.uint8)
-    with runner_of(trt, device) as runner:
-        trt.world.execute_fails = True
-        with pytest.raises(SessionError, match="failed on the GPU"):
-            runner.run(image)
-        trt.world.execute_fails = False
-        trt.world.cuda.memory_bytes = 10_000
-    with runner_of(trt, device) as runner, pytest.raises(DeviceMemoryError, match="smaller tiles"):
-        runner.run(image)
-    with pytest.raises(SessionError, match="is closed"):
-        runner.run(image)
-    with pytest.raises(PlanError, match="kind of GPU and with the version that built it"):
-        PlanRunner(trt, device, b"no plan", info=make_info(), profile=WIDE)
-
-
-def test_a_gpu_that_is_not_there_is_said(trt: FakeTensorRT) -> None:
-    with pytest.raises(MissingBackendError, match="GPU 3 is requested, this machine has 1"):
-        Device(trt.world.cuda, 3)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -149,13 +65,7 @@ def test_a_plan_is_checked_when_it_is_built_and_found_again(
 def test_an_fp16_plan_that_computes_something_else_gives_way_to_fp32(
     trt: FakeTensorRT, device: Device, cache: PlanCache
 ) -> None:
-    right = trt.world.network
-
-    def network(image: np.ndarray) -> np.ndarray:
-        flat = "FP16" in trt.world.builds[-1]["flags"] or b"fp16" in trt.world.builds[-1]["onnx"]
-        return np.full_like(right(image), 100) if flat else right(image)
-
-    trt.world.network = network
+    spoil(trt, "fp16")
     told: list[str] = []
     rungs = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
     typed = features_of(trt).strongly_typed
@@ -191,13 +101,8 @@ def test_between_fp16_and_fp32_comes_mixed(
 def test_a_precision_that_was_refused_is_not_built_again(
     trt: FakeTensorRT, device: Device, cache: PlanCache
 ) -> None:
-    right, builds = trt.world.network, trt.world.builds
-
-    def network(image: np.ndarray) -> np.ndarray:
-        half = "FP16" in builds[-1]["flags"] or b'"fp16"' in builds[-1]["onnx"]
-        return np.full_like(right(image), 100) if half else right(image)
-
-    trt.world.network = network
+    builds = trt.world.builds
+    spoil(trt, "fp16")
     rungs = plan_candidates(trt, BuildOptions(precision="fp16"), artifacts_for(trt))
     prepare_plan(trt, device, cache, rungs, WIDE)
     count, told = len(builds), list[str]()
@@ -220,13 +125,8 @@ def test_a_session_that_starts_again_builds_nothing(
     """Even where the asked precision was refused."""
     monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
     monkeypatch.setattr("restora.backends.tensorrt.open.import_nvrtc", FakeNvrtc)
-    right, builds = trt.world.network, trt.world.builds
-
-    def network(image: np.ndarray) -> np.ndarray:
-        half = "FP16" in builds[-1]["flags"] or b'"fp16"' in builds[-1]["onnx"]
-        return np.full_like(right(image), 100) if half else right(image)
-
-    trt.world.network = network
+    builds = trt.world.builds
+    spoil(trt, "fp16")
     wanted = PlanOptions(any_built=any_built, tile=32, batches=(1,), max_tile=64, graphs=False)
     counts = []
     for _ in range(3):
@@ -296,28 +196,6 @@ def test_plans_of_another_version_are_left_alone(
         assert find_built(cache, facts, rungs) == []
 
 
-@pytest.mark.parametrize("choice", ["strip_weights", "version_compatible"])
-def test_plans_of_every_kind_are_found_again_and_run(
-    choice: str, trt: FakeTensorRT, device: Device, cache: PlanCache
-) -> None:
-    """Without the right preparation a plan without weights gives black pictures, and one for later
-    versions is not loaded."""
-    features = features_of(trt)
-    if not (features.strip if choice == "strip_weights" else features.version_compatible):
-        pytest.skip(f"TensorRT {features.version} builds no such plans")
-    rungs = plan_candidates(trt, BuildOptions(**{choice: True}), artifacts_for(trt))
-    prepare_plans(trt, device, cache, rungs, [WIDE, HOT])
-    plain = plan_candidates(trt, BuildOptions(), artifacts_for(trt))
-    found = find_built(cache, device.facts(str(trt.__version__)), plain)
-    assert len(found) == 2
-    assert all(getattr(rung.options, choice) for _, rung in found)
-    plans = load_plans(trt, device, found)
-    session = TensorRTSession(device, plans, driver=None, nvrtc=FakeNvrtc)
-    image = np.random.default_rng(2).integers(1, 256, (2, 64, 64, 3), np.uint8)
-    assert np.array_equal(session.run(image), trt.world.network(image))
-    session.close()
-
-
 def test_if_no_precision_is_right_nothing_is_used(
     trt: FakeTensorRT, device: Device, cache: PlanCache
 ) -> None:
@@ -370,15 +248,6 @@ def test_an_artifact_without_a_picture_gives_no_plan(
     rungs = plan_candidates(trt, BuildOptions(), [tiny_artifact()])
     with pytest.raises(AccuracyGateError, match="has no self-check"):
         prepare_plan(trt, device, cache, rungs, WIDE)
-
-
-def test_plans_without_weights_are_refitted(device: Device, trt: FakeTensorRT) -> None:
-    if not features_of(trt).strip:
-        return
-    with runner_of(trt, device, onnx=b"onnx", version_compatible=True) as runner:
-        runner.run(np.zeros((1, 8, 8, 3), np.uint8))
-    assert {"OnnxParserRefitter.refit_from_bytes", "Refitter.refit_cuda_engine"} <= trt.used
-    assert "Runtime.engine_host_code_allowed" in trt.used
 
 
 def test_fp16_without_its_artifact_says_what_to_make(trt: FakeTensorRT) -> None:
