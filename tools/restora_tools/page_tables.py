@@ -13,7 +13,7 @@ def int8_table(result: dict[str, Any]) -> str:
     heads = ["model", "convolutions in INT8", "mean PSNR vs. FP32", "worst tile"]
     heads += ["OpenVINO INT8 + FP32", "OpenVINO INT8 + bf16", "ONNX Runtime INT8"]
     heads += ["OpenVINO FP32", "OpenVINO bf16"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in result["rows"]:
         times = {(s["precision"], s["runtime"]): f"{s['times']:.2f}" for s in row["speed"]}
         recipe = row.get("recipe_weights", False)
@@ -54,7 +54,7 @@ def int8_table(result: dict[str, Any]) -> str:
 def choices_table(result: dict[str, Any]) -> str:
     """Relative time of each variant, setting and tile size."""
     heads = ["experiment", "variant", "ONNX Runtime", "OpenVINO f32", "OpenVINO bf16"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in result["rows"]:
         found.setdefault((row["what"], row["choice"]), {})[row["runtime"]] = row["share"]
@@ -62,6 +62,11 @@ def choices_table(result: dict[str, Any]) -> str:
         cells = [f"{shares[name]:.2f}" if name in shares else "" for name in heads[2:]]
         lines.append(row_of([what, choice, *cells]))
     return "\n".join(lines)
+
+
+def heads_of(names: list[str]) -> list[str]:
+    """The two lines that begin a table."""
+    return [row_of(names), row_of(["---"] * len(names))]
 
 
 def row_of(cells: list[str]) -> str:

@@ -15,7 +15,7 @@ from restora.image import decode_photo
 from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
 from restora_tools.gpu.tables import gpu_table
-from restora_tools.page_tables import choices_table, int8_table, row_of
+from restora_tools.page_tables import choices_table, heads_of, int8_table, row_of
 from restora_tools.speed_tables import speed_summary, speed_table
 from restora_tools.throughput.tables import (
     endurance_table,
@@ -88,7 +88,7 @@ def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
     """Compare bicubic upscaling with the restored photo; `photos` adds a column with its name."""
     heads = ["input", *(["photo"] if photos else [])]
     heads += [f"{measure} {way}" for measure in ("PSNR", "SSIM") for way in ("bicubic", "restora")]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in rows:
         cells = [row["input"], *([row["photo"]] if photos else [])]
         cells += [f"{row['bicubic_psnr']:.2f} dB", f"**{row['restored_psnr']:.2f} dB**"]
@@ -100,7 +100,7 @@ def accuracy_table(rows: list[dict[str, Any]], *, photos: bool = False) -> str:
 def exports_table(result: dict[str, Any]) -> str:
     """Accuracy that the exporter measured, one row per artifact."""
     heads = ["artifact", "precision", "MB", "max error", "mean PSNR", "min PSNR"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in result["rows"]:
         figures = [f"{row['psnr_mean']:.1f} dB", f"{row['psnr_min']:.1f} dB"]
         levels = f"{row['max_error'] * 255:.0f}/255"
@@ -112,7 +112,7 @@ def exports_table(result: dict[str, Any]) -> str:
 def faces_table(result: dict[str, Any]) -> str:
     """Time per face of each backend, and of the whole command below."""
     heads = ["backend", "batch", "ms per face", "GFLOP/s", "speedup", "PSNR vs. PyTorch FP32"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for line in result["lines"]:
         speed = [f"{line['ms_per_face']:.0f}", f"{line['gflops']:.0f}"]
         shares = [f"{line['against_eager']:.2f}", f"{line['psnr']:.1f} dB"]

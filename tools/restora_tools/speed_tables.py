@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from restora_tools.page_tables import row_of
+from restora_tools.page_tables import heads_of, row_of
 
 Row = dict[str, Any]
 FP32_PSNR = 70.0
@@ -85,7 +85,7 @@ def speed_table(benches: list[Row]) -> str:
     """Every backend on single tiles, of the largest size measured for each model. Below it whole
     photos and the machine."""
     heads = ["model", "backend", "input MP/s", "vs. fastest FP32 peer", "GFLOP/s", "PSNR vs. FP32"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for bench in benches:
         for row, share in _with_shares(bench):
             psnr = "(reference)" if row["psnr_mean"] >= 150 else f"{row['psnr_mean']:.1f} dB"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from restora_tools.page_tables import row_of
+from restora_tools.page_tables import heads_of, row_of
 
 NOTICE = (
     "**Not measured yet:** `make gpu-check` has not run on a machine with a GPU, so there "
@@ -36,7 +36,7 @@ def gpu_table(path: Path) -> str:
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
-    return [row_of(heads), row_of(["---"] * len(heads)), *map(row_of, rows)]
+    return [*heads_of(heads), *map(row_of, rows)]
 
 
 def _engine_cells(line: dict[str, Any]) -> list[str]:

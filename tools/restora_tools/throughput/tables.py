@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from restora_tools.page_tables import row_of
+from restora_tools.page_tables import heads_of, row_of
 
 Row = dict[str, Any]
 _NAMES = {
@@ -19,7 +19,7 @@ def photos_table(result: dict[str, Any]) -> str:
     """Photos per second of restora, of a loop and of upstream; utilization of stages and cores."""
     heads = ["network", "restora", "one photo at a time", "upstream", "slowest stage alone"]
     heads += ["restora / slowest stage", "decode, restore, encode utilization", "CPU utilization"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in result["photos"]:
         speed = row["photos_per_s"]
         published = next((value for way, value in speed.items() if "published" in way), None)
@@ -43,7 +43,7 @@ def photos_table(result: dict[str, Any]) -> str:
 def video_table(result: dict[str, Any]) -> str:
     video = result["video"]
     heads = ["implementation", "frames/s"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     lines += [
         row_of([_video_name(way, video["what"]), f"{value:.3g}"])
         for way, value in video["frames_per_s"].items()
@@ -59,7 +59,7 @@ def video_table(result: dict[str, Any]) -> str:
 
 def scale_table(result: dict[str, Any]) -> str:
     heads = ["files", "seconds", "photos/s", "peak memory", "--memory"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in result["scale"]:
         cells = [f"{row['files']:,}", f"{row['seconds']:.1f}", f"{row['photos_per_s']:.3g}"]
         lines.append(row_of([*cells, f"{row['peak_mb']} MB", row["limit"]]))
@@ -74,7 +74,7 @@ def scale_table(result: dict[str, Any]) -> str:
 
 def isolation_table(result: dict[str, Any]) -> str:
     heads = ["network and photos", "decoded in child processes", "in the same process", "ratio"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in result["rows"]:
         speed = row["photos_per_s"]
         cells = [_name_of(row), f"{speed['isolated']:.3g}", f"{speed['in process']:.3g}"]
@@ -84,7 +84,7 @@ def isolation_table(result: dict[str, Any]) -> str:
 
 def endurance_table(result: dict[str, Any]) -> str:
     heads = ["command", "inputs", "killed", "results", "reported failures", "exit code"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in result["rows"]:
         failures = ", ".join(f"{count} {name}" for name, count in sorted(row["errors"].items()))
         times = f"{row['kills']} times" if row["kills"] else "no"
@@ -120,7 +120,7 @@ def hostile_table(result: dict[str, Any]) -> str:
         "seconds",
         "peak memory",
     ]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    lines = heads_of(heads)
     for row in result["rows"]:
         name = row["way"].removeprefix("restora restore --memory 1G, ")
         failed = str(sum(row["errors"].values()))
