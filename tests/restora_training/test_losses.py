@@ -2,8 +2,10 @@
 
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 
 from restora_training.discriminators import FacialComponentDiscriminator, StyleGAN2Discriminator
 from restora_training.extractors import ResNetArcFace
@@ -22,6 +24,7 @@ from restora_training.losses import (
     r1_penalty,
     real_loss,
 )
+from restora_training.losses.ssim import measure_ssim
 from training_vectors import Case
 
 KINDS: dict[str, GanKind] = {
@@ -165,3 +168,14 @@ def test_the_pyramid_of_a_face() -> None:
     case.check("grad_rgb_8", gradient_of(l1_loss(predictions[0], levels[0]), predictions[0]))
     total = sum(case[f"l_p_{side}"] for side in (8, 16, 32, 64))
     torch.testing.assert_close(pyramid_loss(predictions, levels), total, rtol=1e-5, atol=0)
+
+
+def test_the_trained_ssim_is_the_evaluated_one() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random((40, 31, 3), np.float32)
+    b = np.clip(a + rng.normal(0, 0.1, a.shape), 0, 1).astype(np.float32)
+    expected = structural_similarity(
+        a, b, channel_axis=2, data_range=1, use_sample_covariance=False
+    )
+    tensors = [torch.from_numpy(x).permute(2, 0, 1)[None] for x in (a, b)]
+    assert measure_ssim(*tensors).item() == pytest.approx(expected, abs=1e-4)  # border pixels

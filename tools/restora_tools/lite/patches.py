@@ -23,6 +23,7 @@ from restora_calibration.degrade import (
     draw_degradation,
 )
 from restora_calibration.photos import TRAINING, read_free_photo
+from restora_training.data.augment import jitter_color
 
 JPEG_BLOCK = 8  # patches are cut at a random offset, so that block borders fall anywhere
 
@@ -40,17 +41,6 @@ def make_pyramid(photos: list[Photo]) -> list[Photo]:
                 small = Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
                 versions.append(np.asarray(small))
     return versions
-
-
-def jitter_color(photo: Photo, rng: np.random.Generator) -> Photo:
-    """Random channel order, gain, bias and gamma, the same for the whole patch; sometimes gray."""
-    image = photo.astype(np.float32) / 255
-    image = image[..., rng.permutation(3)]
-    if rng.random() < 0.1:
-        image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-    image = image ** rng.uniform(0.7, 1.4)
-    image = image * rng.uniform(0.75, 1.2) + rng.uniform(-0.06, 0.06)
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn import functional as F
 
 from restora_export.reference import RRDBNet
 from restora_tools.lite.patches import iter_batches
+from restora_training.losses.ssim import measure_ssim
+from restora_training.networks import start_bilinear
+from restora_training.schedule import cosine_factor
 
 logger = logging.getLogger(__name__)
 
@@ -54,55 +54,6 @@ class Plan:
         return min(2, 3 * step // self.steps)
 
 
-def start_bilinear(network: RRDBNet) -> None:
-    """Set three channels so that the untrained network is bilinear enlargement.
-
-    They carry R, G, B through (all activations pass what is positive); a 1-2-1 blur behind
-    nearest doubling is bilinear doubling. The others start small and random.
-    """
-    blur = torch.tensor([1.0, 2.0, 1.0]) / 4
-    kernels = {"conv_first": None, "conv_up1": torch.outer(blur, blur), "conv_hr": None}
-    with torch.no_grad():
-        for module in network.body.modules():
-            if isinstance(module, torch.nn.Conv2d):
-                module.weight.mul_(0.3)
-        network.conv_body.weight.mul_(0.1)
-        for name, kernel in (*kernels.items(), ("conv_last", None)):
-            conv = network.get_submodule(name)
-            assert isinstance(conv, torch.nn.Conv2d)
-            conv.weight[:3] = 0
-            if name == "conv_last":
-                conv.weight[:3, 3:] = 0.1 * torch.randn_like(conv.weight[:3, 3:]) / 17
-            assert conv.bias is not None
-            conv.bias[:3] = 0
-            for channel in range(3):
-                if kernel is None:
-                    conv.weight[channel, channel, 1, 1] = 1
-                else:
-                    conv.weight[channel, channel] = kernel
-
-
-def measure_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean SSIM of each picture, (n,): windows of 7, as scikit-image (Wang et al., 2004)."""
-    maps = torch.stack((a, b, a * a, b * b, a * b))
-    means = F.avg_pool2d(maps.flatten(0, 1), 7, 1)
-    mean_a, mean_b, square_a, square_b, product = means.reshape(5, *a.shape[:2], *means.shape[2:])
-    c1, c2 = 0.01**2, 0.03**2
-    variances = square_a - mean_a**2 + square_b - mean_b**2
-    covariance = product - mean_a * mean_b
-    alike = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    ssim: Tensor = alike / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
-    return ssim.mean((1, 2, 3))
-
-
-def rate_at(step: int, plan: Plan) -> float:
-    """Linear warm-up, then half a cosine down to a fiftieth of the peak."""
-    if step < plan.warmup:
-        return plan.peak_rate * (step + 1) / plan.warmup
-    progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
-    return plan.peak_rate * (0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress)))))
-
-
 def train(plan: Plan, output: Path, state_file: Path) -> None:
     """Train until plan.steps and write the averaged weights to `output` as safetensors."""
     torch.manual_seed(plan.seed)
@@ -130,7 +81,7 @@ def train(plan: Plan, output: Path, state_file: Path) -> None:
         if step >= plan.steps:
             break
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, plan)
+            group["lr"] = plan.peak_rate * cosine_factor(step, plan.steps, warmup=plan.warmup)
         in_bfloat16 = step < plan.steps * (1 - plan.float32_tail)
         with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
             output_pixels = network(batch.degraded.contiguous(memory_format=torch.channels_last))
