@@ -20,9 +20,9 @@ import tensorrt_builder_double
 import tensorrt_runtime_double
 from tensorrt_world import BuiltPlan, World
 
-__all__ = ["VERSIONS", "BuiltPlan", "FakeTensorRT", "World", "read_api"]
+__all__ = ["BEHAVIORS", "VERSIONS", "BuiltPlan", "FakeTensorRT", "World", "read_api"]
 
-_BEHAVIORS = {**tensorrt_builder_double.BEHAVIORS, **tensorrt_runtime_double.BEHAVIORS}
+BEHAVIORS = {**tensorrt_builder_double.BEHAVIORS, **tensorrt_runtime_double.BEHAVIORS}
 VERSIONS = ("8.6", "10.16", "11.4")
 _DATA = Path(__file__).parent / "data" / "tensorrt"
 
@@ -78,7 +78,7 @@ class FakeTensorRT:
             if member.startswith("_") or member not in members:
                 raise AttributeError(f"{name} of tensorrt {module.__version__} has no {member}")
             module.used.add(f"{name}.{member}")
-            behavior = _BEHAVIORS.get((name, member))
+            behavior = BEHAVIORS.get((name, member))
             if members[member]["kind"] == "method":
                 _, call = members[member], behavior or (lambda *_a, **_k: None)
                 return _checked(module, this, name, member, members[member].get("sig"), call)

@@ -198,6 +198,16 @@ def test_a_canceled_build_ends_everything_and_keeps_what_it_timed(cache: PlanCac
     assert cache.refusals() == []
     (timing,) = files_in(cache.folder, ".timing")
     assert timing.read_bytes().endswith(b"T")
+    with pytest.raises(BuildCanceledError):  # also where the plan for several sizes is there
+        prepare_plans(
+            trt,
+            device,
+            cache,
+            candidates(trt),
+            [WIDE, HOT],
+            progress=lambda *_: cancel() if len(trt.world.builds) == 3 else None,
+        )
+    assert len(trt.world.builds) == 3
 
 
 def test_a_failed_attempt_passes_its_timings_on(trt: FakeTensorRT, device: Device) -> None:
