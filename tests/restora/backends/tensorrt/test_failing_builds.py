@@ -236,6 +236,12 @@ def test_a_plan_for_one_size_that_fails_is_left_out(
         assert [profile_of(plan) for plan, _ in prepared] == [WIDE]
         assert reason in told[-1]
         assert "(2, 64, 64, 3) runs slower" in told[-1]
+    trt.world.fail = lambda _build: None
+    count = len(trt.world.builds)
+    for retry, plans in ((False, 1), (True, 2)):
+        prepared = prepare_plans(trt, device, cache, candidates(trt), [WIDE, HOT], retry=retry)
+        assert len(prepared) == plans
+        assert len(trt.world.builds) - count == plans - 1
 
 
 @pytest.mark.parametrize("failure", ["execute", "load"])
