@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 PACKAGES = {"restora", "restora_benchmarks", "restora_tools"}
-DOUBLES = {"tensorrt_double", "pycuda_double", "cuda_bindings_double", "kernel_double"}
+DOUBLES = {path.stem for path in Path(__file__).parent.glob("*.py")}
 ONNX_NEEDS = {"google", "ml_dtypes", "typing_extensions"}
 TORCH_NEEDS = {"torchgen", "functorch", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
 TORCH_NEEDS |= {"filelock", "fsspec", "typing_extensions", "triton"}

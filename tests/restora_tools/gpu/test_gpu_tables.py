@@ -24,7 +24,7 @@ PHOTO = {
     "photo": "4000x3000",
     "one_photo_s": 1.5,
     "mp_per_s": 8.0,
-    "device_share": 0.97,
+    "gpu_state": {"busy": [0.2, 0.97, 1.0]},
     "computed_share": 1.05,
 }
 

@@ -53,11 +53,14 @@ def test_the_fastest_peer_decides_and_is_a_goal(places: Places, ms: float, outco
 
 
 def test_photos_are_goals_of_their_own(places: Places) -> None:
-    row = {"model": "tiny", "precision": "fp16", "photo": "150x130"}
-    found = verdicts_of(
-        places, PHOTOS, [{**row, "device_share": 0.96, "computed_share": 1.3}]
-    ).values()
+    row = {"model": "tiny", "precision": "fp16", "photo": "150x130", "device_share": 0.5}
+    busy = {**row, "gpu_state": {"busy": [0.1, 0.96, 1.0]}, "computed_share": 1.3}
+    found = verdicts_of(places, PHOTOS, [busy]).values()
     assert [(v.outcome, v.must) for v in found] == [("holds", False), ("FAILS", False)]
+    unknown = {**row, "gpu_state": {"not_measured": "no NVML"}, "computed_share": 1.1}
+    found = verdicts_of(places, PHOTOS, [unknown]).values()
+    assert [v.outcome for v in found] == ["not measured", "holds"]
+    assert next(iter(found)).detail == "no NVML; 50.0% by the speed of one batch"
 
 
 def test_a_row_of_another_precision_is_not_taken(places: Places) -> None:

@@ -33,14 +33,14 @@ def measure_photos(job: Job, *, effort: Effort = FULL) -> StateName:
         for width, height in job.subject.photos:
             row = _measure_size(session, (width, height), effort.seconds, pci_bus_id)
             pixels = speed["batch"] * speed["side"] ** 2
-            # what the device would need for these pixels at the rate of the hot plan
+            # an estimate: what these pixels need at the rate of the plan for one shape
             busy_s = row["computed_mp"] * 1e6 / pixels * speed["device_ms"] / 1e3
             row["device_share"] = round(busy_s / row["seconds"], 4)
             row["memory_mib"] = round((free_before - free_bytes(device)) / 2**20)
             rows.append(job.row(**row))
             job.report(
-                f"{width} x {height}: {row['mp_per_s']:.1f} MP/s, device busy "
-                f"{row['device_share']:.2f}, computed area {row['computed_share']:.2f}"
+                f"{width} x {height}: {row['mp_per_s']:.1f} MP/s, computed area "
+                f"{row['computed_share']:.2f} of it"
             )
         stats = session.stats()
     job.places.add_rows("photos", rows, key=("model", "precision", "photo"))

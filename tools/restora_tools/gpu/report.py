@@ -53,7 +53,7 @@ def make_table(result: dict[str, Any]) -> str:
     lines = [["network", "way", "ms / batch", "MP/s in", "MFU", "graphs", "PSNR"]]
     lines += [_cells(line) for line in result["lines"]]
     lines += [_peer_cells(peer) for peer in result["peers"]]
-    photos = [["network", "photo", "s", "MP/s in", "device", "area", "GPU used"]]
+    photos = [["network", "photo", "s", "MP/s in", "estimate", "area", "GPU busy"]]
     photos += [_photo_cells(row) for row in result["photos"]]
     title = str(result["gpu"].get("name", "no GPU was measured"))
     tables = _align(lines), _align(photos) if result["photos"] else ()

@@ -65,11 +65,15 @@ def run_step(
 
 def _run_tensorrt(step: Step, places: Places, report: Report, settings: Settings) -> StateName:
     modules = settings.modules()
+    card = modules.open_device().facts(str(modules.trt.__version__)).name
+    others = {row["name"] for row in places.rows("device")} - {card}
+    if others:  # results of two cards never share a folder
+        report(f"{places.root} holds results of {', '.join(others)}: use another --out")
+        return "skipped"
     if step.stage == "device":
         from restora_tools.gpu.device_check import check_device
 
         return check_device(modules, places, report)
-    card = modules.open_device().facts(str(modules.trt.__version__)).name
     job = Job(
         modules,
         Places(places.root, card),

@@ -27,7 +27,7 @@ def gpu_table(path: Path) -> str:
     )
     if result["photos"]:
         lines += ["", *_table(
-            ["model", "photo", "s", "MP/s", "device busy", "computed / photo area"],
+            ["model", "photo", "s", "MP/s", "GPU busy", "computed / photo area"],
             [_photo_cells(row) for row in result["photos"]],
         )]  # fmt: skip
     gpu = result["gpu"]
@@ -71,11 +71,12 @@ def _peer_cells(peer: dict[str, Any]) -> list[str]:
 
 
 def _photo_cells(row: dict[str, Any]) -> list[str]:
+    state = row["gpu_state"]
     return [
         f"{row['model']}, {row['precision'].upper()}",
         row["photo"].replace("x", " x "),
         f"{row['one_photo_s']:.3f}",
         f"{row['mp_per_s']:.1f}",
-        f"{row['device_share']:.0%}",
+        f"{state['busy'][1]:.0%}" if "busy" in state else _UNKNOWN,
         f"{row['computed_share']:.2f}",
     ]

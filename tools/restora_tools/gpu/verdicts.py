@@ -105,13 +105,14 @@ def _of_layers(row: Row, about: str) -> Verdict:
 
 
 def _of_photo(row: Row, about: str) -> Iterator[Verdict]:
-    name, busy = f"{about}, {row['photo']}", row["device_share"]
-    yield Verdict(
-        f"{name}: the device computes {BUSY:.0%} of the time",
-        _outcome(busy >= BUSY),
-        f"{busy:.1%}",
-        must=False,
-    )
+    name, state = f"{about}, {row['photo']}", row["gpu_state"]
+    statement = f"{name}: the GPU works {BUSY:.0%} of the time"
+    estimate = f"{row['device_share']:.1%} by the speed of one batch"
+    if "busy" in state:
+        _, busy, _ = state["busy"]
+        yield Verdict(statement, _outcome(busy >= BUSY), f"{busy:.1%}; {estimate}", must=False)
+    else:
+        yield Verdict(statement, "not measured", f"{state['not_measured']}; {estimate}", must=False)
     share = row["computed_share"]
     yield Verdict(
         f"{name}: at most {COMPUTED} of its area is computed",
