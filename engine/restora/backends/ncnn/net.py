@@ -76,8 +76,8 @@ class NcnnNet:
         """
         with self._running:
             extractor = self._net.create_extractor()
-            # a view of `planes`, which must live until the end of this run
-            extractor.input(source, self._ncnn.Mat(planes))
+            # a copy with aligned planes: Vulkan reads those of a view of an array wrongly
+            extractor.input(source, self._ncnn.Mat(planes).clone())
             code, output = extractor.extract(target)
         if code == _NO_MEMORY:
             raise DeviceMemoryError(
