@@ -55,10 +55,16 @@ def find_bindings() -> CudaPart | None:
 
 
 def name_gpu_extra() -> str:
-    """The extra that fits what is installed, "gpu-cu12" or "gpu-cu13"; nothing is loaded."""
+    """The extra that fits what is installed, such as "gpu-cu12"; "jetson-cu12" on JetPack 6."""
     part = find_tensorrt() or find_bindings()
-    major = DEFAULT_MAJOR if part is None or part.major not in MAJORS else part.major
-    return f"gpu-cu{major}"
+    return name_extra_of(DEFAULT_MAJOR if part is None or part.major not in MAJORS else part.major)
+
+
+def name_extra_of(major: int) -> str:
+    """The extra of a CUDA version: without TensorRT where a Debian package provides it."""
+    tensorrt = find_tensorrt()
+    of_system = tensorrt is not None and tensorrt.minor is not None
+    return f"{'jetson' if of_system else 'gpu'}-cu{major}"
 
 
 def part_of(name: str, found: str) -> CudaPart | None:

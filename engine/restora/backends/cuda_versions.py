@@ -9,6 +9,7 @@ from restora.backends.cuda_packages import (
     CudaPart,
     find_bindings,
     find_tensorrt,
+    name_extra_of,
     part_of,
 )
 from restora.backends.tensorrt.bindings import call, import_nvrtc
@@ -64,9 +65,7 @@ def _install(major: int, parts: Sequence[CudaPart]) -> str:
         other = next(part.major for part in others if part.name == "TensorRT")
         names = " ".join(f"tensorrt-cu{other}{part}" for part in ("", "-bindings", "-libs"))
         steps.append(f"pip uninstall {names}")
-    system = find_tensorrt()
-    extra = "jetson" if system is not None and system.minor is not None else "gpu"
-    steps.append(f"pip install 'restora[{extra}-cu{major}]'")
+    steps.append(f"pip install 'restora[{name_extra_of(major)}]'")
     if any(part.name == "PyCUDA" for part in others):
         steps.append(
             f"pip install --force-reinstall --no-deps --no-cache-dir pycuda (with the toolkit of "

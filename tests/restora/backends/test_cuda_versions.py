@@ -1,5 +1,6 @@
 """Parts of different CUDA major versions are found, and one line says what to install."""
 
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from restora.backends import cuda_packages, cuda_versions
 from restora.backends.cuda_packages import CudaPart, find_tensorrt, name_gpu_extra
 from restora.backends.cuda_versions import describe_mismatch, find_cuda_parts
+from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
 from restora.errors import MissingBackendError
 
 
@@ -133,9 +135,20 @@ def test_tensorrt_of_jetpack_is_known_by_its_debian_package(
         "Package: libnvinfer10\nStatus: install ok installed\nVersion: 10.3.0.30-1+cuda12.5\n"
     )
     assert find_tensorrt() == CudaPart("TensorRT", 12, 5)
+    assert name_gpu_extra() == "jetson-cu12"
     mismatch = describe_mismatch(find_cuda_parts(), (12, 6))
     assert mismatch is not None
     assert mismatch[1].startswith("pip install 'restora[jetson-cu12]'")
+
+
+@pytest.mark.parametrize("load", [import_driver, import_nvrtc])
+def test_missing_bindings_are_installed_by_the_extra_of_the_same_cuda_version(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch, load: Any
+) -> None:
+    installed.packages["tensorrt-cu12"] = "11.4.0.106"
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(MissingBackendError, match=r"pip install 'restora\[gpu-cu12\]'"):
+        load()
 
 
 def test_tensorrt_8_6_of_pip_is_for_cuda_12(installed: Installed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from restora.backends.cuda_packages import name_gpu_extra
 from restora.errors import MissingBackendError, SessionError
 
 
@@ -22,7 +23,7 @@ def import_driver() -> Any:
         from cuda.bindings import driver
     except ImportError as error:
         raise MissingBackendError(
-            f"CUDA graphs need cuda-bindings: pip install cuda-bindings ({error})"
+            f"CUDA graphs need cuda-bindings: {_install()} ({error})"
         ) from error
     return driver
 
@@ -33,7 +34,7 @@ def import_nvrtc() -> Any:
         from cuda.bindings import nvrtc
     except ImportError as error:
         raise MissingBackendError(
-            f"blending tiles on the GPU needs cuda-bindings: pip install cuda-bindings ({error})"
+            f"blending tiles on the GPU needs cuda-bindings: {_install()} ({error})"
         ) from error
     return nvrtc
 
@@ -51,3 +52,8 @@ def call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
     if int(error) != 0:
         raise CudaCallError(f"{name} failed: {getattr(error, 'name', error)}", code=int(error))
     return results[0] if len(results) == 1 else tuple(results) or None
+
+
+def _install() -> str:
+    """cuda-bindings alone would be the newest, for another CUDA version than the rest."""
+    return f"pip install 'restora[{name_gpu_extra()}]'"
