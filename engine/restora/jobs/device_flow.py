@@ -29,7 +29,7 @@ class DeviceFlow:
     workers: with open networks; they are ended when all jobs are done
     begin: called with each job before it is given to a process
     retry: called with the jobs that a process was at when it died or lost its device; yields each
-        as it is to be tried again, or decided
+        as it is to be tried again, or failed, or skipped: its result is there
     progress: called with (job, output pixels done, output pixels in all)
     """
 
@@ -170,8 +170,11 @@ class DeviceFlow:
         for job in self._retry(jobs) if jobs else ():
             if job.is_left:
                 self._queue.append(job)
-            else:
+            elif job.failure is not None:
                 yield job, untried(job)
+            else:  # its result was written, and only the message is lost
+                source, target = str(job.source), str(job.target)
+                yield job, Outcome(source, target, "restored", device=worker.device)
 
     def _end(self, *, stopped: bool) -> Iterator[tuple[Job, Outcome]]:
         """End all processes; those that are stopped finish what is in their networks."""

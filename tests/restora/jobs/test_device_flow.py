@@ -31,6 +31,7 @@ from restora.jobs.device_child import (
     serve,
 )
 from restora.jobs.device_flow import DeviceFlow
+from restora.jobs.inputs import Failure
 from restora.jobs.journal import Journal
 from restora.jobs.outcome import Outcome
 from restora.jobs.plan import Job
@@ -146,6 +147,27 @@ def test_stop_is_told_to_every_device() -> None:
     done.say(ended(job))
     assert run([done], [job], looks=NEVER) == [job]
     assert done.told == [None]
+
+
+def test_a_result_that_a_dead_process_wrote_and_did_not_report_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done, bad, again = jobs_of(3)
+    dies = Worker("gpu:0", [Ready(), None])
+    after = Worker("gpu:0", [Ready(), ended(again)])
+    monkeypatch.setattr("restora.jobs.device_flow.replace_worker", lambda _worker, _crashes: after)
+    decided = [replace(done, skip="already done"), replace(bad, failure=Failure("E", "why")), again]
+    flow = DeviceFlow(
+        [dies],  # type: ignore[list-item]
+        begin=lambda _job: None,
+        retry=lambda _tried: decided,
+        progress=lambda *_: None,
+    )
+    found = {job.source: outcome for job, outcome in flow.iter_outcomes([done])}
+    assert [found[job.source].status for job in (done, bad, again)] == [
+        "restored", "failed", "restored",
+    ]  # fmt: skip
+    assert {outcome.device for outcome in found.values()} == {"gpu:0", None}
 
 
 _at, _go = threading.Event(), threading.Event()
