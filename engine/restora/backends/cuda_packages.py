@@ -62,9 +62,12 @@ def name_gpu_extra() -> str:
 
 def name_extra_of(major: int) -> str:
     """The extra of a CUDA version: without TensorRT where a Debian package provides it."""
-    tensorrt = find_tensorrt()
-    of_system = tensorrt is not None and tensorrt.minor is not None
-    return f"{'jetson' if of_system else 'gpu'}-cu{major}"
+    return f"{'jetson' if comes_with_system(find_tensorrt()) else 'gpu'}-cu{major}"
+
+
+def comes_with_system(tensorrt: CudaPart | None) -> bool:
+    """Whether TensorRT is a Debian package, as on a Jetson; only those tell the minor version."""
+    return tensorrt is not None and tensorrt.minor is not None
 
 
 def part_of(name: str, found: str) -> CudaPart | None:

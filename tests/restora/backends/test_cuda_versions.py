@@ -12,6 +12,7 @@ from restora.backends import cuda_packages, cuda_versions
 from restora.backends.cuda_packages import CudaPart, find_tensorrt, name_gpu_extra
 from restora.backends.cuda_versions import describe_mismatch, find_cuda_parts
 from restora.backends.tensorrt.bindings import import_driver, import_nvrtc
+from restora.backends.tensorrt.module import import_tensorrt
 from restora.errors import MissingBackendError
 
 
@@ -149,6 +150,17 @@ def test_missing_bindings_are_installed_by_the_extra_of_the_same_cuda_version(
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     with pytest.raises(MissingBackendError, match=r"pip install 'restora\[gpu-cu12\]'"):
         load()
+
+
+def test_a_python_that_does_not_see_the_tensorrt_of_jetpack_is_told_so(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(MissingBackendError, match=r"not installed: .*restora\[gpu-cu12\]"):
+        import_tensorrt()
+    (tmp_path / "status").write_text("Package: libnvinfer10\nVersion: 10.3.0.30-1+cuda12.5\n")
+    with pytest.raises(MissingBackendError, match=r"python3 -m venv --system-site-packages"):
+        import_tensorrt()
 
 
 def test_tensorrt_8_6_of_pip_is_for_cuda_12(installed: Installed) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from restora.backends.cuda_packages import name_gpu_extra
+from restora.backends.cuda_packages import comes_with_system, find_tensorrt, name_gpu_extra
 from restora.errors import MissingBackendError
 
 
@@ -47,12 +47,9 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt
-    except ImportError as error:
-        raise MissingBackendError(
-            f"TensorRT is not installed: pip install 'restora[{name_gpu_extra()}]' "
-            f"(on Jetson: the system's own TensorRT) ({error})"
-        ) from error
-    except OSError as error:
+    except ModuleNotFoundError as error:
+        raise MissingBackendError(f"{_describe_absence()} ({error})") from error
+    except (ImportError, OSError) as error:
         raise MissingBackendError(
             f"TensorRT is installed, but its libraries cannot be loaded: {error}"
         ) from error
@@ -83,3 +80,12 @@ def features_of(trt: Any) -> Features:
         # 8.6 has the type but its parser does not read it
         fp8=typed and hasattr(trt.DataType, "FP8"),
     )
+
+
+def _describe_absence() -> str:
+    if comes_with_system(find_tensorrt()):
+        return (
+            "this Python does not see the system's TensorRT: apt-get install python3-libnvinfer, "
+            "and make the environment with python3 -m venv --system-site-packages"
+        )
+    return f"TensorRT is not installed: pip install 'restora[{name_gpu_extra()}]'"
