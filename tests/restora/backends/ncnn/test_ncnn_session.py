@@ -88,7 +88,10 @@ def picture(artifact: Artifact, *shape: int) -> np.ndarray[Any, Any]:
     return (values * 255).astype(np.uint8) if artifact.info.io == "uint8" else values
 
 
-@pytest.mark.parametrize("name", ["rrdb-x4", "rrdb-x2", "srvgg-prelu", "srvgg-relu"])
+@pytest.mark.parametrize(
+    "name",
+    ["rrdb-x4", pytest.param("rrdb-x2", marks=pytest.mark.slow), "srvgg-prelu", "srvgg-relu"],
+)
 def test_exported_networks_give_the_pictures_of_onnx_runtime(name: str) -> None:
     artifact = exported(name)
     batch = picture(artifact, 2, 12, 20)
