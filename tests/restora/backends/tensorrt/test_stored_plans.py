@@ -144,10 +144,14 @@ def test_plans_for_later_versions_outlive_an_update_of_tensorrt(cache: PlanCache
     assert restore(new, TILES) == 0
 
 
-def test_other_plans_are_built_again_after_an_update(cache: PlanCache) -> None:
+def test_other_plans_are_built_again_after_an_update(
+    cache: PlanCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are not even loaded, which would be an error for each of them."""
     old = working_tensorrt("10.16", gpus=2)
     build_ahead(old, cache)
     assert restore(update_tensorrt(old, "11.4"), replace(TILES, any_built=True)) == 3
+    assert "from elsewhere" not in caplog.text
     later = working_tensorrt("11.4", gpus=2)
     build_ahead(later, cache, version_compatible=True)
     assert restore(update_tensorrt(later, "10.16"), replace(TILES, any_built=True)) == 0  # its own
@@ -185,6 +189,7 @@ def test_plans_for_several_gpus_run_on_the_other_one(cache: PlanCache) -> None:
         (BuildOptions(version_compatible=True), {"tensorrt": "10.13.2"}, True),
         (BuildOptions(version_compatible=True), {"tensorrt": "10.9.0"}, True),
         (BuildOptions(version_compatible=True), {"tensorrt": "10.14.0"}, False),
+        (BuildOptions(version_compatible=True), {"cuda_runtime": 12020}, True),
         (
             BuildOptions(version_compatible=True),
             {"name": "A100", "capability": "8.0"},
