@@ -39,7 +39,7 @@ class DeviceSetup:
     """How photos are restored.
 
     opener: a pickled function that opens a Restorer, called with device=
-    root, quality, strip_metadata: see WriteOptions
+    root, quality, strip_metadata: see WriteOptions; hash_sources: see PhotoFlow
     memory: limit of this process and its decoders in bytes; None: its share of half of the free
         memory is for photos
     processes: that share the machine
@@ -54,6 +54,7 @@ class DeviceSetup:
     outscale: float | None = None
     aligned: bool = False
     limits: PhotoLimits = field(default_factory=PhotoLimits)
+    hash_sources: bool = False
     memory: int | None = None
     processes: int = 1
     log_level: int = logging.WARNING
@@ -172,6 +173,7 @@ def _restore_all(
         outscale=setup.outscale,
         aligned=setup.aligned,
         limits=setup.limits,
+        hash_sources=setup.hash_sources,
         progress=progress,
         header_of=lambda job: job.known_header,
     )

@@ -56,6 +56,14 @@ def digest_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_or_none(path: Path) -> str | None:
+    """digest_of_file, or None if the file cannot be read."""
+    try:
+        return digest_of_file(path)
+    except OSError:
+        return None
+
+
 def require_own_file(path: Path) -> None:
     """Raise UnsafePathError if writing `path` would write to another file or wait for a reader,
     OutputError if it cannot be seen."""

@@ -28,13 +28,14 @@ from restora.pipeline import Restorer
 
 @dataclass(frozen=True, slots=True)
 class FlowOptions:
-    """How photos are restored; see RunOptions."""
+    """How photos are restored; see RunOptions and PhotoFlow."""
 
     writing: WriteOptions
     memory: int | None = None
     outscale: float | None = None
     aligned: bool = False
     limits: PhotoLimits = field(default_factory=PhotoLimits)
+    hash_sources: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class LocalEngine:
             outscale=options.outscale,
             aligned=options.aligned,
             limits=options.limits,
+            hash_sources=options.hash_sources,
             begin=calls.begin,
             progress=calls.progress,
             header_of=lambda job: job.known_header,
@@ -139,6 +141,7 @@ class DeviceEngine:
                     outscale=options.outscale,
                     aligned=options.aligned,
                     limits=options.limits,
+                    hash_sources=options.hash_sources,
                     memory=share,
                     processes=len(devices),
                     log_level=logging.getLogger("restora").getEffectiveLevel(),

@@ -16,6 +16,7 @@ class Outcome:
     error_type: name of the error class, if the file failed
     seconds: from the first byte read to the last one written, without time in queues
     sha256: digest of the result's file
+    source_sha256: digest of the input's file, where a journal is kept
     device: of a run over several devices, the one that restored it
     """
 
@@ -31,6 +32,7 @@ class Outcome:
     faces: tuple[dict[str, Any], ...] | None = None
     face_error: str | None = None
     sha256: str | None = None
+    source_sha256: str | None = None
     device: str | None = None
 
     @property

@@ -14,7 +14,7 @@ from restora.backends.cores import count_allowed_cores
 from restora.errors import MemoryLimitError, RestoraError
 from restora.image import Photo, PhotoHeader, PhotoLimits
 from restora.image.isolated import read_isolated
-from restora.jobs.disk import prepare_folder
+from restora.jobs.disk import digest_or_none, prepare_folder
 from restora.jobs.memory import PhotoMemory
 from restora.jobs.outcome import Outcome, failed
 from restora.jobs.output import WriteOptions, write_result
@@ -86,6 +86,7 @@ class PhotoFlow(Generic[Job]):
     outscale: final enlargement; None: the network's own
     aligned: photos are aligned faces
     limits: limits of inputs
+    hash_sources: whether outcomes have the SHA-256 of their inputs
     memory: budget of photos in flight
     begin: called with each job before its file is read
     progress: called with (job, output pixels done, output pixels in all)
@@ -99,6 +100,7 @@ class PhotoFlow(Generic[Job]):
     outscale: float | None = None
     aligned: bool = False
     limits: PhotoLimits = field(default_factory=PhotoLimits)
+    hash_sources: bool = False
     begin: Callable[[Job], None] | None = None
     progress: Callable[[Job, int, int], None] | None = None
     header_of: Callable[[Job], PhotoHeader | None] = lambda _: None
@@ -171,6 +173,7 @@ class PhotoFlow(Generic[Job]):
         with stages.encode.running():
             started = time.perf_counter()
             digest = write_result(job.target, photo, result, self.writing)
+            of_source = digest_or_none(job.source) if self.hash_sources else None
             seconds += time.perf_counter() - started
         return Outcome(
             str(job.source),
@@ -183,6 +186,7 @@ class PhotoFlow(Generic[Job]):
             faces=None if result.face_model is None else tuple(f.as_row() for f in result.faces),
             face_error=result.face_error,
             sha256=digest,
+            source_sha256=of_source,
         )
 
     def _restore(self, job: Job, photo: Photo) -> Restoration:

@@ -118,6 +118,7 @@ class _PhotoRun:
             outscale=options.outscale,
             aligned=options.aligned,
             limits=options.limits,
+            hash_sources=self._plan.journal is not None,
         )
         devices = () if options.devices is None else choose_devices(options.devices)
         if len(devices) > 1 and self._plan.from_folder:

@@ -11,7 +11,15 @@ from restora.atomic import remove_partial
 from restora.errors import OptionError, RestoraError
 from restora.exit_codes import ExitCode, code_of_type
 from restora.jobs.blame import MAX_CRASHES
-from restora.jobs.disk import FOLDER, Stamp, change_time_of, digest_of_file, fingerprint, is_folder
+from restora.jobs.disk import (
+    FOLDER,
+    Stamp,
+    change_time_of,
+    digest_of_file,
+    digest_or_none,
+    fingerprint,
+    is_folder,
+)
 from restora.jobs.extras import Extras, FaceFiles
 from restora.jobs.inputs import Failure
 from restora.jobs.journal import Journal, read_results
@@ -149,10 +157,10 @@ class RunJournal:
             facts["ms"] = round(1000 * (outcome.seconds or 0))
         name = self.name(job.source)
         past = self.journal.record(name)
-        if past is not None and past.stamp == fingerprint(
-            job.source
-        ):  # the input is still the one that was restored
-            facts["source_sha256"] = _digest_or_none(job.source)
+        if past is not None and past.stamp == fingerprint(job.source):
+            # the input is still the one that was restored
+            known_source = None if outcome is None else outcome.source_sha256
+            facts["source_sha256"] = known_source or digest_or_none(job.source)
         known = None if outcome is None else outcome.sha256
         faces = None if outcome is None else len(outcome.faces or ())
         extras = job.extras.existing() if faces is None else job.extras.written(faces)
@@ -244,10 +252,3 @@ def _asked(extras: Extras) -> frozenset[Asked]:
     if extras.faces is not None:
         asked.add("faces")
     return frozenset(asked)
-
-
-def _digest_or_none(path: Path) -> str | None:
-    try:
-        return digest_of_file(path)
-    except OSError:
-        return None

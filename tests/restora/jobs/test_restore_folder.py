@@ -26,6 +26,7 @@ from restora.errors import (
 from restora.exit_codes import ExitCode, code_of_type
 from restora.image import Photo, PhotoHeader, PhotoLimits
 from restora.image.isolated import probe_all_isolated
+from restora.jobs.disk import digest_of_file
 from restora.jobs.file import restore_file
 from restora.jobs.folder import restore_folder
 from restora.jobs.journal import Journal
@@ -194,6 +195,21 @@ def test_locks_are_released_as_photos_are_done(
     assert restore(tmp_path)[0].complete
     assert len(held) == 40
     assert max(held) < 40
+
+
+def test_the_digest_of_an_input_is_recorded_unless_it_changed_meanwhile(tmp_path: Path) -> None:
+    source = photo(tmp_path / "in" / "b.png")
+    digest = digest_of_file(source)
+    _, rows = restore(tmp_path)
+    assert rows["b.png"].source_sha256 == digest
+    replaced = photo(tmp_path / "in" / "a.png")
+    restore(tmp_path, During(lambda: photo(replaced, (30, 20))))
+    with contextlib.closing(Journal(tmp_path / "out" / FILE)) as journal:
+        results = {name: journal.record(f"{name}.png") for name in "ab"}
+    found = {name: r.result.source_sha256 for name, r in results.items() if r and r.result}
+    assert found == {"a": None, "b": digest}
+    with restorer_of(NearestSession()) as restorer:
+        assert restore_file(source, tmp_path / "one.png", restorer).source_sha256 is None
 
 
 def test_a_file_that_appears_during_the_run_is_not_replaced(tmp_path: Path) -> None:
