@@ -209,6 +209,14 @@ def test_a_network_of_one_side_has_profiles_of_that_side() -> None:
     assert profiles[-1].largest[0] == 8
 
 
+def test_smaller_profiles_keep_the_multiple_and_the_best_size() -> None:
+    wide = Profile((1, 8, 8, 3), (1, 24, 32, 3), (1, 200, 200, 3))
+    assert [profile.largest[1:3] for profile in wide.halves(8)] == [(96, 96), (48, 48), (32, 32)]
+    assert {(profile.smallest, profile.best) for profile in wide.halves(8)} == {
+        (wide.smallest, wide.best)
+    }
+
+
 def test_tensors_that_tensorrt_cannot_hold_are_known_beforehand() -> None:
     info = make_info(size_multiple=1, elements_per_pixel=64 * 16.0)
     check_elements(info, Profile((1, 8, 8, 3), (1, 512, 512, 3), (1, 1440, 1440, 3)))

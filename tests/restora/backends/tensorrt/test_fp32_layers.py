@@ -90,9 +90,11 @@ def test_constants_that_an_fp32_layer_reads_stay_in_fp32(layers: Layers) -> None
     sizes = layers.add("CONSTANT", 4, dtype="INT32")
     resized = layers.add("RESIZE", -1, 512, 8, 8, reads=(convolution, sizes, None))
     demodulation = layers.add("ELEMENTWISE", -1, 512, 1, 1, reads=(convolution, epsilon, identity))
+    indices = layers.add("CONSTANT", 4, dtype="INT32")
+    gathered = layers.add("GATHER", 4, 512, reads=(demodulation, indices))
     build(layers)
-    assert all(map(is_kept, (demodulation, epsilon, moved, shuffled, identity)))
-    assert not any(map(is_kept, (features, convolution, sizes, resized)))
+    assert all(map(is_kept, (demodulation, epsilon, moved, shuffled, identity, gathered)))
+    assert not any(map(is_kept, (features, convolution, sizes, resized, indices)))
 
 
 def test_a_constant_of_features_that_a_shuffle_moves_stays_free(layers: Layers) -> None:
