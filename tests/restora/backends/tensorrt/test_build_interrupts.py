@@ -77,6 +77,18 @@ def test_a_handler_that_only_notes_the_signal_lets_the_build_finish(trt: FakeTen
     assert signal.signal(signal.SIGINT, signal.default_int_handler) is note
 
 
+def test_a_handler_that_replaces_itself_stays_replaced(trt: FakeTensorRT) -> None:
+    """As that of a run over a folder: the second signal ends the run at once."""
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    signal.signal(signal.SIGINT, ask)
+    press_once(trt)
+    build(trt)
+    assert signal.signal(signal.SIGINT, signal.default_int_handler) is signal.SIG_IGN
+
+
 def test_what_the_handler_of_sigterm_raises_is_kept_too(trt: FakeTensorRT) -> None:
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise SystemExit(3)
