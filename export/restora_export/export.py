@@ -114,7 +114,7 @@ def export_network(
     finally:
         session.close()
     if seams is not None:
-        _log_seams(model, seams)
+        warn_of_seams(model, seams)
         info = replace(info, overlap_px=seams.overlap_px)
     info = replace(info, accuracy=accuracy)
     selfcheck = make_selfcheck(network, io, noise=noise)
@@ -132,7 +132,7 @@ def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: floa
         raise OptionError(f"noise must be in 0..1, got {noise}")
 
 
-def _log_seams(model: str, seams: SeamError) -> None:
+def warn_of_seams(model: str, seams: SeamError) -> None:
     """Warn if no overlap is enough; else the measured one becomes the default."""
     if seams.psnr < SEAM_TARGET_DB:
         logger.warning(

@@ -16,7 +16,7 @@ from restora_export.verify import psnr_from_difference
 
 SEAM_TARGET_DB = 55.0  # 5 dB above the FP16 accuracy gate
 OVERLAPS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 160, 192)
-_LONG = (288, 192)
+_LONG = (288, 96)
 BAND = 8  # input pixels on either side of a seam that are compared
 
 
@@ -40,7 +40,7 @@ def make_seam_photo() -> NDArray[np.uint8]:
 
 
 def load_long_photo() -> NDArray[np.uint8]:
-    """A real photo in one piece, long enough for the largest overlap: (288, 192, 3) uint8 RGB.
+    """A real photo in one piece, long enough for the largest overlap: (288, 96, 3) uint8 RGB.
 
     A seam of a montage would be measured at edges that photos do not have.
     """

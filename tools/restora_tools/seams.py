@@ -1,7 +1,9 @@
 """Seam error against overlap: the figures and the plot behind the default overlap.
 
 `python -m restora_tools.seams` writes benchmarks/results/seams.json and
-docs/pictures/seams.png.
+docs/pictures/seams.png. `python -m restora_tools.seams --long MODEL.onnx` measures the overlap of
+large networks on a longer photo, as the exporter does, into benchmarks/results/seams-large.json;
+minutes for each network.
 """
 
 import argparse
@@ -17,9 +19,18 @@ from restora.artifact import read_artifact
 from restora.backends import SessionOptions, open_session
 from restora.models import find_artifact
 from restora.tiling import Blend
-from restora_export.seams import SEAM_TARGET_DB, make_seam_photo, measure_seams
+from restora_export.seams import (
+    SEAM_TARGET_DB,
+    load_long_photo,
+    make_seam_photo,
+    measure_seams,
+    restore_whole,
+)
 
 OVERLAPS = (0, 4, 8, 12, 16, 20, 24, 32, 40, 48)
+RESULTS_LARGE = Path("benchmarks/results/seams-large.json")
+LARGE_OVERLAPS = (16, 32, 48, 64, 80, 96, 112, 128, 160, 192)
+LARGE_ENOUGH_DB = 60.0
 BLENDS: tuple[Blend, ...] = ("crop", "linear", "cosine")
 
 
@@ -41,6 +52,31 @@ def measure(artifact: Path) -> list[dict[str, object]]:
                     "max_error_levels": round(error.max_error * 255, 3),
                 }
             )
+    session.close()
+    return rows
+
+
+def measure_long(artifact: Path) -> list[dict[str, object]]:
+    """One row per overlap of the exporter, until the PSNR passes 60 dB."""
+    loaded = read_artifact(artifact)
+    session = open_session(loaded, options=SessionOptions(backend="cpu"))
+    photo = load_long_photo()
+    whole = restore_whole(session, photo)
+    rows: list[dict[str, object]] = []
+    for overlap in LARGE_OVERLAPS:
+        tile = (len(photo) + overlap) // 2
+        error = measure_seams(session, photo, overlap_px=overlap, tile=tile, whole=whole)
+        rows.append(
+            {
+                "model": loaded.info.model,
+                "weights_sha256": loaded.info.weights_sha256,
+                "overlap_px": overlap,
+                "seam_psnr_db": round(error.psnr, 2),
+                "max_error_levels": round(error.max_error * 255, 3),
+            }
+        )
+        if error.psnr > LARGE_ENOUGH_DB:
+            break
     session.close()
     return rows
 
@@ -77,7 +113,13 @@ def main() -> None:
     parser.add_argument("artifacts", nargs="*", type=Path, help="float32 artifacts")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/seams.json"))
     parser.add_argument("--plot", type=Path, default=Path("docs/pictures/seams.png"))
+    parser.add_argument("--long", nargs="+", type=Path, help="artifacts of large networks")
     arguments = parser.parse_args()
+    if arguments.long:
+        rows = [row for artifact in arguments.long for row in measure_long(artifact)]
+        RESULTS_LARGE.write_text(json.dumps(rows, indent=1) + "\n")
+        print(f"wrote {RESULTS_LARGE}")
+        return
     artifacts = arguments.artifacts or [find_artifact("restora-lite-x2", "float32")]
     rows = [row for artifact in artifacts for row in measure(artifact)]
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
