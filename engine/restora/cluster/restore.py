@@ -29,6 +29,8 @@ from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 
+_TILE_MEMORY = 3 << 30  # of which a tile takes at most a third
+
 
 def restore_on_cluster(
     source: Path | str,
@@ -62,10 +64,9 @@ def restore_on_cluster(
     jobs, root = plan_inputs(source, output, options, progress.note)
     progress.begin(jobs)
     prepare_folder(output / "any", None)
-    restoring = restore_options or RestoreOptions()
     recipe = BatchRecipe(
         model=model,
-        options=restoring if restoring.memory else replace(restoring, memory=options.memory),
+        options=options_of_workers(restore_options or RestoreOptions(), options.memory),
         faces=faces,
         outscale=options.outscale,
         quality=options.quality,
@@ -78,6 +79,15 @@ def restore_on_cluster(
         run.restore(jobs, journal, root)
     require_an_outcome_each(jobs, run.outcomes)
     return RunResult(tuple(run.outcomes), time.perf_counter() - started)
+
+
+def options_of_workers(options: RestoreOptions, memory: int | None) -> RestoreOptions:
+    """The same limit of tiles for all workers, which may be several on a machine, and on unlike
+    machines; without one, tiles would depend on the memory of each machine.
+
+    memory: limit of each worker in bytes
+    """
+    return options if options.memory else replace(options, memory=memory or _TILE_MEMORY)
 
 
 class _ClusterRun:

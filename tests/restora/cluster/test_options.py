@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from restora.cluster import ClusterOptions
+from restora.cluster.restore import options_of_workers
 from restora.errors import OptionError
+from restora.options import RestoreOptions
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,10 @@ def test_a_value_that_cannot_work_is_refused_when_the_options_are_made(
 ) -> None:
     with pytest.raises(OptionError, match=f"^{name} must be .*{words}"):
         ClusterOptions(**{name: value})
+
+
+def test_all_workers_have_the_same_limit_of_tiles() -> None:
+    asked = RestoreOptions(memory=5 << 30)
+    assert options_of_workers(asked, 2 << 30) == asked
+    assert options_of_workers(RestoreOptions(), 2 << 30).memory == 2 << 30
+    assert options_of_workers(RestoreOptions(), None).memory == 3 << 30
