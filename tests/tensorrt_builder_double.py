@@ -120,6 +120,8 @@ def _set_cache(trt: FakeTensorRT, config: Any, cache: Any, ignore_mismatch: bool
 
 
 def _serialize_cache(trt: FakeTensorRT, cache: Any) -> Any:
+    if trt.world.timings_are_lost:
+        return None
     memory = trt.IHostMemory()
     memory._data = cache._data + b"T"
     return memory

@@ -40,6 +40,7 @@ class World:
         self.builds: list[dict[str, Any]] = []
         self.layers: list[Any] = []
         self.timing_cache_is_valid = True
+        self.timings_are_lost = False
         self.cuda: Any = None  # a pycuda double whose memory the network works on
         self.network: Callable[[Any], Any] = lambda image: image
         self.execute_fails = False

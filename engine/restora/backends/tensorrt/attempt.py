@@ -60,7 +60,9 @@ class Attempt:
         with hold_interrupts() as held:
             monitor = make_monitor(self.trt, self.features, config, log, progress, held)
             plan = builder.build_serialized_network(network, config)
-            keep_timing(bytes(config.get_timing_cache().serialize()))
+            timings = config.get_timing_cache().serialize()
+            if timings is not None:  # such as after a lost GPU
+                keep_timing(bytes(timings))
         monitor.raise_if_canceled()
         if plan is None:
             reason = log.describe("the builder returned no plan")

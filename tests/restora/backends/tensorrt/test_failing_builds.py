@@ -178,6 +178,7 @@ def test_a_plan_for_one_size_that_fails_is_left_out(
 def test_a_gpu_that_fails_while_building_is_lost(
     trt: FakeTensorRT, device: Device, cache: PlanCache
 ) -> None:
+    trt.world.timings_are_lost = True
     trt.world.fail = lambda _build: "Cuda failure: an illegal memory access was encountered"
     with pytest.raises(DeviceLostError, match="while building tiny"):
         prepare_plan(trt, device, cache, candidates(trt), WIDE)
