@@ -254,6 +254,12 @@ def test_without_the_blend_kernel_the_check_fails(newest: Machine) -> None:
     assert newest.run("photos:tiny:fp16") == "failed"
 
 
+def test_photos_are_measured_after_batches(newest: Machine) -> None:
+    newest.run("build:tiny:fp16")
+    assert newest.run("photos:tiny:fp16") == "failed"
+    assert newest.said[-1] == "PlanError: run speed:tiny:fp16 first"
+
+
 def test_packages_of_two_cuda_versions_are_told_and_do_not_fail(
     newest: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,30 @@ def test_a_step_that_the_time_of_the_run_cuts_off_is_left_for_the_next_one(place
     states = read_states(places)
     assert states["device"].state == "left"
     assert BUILD.name not in states
-    assert said[-1] == "the time of this run is used up: run it again to continue"
+    assert "the time of this run is used up" in said[-1]
+
+
+def test_a_build_is_told_when_to_end_so_that_it_keeps_what_it_timed(places: Places) -> None:
+    """A budget that the run cut short is not the step's fault."""
+    budgets: list[float] = []
+
+    def command(step: Step, budget_s: float) -> Sequence[str]:
+        budgets.append(budget_s)
+        return [sys.executable, "-c", "raise SystemExit(5)"]
+
+    states = states_after(places, [BUILD], command, seconds=200)
+    assert states[BUILD.name].state == "left"
+    assert 150 < budgets[0] <= 170
+    states = states_after(places, [BUILD], command)
+    assert states[BUILD.name].state == "over budget"
+    assert budgets[-1] == BUILD.budget_s
+
+
+def test_no_build_begins_when_the_run_is_about_to_end(places: Places) -> None:
+    said: list[str] = []
+    conduct(places, [BUILD], python({}), seconds=60, report=said.append)
+    assert read_states(places) == {}
+    assert said == ["the time of this run is used up: run it again to continue"]
 
 
 def test_a_run_tells_which_step_it_is_at(places: Places, tmp_path: Path) -> None:

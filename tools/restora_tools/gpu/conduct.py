@@ -35,6 +35,7 @@ FOLDERS = ("engine", "export", "calibration", "benchmarks", "tools")
 _ROOT = Path(__file__).parents[3]
 GRACE_S = 30.0  # for a step that ends by itself when its budget is used up
 _LEAST_S: dict[Stage, float] = {"build": 120, "sweep": 120}  # shorter ones are not worth a start
+_CUT = "the time of this run is used up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,14 @@ def conduct(
             while True:  # a step that is left after one plan goes on with the next one
                 rest = math.inf if seconds is None else started + seconds - time.monotonic()
                 if rest <= _LEAST_S.get(step.stage, 0):
-                    report("the time of this run is used up: run it again to continue")
+                    report(f"{_CUT}: run it again to continue")
                     return
                 _note(lock, f"{step.name} since {datetime.now():%H:%M:%S}")
                 state = _run_step(places, step, command, budget_of(step), rest)
                 write_state(places, state)
                 report(f"{step.name}: {state.state}, {state.seconds:.0f} s {state.reason}".rstrip())
+                if state.reason == _CUT:
+                    return
                 if state.state != "left":
                     break
 
@@ -172,7 +175,7 @@ def _run_step(
     )
     ended = None if code is None else state_of_exit(code)
     if cut and (code is None or ended == "over budget"):
-        return replace(state, state="left", reason="the time of the run was used up")
+        return replace(state, state="left", reason=_CUT)
     if code is None:
         return replace(state, state="over budget", reason=f"stopped after {limit:.0f} s")
     if code < 0:

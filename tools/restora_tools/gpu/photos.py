@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from restora.backends.base import Batch
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.session import TensorRTSession
+from restora.errors import PlanError
 from restora.tiling import Tiling
 from restora_benchmarks.pictures import make_pictures
 from restora_tools.gpu.effort import FULL, Effort
@@ -24,7 +25,9 @@ _THREADS = 2
 
 def measure_photos(job: Job, *, effort: Effort = FULL) -> StateName:
     """One row a size. "failed" if the kernel did not blend the tiles, or no graph was used."""
-    speed = next(row for row in job.places.rows("speed") if job.is_about(row))
+    speed = next((row for row in job.places.rows("speed") if job.is_about(row)), None)
+    if speed is None:
+        raise PlanError(f"run speed:{job.subject.name}:{job.precision} first")
     rows: list[Row] = []
     device = job.modules.open_device()
     pci_bus_id = device.pci_bus_id
