@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from restora.backends.tensorrt.cache import PlanCache
+from restora.backends.tensorrt.cache import PlanCache, Refusal
 from restora.cli.console import print_json, print_note, stdout_console
 from restora.cli.exits import reports_errors
 from restora.exit_codes import ExitCode
@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object per plan on 
 @cache_app.command("list")
 @reports_errors
 def list_plans(json_lines: Json = False) -> None:
-    """List the plans, what they were built for and how accurate they are."""
+    """List the plans, what they were built for and how accurate they are, and refused ones."""
     cache = PlanCache()
     rows = [(key, facts) for key, facts, _ in cache.entries()]
     if json_lines:
@@ -28,6 +28,8 @@ def list_plans(json_lines: Json = False) -> None:
             print_json(facts)
         return
     stdout_console().print(plans_table(rows))
+    for refusal in cache.refusals():
+        stdout_console().print(describe_refusal(refusal), markup=False, soft_wrap=True)
     stdout_console().print(f"plan folder: {cache.folder or 'none'}", style="dim")
 
 
@@ -48,6 +50,14 @@ def plans_table(plans: Sequence[tuple[str, dict[str, Any]]]) -> Table:
             str(figures.get("psnr_min", "?")),
         )
     return table
+
+
+def describe_refusal(refusal: Refusal) -> str:
+    """What is not built again without `restora build --retry`, and why."""
+    facts = refusal.facts
+    size = "x".join(map(str, facts.get("asked_profile", {}).get("largest", ())[:3]))
+    name = f"{facts.get('model', '?')}, {facts.get('options', {}).get('precision', '?')}, {size}"
+    return f"refused: {name}: {refusal.reason}"
 
 
 @cache_app.command("verify")

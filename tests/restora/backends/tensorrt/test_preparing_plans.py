@@ -15,7 +15,7 @@ from processes import run
 from pycuda_double import FakeCuda
 from restora.backends.options import PlanOptions, SessionOptions
 from restora.backends.tensorrt.build_options import BuildOptions
-from restora.backends.tensorrt.cache import CachedPlan, PlanCache
+from restora.backends.tensorrt.cache import CachedPlan, PlanCache, Refusal
 from restora.backends.tensorrt.check import mirror_to
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.module import features_of
@@ -286,10 +286,13 @@ def test_the_cache_is_listed_verified_and_cleared(
     trt.world.cuda = FakeCuda()
     trt.world.network = open_on_cpu(tiny_artifact()).run
     rungs = plan_candidates(trt, BuildOptions(), [checked_artifact()])
-    prepare_plan(trt, Device(trt.world.cuda), PlanCache(), rungs, WIDE)
+    plan, _ = prepare_plan(trt, Device(trt.world.cuda), PlanCache(), rungs, WIDE)
+    PlanCache().store("0" * 64, Refusal("30 dB, 50 needed", plan.facts))
     (row,) = run(tmp_path, "cache", "list", "--json").stdout.splitlines()
     assert json.loads(row)["selfcheck"]["gate"] == "passed"
-    assert "tiny" in run(tmp_path, "cache", "list").stdout
+    listed = run(tmp_path, "cache", "list").stdout
+    assert listed.startswith("plan")
+    assert "refused: tiny, fp32, 1x64x64: 30 dB, 50 needed" in listed
     assert run(tmp_path, "cache", "verify").returncode == 0
     (plan,) = (tmp_path / "plans").glob("*.plan")
     plan.write_bytes(plan.read_bytes() + b"x")
