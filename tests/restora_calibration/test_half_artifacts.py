@@ -241,6 +241,7 @@ def export_face() -> bytes:
     return onnx_from_network(network, io="uint8", precision="fp16").SerializeToString()
 
 
+@pytest.mark.slow  # exports a face network
 def test_an_fp16_face_graph_takes_int8_too() -> None:
     """Its decoder keeps FP32 where FP16 overflows."""
     model = raise_to_opset19(onnx.load_from_string(kept("face in fp16", export_face)))
