@@ -69,5 +69,18 @@ def heads_of(names: list[str]) -> list[str]:
     return [row_of(names), row_of(["---"] * len(names))]
 
 
+def seams_table(rows: list[Row]) -> str:
+    """PSNR at seams of large networks, one column for each overlap."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        found.setdefault(row["model"], {})[row["overlap_px"]] = row["seam_psnr_db"]
+    overlaps = sorted({overlap for figures in found.values() for overlap in figures})
+    lines = [row_of(["overlap", *map(str, overlaps)]), row_of(["---"] * (1 + len(overlaps)))]
+    for model, figures in found.items():
+        cells = [f"{figures[o]:.1f} dB" if o in figures else "" for o in overlaps]
+        lines.append(row_of([model, *cells]))
+    return "\n".join(lines)
+
+
 def row_of(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"

@@ -62,6 +62,7 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "photos": photos_table(throughput),
         "video": video_table(throughput),
         "scale": scale_table(throughput),
+        "seams": seams_table(json.loads((results / "seams-large.json").read_text())),
         "tile-area": tile_area_table(_read(results / "tile-area.json")),
         "endurance": endurance_table(_read(results / "endurance.json")),
         "isolation": isolation_table(_read(results / "isolation.json")),

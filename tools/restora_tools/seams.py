@@ -69,7 +69,6 @@ def measure_long(artifact: Path) -> list[dict[str, object]]:
         rows.append(
             {
                 "model": loaded.info.model,
-                "weights_sha256": loaded.info.weights_sha256,
                 "overlap_px": overlap,
                 "seam_psnr_db": round(error.psnr, 2),
                 "max_error_levels": round(error.max_error * 255, 3),
