@@ -15,7 +15,7 @@ from restora.image import decode_photo
 from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
 from restora_tools.gpu.tables import gpu_table
-from restora_tools.page_tables import choices_table, heads_of, int8_table, row_of
+from restora_tools.page_tables import choices_table, heads_of, int8_table, row_of, seams_table
 from restora_tools.speed_tables import speed_summary, speed_table
 from restora_tools.throughput.tables import (
     endurance_table,
