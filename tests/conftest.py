@@ -26,6 +26,7 @@ settings.load_profile("restora")
 
 # What the developer has measured on this machine decides nothing in a test.
 os.environ["RESTORA_TRIALS"] = os.devnull
+os.environ["RESTORA_CHECKS"] = os.devnull
 
 # Workers of pytest-xdist share the cores: threads of many pools that wait for each other's cores
 # take several times as long. Before PyTorch and others are imported, which count the cores.

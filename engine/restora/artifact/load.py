@@ -12,7 +12,7 @@ from restora.artifact.info import METADATA_KEY, ArtifactInfo, Precision, info_fr
 from restora.artifact.onnx_wire import read_onnx_facts
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
 from restora.artifact.selfcheck import SelfCheck, selfcheck_from_json
-from restora.errors import ArtifactError, MissingModelError
+from restora.errors import AccuracyGateError, ArtifactError, MissingModelError
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +87,19 @@ def read_artifact(path: Path | str) -> Artifact:
 
 
 def read_precision_variants(
-    first: Artifact, path: Path, precisions: Sequence[Precision] = VARIANTS
+    first: Artifact,
+    path: Path,
+    precisions: Sequence[Precision] = VARIANTS,
+    *,
+    refused: dict[str, AccuracyGateError] | None = None,
 ) -> list[Artifact]:
     """An artifact and those of the same model in other precisions beside its file, such as
-    NAME.fp16.onnx and NAME.int8.onnx beside NAME.onnx. Raises the errors of read_artifact.
+    NAME.fp16.onnx and NAME.int8.onnx beside NAME.onnx.
+
+    refused: takes the error of each file that misses its accuracy threshold, by precision; without
+        it the error is raised
+
+    Raises the errors of read_artifact.
     """
     stem, ending = path.name.removesuffix(".onnx"), ".onnx"
     if stem.endswith(".float32"):
@@ -99,7 +108,14 @@ def read_precision_variants(
     for precision in precisions:
         near = path.with_name(f"{stem}.{precision}{ending}")
         if near.is_file():
-            other = read_artifact(near)
+            try:
+                other = read_artifact(near)
+            except AccuracyGateError as error:
+                if refused is None:
+                    raise
+                logger.warning("%s is left out: %s", near, error)
+                refused[precision] = error
+                continue
             if _same_network(other.info, first.info):
                 family.append(other)
             else:

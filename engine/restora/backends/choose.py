@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from restora.backends.base import Session
 
 logger = logging.getLogger(__name__)
+_EIGHT_BITS = ("int8", "fp8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,15 @@ class Source:
 
     named: Artifact
     path: Path | None = None
+    _refused: dict[str, AccuracyGateError] = field(default_factory=dict, init=False)
 
-    def family(self) -> list[Artifact]:
-        """The named artifact, followed by its other precisions in the same folder."""
-        return self._family
+    def family(self, precision: str = "auto") -> list[Artifact]:
+        """The named artifact, followed by its other precisions in the same folder, without those
+        that miss their accuracy threshold. Raises AccuracyGateError if the asked one does."""
+        family = self._family
+        if precision in self._refused:
+            raise self._refused[precision]
+        return family
 
     def sha256_of(self, session: Session) -> str:
         """SHA-256 of the artifact that `session` runs."""
@@ -78,7 +84,9 @@ class Source:
 
     @cached_property
     def _family(self) -> list[Artifact]:
-        return [self.named] if self.path is None else read_precision_variants(self.named, self.path)
+        if self.path is None:
+            return [self.named]
+        return read_precision_variants(self.named, self.path, refused=self._refused)
 
 
 def open_session(
@@ -89,6 +97,10 @@ def open_session(
     artifact: an artifact, or its path; restora looks for other precisions in the same folder
         (NAME.fp16.onnx beside NAME.onnx)
     options: None chooses everything automatically
+
+    An artifact in 8 bits that any backend refuses for its accuracy does not run on another one:
+    with the backend "auto" the named FP32 artifact runs instead, in the precision "auto", and a
+    warning says so.
 
     The choice and the reasons are logged. Raises MissingBackendError if the requested backend, or
     every backend, fails to start, and AccuracyGateError if the artifact misses its accuracy
@@ -109,6 +121,17 @@ def choose_session(
         source = Source(read_artifact(artifact), Path(artifact))
     if options.backend != "auto":
         return _opened(source, options.backend, *_OPENERS[options.backend](source, options))
+    try:
+        return _choose(source, options)
+    except AccuracyGateError as error:
+        if options.precision not in _EIGHT_BITS or source.named.info.precision != "fp32":
+            raise
+        logger.warning("%s is not used: %s", options.precision, error)
+        return _choose(source, replace(options, precision="auto"))
+
+
+def _choose(source: Source, options: SessionOptions) -> Opened:
+    """Open the first backend that works, in the order of `order_backends`."""
     refused: list[tuple[Backend, str]] = []
     for backend, asked in order_backends(source.named, options):
         try:
@@ -116,7 +139,9 @@ def choose_session(
         except MissingBackendError as error:  # noqa: PERF203
             refused.append((backend, str(error)))
         except RestoraError as error:
-            if backend == "cpu":
+            # what is refused in 8 bits runs nowhere
+            inaccurate = isinstance(error, AccuracyGateError) and asked.precision in _EIGHT_BITS
+            if backend == "cpu" or inaccurate:
                 raise
             # the backend is installed but fails, so the user must see it
             logger.warning("%s cannot run on %s: %s", source.named.info.model, backend, error)
@@ -171,7 +196,7 @@ def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
 def _open_tensorrt(source: Source, options: SessionOptions) -> tuple[Session, str]:
     from restora.backends.tensorrt.open import open_tensorrt
 
-    return open_tensorrt(source.family(), options)
+    return open_tensorrt(source.family(options.precision), options)
 
 
 def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
@@ -186,7 +211,19 @@ def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
             f"pip install 'restora[{name_gpu_extra()}]' ({error})"
         ) from error
     chosen = _pick(source, options, half=True)
-    session = require_accuracy(OnnxRuntimeCudaSession(chosen, gpu=options.gpu or 0), chosen)
+    gpu = options.gpu or 0
+    try:
+        session = require_accuracy(
+            OnnxRuntimeCudaSession(chosen, gpu=gpu),
+            chosen,
+            remember=False,  # which GPU is unknown
+        )
+    except AccuracyGateError as error:
+        if options.precision != "auto" or chosen is source.named:
+            raise
+        logger.warning("%s is not used: %s", chosen.info.precision, error)
+        chosen = source.named
+        session = require_accuracy(OnnxRuntimeCudaSession(chosen, gpu=gpu), chosen, remember=False)
     return session, chosen.info.precision
 
 
@@ -262,7 +299,9 @@ def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
         return source.named
     if options.precision == "bf16":
         raise MissingBackendError("bf16 needs the OpenVINO backend")
-    by_precision = {artifact.info.precision: artifact for artifact in source.family()}
+    by_precision = {
+        artifact.info.precision: artifact for artifact in source.family(options.precision)
+    }
     if options.precision == "auto":
         return by_precision.get("fp16", source.named)
     if options.precision not in by_precision:

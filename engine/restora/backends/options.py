@@ -103,7 +103,8 @@ class SessionOptions:
         "ncnn-vulkan" on a GPU of any vendor
     precision: "auto" uses FP16 on a GPU if there is an FP16 artifact, bfloat16 with OpenVINO if the
         CPU supports it and the self-check of the artifact passes, FP16 with Vulkan if the
-        self-check passes, and otherwise FP32; any other value never falls back
+        self-check passes, and otherwise FP32; any other value never falls back, except that with
+        the backend "auto", 8 bits that fail their self-check give way to "auto"
     device: "auto" uses a GPU if possible and otherwise the CPU; "cpu", "gpu" (the first one) and
         "gpu:1" (a numbered one) never fall back. Vulkan numbers GPUs in an order of its own
     gpu_wait: how a thread waits for TensorRT's GPU: "spin" has the lowest latency and keeps a core

@@ -62,7 +62,7 @@ class NetworkSession(SessionShell, ABC, Generic[Network]):
         self, artifact: Artifact, *, runtime: str, setup: str, limits: SizeLimits | None = None
     ) -> None:
         super().__init__(artifact.info, limits or limits_of(artifact.info))
-        self._runtime = runtime
+        self._runtime, self._setup = runtime, setup
         started = time.perf_counter()
         try:
             self._network: Network | None = self._load(artifact)
@@ -89,6 +89,16 @@ class NetworkSession(SessionShell, ABC, Generic[Network]):
     def precision(self) -> str:
         """The precision in which the session computes, as in SessionOptions."""
         return self._info.precision
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of the runtime."""
+        return self._runtime
+
+    @property
+    def setup(self) -> str:
+        """How the runtime is set up, such as "2 threads"."""
+        return self._setup
 
     def run(self, batch: Batch) -> Batch:
         check_batch(batch, self._info, self._limits)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from restora.artifact import ACCURACY_GATES, Artifact, SelfCheck, measure_psnr
+from restora.artifact import ACCURACY_GATES, Artifact, ArtifactInfo, SelfCheck, measure_psnr
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.engine_step import Batch, PlanRunner
@@ -49,15 +49,15 @@ def check_plan(
             f"{info.model} has no self-check, so its plans cannot be checked: export it again "
             "with this version"
         )
-    known = match_selfcheck(selfcheck, profile)
-    if known is None:
+    batches = split_selfcheck(selfcheck, profile)
+    if not batches:
         if reference_run is None:
             raise AccuracyGateError(
                 f"there is no reference result of {info.model} for {profile.best}: build a plan "
                 "for several sizes first"
             )
         image = mirror_to(selfcheck.image, profile.best)
-        known = SelfCheck(image, reference_run(image))
+        batches = [SelfCheck(image, reference_run(image))]
     onnx = rung.artifact.onnx if rung.options.strip_weights else None
     with PlanRunner(
         trt,
@@ -68,15 +68,10 @@ def check_plan(
         onnx=onnx,
         version_compatible=rung.options.version_compatible,
     ) as runner:
-        got, means = runner.run(known.image)
-    if not np.isfinite(means).all():
-        raise RefusedPlanError(f"the plan of {info.model} returns NaN or Inf")
-    if got.shape != known.answer.shape:
-        raise RefusedPlanError(
-            f"the plan of {info.model} must return shape {known.answer.shape}, it returns "
-            f"{got.shape}"
-        )
-    mean, least = measure_psnr(got, known.answer)
+        results = [_run_checked(runner, info, batch) for batch in batches]
+    mean, least = measure_psnr(
+        np.concatenate(results), np.concatenate([batch.answer for batch in batches])
+    )
     check_gate(rung, mean, least)
     return {"psnr_mean": round(mean, 2), "psnr_min": round(least, 2), "gate": "passed"}
 
@@ -96,12 +91,18 @@ def check_gate(rung: PrecisionCandidate, mean: float, least: float) -> None:
         )
 
 
-def match_selfcheck(selfcheck: SelfCheck, profile: Profile) -> SelfCheck | None:
-    """Repeat or crop the self-check to a batch that the profile accepts, or return None."""
-    count = min(max(len(selfcheck.image), profile.smallest[0]), profile.largest[0])
-    chosen = [index % len(selfcheck.image) for index in range(count)]
-    image = selfcheck.image[chosen]
-    return SelfCheck(image, selfcheck.answer[chosen]) if profile.holds(image.shape) else None
+def split_selfcheck(selfcheck: SelfCheck, profile: Profile) -> list[SelfCheck]:
+    """All images of the self-check in batches that the profile accepts, with repeated images where
+    a batch must be larger. Empty if the profile does not accept their size."""
+    smallest, largest = profile.smallest[0], profile.largest[0]
+    count = len(selfcheck.image)
+    size = min(max(count, smallest), largest)
+    batches = []
+    for first in range(0, count, size):
+        length = max(min(size, count - first), smallest)
+        chosen = [(first + offset) % count for offset in range(length)]
+        batches.append(SelfCheck(selfcheck.image[chosen], selfcheck.answer[chosen]))
+    return batches if all(profile.holds(batch.image.shape) for batch in batches) else []
 
 
 def mirror_to(image: Batch, shape: Shape) -> Batch:
@@ -111,3 +112,15 @@ def mirror_to(image: Batch, shape: Shape) -> Batch:
     pads = [(0, max(0, height - picture.shape[0])), (0, max(0, width - picture.shape[1])), (0, 0)]
     large = np.pad(picture, pads, mode="reflect")[:height, :width]
     return np.repeat(large[None], batch, 0)
+
+
+def _run_checked(runner: PlanRunner, info: ArtifactInfo, batch: SelfCheck) -> Batch:
+    got, means = runner.run(batch.image)
+    if not np.isfinite(means).all():
+        raise RefusedPlanError(f"the plan of {info.model} returns NaN or Inf")
+    if got.shape != batch.answer.shape:
+        raise RefusedPlanError(
+            f"the plan of {info.model} must return shape {batch.answer.shape}, it returns "
+            f"{got.shape}"
+        )
+    return got
