@@ -21,13 +21,15 @@ from restora.errors import (
     MissingModelError,
     ModelError,
 )
+from restora.models import DEFAULT_MODEL, find_artifact
+from restora_calibration.tile_kinds import kind_of
 from restora_export.architecture import Hints
 from restora_export.export import export_network
 from restora_export.facts import NetworkFacts
 from restora_export.files import export_file, verify_file
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.opset import lower_to_opset17
-from restora_export.photo_tiles import load_photo_tiles
+from restora_export.photo_tiles import load_photo_tiles, load_selfcheck_crops
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 from restora_export.rrdb_graph import FoldedRRDBNet, fold_unshuffle
 from restora_export.seams import make_seam_photo, measure_seams
@@ -63,6 +65,34 @@ def test_an_exported_file_is_opset_17_ir_8_and_dynamic(exported: Path) -> None:
     assert sizes == ["batch", "height", "width", 3]
     sizes = [dim.dim_param or dim.dim_value for dim in restored.type.tensor_type.shape.dim]
     assert sizes == ["batch", "2*height", "2*width", 3]
+
+
+def unnamed(model: onnx.ModelProto) -> list[object]:
+    """The nodes with their attributes and constants, tensors numbered by their first use."""
+    constants = {
+        part.name: numpy_helper.to_array(part).tobytes() for part in model.graph.initializer
+    }
+    numbers: dict[str, int] = {}
+    return [
+        (
+            node.op_type,
+            [constants.get(name, numbers.setdefault(name, len(numbers))) for name in node.input],
+            sorted((part.name, str(helper.get_attribute_value(part))) for part in node.attribute),
+            [numbers.setdefault(name, len(numbers)) for name in node.output],
+        )
+        for node in model.graph.node
+    ]
+
+
+def test_a_graph_traced_with_fixed_sizes_is_the_one_traced_with_dynamic_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fixed = onnx_from_network(tiny_rrdb(), io="uint8")
+    monkeypatch.setattr("restora_export.onnx_file._SIZELESS", set())  # no operator is trusted
+    dynamic = onnx_from_network(tiny_rrdb(), io="uint8")
+    assert unnamed(fixed) == unnamed(dynamic)
+    for one, other in zip(fixed.graph.output, dynamic.graph.output, strict=True):
+        assert one == other
 
 
 def test_an_exported_file_holds_nothing_of_the_makers_machine(exported: Path) -> None:
@@ -257,6 +287,25 @@ def test_cases_hold_photos_and_noise_in_several_sizes() -> None:
     assert load_photo_tiles().shape == (6, 96, 96, 3)
 
 
+def test_self_checks_show_several_kinds_of_content() -> None:
+    crops = load_selfcheck_crops()
+    assert {kind_of(crop) for crop in crops} == {"flat", "skin", "edges", "texture"}
+    dark, bright = (crops.mean((1, 2, 3)) < 70).sum(), (crops.mean((1, 2, 3)) > 130).sum()
+    assert dark >= 2
+    assert bright >= 2
+
+
+def test_self_checks_measure_int8_as_tiles_of_photos_do() -> None:
+    bundled = find_artifact(DEFAULT_MODEL, "uint8")
+    exact, eight = (open_on_cpu(path) for path in (bundled, bundled.with_suffix(".int8.onnx")))
+    tiles = load_photo_tiles()
+    means = [
+        measure_psnr(eight.run(batch), exact.run(batch))[0]
+        for batch in (load_selfcheck_crops(), tiles)
+    ]
+    assert means[0] == pytest.approx(means[1], abs=1)
+
+
 def test_seams_fade_as_tiles_overlap_more(exported: Path) -> None:
     session = open_on_cpu(exported)
     photo = make_seam_photo()
@@ -278,7 +327,7 @@ def test_a_picture_and_its_answer_travel_with_the_artifact(
     artifact = read_artifact(tmp_path / "a.onnx")
     selfcheck = artifact.read_selfcheck()
     assert selfcheck is not None
-    assert selfcheck.image.shape == (2, 48, 48, 3)
+    assert selfcheck.image.shape == (8, 48, 48, 3)
     assert selfcheck.answer.dtype == np.dtype(io)
     got = open_on_cpu(artifact).run(selfcheck.image)
     mean, least = measure_psnr(got, selfcheck.answer)
@@ -290,7 +339,7 @@ def test_a_damaged_self_check_is_said(exported: Path) -> None:
     selfcheck = artifact.read_selfcheck()
     assert selfcheck is not None
     text = selfcheck.to_json()
-    for damaged in (text[:100], text.replace('"batch": 2', '"batch": 5'), "{}", "[]"):
+    for damaged in (text[:100], text.replace('"batch": 8', '"batch": 5'), "{}", "[]"):
         with pytest.raises(ArtifactError, match="self-check"):
             selfcheck_from_json(damaged, artifact.info)
     assert tiny_artifact().read_selfcheck() is None
