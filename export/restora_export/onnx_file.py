@@ -134,7 +134,7 @@ def _name_sizes(model: onnx.ModelProto, facts: NetworkFacts, *, fixed: bool) -> 
     (image,) = model.graph.input
     restored, means = model.graph.output
     times = f"{facts.scale}*" if facts.scale > 1 else ""
-    names = {id(image): ("batch", "height", "width")}
+    names: dict[int, tuple[str, ...]] = {id(image): ("batch", "height", "width")}
     if facts.kind == "detector":
         names[id(restored)] = ("batch", "anchors", "")
     else:
