@@ -58,8 +58,9 @@ class PlanOptions:
 
     any_built: use the engines that were built last for this model, of any size; the other fields
         apply only if there are none
-    tile: side of full tiles, in pixels
-    batches: batch sizes of full tiles; one engine is built for each
+    tile: side of full tiles, in pixels; None is 512, or less if max_tile is
+    batches: batch sizes of full tiles; one engine is built for each; None is (1,), for a network
+        with a fixed side (1, 4)
     max_tile: the largest side of any tile, in pixels; None is what the memory of the GPU allows, at
         most 1024
     workspace_bytes: limit of scratch memory for one layer during a build, in bytes
@@ -68,8 +69,8 @@ class PlanOptions:
     """
 
     any_built: bool = False
-    tile: int = 256
-    batches: tuple[int, ...] = (1, 4)
+    tile: int | None = None
+    batches: tuple[int, ...] | None = None
     max_tile: int | None = None
     workspace_bytes: int = 4 << 30
     opt_level: int = 3
@@ -77,13 +78,17 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         batches = self.batches
-        if not isinstance(batches, tuple | list) or not batches:
+        if batches is not None and (not isinstance(batches, tuple | list) or not batches):
             raise OptionError(f"batches must be numbers of tiles such as (1, 4), got {batches!r}")
         set_checked(
             self,
             any_built=check_flag("any_built", self.any_built),
-            tile=check_whole("the tile of plans", self.tile, minimum=1),
-            batches=tuple(check_whole("a batch of plans", size, minimum=1) for size in batches),
+            tile=None
+            if self.tile is None
+            else check_whole("the tile of plans", self.tile, minimum=1),
+            batches=None
+            if batches is None
+            else tuple(check_whole("a batch of plans", size, minimum=1) for size in batches),
             max_tile=None
             if self.max_tile is None
             else check_whole("max_tile", self.max_tile, minimum=1),

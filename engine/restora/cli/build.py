@@ -23,6 +23,22 @@ from restora.exit_codes import ExitCode
 
 _engine = panels.in_panel("TensorRT engine")
 
+Batches = Annotated[
+    str | None,
+    panels.tiles(
+        help="Tiles per call, numbers separated by commas; one plan is built for each. Default: 1, "
+        "for face networks 1,4."
+    ),
+]
+MaxTile = Annotated[
+    int | None,
+    panels.tiles(
+        min=8,
+        help="Largest side of any tile, in pixels. Default: what the memory of the GPU allows, at "
+        "most 1024.",
+    ),
+]
+
 
 @reports_errors
 def build(
@@ -32,21 +48,12 @@ def build(
     precision: Annotated[
         Literal["fp16", "mixed", "fp32", "int8", "fp8"], typer.Option(help="Compute precision.")
     ] = "fp16",
-    tile: Annotated[int, panels.tiles(min=8, help="Side of most tiles, in pixels.")] = 256,
-    batches: Annotated[
-        str,
-        panels.tiles(
-            help="Tiles per call, numbers separated by commas; one plan is built for each."
-        ),
-    ] = "1,4",
-    max_tile: Annotated[
+    tile: Annotated[
         int | None,
-        panels.tiles(
-            min=8,
-            help="Largest side of any tile, in pixels. Default: what the memory of the GPU allows, "
-            "at most 1024.",
-        ),
+        panels.tiles(min=8, help="Side of most tiles, in pixels. Default: 512, or the largest."),
     ] = None,
+    batches: Batches = None,
+    max_tile: MaxTile = None,
     workspace: Annotated[str, _engine(help="Limit of one layer's scratch memory.")] = "4G",
     level: Annotated[
         int, _engine(min=0, max=5, help="Optimization: 0 builds fast, 5 runs fast.")
@@ -84,7 +91,7 @@ def build(
         hardware=hardware,
         strip_weights=strip_weights,
     )
-    sizes = parse_batches(batches)
+    sizes = None if batches is None else parse_batches(batches)
     cache = PlanCache()
     with _progress_bar() as progress, _leaving_at_once(unless=can_cancel_builds()):
         plans = build_plans(

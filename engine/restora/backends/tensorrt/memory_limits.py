@@ -1,4 +1,4 @@
-"""Choose the largest tile that a plan accepts by the memory of the GPU.
+"""Choose the sizes of plans by the network and the memory of the GPU.
 
 The largest tensors of an upsampler are the features after its last upsampling: 64 channels times
 (scale x height) x (scale x width). The scratch memory of a plan is a few of them for the largest
@@ -7,10 +7,13 @@ tile of its profile, on TensorRT 8.6 even if all tiles are smaller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from restora.artifact import ArtifactInfo, Precision
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.profiles import MAX_ELEMENTS
+from restora.backends.tensorrt.profiles import MAX_ELEMENTS, Profile, plan_profiles
 
+TILE = 512
 MAX_TILE = 1024  # larger tiles save no work: the overlap is below 10 % of a tile then
 _TENSORS = 3  # input and output of a layer, and a copy in another format
 _CHANNELS = 64
@@ -18,14 +21,33 @@ _STEP = 64
 _FP32_FEATURES: tuple[Precision, ...] = ("fp32", "mixed", "int8")
 
 
-def max_tile_on(device: Device, info: ArtifactInfo, precision: Precision) -> int:
-    """See choose_max_tile."""
-    return choose_max_tile(
-        info,
-        precision=precision,
-        memory_bytes=device.memory_bytes,
-        integrated=device.integrated,
-    )
+def profiles_on(
+    device: Device,
+    info: ArtifactInfo,
+    precision: Precision,
+    *,
+    tile: int | None = None,
+    batches: Sequence[int] | None = None,
+    max_tile: int | None = None,
+) -> tuple[Profile, ...]:
+    """plan_profiles with defaults: tiles as large as the memory allows, at most 1024; full tiles of
+    at most 512, one per call, or for a network with a fixed side 1 and 4 of that side.
+
+    Raises the errors of plan_profiles.
+    """
+    if max_tile is None:
+        allowed = choose_max_tile(
+            info,
+            precision=precision,
+            memory_bytes=device.memory_bytes,
+            integrated=device.integrated,
+        )
+        max_tile = max(allowed, tile or 0)
+    if tile is None:
+        tile = min(TILE // info.size_multiple * info.size_multiple, max_tile)
+    if batches is None:
+        batches = (1,) if info.side is None else (1, 4)
+    return plan_profiles(info, tile=tile, batches=batches, max_tile=max_tile)
 
 
 def choose_max_tile(

@@ -16,10 +16,9 @@ from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.check import PrecisionCandidate
 from restora.backends.tensorrt.cuda import Device, import_pycuda
 from restora.backends.tensorrt.loaded import LoadedPlan
-from restora.backends.tensorrt.memory_limits import max_tile_on
+from restora.backends.tensorrt.memory_limits import profiles_on
 from restora.backends.tensorrt.module import features_of, import_tensorrt
 from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
-from restora.backends.tensorrt.profiles import plan_profiles
 from restora.backends.tensorrt.session import TensorRTSession
 from restora.backends.tensorrt.start import require_tensorrt_starts
 from restora.backends.tensorrt.stored_plans import find_built, profile_of
@@ -63,11 +62,16 @@ def session_on(
     )
     rungs = plan_candidates(trt, build, family)
     info = family[0].info
-    largest = wanted.max_tile or max_tile_on(device, info, precision)
+    multiple = info.size_multiple
     tile, most = (
-        size // info.size_multiple * info.size_multiple for size in (wanted.tile, largest)
+        None if size is None else size // multiple * multiple
+        for size in (wanted.tile, wanted.max_tile)
     )
-    profiles = plan_profiles(info, tile=tile, batches=wanted.batches, max_tile=max(tile, most))
+    if tile is not None and most is not None:
+        most = max(tile, most)
+    profiles = profiles_on(
+        device, info, precision, tile=tile, batches=wanted.batches, max_tile=most
+    )
     cache = PlanCache()
     sizes = None if wanted.any_built else profiles
     facts = device.facts(str(trt.__version__))

@@ -10,10 +10,9 @@ from restora.backends.driver import require_driver
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache
 from restora.backends.tensorrt.cuda import Device, import_pycuda
-from restora.backends.tensorrt.memory_limits import max_tile_on
+from restora.backends.tensorrt.memory_limits import profiles_on
 from restora.backends.tensorrt.module import features_of, import_tensorrt
 from restora.backends.tensorrt.prepare import plan_candidates, prepare_plans
-from restora.backends.tensorrt.profiles import plan_profiles
 from restora.backends.tensorrt.progress import BuildProgress
 from restora.backends.tensorrt.start import require_tensorrt_starts
 from restora.models import MODELS
@@ -26,8 +25,8 @@ def build_plans(
     model: str,
     options: BuildOptions,
     *,
-    tile: int = 256,
-    batches: Sequence[int] = (1, 4),
+    tile: int | None = None,
+    batches: Sequence[int] | None = None,
     max_tile: int | None = None,
     gpu: int = 0,
     retry: bool = False,
@@ -40,7 +39,8 @@ def build_plans(
     model: a name of the table of models, or the path of an artifact or a checkpoint
     tile: side in pixels of the tiles that most of the work is done in
     batches: tiles per call; one plan is built for each number
-    max_tile: largest side in pixels of any tile; None is what the memory of the GPU allows
+    max_tile: largest side in pixels of any tile
+        For the defaults of these three see profiles_on.
     gpu: number of the GPU
     retry: build plans again that were refused before
 
@@ -53,9 +53,9 @@ def build_plans(
     require_tensorrt_starts(trt, device)
     candidates = plan_candidates(trt, options, find_precisions(model))
     info = candidates[0].artifact.info
-    if max_tile is None:
-        max_tile = max(tile, max_tile_on(device, info, options.precision))
-    profiles = plan_profiles(info, tile=tile, batches=batches, max_tile=max_tile)
+    profiles = profiles_on(
+        device, info, options.precision, tile=tile, batches=batches, max_tile=max_tile
+    )
     prepared = prepare_plans(
         trt,
         device,

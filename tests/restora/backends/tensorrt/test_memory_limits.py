@@ -14,7 +14,7 @@ from restora.backends.tensorrt import prebuild
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import PlanCache
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.memory_limits import MAX_TILE, choose_max_tile
+from restora.backends.tensorrt.memory_limits import MAX_TILE, choose_max_tile, profiles_on
 from restora.backends.tensorrt.open import session_on
 from restora.backends.tensorrt.profiles import MAX_ELEMENTS
 
@@ -74,6 +74,28 @@ def test_small_sides_and_odd_multiples_stay_valid() -> None:
     assert choose(1 << 30, size_multiple=3) == 240
     assert choose(1000, size_multiple=2) == 2
     assert choose(1000, side=512, size_multiple=1) == 512
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "expected"),
+    [
+        ({}, {}, [(1, 448), (1, 448)]),
+        ({}, {"tile": 256}, [(1, 256), (1, 256)]),
+        ({}, {"tile": 256, "batches": (1, 4)}, [(1, 256), (4, 256), (1, 256)]),
+        ({}, {"max_tile": 1024}, [(1, 512), (1, 512)]),
+        ({}, {"tile": 600}, [(1, 600)]),
+        ({"size_multiple": 3}, {"max_tile": 600}, [(1, 510), (1, 510)]),
+        ({"side": 512, "kind": "face"}, {}, [(1, 512), (4, 512), (4, 512)]),
+    ],
+)
+def test_full_tiles_have_the_size_that_does_most_of_the_work(
+    changes: dict[str, Any], asked: dict[str, Any], expected: list[tuple[int, int]]
+) -> None:
+    device = Device(working_tensorrt("10.16").world.cuda)
+    info = make_info(**{"scale": 2, "size_multiple": 2, "elements_per_pixel": 256.0, **changes})
+    profiles = profiles_on(device, info, "fp16", **asked)
+    assert [profile.best[:2] for profile in profiles][: len(expected)] == expected
+    assert profiles[-1].best[1] == expected[-1][1]
 
 
 @pytest.mark.parametrize(("integrated", "expected"), [(False, 576), (True, 448)])
