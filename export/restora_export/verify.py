@@ -20,7 +20,7 @@ from restora_export.facts import NetworkFacts, facts_of
 from restora_export.graph import make_graph
 from restora_export.half import tensor_core_arithmetic
 from restora_export.mixed import half_convolutions
-from restora_export.photo_tiles import load_photo_tiles
+from restora_export.photo_tiles import CROP, load_photo_tiles, load_selfcheck_crops
 from restora_export.reference import GFPGAN, ParseNet, RetinaFace
 
 Run: TypeAlias = Callable[[Batch], Batch]
@@ -28,7 +28,6 @@ Run: TypeAlias = Callable[[Batch], Batch]
 PSNR_CAP = 150.0  # the PSNR of identical images, since JSON has no infinity
 _SSIM_WINDOW = 7
 _SEED = 20190219
-_SELFCHECK_SIDE = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def measure_against(
 
 
 def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfCheck | None:
-    """Make the self-check: a small photo and the result of the reference.
+    """Make the self-check: small crops of photos, or a face, and the result of the reference.
 
     Returns None for a network that does not return images.
     """
@@ -122,9 +121,8 @@ def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfChe
         (first, *_) = iter_cases(facts)
         picture = first.batch
     else:
-        side = _SELFCHECK_SIDE // facts.size_multiple * facts.size_multiple
-        tiles = load_photo_tiles()[:2, 24 : 24 + side, 24 : 24 + side]
-        picture = tiles.astype(np.float32) / np.float32(255)
+        side = CROP // facts.size_multiple * facts.size_multiple
+        picture = load_selfcheck_crops()[:, :side, :side].astype(np.float32) / np.float32(255)
     image: Batch = _quantize(picture) if io == "uint8" else picture
     return SelfCheck(image, run_reference(network, image, noise=noise))
 
