@@ -74,8 +74,8 @@ class Journal:
         self._write({"event": "end", "input": name, "status": status, **facts})
 
     def crashed(self, names: Collection[str]) -> None:
-        """Record that a process ended without a word while these inputs were open in it: one that
-        worked for this one, which goes on."""
+        """Record that a worker process of this one ended without reporting while these inputs were
+        open in it. This process goes on."""
         self._write({"event": "killed", "inputs": sorted(names)})
 
     def add(self, row: Row) -> None:

@@ -2,7 +2,7 @@
 
 begin: input, recipe, stamp; source, changed_ns and found, which old rows lack
 end: input, status; for "restored" what was written, for "failed" why
-killed: a process ended without a word; inputs: those that were open in it, missing: all open ones
+killed: a process ended without reporting; inputs: those that were open in it, missing: all open ones
 """
 
 from __future__ import annotations

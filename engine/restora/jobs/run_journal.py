@@ -84,8 +84,9 @@ class RunJournal:
         )
 
     def retry(self, jobs: Sequence[Job], *, overwrite: bool) -> Iterator[Job]:
-        """Record that a worker process ended without a word while it was at these, and yield each
-        as the crash rules leave it: to be restored alone, or failed after too many crashes."""
+        """Record that a worker process ended without reporting while these jobs were open in it, and
+        yield each as the crash rules leave it: to be restored alone, or failed after too many
+        crashes."""
         names = [self.name(job.source) for job in jobs]
         self.journal.crashed(names)
         for name, job in zip(names, jobs, strict=True):
