@@ -32,6 +32,7 @@ from restora_calibration.calibration_set import (
 )
 from restora_calibration.int8.artifacts import transfer_recipe
 from restora_calibration.int8.file import TileOptions, calibrate_file
+from restora_calibration.int8.formats import FormatName
 from restora_calibration.int8.layers import find_layers, inner_layers
 from restora_calibration.int8.qdq import Recipe, quantize_graph, raise_to_opset19
 from restora_calibration.int8.run import Calibration, Plan, calibrate
@@ -302,6 +303,27 @@ def test_what_misses_its_gate_is_not_written(
     bad = make_info(precision="fp8", accuracy=replace(PASSED, psnr_mean=39.9), size_multiple=1)
     with pytest.raises(AccuracyGateError, match=r"mean PSNR 39\.9 dB, needed 40\.0"):
         check_accuracy(bad)
+
+
+@pytest.mark.parametrize("form", ["int8", "fp8"])
+def test_fp16_around_that_costs_too_much_gives_no_artifact(
+    form: FormatName,
+    artifact: Artifact,
+    half: Artifact,
+    tiles: CalibrationSet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the same layers pass with FP32 around them."""
+    info = make_info(accuracy=replace(PASSED, psnr_mean=39.9))
+    bad = Artifact(info, b"")
+    monkeypatch.setattr("restora_calibration.int8.run.build_half_artifact", lambda *_, **__: bad)
+    plan = Plan(("max",), only=ONLY, format=form)
+    log = TrialLog(None, "")
+    result = calibrate(
+        artifact, tiles, plan, half=half, log=log, speed=None, report=lambda _words: None
+    )
+    assert result.half is None
+    assert (result.artifact is None) == (form == "fp8")
 
 
 def test_an_unknown_format_is_refused() -> None:
