@@ -5,10 +5,11 @@ used for training (coffee, CC0, Rachel Michetti; camera, CC0, Lav Varshney; grac
 Navy).
 
 data/selfcheck_crops.png has crops of 48 x 48 pixels, side by side: skin and dark cloth
-(grace_hopper), grass and sky (camera), edges and glaze (coffee), handwriting (text, public domain)
-and a dark sky (rocket, public domain, SpaceX). They are chosen so that the mean PSNR of bf16 and
-INT8 on them is within 1 dB of that on many photos, for several networks. The last two photos are
-among those for training too; what a network learned from them does not change how it rounds.
+(grace_hopper), grass and sky (camera), edges (coffee), handwriting (text, public domain), fur
+(chelsea, CC0, Stefan van der Walt) and a dark sky (rocket, public domain, SpaceX). They are chosen
+so that the mean PSNR of bf16 and INT8 on them is within 1 dB of that on tiles of many photos, for
+several networks. The last three photos are among those for training too; what a network learned
+from them does not change how it rounds.
 """
 
 from functools import cache
