@@ -85,6 +85,8 @@ def _add_profile(_trt: FakeTensorRT, config: Any, profile: Any) -> int:
 
 
 def _set_shape(_trt: FakeTensorRT, profile: Any, name: str, low: Any, best: Any, high: Any) -> None:
+    if not all(a <= b <= c for a, b, c in zip(low, best, high, strict=True)):
+        raise ValueError("Shape provided for opt is inconsistent with other shapes.")
     profile._shapes = {name: (tuple(low), tuple(best), tuple(high))}
 
 
