@@ -26,8 +26,9 @@ from restora.backends.tensorrt.module import import_tensorrt
 from restora.backends.tensorrt.start import require_tensorrt_starts, start_tensorrt
 from restora.backends.trial import read_trial
 from restora.errors import MissingBackendError, RestoraError
-from restora.faces.open import DETECTOR_MODEL, YUNET_FILE, find_detector, find_face_model
+from restora.faces.open import DETECTOR_MODEL, find_detector, find_face_model
 from restora.models import DEFAULT_MODEL, find_artifact, find_model, find_model_folder
+from restora.models.table import YUNET_FILE
 
 State = Literal["ok", "missing", "failed"]
 _BACKENDS = {
