@@ -26,7 +26,6 @@ LADDERS: dict[Precision, tuple[Precision, ...]] = {
     "fp16": ("fp16", "mixed", "fp32"),
     "mixed": ("mixed", "fp32"),
     "int8_fp16": ("int8_fp16", "int8", "fp16", "mixed", "fp32"),
-    "int8": ("int8", "fp16", "mixed", "fp32"),
     "fp8": ("fp8", "fp16", "mixed", "fp32"),
 }
 
