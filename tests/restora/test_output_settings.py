@@ -110,6 +110,8 @@ def test_limits_that_lead_to_other_tiles_are_other_settings(change: dict[str, An
 
     changed = settings_of_tiling(replace(Tiling(), **change), 2)
     assert changed != settings_of_tiling(Tiling(shapes=((64, 32),)), 2)
+    costly = Tiling(shapes=((64, 64),), other_cost=3)
+    assert changed != settings_of_tiling(costly, 2)
     assert changed != settings_of_tiling(Tiling(), 2)
 
 

@@ -106,6 +106,11 @@ def test_of_prepared_shapes_that_compute_the_same_the_one_of_fewer_calls_is_chos
     assert chosen.shape == (512, 512)
 
 
+def test_many_calls_cost_more_than_a_few_pixels() -> None:
+    shapes = ((101, 101), (512, 512))  # 100 tiles of 1.02 MP, or 4 of 1.05 MP
+    assert choose_tiles(1010, 1010, overlap=0, size=10, shapes=shapes).shape == (512, 512)
+
+
 def test_memory_rules_out_prepared_shapes_too() -> None:
     limits = {"overlap": 0, "size": 512, "shapes": SHAPES, "other_cost": 2}
     assert choose_tiles(1024, 1024, **limits).shape == (512, 512)  # type: ignore[arg-type]
