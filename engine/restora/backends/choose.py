@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from restora.artifact import Artifact, check_accuracy, read_artifact, read_precision_variants
+from restora.artifact import Artifact, check_accuracy, read_artifact
 from restora.backends.cuda_packages import name_gpu_extra
 from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
 from restora.backends.self_check import require_accuracy
+from restora.backends.source import Source, pick_artifact
 from restora.backends.trial import order_backends
 from restora.errors import (
     AccuracyGateError,
     MissingBackendError,
-    MissingModelError,
     RestoraError,
 )
 
@@ -55,38 +54,6 @@ class Opened:
         """Describe the session, and why no faster backend was chosen."""
         why = _describe_refusals(self.refused)
         return f"{self.describe()} ({why})" if why else self.describe()
-
-
-@dataclass(frozen=True)
-class Source:
-    """The artifact to open, and its path if it comes from a file."""
-
-    named: Artifact
-    path: Path | None = None
-    _refused: dict[str, AccuracyGateError] = field(default_factory=dict, init=False)
-
-    def family(self, precision: str = "auto") -> list[Artifact]:
-        """The named artifact, followed by its other precisions in the same folder, without those
-        that miss their accuracy threshold. Raises AccuracyGateError if the asked one does."""
-        family = self._family
-        if precision in self._refused:
-            raise self._refused[precision]
-        return family
-
-    def sha256_of(self, session: Session) -> str:
-        """SHA-256 of the artifact that `session` runs."""
-        if session.info == self.named.info:
-            return self.named.sha256
-        return next(
-            (found.sha256 for found in self._family if found.info == session.info),
-            self.named.sha256,
-        )
-
-    @cached_property
-    def _family(self) -> list[Artifact]:
-        if self.path is None:
-            return [self.named]
-        return read_precision_variants(self.named, self.path, refused=self._refused)
 
 
 def open_session(
@@ -210,7 +177,7 @@ def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
             "running on CUDA needs ONNX Runtime for GPUs: "
             f"pip install 'restora[{name_gpu_extra()}]' ({error})"
         ) from error
-    chosen = _pick(source, options, half=True)
+    chosen = pick_artifact(source, options, half=True)
     gpu = options.gpu or 0
     try:
         session = require_accuracy(
@@ -243,8 +210,9 @@ def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, st
         raise MissingBackendError(f"OpenVINO is installed but does not start: {error}") from error
     if options.precision == "fp8":
         raise MissingBackendError("fp8 needs the TensorRT backend")
-    if options.precision == "int8":
-        return open_int8(_pick(source, options, half=False), options.cpu), "int8"
+    asked = options.precision if options.precision != "auto" else source.named.info.precision
+    if asked == "int8":
+        return open_int8(pick_artifact(source, options, half=False), options.cpu), "int8"
     automatic = options.backend == "auto"
     if options.precision == "bf16" or (options.precision == "auto" and automatic):
         try:
@@ -255,10 +223,9 @@ def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, st
             raise MissingBackendError(str(error)) from error
     if automatic:
         raise MissingBackendError("in fp32 it is no faster than ONNX Runtime")
-    if options.precision == "auto":
-        session = open_fastest(source.named, options.cpu)
-    else:
-        session = OpenVinoSession(_pick(source, options, half=False), options.cpu)
+    chosen = pick_artifact(source, options, half=False)
+    open_ = open_fastest if options.precision == "auto" else OpenVinoSession
+    session = require_accuracy(open_(chosen, options.cpu), chosen)
     return session, session.precision
 
 
@@ -269,7 +236,7 @@ def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
         raise MissingBackendError(
             f"running a model on the CPU needs ONNX Runtime: pip install 'restora[cpu]' ({error})"
         ) from error
-    chosen = _pick(source, options, half=False)
+    chosen = pick_artifact(source, options, half=False)
     if chosen.info.precision == "int8":
         logger.warning(
             "%s in int8 is slower than in fp32 on ONNX Runtime; OpenVINO runs it faster "
@@ -290,31 +257,6 @@ def _open_ncnn(source: Source, options: SessionOptions) -> tuple[Session, str]:
     open_ = open_on_vulkan if options.backend == "ncnn-vulkan" else open_on_cpu
     session = open_(source.named, options)
     return session, session.precision
-
-
-def _pick(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
-    """The artifact of the asked precision; if that is "auto", the FP16 one for `half` if it is
-    here, else the one that was named."""
-    if options.precision == "auto" and not half:
-        return source.named
-    if options.precision == "bf16":
-        raise MissingBackendError("bf16 needs the OpenVINO backend")
-    by_precision = {
-        artifact.info.precision: artifact for artifact in source.family(options.precision)
-    }
-    if options.precision == "auto":
-        return by_precision.get("fp16", source.named)
-    if options.precision not in by_precision:
-        way = {
-            "int8": "restora calibrate",
-            "fp8": "restora calibrate --format fp8",
-        }.get(options.precision, f"restora export --precision {options.precision}")
-        raise MissingModelError(
-            f"there is no {options.precision} artifact of {source.named.info.model}, only "
-            f"{', '.join(by_precision)}: make one with "
-            f"`{way}`"
-        )
-    return by_precision[options.precision]
 
 
 _OPENERS: dict[Backend, Callable[[Source, SessionOptions], tuple[Session, str]]] = {

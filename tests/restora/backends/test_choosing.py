@@ -344,14 +344,14 @@ def test_the_precision_decides_which_artifact_is_opened(ort: FakeOrt, tmp_path: 
     path = files(tmp_path, ["fp32", "fp16"])
     cuda = replace(SessionOptions(), backend="cuda")
     source = opening.Source(tiny_artifact(), path)
-    assert opening._pick(source, cuda, half=True).info.precision == "fp16"
-    assert opening._pick(source, cuda, half=False).info.precision == "fp32"
+    assert opening.pick_artifact(source, cuda, half=True).info.precision == "fp16"
+    assert opening.pick_artifact(source, cuda, half=False).info.precision == "fp32"
     asked = replace(cuda, precision="fp32")
-    assert opening._pick(source, asked, half=True).info.precision == "fp32"
+    assert opening.pick_artifact(source, asked, half=True).info.precision == "fp32"
     with pytest.raises(
         MissingModelError, match="there is no int8 artifact of tiny, only fp32, fp16"
     ):
-        opening._pick(source, replace(cuda, precision="int8"), half=True)
+        opening.pick_artifact(source, replace(cuda, precision="int8"), half=True)
 
 
 def test_a_neighbor_of_other_weights_is_left_alone(
