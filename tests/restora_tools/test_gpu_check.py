@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from restora.backends.cuda_packages import CudaPart
 from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import MissingBackendError
 from restora_tools import gpu_check
-from restora_tools.gpu import checks, device_check
+from restora_tools.gpu import checks, device_check, sessions
 from restora_tools.gpu.effort import QUICK
+from restora_tools.gpu.job import Job
 from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.report import make_table, merge
 from restora_tools.gpu.run_step import Settings, run_step
 from restora_tools.gpu.states import State, StateName, write_state
 from restora_tools.gpu.steps import Step, choose_steps, find_step
+from restora_tools.gpu.sweep import sweep
 from restora_tools.gpu.verdicts import make_verdicts
 from tensorrt_double import VERSIONS, FakeTensorRT
 
@@ -292,6 +295,27 @@ def test_without_a_captured_graph_the_check_fails(newest: Machine) -> None:
     (row,) = newest.rows("speed")
     assert row["no_graphs"]
     assert row["device_ms"] > 0
+
+
+def test_a_session_that_uses_graphs_anyway_proves_nothing_about_them(
+    newest: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sessions.open_session
+    monkeypatch.setattr(checks, "open_session", lambda job, graphs=True: real(job))
+    newest.run("build:tiny:fp32")
+    assert newest.run("verify:tiny:fp32") == "failed"
+    failed = [row["check"] for row in newest.rows("verify") if row["passed"] is False]
+    assert failed == ["graphs change nothing"]
+
+
+def test_a_tile_that_no_plan_can_check_is_not_measured(newest: Machine) -> None:
+    subject = replace(TINY_SUBJECT, sweep=((1, 96),))
+    job = Job(newest.modules, newest.places, subject, "fp32", newest.said.append)
+    newest.run("build:tiny:fp32")
+    while sweep(job, budget_s=60, effort=QUICK) == "left":
+        pass
+    row = next(row for row in newest.rows("sweep") if row["side"] == 96)
+    assert row["not_measured"] == "the plan that checks it takes tiles of at most 64"
 
 
 def test_a_wrong_result_is_found(newest: Machine) -> None:

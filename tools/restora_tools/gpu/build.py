@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from restora.backends.tensorrt.prepare import prepare_plans
 from restora.backends.tensorrt.profiles import Profile
-from restora.errors import AccuracyGateError, BuildError
+from restora.errors import AccuracyGateError, BuildError, DeviceMemoryError
 from restora_tools.gpu.job import Job
 from restora_tools.gpu.places import Row
 from restora_tools.gpu.sessions import Plans
@@ -40,7 +40,7 @@ def build_next(
     budget = _Budget(budget_s)
     try:
         facts = _build_one(job, plans, profile, budget, retry=retry)
-    except (AccuracyGateError, BuildError) as error:
+    except (AccuracyGateError, BuildError, DeviceMemoryError) as error:
         if budget.passed:
             return _end(job, row, "over budget", f"over its budget of {budget_s:.0f} s")
         return _end(job, row, "failed", str(error))

@@ -9,7 +9,7 @@ from typing import Any
 from restora.backends.cuda_versions import describe_mismatch, find_cuda_parts
 from restora.backends.tensorrt.bindings import call
 from restora.backends.tensorrt.cuda import Device
-from restora.backends.tensorrt.start import start_tensorrt
+from restora.backends.tensorrt.start import require_tensorrt_starts, start_tensorrt
 from restora.backends.tensorrt.tile_kernels import TileKernels
 from restora.errors import MissingBackendError, RestoraError
 from restora_benchmarks.machine import describe_machine
@@ -55,6 +55,7 @@ def _row(check: str, do: Callable[[], str], *, must: bool = True) -> Row:
 
 
 def _start_tensorrt(modules: Modules, device: Device) -> str:
+    require_tensorrt_starts(modules.trt, device)  # it would end the process
     start_tensorrt(modules.trt, device)
     return str(modules.trt.__version__)
 

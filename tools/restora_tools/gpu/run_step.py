@@ -8,6 +8,7 @@ from typing import cast
 
 from restora.artifact import Precision
 from restora.backends.driver import require_driver
+from restora.backends.tensorrt.start import require_tensorrt_starts
 from restora.errors import MissingBackendError, MissingModelError, RestoraError
 from restora_tools.gpu.effort import FULL, Effort
 from restora_tools.gpu.job import Job
@@ -65,7 +66,8 @@ def run_step(
 
 def _run_tensorrt(step: Step, places: Places, report: Report, settings: Settings) -> StateName:
     modules = settings.modules()
-    card = modules.open_device().facts(str(modules.trt.__version__)).name
+    device = modules.open_device()
+    card = device.facts(str(modules.trt.__version__)).name
     others = {row["name"] for row in places.rows("device")} - {card}
     if others:  # results of two cards never share a folder
         report(f"{places.root} holds results of {', '.join(others)}: use another --out")
@@ -74,6 +76,7 @@ def _run_tensorrt(step: Step, places: Places, report: Report, settings: Settings
         from restora_tools.gpu.device_check import check_device
 
         return check_device(modules, places, report)
+    require_tensorrt_starts(modules.trt, device)
     job = Job(
         modules,
         Places(places.root, card),

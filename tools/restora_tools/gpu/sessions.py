@@ -10,8 +10,9 @@ from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cache import CachedPlan, PlanCache, plan_key
 from restora.backends.tensorrt.candidates import plan_candidates
 from restora.backends.tensorrt.check import PrecisionCandidate
+from restora.backends.tensorrt.memory_limits import profiles_on
 from restora.backends.tensorrt.open import load_plans
-from restora.backends.tensorrt.profiles import Profile, plan_profiles
+from restora.backends.tensorrt.profiles import Profile
 from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import MissingModelError, OptionError, PlanError
 from restora_tools.gpu.job import Job
@@ -36,8 +37,13 @@ class Plans:
     def profiles(self) -> list[Profile]:
         """Those of a session: the one for all sizes first, which the others are checked with."""
         subject = self.subject
-        wanted = plan_profiles(
-            self.info, tile=subject.side, batches=(subject.batch,), max_tile=subject.max_tile
+        wanted = profiles_on(
+            self.device,
+            self.info,
+            self.candidate.options.precision,
+            tile=subject.side,
+            batches=(subject.batch,),
+            max_tile=subject.max_tile,
         )
         return sorted(wanted, key=lambda profile: profile.is_static)
 

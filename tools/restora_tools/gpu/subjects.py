@@ -20,7 +20,8 @@ class Subject:
 
     side: of a tile or a face, in input pixels
     batch: number of those in one run
-    max_tile: the largest side that the plan for all sizes accepts
+    max_tile: the largest side that the plan for all sizes accepts; None for what the memory of the
+        GPU allows
     sweep: (batch, side) of further plans for one shape
     photos: (width, height) of the photos that are restored end to end
     """
@@ -28,7 +29,7 @@ class Subject:
     network: Network
     side: int = 512
     batch: int = 1
-    max_tile: int = 1024
+    max_tile: int | None = None
     sweep: tuple[tuple[int, int], ...] = ()
     photos: tuple[tuple[int, int], ...] = PHOTO_SIZES
 

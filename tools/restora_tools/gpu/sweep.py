@@ -54,6 +54,9 @@ def _measure_one(
 ) -> Row:
     batch, side = profile.best[:2]
     row = job.row(batch=batch, side=side)
+    most = plans.profiles()[0].largest[1]
+    if side > most:
+        return {**row, "not_measured": f"the plan that checks it takes tiles of at most {most}"}
     said: list[str] = []
     quiet = replace(job, report=said.append)
     state = build_next(quiet, plans, [profile], budget_s=budget_s)
