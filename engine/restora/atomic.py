@@ -107,7 +107,7 @@ def _require_name(path: Path) -> None:
 def _check_path(path: Path, inside: Path | None) -> None:
     if path.is_symlink():
         raise UnsafePathError(f"{path} is a link; results are written to plain files only")
-    if inside is not None:
+    if inside is not None and path.parent != inside:
         folder = path.parent.resolve()
         if not folder.is_relative_to(inside.resolve()):
             raise UnsafePathError(f"{path} would be written outside {inside}: {folder}")

@@ -13,7 +13,14 @@ from typing import Any, BinaryIO
 
 from restora.errors import DiskFullError, OptionError, OutputError, UnsafePathError
 from restora.jobs.disk import NO_SPACE, Stamp, require_own_file, require_own_folder
-from restora.jobs.journal_rows import Row, iter_lines, read_row, row_bytes
+from restora.jobs.journal_rows import (
+    MOST_ROW_BYTES,
+    Row,
+    is_valid,
+    iter_lines,
+    read_row,
+    row_bytes,
+)
 from restora.jobs.lock import output_lock
 from restora.jobs.records import History, InputRecord, Result
 
@@ -92,12 +99,12 @@ class Journal:
 
     def _write(self, row: Row) -> None:
         with self._writing:
-            # as a reader takes it: a row that readers ignore must not count here
             line = row_bytes(row)
-            checked = read_row(line)
-            assert checked is not None, row
+            # a row that readers ignore must not count here
+            assert is_valid(row), row
+            assert len(line) <= MOST_ROW_BYTES, line[:200]
             self._append(line + b"\n")
-            self._history.take(checked)
+            self._history.take(row)
 
     def _append(self, data: bytes) -> None:
         """Append a whole row; a row that cannot be written whole is cut off again."""

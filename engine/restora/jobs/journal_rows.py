@@ -2,7 +2,7 @@
 
 begin: input, recipe, stamp; source, changed_ns and found, which old rows lack
 end: input, status; for "restored" what was written, for "failed" why
-killed: a process ended without reporting; inputs: those that were open in it, missing: all open ones
+killed: a process ended without reporting; inputs: those open in it, missing: all open ones
 """
 
 from __future__ import annotations
@@ -74,16 +74,19 @@ def read_row(line: bytes) -> Row | None:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(row, dict) or not _is_text(row.get("event")):
-        return None
+    return row if isinstance(row, dict) and is_valid(row) else None
+
+
+def is_valid(row: Row) -> bool:
+    """Whether readers take a row; they ignore others."""
+    if not _is_text(row.get("event")):
+        return False
     needed = _NEEDED.get(row["event"])
     if needed is None or not all(
         name in row and check(row[name]) for name, check in needed.items()
     ):
-        return None
-    if not all(check(row[name]) for name, check in _ALLOWED.items() if name in row):
-        return None
-    return row
+        return False
+    return all(_ALLOWED[name](value) for name, value in row.items() if name in _ALLOWED)
 
 
 def iter_rows(stream: BinaryIO) -> Iterator[Row]:

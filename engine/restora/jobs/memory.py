@@ -77,7 +77,8 @@ class PhotoMemory:
 
         header: the header of the file, if it was read already
         """
-        of_file = FILE_COPIES * _size_of(path, limits)
+        size = _size_of(path, limits) if header is None else header.file_bytes
+        of_file = FILE_COPIES * size
         if self.limit is not None and of_file > self.budget.capacity:
             return of_file
         try:

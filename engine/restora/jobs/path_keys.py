@@ -21,13 +21,20 @@ class PathKeys:
     name, both case-folded. Each folder is resolved once."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, str] = {}
+        self._folders: dict[Path, tuple[str, str]] = {}
 
     def of(self, path: Path) -> Key:
-        folder = path.parent
+        return self._resolved(path.parent)[1], fold(path.name)
+
+    def folder_of(self, path: Path) -> str:
+        """The folder with links resolved."""
+        return self._resolved(path.parent)[0]
+
+    def _resolved(self, folder: Path) -> tuple[str, str]:
         if folder not in self._folders:
-            self._folders[folder] = fold(os.path.realpath(folder))
-        return self._folders[folder], fold(path.name)
+            real = os.path.realpath(folder)
+            self._folders[folder] = real, fold(real)
+        return self._folders[folder]
 
 
 class GuardedInputs:
@@ -40,7 +47,7 @@ class GuardedInputs:
         self.keys: set[Key] = set()
         for path in inputs:
             self.keys.add(keys.of(path))
-            self._by_path[os.path.realpath(path.parent), path.name] = path
+            self._by_path[keys.folder_of(path), path.name] = path
             identity = _identity(path)
             if identity is not None:
                 self._by_file.setdefault(identity, path)
@@ -66,7 +73,7 @@ class GuardedInputs:
         identity = _identity(path)
         if identity is not None and identity in self._by_file:
             return self._by_file[identity]
-        return self._by_path.get((os.path.realpath(path.parent), path.name))
+        return self._by_path.get((self._keys.folder_of(path), path.name))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -117,7 +117,7 @@ def plan_jobs(
         folder = file.parent.relative_to(source)
         if problem is not None:
             found.append(InputFile(file, folder, failure=problem))
-        elif _real_path(file) not in written:
+        elif not written or _real_path(file) not in written:
             found.append(identify(file, folder, naming.ext, limits))
     if not found:
         raise OptionError(f"{source} holds no files{hint_of_subfolders(source, recursive)}")

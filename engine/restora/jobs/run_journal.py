@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from restora.atomic import remove_partial
@@ -14,11 +14,11 @@ from restora.jobs.blame import MAX_CRASHES
 from restora.jobs.disk import (
     FOLDER,
     Stamp,
-    change_time_of,
     digest_of_file,
     digest_or_none,
     fingerprint,
     is_folder,
+    stamps_of,
 )
 from restora.jobs.extras import Extras, FaceFiles
 from restora.jobs.inputs import Failure
@@ -47,6 +47,7 @@ class RunJournal:
     journal: Journal
     recipe_of: Callable[[Path], str]
     root: Path | None
+    _folders: dict[str, str] = field(default_factory=dict)
 
     def name(self, source: Path) -> str:
         return (source if self.root is None else source.relative_to(self.root)).as_posix()
@@ -64,7 +65,7 @@ class RunJournal:
                 remove_partial(job.target)
                 job.extras.remove_partial()
             decision = decide(
-                past, self._wanted(job, saved), overwrite=overwrite, retry_failed=retry_failed
+                past, self._wanted(job, past, saved), overwrite=overwrite, retry_failed=retry_failed
             )
             if decision.action not in ("do", "redo"):  # a job that begins takes its lock itself
                 remove_stale_lock(job.target)
@@ -74,19 +75,19 @@ class RunJournal:
 
     def begin(self, job: Job) -> None:
         found = None if job.found is None else list(job.found)
+        stamp, changed_ns = stamps_of(job.source)
         self.journal.begin(
             self.name(job.source),
             recipe=self.recipe_of(job.target),
-            stamp=fingerprint(job.source),
-            source=path_of_input(job.source),
-            changed_ns=change_time_of(job.source),
+            stamp=stamp,
+            source=self._path_of(job.source),
+            changed_ns=changed_ns,
             found=found,
         )
 
     def retry(self, jobs: Sequence[Job], *, overwrite: bool) -> Iterator[Job]:
-        """Record that a worker process ended without reporting while these jobs were open in it, and
-        yield each as the crash rules leave it: to be restored alone, or failed after too many
-        crashes."""
+        """Record that a worker process ended while these jobs were open in it, and yield each as
+        the crash rules leave it: to be restored alone, or failed after too many crashes."""
         names = [self.name(job.source) for job in jobs]
         self.journal.crashed(names)
         for name, job in zip(names, jobs, strict=True):
@@ -139,7 +140,7 @@ class RunJournal:
         past = self.journal.record(name)
         if past is not None and (past.recipe, past.stamp) == (recipe, stamp) and past.status:
             return
-        self.journal.begin(name, recipe=recipe, stamp=stamp, source=path_of_input(job.source))
+        self.journal.begin(name, recipe=recipe, stamp=stamp, source=self._path_of(job.source))
         self.end(job, outcome)
 
     def end(self, job: Job, outcome: Outcome, **facts: object) -> None:
@@ -176,8 +177,7 @@ class RunJournal:
             **facts,
         )
 
-    def _wanted(self, job: Job, saved: FaceFiles) -> Wanted:
-        past = self.journal.record(self.name(job.source))
+    def _wanted(self, job: Job, past: InputRecord | None, saved: FaceFiles) -> Wanted:
         result = None if past is None else past.result
         asked = _asked(job.extras)
         comparison = job.extras.comparison
@@ -185,16 +185,24 @@ class RunJournal:
         if result is not None and "faces" in asked:
             known = (job.target.parent / name for name, _ in result.extras)
             missing = missing or not all(os.path.lexists(path) for path in known)
+        stamp, changed_ns = stamps_of(job.source)
         return Wanted(
             job.target,
             self.recipe_of(job.target),
-            fingerprint(job.source),
-            path_of_input(job.source),
+            stamp,
+            self._path_of(job.source),
             asked,
             job.extras.existing(saved),
             missing,
-            change_time_of(job.source),
+            changed_ns,
         )
+
+    def _path_of(self, source: Path) -> str:
+        """The absolute path of an input, with the links of its folder resolved, once each."""
+        folder = str(source.parent)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], source.name)  # noqa: PTH118
 
 
 def failure_facts(error_type: str | None, reason: str | None) -> tuple[str, dict[str, object]]:
@@ -218,11 +226,6 @@ def known_results(manifest: Path | None, source: Path, output: Path) -> list[Pat
         target = folder / Path(result.output).name
         found += [target, *(target.parent / extra for extra, _ in result.extras)]
     return found
-
-
-def path_of_input(source: Path) -> str:
-    """The absolute path of an input, with the links of its folder resolved."""
-    return str(Path(os.path.realpath(source.parent), source.name))
 
 
 def suspects_last(jobs: list[Job]) -> list[Job]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +75,26 @@ def test_another_thread_is_refused_too(tmp_path: Path) -> None:
         thread.start()
         thread.join()
     assert len(refused) == 1
+
+
+def test_where_flock_does_not_work_another_lock_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    # filelock has its own way to call it
+    monkeypatch.setattr(
+        "restora.jobs.lock.fcntl", SimpleNamespace(flock=refuse, LOCK_EX=2, LOCK_NB=4)
+    )
+    target = tmp_path / "out" / "a.png"
+    with output_lock(target):
+        with pytest.raises(OptionError, match="another run"), output_lock(target, wait_s=0.05):
+            pass
+        monkeypatch.undo()
+        with pytest.raises(OptionError, match="another run"), output_lock(target, wait_s=0.05):
+            pass
+    assert not list(target.parent.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a.png", "é" * 125 + ".png", "." + "x" * 254])
