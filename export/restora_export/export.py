@@ -65,6 +65,7 @@ def export_network(
     precision: Precision = "fp32",
     noise: float = 1.0,
     license_name: str = "",
+    overlap_px: int | None = None,
     report: Report = logger.info,
 ) -> Export:
     """Export a reference network to an artifact and verify it.
@@ -77,6 +78,7 @@ def export_network(
     precision: "fp32", "fp16" or "mixed"
     noise: for a face network, the factor of its stored noise, 0..1
     license_name: license of the weights in the metadata, as an SPDX name
+    overlap_px: overlap of tiles for these weights, if it was measured before; None measures it
     report: called with a description of each step
 
     Raises AccuracyGateError, with the figures, if the artifact misses its accuracy gate, and
@@ -94,7 +96,7 @@ def export_network(
         precision=precision,
         io=io,
         size_multiple=facts.size_multiple,
-        overlap_px=0,
+        overlap_px=overlap_px or 0,
         weights_sha256=weights_sha256,
         exporter=f"restora {__version__}, torch {torch.__version__}",
         side=facts.side,
@@ -108,7 +110,7 @@ def export_network(
         report("comparing it with PyTorch")
         accuracy = measure_accuracy(session, network, noise=noise)
         check_accuracy(info, accuracy)
-        if facts.kind == "upsampler":
+        if facts.kind == "upsampler" and overlap_px is None:
             report("measuring seams")
             seams = choose_overlap(session)
     finally:

@@ -4,7 +4,14 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from restora.artifact import Accuracy, ArtifactInfo, Io, Precision, artifact_from_bytes
+from restora.artifact import (
+    Accuracy,
+    ArtifactInfo,
+    Io,
+    Precision,
+    artifact_from_bytes,
+    read_artifact,
+)
 from restora.atomic import write_atomically
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.errors import ArtifactError, ChecksumError, MissingModelError, ModelError
@@ -39,6 +46,7 @@ def export_file(
     blend: tuple[Path, float] | None = None,
     hints: Hints = _NO_HINTS,
     license_name: str | None = None,
+    like: Path | None = None,
     overwrite: bool = True,
     report: Report = logger.info,
 ) -> Export:
@@ -53,6 +61,8 @@ def export_file(
     hints: what the file does not determine
     license_name: license of the weights in the metadata, as an SPDX name; None: that of a published
         file
+    like: an artifact of the same weights, whose overlap of tiles is taken instead of a new
+        measurement
     overwrite: whether to replace an existing file
     report: called with a description of each step
 
@@ -72,10 +82,17 @@ def export_file(
         precision=precision,
         noise=noise,
         license_name=weights.license if license_name is None else license_name,
+        overlap_px=None if like is None else _overlap_of(like, weights.sha256),
         report=report,
     )
     write_atomically(target, result.artifact.onnx)
     return replace(result, path=target)
+
+
+def _overlap_of(artifact: Path, weights_sha256: str) -> int | None:
+    """None if it is made of other weights."""
+    info = read_artifact(artifact).info
+    return info.overlap_px if info.weights_sha256 == weights_sha256 else None
 
 
 def load_blend(checkpoint: Path, blend: tuple[Path, float] | None, hints: Hints) -> Checkpoint:

@@ -17,9 +17,12 @@ import torch
 from ncnn_files import write_ncnn
 from recipe import fill_network
 from restora import Photo, Restorer
+from restora.artifact import read_artifact
+from restora.backends import Session
 from restora.errors import AccuracyGateError, UnsafePathError
 from restora.models.resolve import find_or_export
 from restora_export.reference import SRVGGNetCompact
+from restora_export.seams import SeamError
 
 PHOTO = Photo(np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8))
 
@@ -68,6 +71,26 @@ def test_other_weights_beside_a_param_file_are_exported_again(
     first = find_or_export(tmp_path / "mine.param", "uint8", "upsampler")
     (tmp_path / "mine.bin").write_bytes(b"others")
     assert find_or_export(tmp_path / "mine.param", "uint8", "upsampler") != first
+
+
+def test_the_overlap_of_tiles_is_measured_once_for_both_kinds_of_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))
+    network = fill_network(SRVGGNetCompact(2, 8, 1, "prelu"), 1, "srvgg")
+    path = tmp_path / "mine.pth"
+    torch.save({"params": network.state_dict()}, path)
+    measured: list[SeamError] = []
+
+    def choose(_session: Session) -> SeamError:
+        measured.append(SeamError(24, 60.0, 0.0))
+        return measured[-1]
+
+    monkeypatch.setattr("restora_export.export.choose_overlap", choose)
+    for io in ("uint8", "float32"):
+        found = find_or_export(path, io, "upsampler")  # type: ignore[arg-type]
+        assert read_artifact(found).info.overlap_px == 24
+    assert len(measured) == 1
 
 
 def refuse(calls: list[str]) -> Callable[..., None]:

@@ -132,32 +132,35 @@ def _export_once(
     checkpoint: Path, name: str, io: Io, parts: list[tuple[Path, float]], *, half: bool
 ) -> Path:
     """The artifact of these checkpoints, exported unless it is there; its name holds their hash."""
-    from restora.version import __version__
-
-    key = hashlib.sha256(f"{io} {__version__}".encode())
-    for path, weight in parts:
-        key.update(bytes.fromhex(sha256_of_checkpoint(path)))
-        key.update(repr(weight).encode())
-    # names of files end at 255 bytes
-    short = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
-    stem = f"{short}.{key.hexdigest()[:16]}"
-    ending = ".onnx" if io == "uint8" else f".{io}.onnx"
-    target = model_folder() / "exported" / f"{stem}{ending}"
+    digests = [(sha256_of_checkpoint(path), weight) for path, weight in parts]
     blend = parts[1] if len(parts) > 1 else None
     precisions: tuple[Precision, ...] = ("fp32", "fp16") if half else ("fp32",)
-    paths = {
-        precision: target.with_name(
-            f"{stem}{'' if precision == 'fp32' else f'.{precision}'}{ending}"
-        )
-        for precision in precisions
-    }
+    paths = {precision: _path_of(name, io, precision, digests) for precision in precisions}
+    other: Io = "float32" if io == "uint8" else "uint8"
+    target = paths["fp32"]
     if not all(map(_is_settled, paths.values())):
         _make_folder(target.parent)
         with _only_here(target):
             for precision, path in paths.items():
                 if not _is_settled(path):
-                    _export_or_refuse(checkpoint, path, name, io, precision, blend)
+                    likes = [target, _path_of(name, other, "fp32", digests)]
+                    like = next(filter(is_regular_file, likes), None)
+                    _export_or_refuse(checkpoint, path, name, io, precision, blend, like)
     return target
+
+
+def _path_of(name: str, io: Io, precision: Precision, digests: list[tuple[str, float]]) -> Path:
+    """Where the export of checkpoints with these digests and shares lies."""
+    from restora.version import __version__
+
+    key = hashlib.sha256(f"{io} {__version__}".encode())
+    for digest, weight in digests:
+        key.update(bytes.fromhex(digest))
+        key.update(repr(weight).encode())
+    # names of files end at 255 bytes
+    short = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
+    kind = ("" if precision == "fp32" else f".{precision}") + ("" if io == "uint8" else f".{io}")
+    return model_folder() / "exported" / f"{short}.{key.hexdigest()[:16]}{kind}.onnx"
 
 
 def _is_settled(path: Path) -> bool:
@@ -177,9 +180,10 @@ def _export_or_refuse(
     io: Io,
     precision: Precision,
     blend: tuple[Path, float] | None,
+    like: Path | None,
 ) -> None:
     try:
-        _export(checkpoint, path, name, io, precision, blend)
+        _export(checkpoint, path, name, io, precision, blend, like)
     except AccuracyGateError as error:
         if precision == "fp32":
             raise
@@ -209,6 +213,7 @@ def _export(
     io: Io,
     precision: Precision,
     blend: tuple[Path, float] | None,
+    like: Path | None,
 ) -> None:
     try:
         from restora_export.files import export_file
@@ -225,6 +230,7 @@ def _export(
         io=io,
         precision=precision,
         blend=blend,
+        like=like,
         report=logger.warning,
     )
 
