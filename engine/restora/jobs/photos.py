@@ -14,7 +14,7 @@ from restora.errors import OptionError
 from restora.image.isolated import start_decoder
 from restora.jobs.devices import choose_devices, require_opener
 from restora.jobs.disk import found_at, prepare_folder
-from restora.jobs.engine import DeviceEngine, Engine, FlowCalls, FlowOptions, LocalEngine
+from restora.jobs.engine import Engine, FlowCalls, FlowOptions, LocalEngine
 from restora.jobs.inputs import RESULT_FORMATS
 from restora.jobs.job_outcomes import iter_job_outcomes
 from restora.jobs.journal import Journal
@@ -122,6 +122,8 @@ class _PhotoRun:
         )
         devices = () if options.devices is None else choose_devices(options.devices)
         if len(devices) > 1 and self._plan.from_folder:
+            from restora.jobs.device_engine import DeviceEngine  # no other run needs it
+
             return stack.enter_context(contextlib.closing(DeviceEngine(restorer, devices, flow)))
         if devices:
             require_opener(restorer)
