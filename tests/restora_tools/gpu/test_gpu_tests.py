@@ -24,7 +24,8 @@ def test_the_stage_passes_only_if_every_test_ran_and_passed(
     tmp_path: Path, body: str, state: str
 ) -> None:
     file = tmp_path / "test_it.py"
-    file.write_text(f"import pytest\n\n@pytest.mark.gpu\ndef test_it():\n    {body}\n")
+    tests = f"def test_first():\n    pass\n\ndef test_it():\n    {body}\n"
+    file.write_text(f"import pytest\n\npytestmark = pytest.mark.gpu\n\n{tests}")
     places = Places(tmp_path / "out")
     assert run_tests(places, print, file=str(file)) == state
     (row,) = places.rows("tests")
