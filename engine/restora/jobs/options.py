@@ -41,10 +41,11 @@ class RunOptions:
         the free memory. Holds for the resident size after restora.malloc.return_freed_memory()
     manifest: file of the run's journal; None: .restora/manifest.jsonl in the output folder for
         folders, no journal for a single photo
-    devices: for folders, GPUs such as ("gpu:0", "gpu:1"), or "all": a process for each takes photos
-        from one queue, and `memory` is divided among them. Instead of a Restorer the run takes a
-        function that can be pickled and is called with device=, such as
-        functools.partial(Restorer, "restora-lite-x2"). None: the Restorer's own device
+    devices: GPUs such as ("gpu:0", "gpu:1"), or "all": a process for each takes photos of the
+        folder from one queue, and `memory` is divided among them; a single photo is restored on the
+        first. Instead of a Restorer the run takes a function that can be pickled and is called with
+        device=, such as functools.partial(Restorer, "restora-lite-x2"). None: the Restorer's own
+        device
     """
 
     ext: Ext = "auto"
