@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras train-lite lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras trt-parse train-lite lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -96,6 +96,9 @@ gpu-check: $(DEV)  ## all that a machine with an NVIDIA GPU must prove; repeat i
 resolve-extras: $(DEV)  ## which versions the GPU extras get on each Python and machine (2 minutes, network)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target build/uv uv
 	PYTHONPATH=build/uv $(BIN)/python -m restora_tools.resolve_extras
+
+trt-parse: $(DEV)  ## parse each kind of artifact with TensorRT 8.6's own parser (819 MB the first time)
+	$(BIN)/python -m restora_tools.trt_parse
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
 	$(BIN)/python -m restora_tools.lite.train
