@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,11 +21,11 @@ from restora_calibration.degrade import (
     degrade_photo,
     draw_degradation,
 )
-from restora_calibration.folders import digest_of, list_photos, read_pixels, rng_of
+from restora_calibration.folders import list_photos, read_pixels, rng_of
+from restora_calibration.judges import USES, Use, share_photos
 from restora_calibration.tile_kinds import KINDS, TileKind, kind_of
 
 Pixels = NDArray[np.uint8]
-Use = Literal["calibrate", "judge"]
 Report = Callable[[str], None]
 
 
@@ -34,8 +34,9 @@ class SetPlan:
     """The tiles of a calibration set.
 
     tile: side of the tiles in pixels
-    calibrating: number of calibration tiles
-    judging: number of validation tiles, which come from other photos
+    calibrating: number of tiles to find value ranges on
+    searching: number of other tiles to compare layer assignments on
+    judging: number of tiles to accept or refuse the result on, from other photos
     ranges: ranges of the blind degradation; None uses the photos without degradation
     keep_size: resize degraded photos to their original size, as for aligned faces
     seed: seed of all random choices
@@ -44,6 +45,7 @@ class SetPlan:
     tile: int = 96
     calibrating: int = 40
     judging: int = 24
+    searching: int = 24
     ranges: DegradationRange | None = None
     keep_size: bool = False
     seed: int = 0
@@ -65,9 +67,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationSet:
-    """Calibration and validation tiles, (n, side, side, 3) uint8 RGB, and their origin."""
+    """Tiles for each use, (n, side, side, 3) uint8 RGB, and their origin."""
 
     calibrating: Pixels
+    searching: Pixels
     judging: Pixels
     manifest: dict[str, Any]
 
@@ -118,7 +121,8 @@ def photo_tile_set(*, side: int = 64, count: int = 6) -> CalibrationSet:
     from restora_export.photo_tiles import load_photo_tiles
 
     sources = [make_source(f"{n}.png", tile) for n, tile in enumerate(load_photo_tiles())]
-    plan = SetPlan(tile=side, calibrating=count, judging=max(1, count // 2))
+    few = max(1, count // 2)
+    plan = SetPlan(tile=side, calibrating=count, searching=few, judging=few)
     return make_calibration_set(sources, plan, report=lambda _words: None)
 
 
@@ -129,41 +133,54 @@ def make_source(name: str, pixels: Pixels) -> Source:
 def make_calibration_set(sources: list[Source], plan: SetPlan, *, report: Report) -> CalibrationSet:
     """Degrade the photos, split them into tiles, and select tiles of all kinds from many photos.
 
-    A quarter of the photos is reserved for validation; with a single photo, every other tile.
+    Tiles to judge come from photos of their own, if there are two or more (see share_photos).
 
     Raises OptionError if there are too few tiles, or if all tiles have a single color.
     """
-    uses = _share_out([source.name for source in sources], plan.seed)
-    found: dict[Use, list[_Candidate]] = {"calibrate": [], "judge": []}
+    candidates: dict[str, list[_Candidate]] = {}
     photos = []
     for source in sources:
         versions = list(_degrade(source, plan))
-        candidates = [
+        found = [
             candidate
             for number, (_, pixels) in enumerate(versions)
             for candidate in _cut(source.name, number, pixels, plan.tile)
         ]
-        if not candidates:
+        if not found:
             report(f"skipped {source.name}: degraded it is smaller than a tile of {plan.tile}")
-        use = uses[source.name]
-        if use is None:
-            found["calibrate"] += candidates[::2]
-            found["judge"] += candidates[1::2]
-        else:
-            found[use] += candidates
+        candidates[source.name] = found
         photos.append(
             {
                 "name": source.name,
                 "sha256": source.digest,
-                "use": use or "both, other tiles",
                 "degradations": [_describe(how) for how, _ in versions],
-                "tiles": len(candidates),
+                "tiles": len(found),
             }
         )
-    counts: dict[Use, int] = {"calibrate": plan.calibrating, "judge": plan.judging}
-    chosen = {use: _choose(found[use], counts[use], plan.seed) for use in found}
+    kinds = {name: [tile.kind for tile in found] for name, found in candidates.items() if found}
+    shares = share_photos(kinds, seed=plan.seed) if kinds else {}
+    for photo in photos:
+        photo["use"] = " and ".join(shares.get(str(photo["name"]), ("none",)))
+    counts: dict[Use, int] = {
+        "calibrate": plan.calibrating,
+        "search": plan.searching,
+        "judge": plan.judging,
+    }
+    chosen: dict[Use, list[_Candidate]] = {}
+    for use in USES:
+        # a photo with several uses gives every second or third tile to each of them
+        given = [
+            tile
+            for name, uses in shares.items()
+            if use in uses
+            for tile in candidates[name][uses.index(use) :: len(uses)]
+        ]
+        chosen[use] = _choose(given, counts[use], plan.seed)
     _require_enough(chosen, plan, len(sources))
-    tiles = {use: np.stack([tile.pixels for tile in chosen[use]]) for use in chosen}
+    tiles = {use: np.stack([tile.pixels for tile in chosen[use]]) for use in USES}
+    digest = hashlib.sha256()
+    for use in USES:
+        digest.update(tiles[use].tobytes())
     manifest = {
         "tile": plan.tile,
         "seed": plan.seed,
@@ -171,33 +188,22 @@ def make_calibration_set(sources: list[Source], plan: SetPlan, *, report: Report
         "photos": photos,
         "tiles": [
             {"use": use, **{k: getattr(c, k) for k in ("photo", "version", "top", "left", "kind")}}
-            for use in chosen
+            for use in USES
             for c in chosen[use]
         ],
-        "sha256": hashlib.sha256(
-            tiles["calibrate"].tobytes() + tiles["judge"].tobytes()
-        ).hexdigest(),
+        "sha256": digest.hexdigest(),
     }
-    return CalibrationSet(tiles["calibrate"], tiles["judge"], manifest)
+    return CalibrationSet(tiles["calibrate"], tiles["search"], tiles["judge"], manifest)
 
 
 def describe_set(tiles: CalibrationSet) -> str:
     """Describe in one line how many tiles of each kind there are."""
     words = []
-    for use in ("calibrate", "judge"):
+    for use in USES:
         kinds = [tile["kind"] for tile in tiles.manifest["tiles"] if tile["use"] == use]
         parts = [f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds]
         words.append(f"{len(kinds)} tiles to {use} ({', '.join(parts)})")
     return ", ".join(words)
-
-
-def _share_out(names: list[str], seed: int) -> dict[str, Use | None]:
-    """Assign each photo to calibration or validation; None means both."""
-    if len(names) == 1:
-        return {names[0]: None}
-    ranked = sorted(names, key=lambda name: digest_of(seed, name))
-    judging = set(ranked[: max(1, len(names) // 4)])
-    return {name: "judge" if name in judging else "calibrate" for name in names}
 
 
 def _degrade(source: Source, plan: SetPlan) -> Iterator[tuple[Degradation | None, Pixels]]:

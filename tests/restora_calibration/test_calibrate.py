@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from export_cache import kept
-from fakes import PASSED, make_info
+from fakes import PASSED, make_info, with_selfcheck
 from processes import run, start
 from restora.artifact import (
     Artifact,
+    SelfCheck,
     artifact_from_bytes,
     check_accuracy,
     read_artifact,
@@ -33,8 +34,11 @@ from restora_calibration.calibration_set import (
     make_calibration_set,
     make_source,
 )
+from restora_calibration.int8 import run as calibration
+from restora_calibration.int8.opening import find_sessions
+from restora_calibration.int8.plan import Plan
 from restora_calibration.int8.report import describe
-from restora_calibration.int8.run import Plan, calibrate, log_key
+from restora_calibration.int8.run import calibrate, log_key
 from restora_calibration.int8.trial import Distance, TrialLog
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
 from restora_export.photo_tiles import load_photo_tiles
@@ -60,7 +64,7 @@ def export() -> bytes:
 def tiles() -> CalibrationSet:
     photos = load_photo_tiles()
     sources = [make_source(f"{index}.png", photo) for index, photo in enumerate(photos[:6])]
-    plan = SetPlan(tile=32, calibrating=6, judging=4)
+    plan = SetPlan(tile=32, calibrating=6, searching=4, judging=24)
     return make_calibration_set(sources, plan, report=lambda _words: None)
 
 
@@ -92,7 +96,9 @@ def test_the_result_is_an_artifact_that_says_what_was_done(
     assert made.info.weights_sha256 == artifact.info.weights_sha256
     assert made.info.accuracy is not None
     assert made.info.accuracy.psnr_mean >= MIXED_GATE
-    assert made.info.accuracy.psnr_mean == pytest.approx(result.best.distance.mean, abs=0.01)
+    assert result.judged is not None
+    assert made.info.accuracy.psnr_mean == pytest.approx(result.judged.mean, abs=0.01)
+    assert made.info.accuracy.tiles == 24
     assert artifact.sha256[:12] in made.info.accuracy.reference
     found = made.info.quantization
     assert found is not None
@@ -137,6 +143,63 @@ def test_a_gate_that_no_mix_meets_leaves_the_closest_mix_and_no_artifact(
     assert result.artifact is None
     assert result.best.distance.mean == max(c.distance.mean for c in result.candidates)
     assert not describe(result, tiles, Plan(min_psnr=160))["passed"]
+
+
+@pytest.mark.parametrize("judged", [Distance(39.9, 39), Distance(60, 34.9)])
+def test_what_only_tiles_of_the_search_pass_is_not_accepted(
+    artifact: Artifact,
+    tiles: CalibrationSet,
+    log: TrialLog,
+    monkeypatch: pytest.MonkeyPatch,
+    judged: Distance,
+) -> None:
+    monkeypatch.setattr(calibration, "distance_of", lambda _made: judged)
+    result = calibrate(artifact, tiles, Plan(), log=log, speed=even, report=quiet)
+    assert result.artifact is None
+    assert result.best.distance.mean >= MIXED_GATE
+    assert result.judged == judged
+    assert not describe(result, tiles, Plan())["passed"]
+
+
+def test_what_fails_its_self_check_is_not_accepted(
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog
+) -> None:
+    right = artifact.read_selfcheck()
+    assert right is not None
+    answer = right.answer.copy()
+    answer[0] ^= np.uint8(8)  # 30 dB
+    wrong = with_selfcheck(artifact, SelfCheck(right.image, answer))
+    told: list[str] = []
+    result = calibrate(wrong, tiles, Plan(), log=log, speed=even, report=told.append)
+    assert result.artifact is None
+    assert any("fails its self-check" in words for words in told)
+
+
+def test_too_few_tiles_to_judge_on_are_refused_before_the_work(
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "gather_statistics", None)
+    few = replace(tiles, judging=tiles.judging[:20])
+    with pytest.raises(OptionError, match="4 tiles are missing"):
+        calibrate(artifact, few, Plan(), log=log, speed=None, report=quiet)
+    same = replace(tiles, searching=tiles.judging[:3])
+    with pytest.raises(OptionError, match="3 tiles are missing"):
+        calibrate(artifact, same, Plan(), log=log, speed=None, report=quiet)
+
+
+def test_an_artifact_opens_in_the_sessions_that_pass_its_self_check(
+    artifact: Artifact, tiles: CalibrationSet, log: TrialLog
+) -> None:
+    made = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet).artifact
+    assert made is not None
+    told: list[str] = []
+    assert find_sessions(made, report=told.append) == ("openvino", "cpu")
+    assert [words for words in told if "does not run on ncnn" in words]
+    right = made.read_selfcheck()
+    assert right is not None
+    wrong = with_selfcheck(made, SelfCheck(right.image, 255 - right.answer))
+    with pytest.raises(AccuracyGateError, match=r"opens in no session.*openvino: .*cpu: "):
+        find_sessions(wrong, report=quiet)
 
 
 def test_the_gate_cannot_be_lowered() -> None:
@@ -273,7 +336,7 @@ def test_the_command_goes_on_after_it_was_killed(artifact: Artifact, tmp_path: P
     for index, photo in enumerate(load_photo_tiles()[:6]):
         cv2.imwrite(str(photos / f"{index}.png"), photo)
     words = ["calibrate", model, "--data", photos, "--degrade", "none", "--no-timed"]
-    words += ["--tile", "32", "--calibration-tiles", "6", "--validation-tiles", "4"]
+    words += ["--tile", "32", "--calibration-tiles", "6"]
     log = tmp_path / "tiny.int8.trials.jsonl"
     with start(tmp_path, *words) as process:
         while process.poll() is None and not (log.exists() and log.stat().st_size > 400):
@@ -300,7 +363,7 @@ def test_the_command_writes_no_artifact_below_the_gate(artifact: Artifact, tmp_p
     model = tmp_path / "tiny.onnx"
     model.write_bytes(artifact.onnx)
     words = ["calibrate", model, "--min-psnr", "160", "--no-timed", "--range-methods", "max"]
-    words += ["--tile", "32", "--calibration-tiles", "4", "--validation-tiles", "2"]
+    words += ["--tile", "32", "--calibration-tiles", "4"]
     done = run(tmp_path, *words)
     assert done.returncode == 5, done.stderr
     assert "nothing is written" in done.stderr

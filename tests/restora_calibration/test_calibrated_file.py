@@ -1,15 +1,20 @@
 """Facts about the options of calibrating a file: wrong ones are refused before any work."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakes import tiny_artifact
-from restora.errors import OptionError, OutputError
+from restora.errors import AccuracyGateError, OptionError, OutputError
 from restora_calibration.int8 import file
-from restora_calibration.int8.file import TileOptions, calibrate_file
-from restora_calibration.int8.run import Plan
+from restora_calibration.int8.file import CalibratedFile, TileOptions, calibrate_file
+from restora_calibration.int8.plan import Plan
+from restora_calibration.int8.qdq import Recipe
+from restora_calibration.int8.run import Calibration
+from restora_calibration.int8.search import Candidate
+from restora_calibration.int8.trial import Distance
 
 
 @pytest.mark.parametrize("methods", [(), ("max", "guess"), ("",)])
@@ -37,7 +42,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def calibrate(model: Path, output: Path | None = None, **more: Any) -> None:
-    tiles = TileOptions(degrade="none", side=32, calibration=4, validation=2)
+    tiles = TileOptions(degrade="none", side=32, calibration=4)
     calibrate_file(model, output, Plan(), tiles, report=lambda _line: None, **more)
 
 
@@ -52,3 +57,46 @@ def test_a_result_that_exists_is_kept(model: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_an_output_error(model: Path) -> None:
     with pytest.raises(OutputError, match="cannot be made"):
         calibrate(model, model / "folder" / "out.onnx")
+
+
+def result_of(**changes: Any) -> Calibration:
+    best = Candidate(Recipe(frozenset({"a"}), {"a": 1.0}), Distance(45, 41), 0.9)
+    seconds = {("fp32", "ONNX Runtime"): 2.0}
+    seconds |= {("1 layers", name): 1.0 for name in ("ONNX Runtime", "OpenVINO")}
+    facts: dict[str, Any] = {
+        "artifact": tiny_artifact(precision="int8"),
+        "half": None,
+        "best": best,
+        "judged": Distance(43, 37),
+        "candidates": (best,),
+        "sensitivities": (),
+        "tried": {},
+        "dead": (),
+        "kept": (),
+        "seconds": seconds,
+    }
+    return Calibration(**{**facts, **changes})
+
+
+def test_only_sessions_that_open_the_artifact_are_announced(tmp_path: Path) -> None:
+    found = CalibratedFile(tmp_path / "a.int8.onnx", None, ("cpu",), result_of())
+    told = " | ".join(found.describe())
+    assert "PSNR 43.00 dB mean, 37.00 min on unseen tiles" in told
+    assert "it passes its self-check on cpu" in told
+    assert "2.00 times as fast as FP32 on ONNX Runtime: ONNX Runtime" in told
+    assert "OpenVINO" not in told
+
+
+def test_an_artifact_that_opens_nowhere_is_not_written(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_none(*_: object, **__: object) -> None:
+        raise AccuracyGateError("it opens in no session")
+
+    monkeypatch.setattr(file, "calibrate", lambda *_, **__: result_of())
+    monkeypatch.setattr(file, "plot_calibration", lambda *_: None)
+    monkeypatch.setattr(file, "find_sessions", open_none)
+    with pytest.raises(AccuracyGateError, match="it opens in no session"):
+        calibrate(model)
+    assert not model.with_suffix(".int8.onnx").exists()
+    assert not json.loads(model.with_suffix(".int8.json").read_text())["passed"]

@@ -21,9 +21,10 @@ from restora_calibration.calibration_set import (
     read_sources,
 )
 from restora_calibration.degrade import MILD
+from restora_calibration.judges import require_judges
 from restora_calibration.tile_kinds import KINDS, kind_of
 
-SMALL = SetPlan(tile=32, calibrating=12, judging=6, ranges=MILD)
+SMALL = SetPlan(tile=32, calibrating=12, judging=6, searching=6, ranges=MILD)
 
 
 def photo(seed: int, *, side: int = 160) -> NDArray[np.uint8]:
@@ -44,32 +45,33 @@ def make(found: list[Source], plan: SetPlan = SMALL) -> tuple[CalibrationSet, li
 def test_the_same_photos_and_seed_give_the_same_set() -> None:
     one, _ = make(sources(5))
     two, _ = make(sources(5)[::-1])
-    other, _ = make(sources(5), SetPlan(32, 12, 6, MILD, seed=1))
+    other, _ = make(sources(5), SetPlan(32, 12, 6, 6, MILD, seed=1))
     assert one.sha256 == two.sha256 != other.sha256
     assert one.calibrating.shape == (12, 32, 32, 3)
     assert one.judging.shape == (6, 32, 32, 3)
 
 
-def test_no_photo_both_calibrates_and_judges() -> None:
+def test_no_photo_that_judges_serves_calibration_or_search() -> None:
     tiles, _ = make(sources(5))
     photos = {
         use: {tile["photo"] for tile in tiles.manifest["tiles"] if tile["use"] == use}
-        for use in ("calibrate", "judge")
+        for use in ("calibrate", "search", "judge")
     }
-    assert photos["calibrate"]
-    assert photos["judge"]
-    assert not photos["calibrate"] & photos["judge"]
+    assert all(photos.values())
+    assert not (photos["calibrate"] | photos["search"]) & photos["judge"]
+    places = [(t["photo"], t["version"], t["top"], t["left"]) for t in tiles.manifest["tiles"]]
+    assert len(set(places)) == len(places)
 
 
-def test_a_single_photo_serves_both_with_different_tiles() -> None:
-    tiles, _ = make(sources(1), SetPlan(16, 6, 6, MILD))
+def test_a_single_photo_serves_all_with_different_tiles() -> None:
+    tiles, _ = make(sources(1), SetPlan(16, 6, 6, 6, MILD))
     places = [(tile["version"], tile["top"], tile["left"]) for tile in tiles.manifest["tiles"]]
-    assert len(set(places)) == len(places) == 12
-    assert tiles.manifest["photos"][0]["use"] == "both, other tiles"
+    assert len(set(places)) == len(places) == 18
+    assert tiles.manifest["photos"][0]["use"] == "calibrate and search and judge"
 
 
 def test_every_tile_can_be_found_again_from_the_manifest() -> None:
-    plan = SetPlan(32, 8, 4, None)
+    plan = SetPlan(32, 8, 4, 4, None)
     tiles, _ = make(sources(4), plan)
     pixels = {source.name: source.pixels for source in sources(4)}
     cut = [tile for tile in tiles.manifest["tiles"] if tile["use"] == "judge"]
@@ -80,15 +82,16 @@ def test_every_tile_can_be_found_again_from_the_manifest() -> None:
 
 
 def test_the_bundled_photos_give_tiles_of_every_kind() -> None:
-    tiles, _ = make(bundled_sources(), SetPlan(96, 40, 24, MILD))
+    tiles, _ = make(bundled_sources(), SetPlan(96, 40, 24, 24, MILD))
     kinds = {tile["kind"] for tile in tiles.manifest["tiles"] if tile["use"] == "calibrate"}
     assert kinds == set(KINDS)
     assert "tiles to judge" in describe_set(tiles)
+    require_judges(tiles.judging, (tiles.calibrating, tiles.searching))
 
 
 def test_degraded_photos_keep_their_size_where_faces_are_meant() -> None:
-    tiles, _ = make(sources(4), SetPlan(160, 3, 1, MILD, keep_size=True))
-    assert tiles.calibrating.shape == (3, 160, 160, 3)
+    tiles, _ = make(sources(4), SetPlan(160, 2, 1, 1, MILD, keep_size=True))
+    assert tiles.calibrating.shape == (2, 160, 160, 3)
 
 
 def test_kinds_are_what_they_are_called() -> None:
@@ -138,4 +141,4 @@ def test_photos_smaller_than_a_tile_are_said_and_refused_if_there_is_nothing_els
 def test_pictures_of_one_color_are_refused() -> None:
     gray = [make_source(f"{n}.png", np.full((99, 99, 3), 128, np.uint8)) for n in range(3)]
     with pytest.raises(OptionError, match="single color"):
-        make(gray, SetPlan(32, 12, 6, None))
+        make(gray, SetPlan(32, 12, 6, 6, None))

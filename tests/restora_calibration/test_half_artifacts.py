@@ -34,8 +34,9 @@ from restora_calibration.int8.artifacts import transfer_recipe
 from restora_calibration.int8.file import TileOptions, calibrate_file
 from restora_calibration.int8.formats import FormatName
 from restora_calibration.int8.layers import find_layers, inner_layers
+from restora_calibration.int8.plan import Plan
 from restora_calibration.int8.qdq import Recipe, quantize_graph, raise_to_opset19
-from restora_calibration.int8.run import Calibration, Plan, calibrate
+from restora_calibration.int8.run import Calibration, calibrate
 from restora_calibration.int8.statistics import open_graph
 from restora_calibration.int8.trial import TrialLog
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
@@ -67,7 +68,7 @@ def half() -> Artifact:
 def tiles() -> CalibrationSet:
     photos = load_photo_tiles()
     sources = [make_source(f"{index}.png", photo) for index, photo in enumerate(photos[:6])]
-    plan = SetPlan(tile=32, calibrating=6, judging=4)
+    plan = SetPlan(tile=32, calibrating=6, searching=4, judging=24)
     return make_calibration_set(sources, plan, report=lambda _words: None)
 
 
@@ -265,7 +266,7 @@ def write(folder: Path, artifact: Artifact, half: Artifact | None) -> Path:
 
 def run(path: Path, plan: Plan, *, overwrite: bool = False) -> list[str]:
     told: list[str] = []
-    options = TileOptions(side=32, calibration=4, validation=2)
+    options = TileOptions(side=32, calibration=4, search=2)
     found = calibrate_file(
         path, None, plan, options, timed=False, overwrite=overwrite, report=told.append
     )
@@ -297,7 +298,7 @@ def test_fp8_needs_the_fp16_artifact(tmp_path: Path, artifact: Artifact, half: A
 def test_what_misses_its_gate_is_not_written(
     tmp_path: Path, artifact: Artifact, half: Artifact
 ) -> None:
-    with pytest.raises(AccuracyGateError, match="reaches 150 dB, nothing is written"):
+    with pytest.raises(AccuracyGateError, match="reaches 150 dB mean and 35 dB min, nothing"):
         run(write(tmp_path, artifact, half), Plan(only=ONLY, format="fp8", min_psnr=150))
     assert not (tmp_path / "tiny.fp8.onnx").exists()
     bad = make_info(precision="fp8", accuracy=replace(PASSED, psnr_mean=39.9), size_multiple=1)

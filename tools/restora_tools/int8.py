@@ -59,7 +59,7 @@ def measure_whole(name: str, tiles: CalibrationSet, folder: Path, repeats: int) 
 
 def face_set() -> CalibrationSet:
     """Photos that are at least as large as a face network's input, as they are."""
-    plan = SetPlan(tile=512, calibrating=3, judging=1)
+    plan = SetPlan(tile=512, calibrating=3, searching=1, judging=1)
     return make_calibration_set(bundled_sources(), plan, report=lambda _words: None)
 
 

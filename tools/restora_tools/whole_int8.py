@@ -9,9 +9,10 @@ from restora_calibration.calibration_set import CalibrationSet
 from restora_calibration.int8.artifacts import build_artifact
 from restora_calibration.int8.bias import correct_biases
 from restora_calibration.int8.layers import find_layers, group_sources, require_float
+from restora_calibration.int8.plan import LOWEST_GATE, Plan
 from restora_calibration.int8.qdq import Recipe
 from restora_calibration.int8.ranges import choose_ranges
-from restora_calibration.int8.run import LOWEST_GATE, Plan, as_input, choose_layers
+from restora_calibration.int8.run import as_input, choose_layers
 from restora_calibration.int8.search import without_dead_layers
 from restora_calibration.int8.statistics import gather_statistics
 from restora_calibration.int8.trial import TrialLog, Trials
@@ -31,6 +32,6 @@ def quantize_whole(artifact: Artifact, tiles: CalibrationSet) -> Artifact:
     means = {name: found.means for name, found in statistics.items()}
     biases = correct_biases(model, [layer for layer in wanted if layer.name in alive], means)
     judging = as_input(tiles.judging, artifact.info)
-    trials = Trials(model, layers, judging, judging[:1], TrialLog(None, ""))
+    trials = Trials(model, layers, judging, judging[:1], TrialLog(None, ""), judging=judging)
     recipe = Recipe(frozenset(alive), ranges, biases)
     return build_artifact(artifact, trials, recipe, tiles, min_psnr=LOWEST_GATE)

@@ -8,13 +8,13 @@ from functools import partial
 
 import onnx
 
-from restora.artifact import Artifact, Precision, Quantization
+from restora.artifact import Artifact, Precision, Quantization, measure_psnr
 from restora.errors import ModelError
 from restora_calibration.calibration_set import CalibrationSet
 from restora_calibration.int8.layers import Layer, find_layers
 from restora_calibration.int8.qdq import Recipe, quantize_graph, raise_to_opset19
 from restora_calibration.int8.statistics import open_graph
-from restora_calibration.int8.trial import Trials, run_graph
+from restora_calibration.int8.trial import Distance, Trials, run_graph
 from restora_export.onnx_file import onnx_bytes
 from restora_export.verify import measure_against
 
@@ -22,7 +22,7 @@ from restora_export.verify import measure_against
 def build_artifact(
     artifact: Artifact, trials: Trials, recipe: Recipe, tiles: CalibrationSet, *, min_psnr: float
 ) -> Artifact:
-    """Build the artifact in INT8 and FP32, with its accuracy on the validation tiles.
+    """Build the artifact in INT8 and FP32, with its accuracy on the tiles to judge on.
 
     min_psnr: the gate that it is held to, a mean PSNR in dB
     """
@@ -71,6 +71,15 @@ def transfer_recipe(recipe: Recipe, layers: Sequence[Layer], others: Sequence[La
         sources = zip(layer.sources, other.sources, strict=True)
         ranges |= {new: recipe.ranges[old] for old, new in sources}
     return replace(recipe, ranges=ranges)
+
+
+def measure_selfcheck(made: Artifact) -> Distance | None:
+    """What the artifact reaches on its self-check with ONNX Runtime; None without a self-check."""
+    selfcheck = made.read_selfcheck()
+    if selfcheck is None:
+        return None
+    session = open_graph(onnx.load_from_string(made.onnx))
+    return Distance(*measure_psnr(run_graph(session, selfcheck.image), selfcheck.answer))
 
 
 def kept_layers(layers: Sequence[Layer], recipe: Recipe) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from restora.artifact import Artifact, read_artifact, read_precision_variants
 from restora.atomic import write_atomically
+from restora.backends.options import Backend
 from restora.errors import AccuracyGateError, OptionError
 from restora.files import make_folder
 from restora_calibration.calibration_set import (
@@ -21,13 +22,16 @@ from restora_calibration.calibration_set import (
     read_sources,
 )
 from restora_calibration.degrade import FACES, MILD
+from restora_calibration.int8.opening import find_sessions
+from restora_calibration.int8.plan import LEAST_GATE, Plan
 from restora_calibration.int8.plot import plot_calibration
 from restora_calibration.int8.report import describe
-from restora_calibration.int8.run import Calibration, Plan, calibrate, log_key
+from restora_calibration.int8.run import Calibration, calibrate, log_key
 from restora_calibration.int8.speed import median_seconds
 from restora_calibration.int8.trial import TrialLog
 
 Report = Callable[[str], None]
+_RUNTIMES: dict[Backend, str] = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}
 _RANGES = {"mild": MILD, "faces": FACES, "none": None}
 
 
@@ -38,8 +42,9 @@ class TileOptions:
     data: folder of photos; None: free photos that scikit-image ships
     degrade: "mild", "faces" or "none", how photos are degraded first
     side: of tiles in pixels, unless the network takes one size only
-    calibration, validation: number of tiles that ranges are found on, and of others that PSNR is
-        measured on
+    calibration, search: number of tiles that ranges are found on, and of others that layer
+        assignments are compared on
+    validation: number of tiles of other photos that the result is accepted or refused on
     seed: of all random choices
     """
 
@@ -49,6 +54,7 @@ class TileOptions:
     calibration: int = 40
     validation: int = 24
     seed: int = 0
+    search: int = 24
 
     def __post_init__(self) -> None:
         if self.degrade not in _RANGES:
@@ -60,18 +66,26 @@ class CalibratedFile:
     """The artifact in 8 bits, and the report and the plot next to it.
 
     half_path: the artifact in INT8 with FP16 around it, which TensorRT 10 and 11 use
+    opens: the backends of this machine in which the artifact opens and passes its self-check
     """
 
     path: Path
     half_path: Path | None
+    opens: tuple[Backend, ...]
     result: Calibration = field(repr=False)
 
     def describe(self) -> list[str]:
-        """Lines for a person: accuracy, then speed where it was measured."""
+        """Lines for a person: accuracy, then the backends that run it, with their speeds."""
         lines = [f"{self.path}: {describe_best(self.result)}"]
+        lines.append(f"it passes its self-check on {', '.join(self.opens)}")
         if self.half_path is not None:
             lines.append(f"{self.half_path}: the same layers, with FP16 around them")
-        speedups = self.result.speedups()
+        runs = tuple(_RUNTIMES[backend] for backend in self.opens if backend in _RUNTIMES)
+        speedups = {
+            runtime: times
+            for runtime, times in self.result.speedups().items()
+            if runtime.startswith(runs)
+        }
         lines += [
             f"{times:.2f} times as fast as FP32 on ONNX Runtime: {runtime}"
             for runtime, times in speedups.items()
@@ -101,9 +115,10 @@ def calibrate_file(
         compute, the most work in 8 bits counts as fastest
     overwrite: replace the output
 
-    An interrupted call continues where it stopped. Raises OptionError if the output exists or the
-    FP16 artifact that FP8 needs is missing, OutputError if the output cannot be written, and
-    AccuracyGateError if nothing meets the threshold; the report is written then too.
+    An interrupted call continues where it stopped. Raises OptionError if the output exists, the
+    FP16 artifact that FP8 needs is missing, or the photos are too few or too uniform, OutputError
+    if the output cannot be written, and AccuracyGateError if nothing meets the threshold or
+    opens in a session of this machine; the report is written then too.
     """
     artifact = read_artifact(model)
     half = _find_half(artifact, model)
@@ -128,19 +143,35 @@ def calibrate_file(
     speed = median_seconds if timed and plan.format == "int8" else None
     result = calibrate(artifact, chosen, plan, half=half, log=log, speed=speed, report=report)
     facts = describe(result, chosen, plan)
+    opens, refusal = _find_sessions(result, report)
+    facts |= {"passed": bool(opens), "opens_on": list(opens)}
     write_atomically(target.with_suffix(".json"), (json.dumps(facts, indent=1) + "\n").encode())
     plot_calibration(facts, target.with_suffix(".svg"))
-    if result.artifact is not None:
-        write_atomically(target, result.artifact.onnx)
-    if result.half is not None:
-        write_atomically(half_target, result.half.onnx)
     log.remove()
+    if refusal is not None:
+        raise refusal
     if result.artifact is None:
         raise AccuracyGateError(
-            f"no layer assignment of {artifact.info.model} reaches {plan.min_psnr:g} dB, nothing "
-            f"is written; the closest: {describe_best(result)}; see {target.with_suffix('.json')}"
+            f"no layer assignment of {artifact.info.model} reaches {plan.min_psnr:g} dB mean and "
+            f"{LEAST_GATE:g} dB min, nothing is written; the closest: {describe_best(result)}; see "
+            f"{target.with_suffix('.json')}"
         )
-    return CalibratedFile(target, None if result.half is None else half_target, result)
+    write_atomically(target, result.artifact.onnx)
+    if result.half is not None:
+        write_atomically(half_target, result.half.onnx)
+    return CalibratedFile(target, None if result.half is None else half_target, opens, result)
+
+
+def _find_sessions(
+    result: Calibration, report: Report
+) -> tuple[tuple[Backend, ...], AccuracyGateError | None]:
+    """The backends that run the artifact, and why none does."""
+    if result.artifact is None:
+        return (), None
+    try:
+        return find_sessions(result.artifact, report=report), None
+    except AccuracyGateError as error:
+        return (), error
 
 
 def _find_half(artifact: Artifact, path: Path) -> Artifact | None:
@@ -156,6 +187,7 @@ def choose_tiles(artifact: Artifact, tiles: TileOptions, *, report: Report) -> C
         fixed or tiles.side,
         tiles.calibration,
         tiles.validation,
+        tiles.search,
         _RANGES[tiles.degrade],
         keep_size=fixed is not None,
         seed=tiles.seed,
@@ -167,8 +199,10 @@ def describe_best(result: Calibration) -> str:
     """The layer assignment that was chosen, or the closest one, in a sentence."""
     best = result.best
     form = best.recipe.format.upper()
+    shown = result.judged or best.distance
+    where = "search" if result.judged is None else "unseen"
     return (
         f"{len(best.recipe.layers)} layers in {form} ({best.macs:.0%} of the products), "
-        f"{len(result.kept)} in FP32: PSNR {best.distance.mean:.2f} dB mean, "
-        f"{best.distance.least:.2f} min"
+        f"{len(result.kept)} in FP32: PSNR {shown.mean:.2f} dB mean, {shown.least:.2f} min on "
+        f"{where} tiles"
     )

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from restora_calibration.calibration_set import CalibrationSet
-from restora_calibration.int8.run import Calibration, Plan
+from restora_calibration.int8.plan import LEAST_GATE, Plan
+from restora_calibration.int8.run import Calibration
 from restora_calibration.int8.search import Candidate
 from restora_calibration.int8.trial import key_of
 
@@ -17,6 +18,8 @@ def describe(result: Calibration, tiles: CalibrationSet, plan: Plan) -> dict[str
         "passed": result.artifact is not None,
         "format": plan.format,
         "min_psnr": plan.min_psnr,
+        "min_psnr_of_a_tile": LEAST_GATE,
+        "judged": None if result.judged is None else asdict(result.judged),
         "best": _describe_candidate(result.best),
         "kept": list(result.kept),
         "dead": list(result.dead),

@@ -18,8 +18,8 @@ from restora_calibration.int8.artifacts import (
     build_artifact,
     build_half_artifact,
     kept_layers,
+    measure_selfcheck,
 )
-from restora_calibration.int8.formats import FORMATS, FormatName
 from restora_calibration.int8.layers import (
     Layer,
     find_layers,
@@ -27,8 +27,9 @@ from restora_calibration.int8.layers import (
     inner_layers,
     require_float,
 )
+from restora_calibration.int8.plan import Plan
 from restora_calibration.int8.qdq import raise_to_opset19
-from restora_calibration.int8.ranges import METHODS, Method, choose_ranges
+from restora_calibration.int8.ranges import METHODS, choose_ranges
 from restora_calibration.int8.search import (
     Candidate,
     Sensitivity,
@@ -38,53 +39,16 @@ from restora_calibration.int8.search import (
     without_dead_layers,
 )
 from restora_calibration.int8.statistics import Tiles, gather_statistics
-from restora_calibration.int8.trial import TrialLog, Trials
+from restora_calibration.int8.trial import Distance, TrialLog, Trials
+from restora_calibration.judges import MIN_KINDS, require_judges
 
 Report = Callable[[str], None]
 # maps artifacts by name to seconds per tile by (name of the artifact, runtime)
 SpeedMeter = Callable[[Mapping[str, Artifact]], Mapping[tuple[str, str], float]]
 FP32 = "fp32"
-LOWEST_GATE = 40.0  # dB; the runtime refuses artifacts below
 _AS_FAST = 1.03  # factor of the fastest time, within the noise of the measurement
 _FEW = 8  # tiles for comparisons between layers
 _ENCODER = r"conv_body_(first|down)|final_conv"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Options of the search.
-
-    format: "int8", or "fp8" for GPUs of compute capability 8.9 and up
-    methods: methods to find value ranges, all of which are tried; None is all of them for INT8, and
-        "max" for FP8, whose steps grow with the values
-    min_psnr: required mean PSNR against FP32 over the validation tiles, in dB; at least 40
-    only: regular expression for names of layers; None uses all inner layers of an upsampler, or the
-        encoder of the U-Net of a face network
-    residuals: use 8 bits for the skip connections of dense blocks too, which is faster and less
-        accurate
-    """
-
-    methods: tuple[Method, ...] | None = None
-    min_psnr: float = LOWEST_GATE
-    only: str | None = None
-    residuals: bool = False
-    format: FormatName = "int8"
-
-    def __post_init__(self) -> None:
-        methods = METHODS if self.methods is None else self.methods
-        unknown = [method for method in methods if method not in METHODS]
-        if unknown or not methods:
-            raise OptionError(
-                f"methods of finding ranges must be some of {', '.join(METHODS)}, got "
-                f"{', '.join(unknown) or 'none'}"
-            )
-        if self.format not in FORMATS:
-            raise OptionError(f"the format must be int8 or fp8, got {self.format!r}")
-        if not self.min_psnr >= LOWEST_GATE:
-            raise OptionError(
-                f"the gate can only be raised: 8 bits under {LOWEST_GATE:g} dB is refused when it "
-                f"is loaded, got {self.min_psnr:g}"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +59,16 @@ class Calibration:
         layer assignment passes
     half: the artifact in INT8 with FP16 around it; None without an FP16 artifact to make it from,
         or if it does not pass
-    best: the chosen layer assignment, or the closest one
+    best: the chosen layer assignment, or the closest one, with its distance on the search's tiles
+    judged: the distance of `best` on tiles that calibration and search have not seen; None if it
+        was not built
     seconds: seconds per tile, by (layer assignment or "fp32", runtime)
     """
 
     artifact: Artifact | None
     half: Artifact | None
     best: Candidate
+    judged: Distance | None
     candidates: tuple[Candidate, ...]
     sensitivities: tuple[Sensitivity, ...]
     tried: Mapping[str, float]
@@ -148,6 +115,11 @@ def calibrate(
     if the network returns NaN or Inf on a tile.
     """
     _check_artifact(artifact.info)
+    require_judges(
+        tiles.judging,
+        (tiles.calibrating, tiles.searching),
+        min_kinds=1 if artifact.info.kind == "face" else MIN_KINDS,
+    )
     if plan.format == "fp8" and half is None:
         raise OptionError(
             f"FP8 needs the FP16 artifact of {artifact.info.model}: make it with "
@@ -161,6 +133,7 @@ def calibrate(
     wanted = choose_layers(layers, artifact.info, plan)
     groups = group_sources(wanted)
     calibrating = as_input(tiles.calibrating, artifact.info)
+    searching = as_input(tiles.searching, artifact.info)
     judging = as_input(tiles.judging, artifact.info)
     report(f"collecting values of {len(groups)} tensors on {len(calibrating)} tiles")
     statistics = gather_statistics(model, groups, calibrating, report=report)
@@ -169,7 +142,7 @@ def calibrate(
         report(f"{len(dead)} layers have only zeros as input and stay in FP32: {', '.join(dead)}")
     if not alive:
         raise OptionError("all layers have only zeros as input on the calibration tiles")
-    trials = Trials(model, layers, judging, calibrating[:_FEW], log)
+    trials = Trials(model, layers, searching, calibrating[:_FEW], log, judging=judging)
     recipe, tried = choose_recipe(
         trials,
         alive,
@@ -181,18 +154,19 @@ def calibrate(
         report=report,
     )
     sensitivities = measure_sensitivity(trials, recipe, report=report)
-    candidates = search_mixes(trials, recipe, sensitivities, min_psnr=plan.min_psnr, report=report)
-    passing = [found for found in candidates if found.distance.mean >= plan.min_psnr]
-    best = max(candidates, key=lambda found: found.distance.mean)
+    candidates = search_mixes(trials, recipe, sensitivities, passes=plan.passes, report=report)
+    passing = [found for found in candidates if plan.passes(found.distance)]
+    best = max(passing or candidates, key=lambda found: found.distance.mean)
     seconds: Mapping[tuple[str, str], float] = {}
     built: dict[str, Artifact] = {}
+    judged: dict[str, Distance] = {}
     if plan.format == "int8":
-        built = {
-            name_of(found): build_artifact(
-                artifact, trials, found.recipe, tiles, min_psnr=plan.min_psnr
-            )
-            for found in passing
-        }
+        for found in passing:
+            made = build_artifact(artifact, trials, found.recipe, tiles, min_psnr=plan.min_psnr)
+            judged[name_of(found)] = distance_of(made)
+            if _accepts(made, plan, name_of(found), report):
+                built[name_of(found)] = made
+        passing = [found for found in passing if name_of(found) in built]
     if built and speed is not None:
         report(f"timing {len(passing)} layer assignments that pass")
         seconds = speed({FP32: artifact, **built})
@@ -204,11 +178,14 @@ def calibrate(
         around = build_half_artifact(
             artifact, half, trials, best.recipe, tiles, min_psnr=plan.min_psnr
         )
-        around = _passing(around, plan, report)
+        if plan.format == "fp8":
+            judged[name_of(best)] = distance_of(around)
+        around = around if _accepts(around, plan, around.info.precision, report) else None
     return Calibration(
         artifact=built.get(name_of(best)) if plan.format == "int8" else around,
         half=around if plan.format == "int8" else None,
         best=best,
+        judged=judged.get(name_of(best)),
         candidates=tuple(candidates),
         sensitivities=tuple(sensitivities),
         tried=tried,
@@ -218,11 +195,24 @@ def calibrate(
     )
 
 
-def _passing(made: Artifact, plan: Plan, report: Report) -> Artifact | None:
+def distance_of(made: Artifact) -> Distance:
+    """The accuracy of an artifact on the tiles to judge on."""
     accuracy = made.info.accuracy
     assert accuracy is not None
-    report(f"{made.info.precision}: {accuracy.psnr_mean:.2f} dB mean, {accuracy.psnr_min:.2f} min")
-    return made if accuracy.psnr_mean >= plan.min_psnr else None
+    return Distance(accuracy.psnr_mean, accuracy.psnr_min)
+
+
+def _accepts(made: Artifact, plan: Plan, name: str, report: Report) -> bool:
+    """Whether the artifact passes on the tiles to judge on, and its self-check."""
+    judged = distance_of(made)
+    report(f"{name}, on unseen tiles: {judged.mean:.2f} dB mean, {judged.least:.2f} dB min")
+    if not plan.passes(judged):
+        return False
+    checked = measure_selfcheck(made)
+    if checked is None or plan.passes(checked):
+        return True
+    report(f"{name} fails its self-check: {checked.mean:.2f} dB mean, {checked.least:.2f} dB min")
+    return False
 
 
 def log_key(artifact: Artifact, tiles: CalibrationSet) -> str:

@@ -96,12 +96,12 @@ def search_mixes(
     recipe: Recipe,
     sensitivities: Sequence[Sensitivity],
     *,
-    min_psnr: float,
+    passes: Callable[[Distance], bool],
     report: Report,
 ) -> list[Candidate]:
     """Return layers to FP32, starting with those that cost the most accuracy per saved work.
 
-    The search ends a few steps after the mean PSNR passes. The result is ordered from most to
+    The search ends a few steps after an assignment passes. The result is ordered from most to
     fewest INT8 layers.
     """
     total = sum(layer.macs for layer in trials.layers) or 1.0
@@ -123,7 +123,7 @@ def search_mixes(
             f"{len(layers)} of {len(order)} layers in 8 bits, {share:.0%} of the work: "
             f"{distance.mean:.2f} dB mean, {distance.least:.2f} dB min"
         )
-        if distance.mean >= min_psnr:
+        if passes(distance):
             further += 1
             if further > _FURTHER:
                 break

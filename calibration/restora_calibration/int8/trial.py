@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -80,20 +81,28 @@ class TrialLog:
 
 
 class Trials:
-    """Compares layer assignments of an FP32 graph with the graph itself."""
+    """Compares layer assignments of an FP32 graph with the graph itself.
+
+    searching: tiles that the search compares all assignments on
+    few: fewer tiles, for comparisons between single layers
+    judging: tiles that accept or refuse an artifact, which the search does not use
+    """
 
     def __init__(
         self,
         model: onnx.ModelProto,
         layers: Sequence[Layer],
-        judging: Tiles,
+        searching: Tiles,
         few: Tiles,
         log: TrialLog,
+        *,
+        judging: Tiles,
     ) -> None:
         self.model = model
         self.layers = list(layers)
         self.log = log
-        self._tiles = {"all": judging, "few": few}
+        self._judging = judging
+        self._tiles = {"all": searching, "few": few}
         self._exact = {name: self._run(model, tiles) for name, tiles in self._tiles.items()}
 
     def measure(self, recipe: Recipe, *, few: bool = False) -> Distance:
@@ -108,9 +117,13 @@ class Trials:
         return self.log.found[key]
 
     def cases(self) -> Iterator[tuple[Tiles, Tiles]]:
-        """Validation tiles, one by one, with the results of FP32."""
-        for tile, answer in zip(self._tiles["all"], self._exact["all"], strict=True):
+        """The tiles to judge on, one by one, with the results of FP32."""
+        for tile, answer in zip(self._judging, self._answers, strict=True):
             yield tile[None], answer[None]
+
+    @cached_property
+    def _answers(self) -> Tiles:
+        return self._run(self.model, self._judging)
 
     @staticmethod
     def _run(model: onnx.ModelProto, tiles: Tiles) -> Tiles:

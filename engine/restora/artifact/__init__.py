@@ -1,6 +1,12 @@
 """Artifacts: self-contained ONNX files whose metadata holds everything that the runtime needs."""
 
-from restora.artifact.gates import ACCURACY_GATES, AccuracyGate, check_accuracy, find_gate
+from restora.artifact.gates import (
+    ACCURACY_GATES,
+    EIGHT_BIT_GATE,
+    AccuracyGate,
+    check_accuracy,
+    find_gate,
+)
 from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision, Quantization
 from restora.artifact.load import (
     Artifact,
@@ -12,6 +18,7 @@ from restora.artifact.selfcheck import SelfCheck, measure_psnr
 
 __all__ = [
     "ACCURACY_GATES",
+    "EIGHT_BIT_GATE",
     "Accuracy",
     "AccuracyGate",
     "Artifact",

@@ -61,11 +61,11 @@ def calibrate(
         int, in_tiles(min=4, help="Number of tiles to find value ranges on.")
     ] = 40,
     validation_tiles: Annotated[
-        int, in_tiles(min=2, help="Number of other tiles, to measure PSNR on.")
+        int, in_tiles(min=24, help="Number of tiles of other photos, to measure PSNR on.")
     ] = 24,
     seed: Annotated[int, in_tiles(help="Seed of all random choices.")] = 0,
     min_psnr: Annotated[
-        float, _layers(help="Accuracy threshold: mean PSNR against FP32 in dB, 40 or more.")
+        float, _layers(help="Mean PSNR against FP32 in dB, 40 or more; the worst tile: 35.")
     ] = 40.0,
     number_format: NumberFormat = "int8",
     range_methods: RangeMethods = None,
@@ -78,14 +78,14 @@ def calibrate(
 
     A report (.json) and its plot (.svg) are written next to MODEL.int8.onnx, and with
     MODEL.fp16.onnx there, MODEL.int8_fp16.onnx for TensorRT 10 and 11. If no assignment meets the
-    threshold, no artifact is written and the exit code is 5. An interrupted run continues where
-    it stopped.
+    threshold on unseen tiles, no artifact is written and the exit code is 5. An interrupted run
+    continues where it stopped.
     """
     int8 = _import_calibration()
     made = int8.file.calibrate_file(
         model,
         output,
-        int8.run.Plan(
+        int8.plan.Plan(
             None if range_methods is None else tuple(range_methods.split(",")),
             min_psnr,
             only,
@@ -105,7 +105,7 @@ def _import_calibration() -> ModuleType:
     """The package with its modules. Raises MissingBackendError, saying what to install."""
     try:
         import restora_calibration.int8 as int8
-        from restora_calibration.int8 import file, run  # noqa: F401
+        from restora_calibration.int8 import file, plan  # noqa: F401
     except ImportError as error:
         raise MissingBackendError(
             f"calibrating needs pip install 'restora[calibration,cpu]' ({error})"
