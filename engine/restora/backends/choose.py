@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from restora.artifact import Artifact, check_accuracy, read_artifact
-from restora.backends.cuda_packages import name_gpu_extra
 from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
 from restora.backends.self_check import require_accuracy
 from restora.backends.source import Source, pick_artifact
@@ -161,6 +160,9 @@ def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
 
 
 def _open_tensorrt(source: Source, options: SessionOptions) -> tuple[Session, str]:
+    from restora.backends.driver import require_driver
+
+    require_driver()  # before the modules of TensorRT are imported for nothing
     from restora.backends.tensorrt.open import open_tensorrt
 
     return open_tensorrt(source.family(options.precision), options)
@@ -173,6 +175,8 @@ def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
     try:
         from restora.backends.onnxruntime_cuda import OnnxRuntimeCudaSession
     except ImportError as error:
+        from restora.backends.cuda_packages import name_gpu_extra
+
         raise MissingBackendError(
             "running on CUDA needs ONNX Runtime for GPUs: "
             f"pip install 'restora[{name_gpu_extra()}]' ({error})"
