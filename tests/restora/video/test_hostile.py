@@ -18,6 +18,7 @@ import pytest
 from processes import run_measured, run_process, start
 from restora import Restorer
 from restora.errors import MemoryLimitError, VideoError
+from restora.options import RestoreOptions
 
 av = pytest.importorskip("av")
 
@@ -207,11 +208,15 @@ def test_frames_that_claim_to_be_huge_are_refused_before_memory_is_taken(
 
 
 def test_a_frame_that_needs_more_than_the_memory_is_named_before_it_is_decoded(
-    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_clip(tmp_path / "in.mkv", Clip(frames=2, size=(4000, 3000), audio=False))
     monkeypatch.setattr("restora.video.restore.read_facts", None)  # it decodes
-    with pytest.raises(MemoryLimitError, match="a frame of 4000 x 3000 needs"):
+    small_tiles = RestoreOptions(backend="cpu", tile=64)
+    with (
+        Restorer(model, options=small_tiles) as restorer,
+        pytest.raises(MemoryLimitError, match="a frame of 4000 x 3000 needs"),
+    ):
         restore_video(
             source,
             tmp_path / "out.mp4",
