@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from restora.jobs.folder import restore_folder
     from restora.jobs.options import RunOptions
     from restora.jobs.result import RunResult
-    from restora.models import ModelSummary, available_models, fetch_model
+    from restora.models import ModelSummary, available_models
+    from restora.models.fetch import fetch_model
     from restora.options import RestoreOptions
     from restora.photo_io import read_photo, write_photo
     from restora.pipeline import Restorer
@@ -78,7 +79,7 @@ _HOMES = {
     "VideoOptions": "restora.video.options",
     "available_models": "restora.models",
     "encode_photo": "restora.image",
-    "fetch_model": "restora.models",
+    "fetch_model": "restora.models.fetch",
     "open_session": "restora.backends",
     "read_photo": "restora.photo_io",
     "restore_file": "restora.jobs.file",

@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from restora.image import Photo, read_photo
-from restora.models import MODELS, fetch_model
+from restora.models import MODELS
+from restora.models.fetch import fetch_model
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora_export.architecture import RRDBSpec, SRVGGSpec

@@ -24,14 +24,13 @@ from restora.models import (
     MODELS,
     ModelEntry,
     ModelFiles,
-    fetch_model,
     find_entry,
     find_model,
     find_model_folder,
     own_models,
 )
 from restora.models.checkpoint_files import NCNN_SUFFIX
-from restora.models.fetch import FetchSource
+from restora.models.fetch import FetchSource, fetch_model
 
 models_app = typer.Typer(
     help="List the known models, or fetch one.", invoke_without_command=True, add_completion=False

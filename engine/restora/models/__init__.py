@@ -1,7 +1,9 @@
-"""Which models there are, and where their files lie on this machine."""
+"""Which models there are, and where their files lie on this machine.
+
+Downloads are in restora.models.fetch, which is imported only for them.
+"""
 
 from restora.models.available import ModelSummary, available_models
-from restora.models.fetch import fetch_model
 from restora.models.store import (
     FindArtifact,
     ModelFiles,
@@ -27,7 +29,6 @@ __all__ = [
     "artifact_path",
     "available_models",
     "checkpoint_path",
-    "fetch_model",
     "find_artifact",
     "find_entry",
     "find_model",

@@ -33,7 +33,6 @@ from restora.models import (
     DEFAULT_MODEL,
     MODELS,
     ModelEntry,
-    fetch_model,
     find_artifact,
     find_entry,
     find_model,
@@ -44,6 +43,7 @@ from restora.models import (
     remote_file,
     verify_checkpoint,
 )
+from restora.models.fetch import fetch_model
 from restora.models.store import sha256_of
 
 CONTENT = bytes(range(256)) * 4000

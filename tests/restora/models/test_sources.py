@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from restora.errors import ChecksumError, DownloadError, MissingModelError, ModelError, OptionError
-from restora.models import MODELS, ModelEntry, fetch_model
+from restora.models import MODELS, ModelEntry
+from restora.models.fetch import fetch_model
 from restora.models.package_index import DEFAULT_INDEX, find_index
 from restora.models.table import WheelSource
 
