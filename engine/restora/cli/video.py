@@ -78,6 +78,7 @@ def video(
     An interrupted run resumes at the last finished segment. Exit codes: 0 all done, 2 wrong usage,
     3 a part of the video is damaged and missing, 4 the video cannot be read, 5 model, 6 machine.
     """
+    limit = None if memory is None else parse_size(memory)
     options = RestoreOptions(
         tile=tile_flags.parse_tile(tile),
         batch=batch,
@@ -85,6 +86,7 @@ def video(
         backend=backend,
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         device="auto" if gpu_id is None else f"gpu:{gpu_id}",
+        memory=limit,
     )
     video_options = VideoOptions(
         encoder=encoder,
@@ -93,7 +95,7 @@ def video(
         outscale=outscale,
         skip_duplicates=skip_duplicates,
         hardware=hwaccel,
-        memory=None if memory is None else parse_size(memory),
+        memory=limit,
         segment_frames=segment_frames,
         overwrite=overwrite,
     )
