@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import NearestSession, make_info, restorer_of
+from fakes import NearestSession, make_info, replace_opening, restorer_of
+from restora.backends import Opened
 from restora.errors import ImageError, OptionError, ShapeError
 from restora.image import write_photo
 from restora.image.photo import Metadata, Photo
@@ -179,3 +180,22 @@ def test_only_an_upsampler_artifact_is_taken() -> None:
     session.info = make_info(kind="face")
     with pytest.raises(OptionError, match="tiny is a face, not an upsampler"):
         Upsampler(session)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8+fp32"])
+def test_gray_is_rounded_once_where_rounding_is_the_largest_error(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = {"uint8": NearestSession(), "float32": NearestSession(io="float32")}
+
+    def choose(path: Path, /, **_: object) -> Opened:
+        arithmetic = precision if "+" in precision else None
+        return Opened(sessions[str(path)], "cpu", precision.split("+")[0], arithmetic=arithmetic)
+
+    replace_opening(monkeypatch, choose)
+    photo = Photo(noise(6, 8))
+    with Restorer("any") as restorer:
+        result = restorer.restore(photo).photo.pixels
+    assert np.array_equal(result, photo.pixels.repeat(2, axis=0).repeat(2, axis=1))
+    used = "float32" if precision == "fp32" else "uint8"
+    assert {io for io, session in sessions.items() if session.shapes} == {used}
