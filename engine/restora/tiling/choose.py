@@ -93,14 +93,19 @@ def _even_choices(
 ) -> Iterator[TileChoice]:
     """Equal tiles within the limits: for each number of rows, the fewest columns.
 
-    More rows than the first with the fewest possible columns only add overlap.
+    It ends where more rows only add overlap: at tiles of the largest width, or where one column
+    would compute no less than the best choice, in no fewer calls.
     """
     size = size // multiple * multiple
     if size <= overlap:
         return
     fewest = count_tiles(height, size=size, overlap=overlap)
     most = count_tiles(height, size=overlap + multiple, overlap=overlap)
+    best: TileChoice | None = None
     for rows in range(fewest, most + 1):
+        least = (height + (rows - 1) * overlap) * width
+        if best is not None and least >= best.computed_px and rows >= best.count:
+            return
         tall = even_size(height, count=rows, overlap=overlap, multiple=multiple)
         # rounding may have made tiles so tall that fewer suffice
         needed = count_tiles(height, size=tall, overlap=overlap)
@@ -111,6 +116,9 @@ def _even_choices(
         if widest >= min(width, overlap + multiple):
             columns = count_tiles(width, size=widest, overlap=overlap)
             wide = even_size(width, count=columns, overlap=overlap, multiple=multiple)
-            yield TileChoice((tall, wide), fixed=False, count=needed * columns)
+            choice = TileChoice((tall, wide), fixed=False, count=needed * columns)
+            if best is None or choice.computed_px < best.computed_px:
+                best = choice
+            yield choice
         if widest == size:
             return
