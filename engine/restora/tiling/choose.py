@@ -57,7 +57,7 @@ def choose_tiles(
     the limits is larger than its overlap.
     """
     overlap = round_up(overlap, multiple)
-    choices = [
+    choices: list[tuple[float, TileChoice]] = [
         (found.computed_px + CALL_PX * found.count, found)
         for shape in shapes
         if max_pixels is None or shape[0] * shape[1] <= max_pixels
