@@ -104,6 +104,7 @@ class PhotoFlow(Generic[Job]):
     begin: Callable[[Job], None] | None = None
     progress: Callable[[Job, int, int], None] | None = None
     header_of: Callable[[Job], PhotoHeader | None] = lambda _: None
+    _slots: dict[tuple[int, int], int] = field(default_factory=dict, init=False)
 
     def iter_outcomes(
         self, jobs: Iterable[Job], *, stop: Callable[[], bool] = lambda: False
@@ -163,7 +164,7 @@ class PhotoFlow(Generic[Job]):
                 photo = read_isolated(job.source, limits=self.limits)
             prepare_folder(job.target, self.writing.root)
             seconds = time.perf_counter() - started
-        slots = slots_for(self.restorer.networks, photo.width, photo.height)
+        slots = self._slots_of(photo.width, photo.height)
         with stages.restore.running(slots):
             if stop():
                 return None
@@ -188,6 +189,12 @@ class PhotoFlow(Generic[Job]):
             sha256=digest,
             source_sha256=of_source,
         )
+
+    def _slots_of(self, width: int, height: int) -> int:
+        """See slots_for; photos of one size, which are many in a folder, are cut once."""
+        if (width, height) not in self._slots:
+            self._slots[width, height] = slots_for(self.restorer.networks, width, height)
+        return self._slots[width, height]
 
     def _restore(self, job: Job, photo: Photo) -> Restoration:
         if self.aligned:
