@@ -42,6 +42,7 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(FaceOptions, "detector", wrong) for wrong in ("mtcnn", None)],
     *[(FaceOptions, "parse", wrong) for wrong in (1, None)],
     *[(FaceOptions, "only_center_face", wrong) for wrong in (1, None)],
+    *[(FaceOptions, "published_paste", wrong) for wrong in (1, None)],
     *[(FaceOptions, "model", wrong) for wrong in (1, b"x", True)],
     *[(SessionOptions, "backend", wrong) for wrong in ("gpu", None)],
     *[(SessionOptions, "precision", wrong) for wrong in ("half", None)],
