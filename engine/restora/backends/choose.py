@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from restora.backends.base import Session
 
 logger = logging.getLogger(__name__)
-_EIGHT_BITS = ("int8", "fp8")
+_EIGHT_BITS = {"int8", "int8_fp16", "fp8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ def _choose(source: Source, options: SessionOptions) -> Opened:
             refused.append((backend, str(error)))
         except RestoraError as error:
             # what is refused in 8 bits runs nowhere
-            inaccurate = isinstance(error, AccuracyGateError) and asked.precision in _EIGHT_BITS
-            if backend == "cpu" or inaccurate:
+            in_8_bits = {asked.precision, source.named.info.precision} & _EIGHT_BITS
+            if backend == "cpu" or (in_8_bits and isinstance(error, AccuracyGateError)):
                 raise
             # the backend is installed but fails, so the user must see it
             logger.warning("%s cannot run on %s: %s", source.named.info.model, backend, error)

@@ -37,14 +37,26 @@ def replace_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("backend", ["auto", "cpu", "openvino"])
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_a_named_file_that_fails_its_self_check_runs_nowhere(
-    backend: Any, precision: str
-) -> None:
+def test_a_named_file_that_fails_its_self_check_runs_nowhere(backend: Any, precision: str) -> None:
     options = SessionOptions(backend=backend, device="cpu")
     right = checked(off_by=0, precision=precision)
     assert choose_session(right, options=options).precision == precision
     with pytest.raises(AccuracyGateError, match=rf"in {precision} it reaches 28\.1 and 28\.1"):
         choose_session(checked(off_by=10, precision=precision), options=options)
+
+
+def test_int8_that_openvino_alone_refuses_does_not_run_on_onnx_runtime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AccuracyGateError("OpenVINO computes something else")
+
+    monkeypatch.setattr("restora.backends.openvino_cpu.open_int8", refuse)
+    right = checked(off_by=0, precision="int8")
+    for precision in ("auto", "int8"):
+        options = SessionOptions(device="cpu", precision=precision)  # type: ignore[arg-type]
+        with pytest.raises(AccuracyGateError, match="OpenVINO computes something else"):
+            choose_session(right, options=options)
 
 
 def test_what_fails_its_self_check_does_not_run_on_cuda_either(
