@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import device_fakes
 from device_fakes import photo_of
-from processes import run
+from processes import environment, run
 from restora.backends.driver import Driver
 from restora.exit_codes import ExitCode
+from restora.jobs.folder import restore_folder
+from restora.jobs.options import RunOptions
 from restora.pipeline import Restorer
 
 
@@ -74,3 +80,51 @@ def test_on_a_machine_with_one_gpu_all_is_that_one(
     done = run(tmp_path, "restore", "-i", "in", "-o", "out", "--gpu", "all", "--no-faces")
     assert done.returncode == 0, done.stderr
     assert opened == ["gpu:0"]
+
+
+_PROGRAM = """
+import sys
+import device_fakes, restora.cli.restore, restora.jobs.devices
+from restora.backends.driver import Driver
+from restora.cli import main
+
+restora.jobs.devices.require_driver = lambda: Driver((12, 4), 3)
+restora.cli.restore.Restorer = device_fakes.FakeRestorer
+sys.argv = ["restora", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_what_every_gpu_is_at_and_the_next_run_does_the_rest(
+    tmp_path: Path,
+) -> None:
+    for index in range(300):
+        photo_of(tmp_path / "in" / f"{index:03}.png", index % 200)
+    words = ["restore", "-i", "in", "-o", "out", "--gpu", "all", "--no-faces", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**environment(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert "finishing the current photos" in err
+    rows = [json.loads(line) for line in [first, *out.splitlines()]]
+    assert {row["status"] for row in rows} == {"restored"}
+    assert len(rows) < 300
+    done = {Path(row["output"]).name for row in rows}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".restora", *done}
+    result = restore_folder(
+        tmp_path / "in",
+        tmp_path / "out",
+        partial(device_fakes.FakeRestorer, None),
+        options=RunOptions(devices=("gpu:0", "gpu:2")),
+    )
+    assert result.counts == {"skipped": len(rows), "restored": 300 - len(rows)}
