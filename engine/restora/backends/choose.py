@@ -12,7 +12,7 @@ from restora.artifact import Artifact, check_accuracy, read_artifact
 from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
 from restora.backends.self_check import require_accuracy
 from restora.backends.source import Source, pick_artifact
-from restora.backends.trial import order_backends
+from restora.cache_folder import cache_folder
 from restora.errors import (
     AccuracyGateError,
     MissingBackendError,
@@ -99,7 +99,7 @@ def choose_session(
 def _choose(source: Source, options: SessionOptions) -> Opened:
     """Open the first backend that works, in the order of `order_backends`."""
     refused: list[tuple[Backend, str]] = []
-    for backend, asked in order_backends(source.named, options):
+    for backend, asked in _order_backends(source.named, options):
         try:
             session, precision = _OPENERS[backend](source, asked)
         except MissingBackendError as error:  # noqa: PERF203
@@ -137,6 +137,18 @@ def may_run_fp16(options: SessionOptions) -> bool:
     except MissingBackendError:
         return False
     return True
+
+
+def _order_backends(
+    artifact: Artifact, options: SessionOptions
+) -> list[tuple[Backend, SessionOptions]]:
+    """As trial.order_backends, which is imported only where there are trials."""
+    folder = cache_folder("trials", variable="RESTORA_TRIALS")
+    if folder is None or not folder.is_dir():
+        return [(backend, options) for backend in options.backends()]
+    from restora.backends.trial import order_backends
+
+    return order_backends(artifact, options)
 
 
 def _opened(

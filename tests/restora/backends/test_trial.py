@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -128,6 +130,21 @@ def test_a_trial_with_a_wrong_value_is_ignored(name: str, value: object) -> None
     content["results"][0][name] = value
     path.write_text(json.dumps(content))
     assert read_trial(artifact(), CpuOptions()) is None
+
+
+def test_without_trials_choosing_a_backend_imports_nothing_of_them(tmp_path: Path) -> None:
+    code = "import sys; from restora.backends import choose_session, SessionOptions\n"
+    code += "choose_session(sys.argv[1], options=SessionOptions(device='cpu'))\n"
+    code += "print('restora.backends.trial' in sys.modules)"
+    for folder, imported in ((tmp_path / "none", "False"), (tmp_path, "True")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(LITE)],
+            env={**os.environ, "RESTORA_TRIALS": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == imported
 
 
 def test_a_trial_that_cannot_be_kept_is_an_output_error(
