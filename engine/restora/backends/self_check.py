@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from restora.artifact import ACCURACY_GATES, AccuracyGate, Artifact, find_gate, measure_psnr
-from restora.backends.passed_checks import find_passed, keep_passed
 from restora.backends.shell import NetworkSession
 from restora.errors import AccuracyGateError
 
@@ -46,6 +45,8 @@ def check_answer(
 
     Raises AccuracyGateError if they miss `gate`, or if the artifact has no self-check.
     """
+    from restora.backends.passed_checks import find_passed, keep_passed
+
     known = find_passed(session, artifact) if remember else None
     mean, minimum = known or _measure(session, artifact)
     need_mean, need_min = gate.psnr_mean or 0.0, gate.psnr_min or 0.0
