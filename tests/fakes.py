@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pytest
 
     from restora.artifact import Io
-    from restora.backends import Opened
+    from restora.backends import OpenedSession
 
 PASSED = Accuracy(
     max_error=0.0,
@@ -159,7 +159,7 @@ class BatchingSession(NearestSession):
 
 def replace_opening(
     monkeypatch: pytest.MonkeyPatch,
-    choose: Callable[..., Opened],
+    choose: Callable[..., OpenedSession],
     find: Callable[..., Path] = lambda _model, io, _kind: Path(io),
 ) -> None:
     """Restorers find artifacts by `find` and open them by `choose` until the test ends."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from restora.artifact import ArtifactInfo, Io, Kind
-from restora.backends import Opened, Session, SessionStats, SharedSession
+from restora.backends import OpenedSession, Session, SessionStats, SharedSession
 from restora.backends.base import SizeLimits
 from restora.backends.given import check_given
 from restora.backends.options import NCNN_BACKENDS, BackendChoice, SessionOptions
@@ -97,7 +97,9 @@ def _slots_of_one(networks: Sequence[OpenNetwork]) -> int:
 class ChooseSession(Protocol):
     """The type of choose_session."""
 
-    def __call__(self, artifact: Path, /, *, options: SessionOptions | None = None) -> Opened: ...
+    def __call__(
+        self, artifact: Path, /, *, options: SessionOptions | None = None
+    ) -> OpenedSession: ...
 
 
 class Networks:
@@ -112,7 +114,7 @@ class Networks:
         self._face_batch = face_batch
         self._choose = choose
         self._changed = threading.Condition()
-        self._opened: dict[tuple[Kind, Io], Opened] = {}
+        self._opened: dict[tuple[Kind, Io], OpenedSession] = {}
         self._shared: list[SharedSession] = []
         self._closed = False
         self._freeing = False
@@ -121,7 +123,7 @@ class Networks:
         self._mine = threading.local()
 
     @property
-    def opened(self) -> list[Opened]:
+    def opened(self) -> list[OpenedSession]:
         """All networks in the order in which they were opened, also after closing."""
         with self._changed:
             return list(self._opened.values())
@@ -135,7 +137,7 @@ class Networks:
                 for opened in self._opened.values()
             )
 
-    def _describe(self, opened: Opened, shared: SharedSession | None) -> OpenNetwork:
+    def _describe(self, opened: OpenedSession, shared: SharedSession | None) -> OpenNetwork:
         session = opened.session
         found = OpenNetwork(session.info, opened.backend, opened.precision, session.limits)
         if shared is None:
@@ -158,7 +160,7 @@ class Networks:
         if self._closed:
             raise _closed_error()
 
-    def find(self, kind: Kind, io: Io) -> Opened | None:
+    def find(self, kind: Kind, io: Io) -> OpenedSession | None:
         with self._changed:
             return self._opened.get((kind, io))
 
@@ -182,10 +184,10 @@ class Networks:
 
     def adopt(self, session: Session, kind: Kind, io: Io) -> Session:
         """Take over a session that is open already; close() closes it too."""
-        opened = Opened(check_given(session), "given", session.info.precision)
+        opened = OpenedSession(check_given(session), "given", session.info.precision)
         return self._keep(opened, kind, io)
 
-    def _keep(self, opened: Opened, kind: Kind, io: Io) -> Session:
+    def _keep(self, opened: OpenedSession, kind: Kind, io: Io) -> Session:
         session = opened.session
         shared = None
         if kind in ("upsampler", "face"):

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 
 from restora.artifact import ArtifactInfo, Kind
-from restora.backends import Opened
+from restora.backends import OpenedSession
 from restora.errors import ModelError, OptionError
 from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
@@ -108,7 +108,7 @@ def _pair(model: str | Path | None, kind: Kind, networks: Networks) -> Settings:
     return {"uint8": _network(opened), "float32": sha256}
 
 
-def _network(opened: Opened) -> Settings:
+def _network(opened: OpenedSession) -> Settings:
     return {
         "sha256": opened.sha256 or _sha256_of_info(opened.session.info),
         "precision": opened.arithmetic or opened.precision,
@@ -119,7 +119,7 @@ def _given(info: ArtifactInfo) -> Settings:
     return {"sha256": _sha256_of_info(info), "precision": info.precision}
 
 
-def _sha256_for_16_bits(model: str | Path | None, kind: Kind, opened: Opened) -> str | None:
+def _sha256_for_16_bits(model: str | Path | None, kind: Kind, opened: OpenedSession) -> str | None:
     """SHA-256 of the artifact's file, in the precision of the one that is open. None if there is no
     file yet: one that is exported on demand has the same weights as the one that is open."""
     if model is None:

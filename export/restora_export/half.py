@@ -26,7 +26,7 @@ _PRODUCTS = frozenset(
 )
 
 
-class _TensorCores(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _TensorCores(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

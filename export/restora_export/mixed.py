@@ -52,7 +52,7 @@ def _cast(source: str, target: str, to: int) -> onnx.NodeProto:
     return helper.make_node("Cast", [source], [target], name=f"cast_{target}", to=to)
 
 
-class _HalfConvolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _HalfConvolutions(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

@@ -14,7 +14,7 @@ import pytest
 
 from fakes import NearestSession, replace_opening, tiny_artifact
 from restora.artifact import Io, Kind
-from restora.backends import Opened, SessionOptions
+from restora.backends import OpenedSession, SessionOptions
 from restora.backends.base import Batch
 from restora.errors import MissingModelError, SessionError, ShapeError
 from restora.faces.options import FaceOptions
@@ -53,10 +53,10 @@ class World:
     opened: list[Session] = field(default_factory=list)
     io: Callable[[str], Io] = lambda name: "float32" if "float32" in name else "uint8"
 
-    def choose(self, path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+    def choose(self, path: Path, /, *, options: SessionOptions | None = None) -> OpenedSession:
         assert options is not None
         self.opened.append(Session(self.io(str(path))))
-        return Opened(self.opened[-1], "cpu", "fp32")
+        return OpenedSession(self.opened[-1], "cpu", "fp32")
 
     def restorer(self, **options: Any) -> Restorer:
         return Restorer("any.onnx", **options)
@@ -211,10 +211,10 @@ def test_a_face_stage_opens_nothing_after_its_restorer_is_closed(
     monkeypatch.setattr(joint_open, "_open_detector", lambda *_: FixedDetector([ASTRONAUT]))
     opened = []
 
-    def choose(path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+    def choose(path: Path, /, *, options: SessionOptions | None = None) -> OpenedSession:
         assert options is not None
         opened.append(path)
-        return Opened(FaceSession(io=path.name), "cpu", "fp32")
+        return OpenedSession(FaceSession(io=path.name), "cpu", "fp32")
 
     replace_opening(monkeypatch, choose)
     restorer = Restorer(None, faces=FaceOptions(model="face.onnx"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakes import NearestSession
-from restora.backends import Opened, SessionOptions
+from restora.backends import OpenedSession, SessionOptions
 from restora.networks import Networks
 from restora.options import RestoreOptions
 
@@ -20,10 +20,10 @@ def options_of(kind: Kind, **options: Any) -> tuple[str, str, str]:
     """Backend, precision and device with which a network of this kind is opened."""
     asked: list[SessionOptions] = []
 
-    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> OpenedSession:
         assert options is not None
         asked.append(options)
-        return Opened(NearestSession(), "cpu", "fp32")
+        return OpenedSession(NearestSession(), "cpu", "fp32")
 
     networks = Networks(RestoreOptions(**options), face_batch=1, choose=choose)
     networks.open(Path("model.onnx"), kind, "uint8")

@@ -15,7 +15,7 @@ import pytest
 from faces_fakes import FaceSession, FixedDetector, LabelSession
 from fakes import NearestSession, replace_opening, tiny_artifact
 from restora.artifact import Io, Kind
-from restora.backends import Opened, SessionOptions, choose_session
+from restora.backends import OpenedSession, SessionOptions, choose_session
 from restora.faces import open as joint_open
 from restora.faces.options import FaceOptions
 from restora.image import Photo
@@ -159,10 +159,10 @@ def test_the_settings_can_be_had_from_a_closed_restorer(tiny: Path) -> None:
     assert restorer.output_settings() == before
 
 
-def choose_as(precision: str, arithmetic: str | None = None) -> Callable[..., Opened]:
-    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+def choose_as(precision: str, arithmetic: str | None = None) -> Callable[..., OpenedSession]:
+    def choose(_path: Path, /, *, options: SessionOptions | None = None) -> OpenedSession:
         assert options is not None
-        return Opened(NearestSession(), "openvino", precision, (), "f" * 64, arithmetic)
+        return OpenedSession(NearestSession(), "openvino", precision, (), "f" * 64, arithmetic)
 
     return choose
 
@@ -207,13 +207,13 @@ def face_settings(
     def find(model: str | Path, _io: Io, kind: Kind) -> Path:
         return tiny if kind == "upsampler" else Path(f"{model}.{kind}")
 
-    def choose(path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+    def choose(path: Path, /, *, options: SessionOptions | None = None) -> OpenedSession:
         assert options is not None
         if path.suffix == ".face":
-            return Opened(FaceSession(), "cpu", "fp32", (), f"sha of {path}")
+            return OpenedSession(FaceSession(), "cpu", "fp32", (), f"sha of {path}")
         if path.suffix == ".parser":
-            return Opened(LabelSession(np.zeros((8, 8), np.uint8)), "cpu", "fp32", (), "sha")
-        return Opened(NearestSession(), "cpu", "fp32")
+            return OpenedSession(LabelSession(np.zeros((8, 8), np.uint8)), "cpu", "fp32", (), "sha")
+        return OpenedSession(NearestSession(), "cpu", "fp32")
 
     replace_opening(monkeypatch, choose, find)
 

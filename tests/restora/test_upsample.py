@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import NearestSession, make_info, replace_opening, restorer_of
-from restora.backends import Opened
+from restora.backends import OpenedSession
 from restora.errors import ImageError, OptionError, ShapeError
 from restora.image import write_photo
 from restora.image.photo import Metadata, Photo
@@ -188,9 +188,11 @@ def test_gray_is_rounded_once_where_rounding_is_the_largest_error(
 ) -> None:
     sessions = {"uint8": NearestSession(), "float32": NearestSession(io="float32")}
 
-    def choose(path: Path, /, **_: object) -> Opened:
+    def choose(path: Path, /, **_: object) -> OpenedSession:
         arithmetic = precision if "+" in precision else None
-        return Opened(sessions[str(path)], "cpu", precision.split("+")[0], arithmetic=arithmetic)
+        return OpenedSession(
+            sessions[str(path)], "cpu", precision.split("+")[0], arithmetic=arithmetic
+        )
 
     replace_opening(monkeypatch, choose)
     photo = Photo(noise(6, 8))

@@ -2,13 +2,13 @@
 
 from restora.backends.base import Batch, Session, SizeLimits
 from restora.backends.batching import SessionStats, SharedSession
-from restora.backends.choose import Opened, choose_session, open_session
+from restora.backends.choose import OpenedSession, choose_session, open_session
 from restora.backends.options import CpuOptions, PlanOptions, SessionOptions
 
 __all__ = [
     "Batch",
     "CpuOptions",
-    "Opened",
+    "OpenedSession",
     "PlanOptions",
     "Session",
     "SessionOptions",

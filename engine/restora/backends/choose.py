@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from restora.artifact import Artifact, check_accuracy, read_artifact
+from restora.backends.artifact_ref import ArtifactRef, pick_artifact
 from restora.backends.options import GPU_BACKENDS, Backend, SessionOptions
 from restora.backends.self_check import require_accuracy
-from restora.backends.source import Source, pick_artifact
 from restora.cache_folder import cache_folder
 from restora.errors import (
     AccuracyGateError,
@@ -27,7 +27,7 @@ _EIGHT_BITS = {"int8", "int8_fp16", "fp8"}
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedSession:
     """An open session, and how it was chosen.
 
     backend: name of the backend, or "given" for a session that the caller opened
@@ -77,14 +77,14 @@ def open_session(
 
 def choose_session(
     artifact: Artifact | Path | str, *, options: SessionOptions | None = None
-) -> Opened:
+) -> OpenedSession:
     """Open an artifact like open_session, and return how the backend was chosen too."""
     options = options or SessionOptions()
     if isinstance(artifact, Artifact):
         check_accuracy(artifact.info)
-        source = Source(artifact)
+        source = ArtifactRef(artifact)
     else:
-        source = Source(read_artifact(artifact), Path(artifact))
+        source = ArtifactRef(read_artifact(artifact), Path(artifact))
     if options.backend != "auto":
         return _opened(source, options.backend, *_OPENERS[options.backend](source, options))
     try:
@@ -96,7 +96,7 @@ def choose_session(
         return _choose(source, replace(options, precision="auto"))
 
 
-def _choose(source: Source, options: SessionOptions) -> Opened:
+def _choose(source: ArtifactRef, options: SessionOptions) -> OpenedSession:
     """Open the first backend that works, in the order of `order_backends`."""
     refused: list[tuple[Backend, str]] = []
     for backend, asked in _order_backends(source.named, options):
@@ -152,15 +152,15 @@ def _order_backends(
 
 
 def _opened(
-    source: Source,
+    source: ArtifactRef,
     backend: Backend,
     session: Session,
     precision: str,
     refused: tuple[tuple[Backend, str], ...] = (),
-) -> Opened:
+) -> OpenedSession:
     arithmetic = getattr(session, "arithmetic", None)  # of the layers that are not INT8
     mixed = f"int8+{arithmetic}" if precision == "int8" and arithmetic else None
-    return Opened(session, backend, precision, refused, source.sha256_of(session), mixed)
+    return OpenedSession(session, backend, precision, refused, source.sha256_of(session), mixed)
 
 
 def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
@@ -171,7 +171,7 @@ def _describe_refusals(refused: Sequence[tuple[Backend, str]]) -> str:
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
-def _open_tensorrt(source: Source, options: SessionOptions) -> tuple[Session, str]:
+def _open_tensorrt(source: ArtifactRef, options: SessionOptions) -> tuple[Session, str]:
     from restora.backends.driver import require_driver
 
     require_driver()  # before the modules of TensorRT are imported for nothing
@@ -180,7 +180,7 @@ def _open_tensorrt(source: Source, options: SessionOptions) -> tuple[Session, st
     return open_tensorrt(source.family(options.precision), options)
 
 
-def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
+def _open_cuda(source: ArtifactRef, options: SessionOptions) -> tuple[Session, str]:
     from restora.backends.driver import require_driver
 
     require_driver()
@@ -210,7 +210,7 @@ def _open_cuda(source: Source, options: SessionOptions) -> tuple[Session, str]:
     return session, chosen.info.precision
 
 
-def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, str]:
+def _open_openvino(source: ArtifactRef, options: SessionOptions) -> tuple[Session, str]:
     try:
         from restora.backends.openvino_cpu import (
             OpenVinoSession,
@@ -245,7 +245,7 @@ def _open_openvino(source: Source, options: SessionOptions) -> tuple[Session, st
     return session, session.precision
 
 
-def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
+def _open_cpu(source: ArtifactRef, options: SessionOptions) -> tuple[Session, str]:
     try:
         from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
     except ImportError as error:
@@ -263,7 +263,7 @@ def _open_cpu(source: Source, options: SessionOptions) -> tuple[Session, str]:
     return session, chosen.info.precision
 
 
-def _open_ncnn(source: Source, options: SessionOptions) -> tuple[Session, str]:
+def _open_ncnn(source: ArtifactRef, options: SessionOptions) -> tuple[Session, str]:
     try:
         from restora.backends.ncnn.open import open_on_cpu, open_on_vulkan
     except ImportError as error:
@@ -275,7 +275,7 @@ def _open_ncnn(source: Source, options: SessionOptions) -> tuple[Session, str]:
     return session, session.precision
 
 
-_OPENERS: dict[Backend, Callable[[Source, SessionOptions], tuple[Session, str]]] = {
+_OPENERS: dict[Backend, Callable[[ArtifactRef, SessionOptions], tuple[Session, str]]] = {
     "tensorrt": _open_tensorrt,
     "cuda": _open_cuda,
     "openvino": _open_openvino,

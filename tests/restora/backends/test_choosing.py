@@ -343,7 +343,7 @@ def test_failures_on_cuda_are_told_apart(ort: FakeOrt, words: str, kind: type[Ex
 def test_the_precision_decides_which_artifact_is_opened(ort: FakeOrt, tmp_path: Path) -> None:
     path = files(tmp_path, ["fp32", "fp16"])
     cuda = replace(SessionOptions(), backend="cuda")
-    source = opening.Source(tiny_artifact(), path)
+    source = opening.ArtifactRef(tiny_artifact(), path)
     assert opening.pick_artifact(source, cuda, half=True).info.precision == "fp16"
     assert opening.pick_artifact(source, cuda, half=False).info.precision == "fp32"
     asked = replace(cuda, precision="fp32")
@@ -360,7 +360,7 @@ def test_a_neighbor_of_other_weights_is_left_alone(
     path = files(tmp_path, ["fp32"])
     other = tiny_artifact(precision="fp16", weights_sha256="1" * 64)
     (tmp_path / "tiny.fp16.onnx").write_bytes(other.onnx)
-    family = opening.Source(checked(), path).family()
+    family = opening.ArtifactRef(checked(), path).family()
     assert [artifact.info.precision for artifact in family] == ["fp32"]
     assert "its weights are not those of" in caplog.text
 

@@ -18,7 +18,15 @@ import pytest
 from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
 from processes import run
 from restora.artifact import Artifact, SelfCheck, read_artifact
-from restora.backends import CpuOptions, Opened, SessionOptions, choose_session, cores, trial, tune
+from restora.backends import (
+    CpuOptions,
+    OpenedSession,
+    SessionOptions,
+    choose_session,
+    cores,
+    trial,
+    tune,
+)
 from restora.backends.base import Batch, SizeLimits
 from restora.backends.trial import TrialResult, new_trial, order_backends, read_trial, write_trial
 from restora.errors import (
@@ -194,11 +202,11 @@ def sessions(
 ) -> Iterator[Callable[..., Any]]:
     """Each by its backend and precision, such as cpu_fp32; all others are not installed."""
 
-    def choose(_path: Path, *, options: SessionOptions) -> Opened:
+    def choose(_path: Path, *, options: SessionOptions) -> OpenedSession:
         found = given.get(f"{options.backend}_{options.precision}")
         if not isinstance(found, TimedSession):
             raise found or MissingBackendError("not installed")
-        return Opened(found, options.backend, options.precision)  # type: ignore[arg-type]
+        return OpenedSession(found, options.backend, options.precision)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tune, "choose_session", choose)
     monkeypatch.setattr(tune, "_PAUSE_S", 0)

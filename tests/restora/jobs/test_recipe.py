@@ -14,7 +14,7 @@ import pytest
 from faces_fakes import ASTRONAUT, FaceSession, FixedDetector
 from fakes import replace_opening, tiny_artifact
 from restora.artifact import Io, Kind
-from restora.backends import Opened, SessionOptions, choose_session
+from restora.backends import OpenedSession, SessionOptions, choose_session
 from restora.faces import open as joint_open
 from restora.faces.options import FaceOptions
 from restora.image import Photo
@@ -144,9 +144,9 @@ def test_face_options_that_change_the_picture_change_the_recipe(
     def find(model: str | Path, _io: Io, kind: Kind) -> Path:
         return tiny if kind == "upsampler" else Path("face.onnx")
 
-    def choose(path: Path, /, *, options: SessionOptions | None = None) -> Opened:
+    def choose(path: Path, /, *, options: SessionOptions | None = None) -> OpenedSession:
         if path.name == "face.onnx":
-            return Opened(FaceSession(), "cpu", "fp32", (), "sha of the face network")
+            return OpenedSession(FaceSession(), "cpu", "fp32", (), "sha of the face network")
         return choose_session(path, options=options)
 
     replace_opening(monkeypatch, choose, find)

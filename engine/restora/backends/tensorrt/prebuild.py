@@ -45,8 +45,8 @@ def build_plans(
     retry: build plans again that were refused before
 
     Raises MissingBackendError without a driver or TensorRT, OptionError for sizes that TensorRT
-    cannot hold, MissingModelError, AccuracyGateError, BuildError, or DeviceMemoryError if the memory
-    of the GPU is full.
+    cannot hold, MissingModelError, AccuracyGateError, BuildError, or DeviceMemoryError if the
+    memory of the GPU is full.
     """
     require_driver()
     trt = import_tensorrt()

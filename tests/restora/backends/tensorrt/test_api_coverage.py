@@ -13,8 +13,7 @@ from cuda_bindings_double import FakeDriver, FakeNvrtc
 from fakes import open_on_cpu, tiny_artifact, with_selfcheck
 from pycuda_double import FakeCuda
 from restora.artifact import Artifact, SelfCheck
-from restora.backends import PlanOptions, SessionOptions
-from restora.backends import tensorrt
+from restora.backends import PlanOptions, SessionOptions, tensorrt
 from restora.backends.tensorrt import open as plans
 from restora.backends.tensorrt.build import build_plan
 from restora.backends.tensorrt.build_options import BuildOptions

@@ -155,15 +155,15 @@ def test_a_plan_is_built_after_the_gpu_was_opened_twenty_times(
     """Threads that come and go leave their contexts in order."""
     cuda = import_pycuda()
 
-    def open_and_close(_: int) -> int:
+    def open_gpu(_: int) -> int:
         device = Device(cuda)
         with device.current():
             return int(cuda.mem_get_info()[0])
 
     for number in range(20):
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(open_and_close, number).result() > 0
-        open_and_close(number)
+            assert pool.submit(open_gpu, number).result() > 0
+        open_gpu(number)
     monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
     opened, precision = open_tensorrt([checked()], OPTIONS)
     assert precision == "fp32"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class ArtifactRef:
     """The artifact to open, and its path if it comes from a file."""
 
     named: Artifact
@@ -47,7 +47,7 @@ class Source:
         return read_precision_variants(self.named, self.path, refused=self._refused)
 
 
-def pick_artifact(source: Source, options: SessionOptions, *, half: bool) -> Artifact:
+def pick_artifact(source: ArtifactRef, options: SessionOptions, *, half: bool) -> Artifact:
     """The artifact of the asked precision; if that is "auto", the FP16 one for `half` if it is
     here, else the one that was named."""
     if options.precision == "auto" and not half:
