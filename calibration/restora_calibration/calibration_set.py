@@ -120,10 +120,13 @@ def photo_tile_set(*, side: int = 64, count: int = 6) -> CalibrationSet:
     """A small set from the photo tiles of the exporter, without degradation."""
     from restora_export.photo_tiles import load_photo_tiles
 
-    sources = [make_source(f"{n}.png", tile) for n, tile in enumerate(load_photo_tiles())]
+    # one photo serves all three uses, tile by tile; each of these alone holds a tile or two
+    photo = np.concatenate(list(load_photo_tiles()), axis=1)
     few = max(1, count // 2)
     plan = SetPlan(tile=side, calibrating=count, searching=few, judging=few)
-    return make_calibration_set(sources, plan, report=lambda _words: None)
+    return make_calibration_set(
+        [make_source("photo_tiles.png", photo)], plan, report=lambda _words: None
+    )
 
 
 def make_source(name: str, pixels: Pixels) -> Source:
