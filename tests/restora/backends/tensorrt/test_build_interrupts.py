@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -36,13 +35,21 @@ def build(trt: FakeTensorRT) -> None:
     build_plan(trt, tiny_artifact(), HOT, BuildOptions())
 
 
+def deliver(number: int) -> None:
+    """Call the handler as the interpreter does between two instructions. Real signals are sent to
+    real commands in the tests of `restora build`."""
+    handler = signal.getsignal(number)
+    assert callable(handler)
+    handler(number, None)
+
+
 def press_once(trt: FakeTensorRT, number: int = signal.SIGINT) -> None:
     pressed: list[int] = []
 
     def press() -> None:
         if not pressed:
             pressed.append(number)
-            signal.raise_signal(number)
+            deliver(number)
 
     trt.world.while_logging = press
 
@@ -58,7 +65,7 @@ def test_ctrl_c_in_a_log_message_is_raised_after_the_build(trt: FakeTensorRT) ->
 def test_ctrl_c_cancels_a_build_that_can_be_canceled(version: str) -> None:
     """Also without anybody who watches its progress."""
     trt = FakeTensorRT(version)
-    trt.world.while_building = lambda: signal.raise_signal(signal.SIGINT)
+    trt.world.while_building = lambda: deliver(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         build(trt)
     assert trt.world.steps == 1
@@ -118,7 +125,7 @@ def test_in_another_thread_nothing_is_held() -> None:
 def test_an_interrupt_comes_before_the_error_of_the_build_that_it_ended() -> None:
     def fail() -> None:
         with hold_interrupts():
-            os.kill(os.getpid(), signal.SIGINT)
+            deliver(signal.SIGINT)
             raise RuntimeError("the builder returned no plan")
 
     with pytest.raises(KeyboardInterrupt):
