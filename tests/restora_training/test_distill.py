@@ -1,5 +1,6 @@
 """Distillation from a tiny teacher to a tinier student, through the engine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,13 @@ def test_a_teacher_becomes_an_exported_student_with_its_table(
     assert small.megabytes is not None
     assert bicubic.megabytes is None
     assert all(row.megapixels_per_s > 0 for row in result.rows)
+    with pytest.raises(OptionError, match="answers of another teacher, or to other photos"):
+        distill(
+            teacher,
+            tmp_path / "work",
+            replace(OPTIONS, seed=1),
+            restore_options=RestoreOptions(backend="cpu"),
+        )
 
 
 def pair_of(side: int, value: int) -> Pair:

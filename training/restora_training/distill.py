@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from restora import Restorer
+from restora.atomic import write_atomically
 from restora.errors import OptionError
 from restora.models.resolve import artifact_finder
 from restora.options import RestoreOptions
@@ -26,6 +28,7 @@ from restora_training.run.trainer import StepReport, train
 from restora_training.run.validate import picture_of
 
 PAIRS_FOLDER = "pairs"
+_QUESTIONS_FILE = "questions.json"
 _TIMED_RUNS = 3
 
 
@@ -158,6 +161,7 @@ def collect_answers(
         shrink=options.shrink,
     )
     folder.mkdir(parents=True, exist_ok=True)
+    _require_same_questions(folder, restorer, options)
     for number in range(options.pairs):
         if should_stop():
             return
@@ -169,6 +173,28 @@ def collect_answers(
             write_pair(folder, number, Pair(degraded, answer, clean))
         if report is not None:
             report(number + 1, options.pairs)
+
+
+def _require_same_questions(folder: Path, restorer: Restorer, options: DistillOptions) -> None:
+    """Raise OptionError if the folder holds answers of another teacher, or to other questions."""
+    asked = {
+        "teacher": restorer.output_settings(),
+        "photos": None if options.photos is None else str(options.photos.resolve()),
+        "degradation": options.degradation.model_dump(),
+        "side": options.side,
+        "jitter": options.jitter,
+        "shrink": options.shrink,
+        "seed": options.seed,
+    }
+    text = json.dumps(asked, indent=1, default=str)
+    path = folder / _QUESTIONS_FILE
+    if not path.exists():
+        write_atomically(path, text.encode())
+    elif path.read_text(encoding="utf-8") != text:
+        raise OptionError(
+            f"{folder} holds answers of another teacher, or to other photos, degradations or sizes "
+            f"(see {path.name}): give another folder"
+        )
 
 
 def compare(
