@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras trt-parse train-lite lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras trt-parse train-lite train-fast lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -101,7 +101,11 @@ trt-parse: $(DEV)  ## parse each kind of artifact with TensorRT 8.6's own parser
 	$(BIN)/python -m restora_tools.trt_parse
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
-	$(BIN)/python -m restora_tools.lite.train
+	$(BIN)/restora train run training/recipes/restora-lite-x2.toml -o build/train-lite
+
+train-fast: $(DEV)  ## distill RealESRGAN_x4plus into restora-fast-x4 (hours on two cores)
+	$(BIN)/restora train distill RealESRGAN_x4plus --student srvgg-16x64 --name restora-fast-x4 \
+		--pairs 1000 --steps 20000 --batch 8 --patch 192 --precision bf16 -o build/train-fast
 
 lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
 	$(BIN)/python -m restora_tools.lite.accuracy

@@ -45,6 +45,22 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         (VALID + "[losses]\nidentity = 10.0\n", r"losses: identity needs arcface"),
         (VALID + '[losses]\ncomponents = ["hat"]\n', r"losses: components are left_eye, .*got hat"),
         (VALID + '[data]\nphotos = "a"\npairs = "b"\n', r"give photos or pairs, not both"),
+        (
+            VALID + "[degradation]\nclean_share = 0.6\nmild_share = 0.5\n",
+            r"clean_share and mild_share must be at most 1 together, got 0.6 and 0.5",
+        ),
+        (
+            VALID + "[degradation]\nsigma = [0, 4]\n",
+            r'sigma is for kind = "paper" and "mild", got "second_order"',
+        ),
+        (
+            VALID + '[degradation]\nkind = "paper"\nnoise = [9, 4]\n',
+            r"noise must be a smallest and a largest value, got \[9.0, 4.0\]",
+        ),
+        (
+            VALID + '[degradation]\nkind = "paper"\nquality = [0, 40]\n',
+            r"quality.0: input should be greater than or equal to 1",
+        ),
         ("[network\n", r"recipe.toml is not TOML"),
         ("[network]\narchitecture = 'rrdb'\n", r"run: field required"),
     ],

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ class DistillOptions:
     jitter, shrink: random colors of the photos, and sizes that they are also used at
     pairs: how many answers to collect; held_out of them are kept to compare with
     side: of the degraded pictures, in pixels
-    steps, patch, batch: of the training; patch is the side of the clean patches
+    steps, patch, batch, precision: of the training; patch is the side of the clean patches
     """
 
     student: str = "srvgg-16x64"
@@ -56,6 +57,7 @@ class DistillOptions:
     steps: int = 20000
     patch: int = 192
     batch: int = 16
+    precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -119,6 +121,7 @@ def distill(
             steps=options.steps,
             patch=options.patch,
             batch=options.batch,
+            precision=options.precision,
             seed=options.seed,
         )
         recipe = recipe.model_copy(

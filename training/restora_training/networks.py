@@ -11,11 +11,13 @@ from restora.errors import CheckpointError, OptionError
 from restora_export.architecture import RRDBSpec, SRVGGSpec
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.face_architecture import GFPGANSpec
-from restora_export.reference import RRDBNet
+from restora_export.reference import RRDBNet, SRVGGNetCompact
 from restora_export.reference.gfpgan import GFPGAN
 from restora_training.recipe import NetworkPart
 
 STYLE_LAYERS = 8
+_PRELU_START = 0.25  # slope that PyTorch starts a PReLU with
+_LITTLE = 0.03
 
 
 def make_network(part: NetworkPart) -> nn.Module:
@@ -35,17 +37,58 @@ def make_network(part: NetworkPart) -> nn.Module:
 
 
 def start_bilinear(network: nn.Module) -> None:
-    """Set three channels of an RRDBNet so that the untrained network is bilinear enlargement.
+    """Set three channels so that the untrained network is nearly bilinear enlargement.
 
-    They carry R, G, B through, since all activations pass what is positive; a 1-2-1 blur behind
-    nearest doubling is bilinear doubling. The others start small and random.
+    They carry R, G, B through, since all activations pass what is positive. The others start
+    random, with little weight in the last convolution.
 
-    Raises OptionError for a network with more than one upsample or with pixel-unshuffle.
+    network: an SRVGGNetCompact, or an RRDBNet of scale 2 with one upsample
+
+    Raises OptionError for another network.
     """
-    if not isinstance(network, RRDBNet) or hasattr(network, "conv_up2") or network.scale != 2:
+    if isinstance(network, SRVGGNetCompact):
+        _start_compact(network)
+    elif isinstance(network, RRDBNet) and network.upsamples == 1 and network.scale == 2:
+        _start_dense(network)
+    else:
         raise OptionError(
-            'network.initial = "bilinear" is for an rrdb with scale = 2 and upsamples = 1'
+            'network.initial = "bilinear" is for an srvgg, or for an rrdb with scale = 2 and '
+            "upsamples = 1"
         )
+
+
+def _start_compact(network: SRVGGNetCompact) -> None:
+    *carrying, last = (m for m in network.body if isinstance(m, nn.Conv2d))
+    with torch.no_grad():
+        for conv in carrying:
+            assert conv.bias is not None
+            # PyTorch's own start lets the signal fade in a plain stack of this depth
+            nn.init.kaiming_normal_(conv.weight, a=_PRELU_START)
+            nn.init.zeros_(conv.bias)
+            conv.weight[:3] = 0
+            for channel in range(3):
+                conv.weight[channel, channel, 1, 1] = 1
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+        last.weight.mul_(_LITTLE)
+        # the network adds the last convolution to nearest enlargement
+        difference = _bilinear_kernels(network.scale)
+        difference[:, 1, 1] -= 1
+        count = network.scale**2
+        for channel in range(3):
+            last.weight[channel * count : (channel + 1) * count, :3] = 0
+            last.weight[channel * count : (channel + 1) * count, channel] = difference
+
+
+def _bilinear_kernels(scale: int) -> torch.Tensor:
+    """The kernel of each output pixel of an input pixel, (scale * scale, 3, 3)."""
+    offsets = (torch.arange(scale) + 0.5) / scale - 0.5  # from the center of the input pixel
+    line = torch.stack((-offsets.clamp(max=0), 1 - offsets.abs(), offsets.clamp(min=0)), 1)
+    return torch.einsum("ai,bj->abij", line, line).reshape(-1, 3, 3)
+
+
+def _start_dense(network: RRDBNet) -> None:
+    # a 1-2-1 blur behind nearest doubling is bilinear doubling
     blur = torch.tensor([1.0, 2.0, 1.0]) / 4
     kernels = {
         "conv_first": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from restora.errors import OptionError
 from restora_export.checkpoint import load_checkpoint
@@ -42,7 +42,15 @@ def finetune_recipe(
 
 
 def student_recipe(
-    student: str, pairs: Path, *, scale: int, steps: int, patch: int, batch: int, seed: int = 0
+    student: str,
+    pairs: Path,
+    *,
+    scale: int,
+    steps: int,
+    patch: int,
+    batch: int,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    seed: int = 0,
 ) -> Recipe:
     """A recipe that fits a new network to a teacher's answers.
 
@@ -50,13 +58,22 @@ def student_recipe(
 
     Raises OptionError.
     """
+    network = student_network(student, scale=scale)
+    if network["architecture"] == "srvgg":
+        network["initial"] = "bilinear"
     return make_recipe(
         {
-            "network": student_network(student, scale=scale),
+            "network": network,
             "data": {"pairs": pairs, "patch": patch, "batch": batch, "rotate": True},
             "losses": {"pixel": 1.0},
-            "optimizer": {"rate": 1e-3, "schedule": "cosine", "warmup": min(200, steps // 10)},
+            "optimizer": {
+                "rate": 1e-3,
+                "schedule": "cosine",
+                "warmup": min(200, steps // 10),
+                "clip": 0.5,
+            },
             "run": {
+                "precision": precision,
                 "steps": steps,
                 "seed": seed,
                 "save": max(1, min(500, steps // 4)),

@@ -21,6 +21,7 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Quality = Annotated[int, Field(ge=1, le=100)]
 
 _MOST_BYTES = 1 << 20
 
@@ -34,8 +35,8 @@ class NetworkPart(_Part):
 
     start: path of a .pth, .safetensors or .param file
     architecture: "rrdb", "srvgg" or "gfpgan"
-    initial: random weights, or bilinear enlargement that an rrdb of scale 2 with one upsample
-        starts as
+    initial: random weights, or bilinear enlargement that an srvgg, or an rrdb of scale 2 with one
+        upsample, starts as
     scale, features: of upscalers; blocks, growth, upsamples: of rrdb; convs: of srvgg
     side, narrow, channel_multiplier, style_features: of gfpgan
     frozen_decoder: train the U-Net of a gfpgan only
@@ -98,14 +99,40 @@ class DegradationPart(_Part):
     """How clean photos are degraded.
 
     kind: "second_order" (Real-ESRGAN), "paper" (the paper on the joint framework), "faces"
-        (GFP-GAN), "mild" (the bundled model's), or "shrink" (downsampling alone)
+        (GFP-GAN), "mild" (light blur, noise and JPEG), or "shrink" (downsampling alone)
     clean_share: share of the patches that are only downsampled
+    mild_share: share of the patches that are degraded as by "mild"
     sharpen: sharpen the targets that the losses ask for; of second_order
+    sigma, noise, quality: other ranges for the upscalers' "paper" and "mild": standard deviation of
+        the blur in pixels of the clean photo, of the noise in levels of 255, and JPEG quality
     """
 
     kind: Literal["second_order", "paper", "faces", "mild", "shrink"] = "second_order"
     clean_share: Share = 0.0
+    mild_share: Share = 0.0
     sharpen: bool = True
+    sigma: tuple[Weight, Weight] | None = None
+    noise: tuple[Weight, Weight] | None = None
+    quality: tuple[Quality, Quality] | None = None
+
+    @model_validator(mode="after")
+    def _ranges(self) -> DegradationPart:
+        for name in ("sigma", "noise", "quality"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if self.kind not in ("paper", "mild"):
+                raise ValueError(f'{name} is for kind = "paper" and "mild", got "{self.kind}"')
+            if values[0] > values[1]:
+                raise ValueError(
+                    f"{name} must be a smallest and a largest value, got {list(values)}"
+                )
+        if self.clean_share + self.mild_share > 1:
+            raise ValueError(
+                "clean_share and mild_share must be at most 1 together, got "
+                f"{self.clean_share:g} and {self.mild_share:g}"
+            )
+        return self
 
 
 class LossPart(_Part):
@@ -152,7 +179,8 @@ class OptimizerPart(_Part):
     """Adam, and how its learning rate changes.
 
     rate: of the generator; discriminator_rate: of the discriminators
-    schedule: "multistep" falls by gamma after each milestone, "cosine" falls to a fiftieth
+    schedule: "multistep" falls by gamma after each milestone, "cosine" falls to `last`
+    last: share of the rate that "cosine" ends with
     warmup: steps over which the rate rises linearly
     clip: largest norm of the gradient; 0 does not clip
     """
@@ -164,6 +192,7 @@ class OptimizerPart(_Part):
     schedule: Literal["multistep", "cosine"] = "multistep"
     milestones: tuple[Positive, ...] = ()
     gamma: Rate = 0.5
+    last: Share = 0.0
     warmup: Annotated[int, Field(ge=0)] = 0
     clip: Weight = 0.0
 
@@ -173,7 +202,9 @@ class RunPart(_Part):
 
     steps: in all; a run that is continued counts on
     average: decay of the moving average of the weights, which is what is exported
-    precision: "bf16" runs convolutions in bfloat16
+    precision: "bf16" runs convolutions in bfloat16; weights and optimizer stay in float32
+    float32_tail: share of the steps, at the end, that run in float32 whatever the precision; it
+        removes the rounding of bfloat16 from the result
     save, log, validate: intervals in steps; validate writes sample pictures too
     threads: of each process; 0 uses all cores
     """
@@ -182,6 +213,7 @@ class RunPart(_Part):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"
+    float32_tail: Share = 0.0
     save: Positive = 500
     log: Positive = 50
     validate_every: Annotated[int, Field(ge=1, alias="validate")] = 1000

@@ -22,6 +22,7 @@ from restora_training.recipe import Recipe
 
 Pixels = NDArray[np.uint8]
 _SUFFIX = ".npz"
+_CACHE_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +33,48 @@ class Pair:
 
 
 class PairSet:
-    """Pairs by index. They are read when they are needed."""
+    """Pairs by index. They are read once and stay in memory.
 
-    def __init__(self, paths: Sequence[Path], scale: int) -> None:
+    with_clean: read the clean pictures, too
+    cache_bytes: pairs beyond it are read whenever they are needed
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        scale: int,
+        *,
+        with_clean: bool = True,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
         self.paths, self.scale = list(paths), scale
+        self._with_clean = with_clean
+        self._kept: dict[int, Pair] = {}
+        self._bytes_left = cache_bytes
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Pair:
         """Raises OptionError for a file that is no pair."""
-        path = self.paths[index]
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        pair = self._read(self.paths[index])
+        size = pair.degraded.nbytes + pair.answer.nbytes
+        size += 0 if pair.clean is None else pair.clean.nbytes
+        if size <= self._bytes_left:
+            self._bytes_left -= size
+            self._kept[index] = pair
+        return pair
+
+    def _read(self, path: Path) -> Pair:
         try:
             with np.load(path) as stored:
-                clean = stored["clean"] if "clean" in stored.files else None
+                has_clean = self._with_clean and "clean" in stored.files
+                clean = stored["clean"] if has_clean else None
                 pair = Pair(stored["degraded"], stored["answer"], clean)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise OptionError(f"{path} is not a pair: {error}") from error
@@ -59,8 +88,12 @@ class PairSet:
         return pair
 
 
-def open_pairs(folder: Path, *, scale: int, held_out: int) -> tuple[PairSet, PairSet]:
+def open_pairs(
+    folder: Path, *, scale: int, held_out: int, with_clean: bool = True
+) -> tuple[PairSet, PairSet]:
     """The pairs to train on, and the first `held_out` ones to measure progress with.
+
+    with_clean: read the clean pictures of the pairs to train on
 
     Raises OptionError if there are too few.
     """
@@ -70,7 +103,8 @@ def open_pairs(folder: Path, *, scale: int, held_out: int) -> tuple[PairSet, Pai
             f"{folder} has {len(paths)} pairs; training needs more than the {held_out} that are "
             "held out"
         )
-    return PairSet(paths[held_out:], scale), PairSet(paths[:held_out], scale)
+    training = PairSet(paths[held_out:], scale, with_clean=with_clean)
+    return training, PairSet(paths[:held_out], scale)
 
 
 def write_pair(folder: Path, number: int, pair: Pair) -> Path:

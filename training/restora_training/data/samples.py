@@ -100,10 +100,12 @@ class PatchMaker:
         source = self._cut(photo, rng)
         if self.jitter:
             source = jitter_color(source, rng)
-        shrunk = bool(rng.uniform() < self.degradation.clean_share)
-        if self.degradation.kind == "second_order" and not shrunk:
+        drawn = rng.uniform()
+        shrunk = bool(drawn < self.degradation.clean_share)
+        kind = self._kind_of(float(drawn))
+        if kind == "second_order":
             return self._make_second_order(source, rng)
-        how = self._draw_simple(shrunk, rng)
+        how = self._draw_simple(kind, rng)
         degraded = degrade_photo(source, how, rng)
         small = tensor_of(degraded)
         clean = tensor_of(source)
@@ -117,15 +119,24 @@ class PatchMaker:
         degraded = degrade_batch(sharp, how, scale=self.scale, source=noise)
         return self._crop(degraded[0], clean[0], sharp[0], rng)
 
-    def _draw_simple(self, shrunk: bool, rng: np.random.Generator) -> Degradation:
-        if shrunk or self.degradation.kind == "shrink":
+    def _kind_of(self, drawn: float) -> str:
+        """drawn: 0..1; the smallest values are of patches that are only downsampled."""
+        part = self.degradation
+        if drawn < part.clean_share:
+            return "shrink"
+        return "some_mild" if drawn < part.clean_share + part.mild_share else part.kind
+
+    def _draw_simple(self, kind: str, rng: np.random.Generator) -> Degradation:
+        if kind == "shrink":
             chosen = SHRINK_FILTERS[int(rng.integers(len(SHRINK_FILTERS)))]
             return Degradation(0, self.scale, 0, None, chosen)
-        ranges = MILD if self.degradation.kind == "mild" else FACES
-        shrink = (self.scale, self.scale)
-        return draw_degradation(
-            DegradationRange(ranges.sigma, shrink, ranges.noise, ranges.quality), rng
-        )
+        part, shrink = self.degradation, (self.scale, self.scale)
+        ranges = FACES if kind == "paper" else MILD
+        sigma, noise, quality = ranges.sigma, ranges.noise, ranges.quality
+        if kind != "some_mild":
+            sigma, noise = part.sigma or sigma, part.noise or noise
+            quality = part.quality or quality
+        return draw_degradation(DegradationRange(sigma, shrink, noise, quality), rng)
 
     def _cut(self, photo: Photo, rng: np.random.Generator) -> Photo:
         side = self.source_side

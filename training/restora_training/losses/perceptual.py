@@ -35,7 +35,7 @@ class PerceptualLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.layer_weights = dict(layer_weights)
-        self.extractor = VGG19Features(list(layer_weights), range_norm=range_norm)
+        self.extractor: nn.Module = VGG19Features(list(layer_weights), range_norm=range_norm)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The perceptual loss of two batches (batch, 3, height, width), RGB."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,11 @@ class Objective:
         self.optimizers: dict[str, Optimizer] = {}
         self.schedulers: dict[str, LambdaLR] = {}
         self.is_face = is_face_network(network)
+        self._autocasts: list[InBfloat16] = []
+        if not self.is_face:
+            # what convolutions compute in, so that nothing is copied between them; the grouped
+            # convolutions of face networks gain nothing
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         part = recipe.optimizer
         self._add("generator", network, part.rate, part.betas)
         self._step = self._make_face_step() if self.is_face else self._make_upscaler_step()
@@ -51,10 +57,17 @@ class Objective:
 
         Returns the weighted losses by name, and the generator's output.
         """
+        run = self.recipe.run
+        for autocast in self._autocasts:
+            autocast.enabled = step < (1 - run.float32_tail) * run.steps
         if isinstance(self._step, FaceStep):
             result = self._step.run(batch.degraded, batch.clean, batch.boxes, iteration=step + 1)
         else:
-            result = self._step.run(batch.degraded, batch.clean, batch.sharp, shrunk=batch.shrunk)
+            degraded, clean, sharp = (
+                x.contiguous(memory_format=torch.channels_last)
+                for x in (batch.degraded, batch.clean, batch.sharp)
+            )
+            result = self._step.run(degraded, clean, sharp, shrunk=batch.shrunk)
         for scheduler in self.schedulers.values():
             scheduler.step()
         return result
@@ -63,7 +76,7 @@ class Objective:
         self, name: str, network: nn.Module, rate: float, betas: tuple[float, float]
     ) -> Optimizer:
         parameters = [p for p in network.parameters() if p.requires_grad]
-        optimizer = Adam(parameters, lr=rate, betas=betas)
+        optimizer = Adam(parameters, lr=rate, betas=betas, fused=True)
         average_gradients(optimizer, self.processes)
         if name == "generator" and self.recipe.optimizer.clip:
             clip_gradients(optimizer, self.recipe.optimizer.clip)
@@ -82,6 +95,7 @@ class Objective:
         discriminator, optimizer = None, None
         if losses.adversarial:
             discriminator = UNetDiscriminatorSN(width=losses.discriminator_width)
+            discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             optimizer = self._add_discriminator("discriminator", discriminator)
         return UpscalerStep(
             self._in_precision(self.networks["generator"]),
@@ -143,26 +157,37 @@ class Objective:
         assert losses.vgg19 is not None
         loss = PerceptualLoss(range_norm=range_norm)
         load_weights(loss.extractor, losses.vgg19, allow_more=True)
+        loss.extractor.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        loss.extractor = self._in_precision(loss.extractor)
         return loss
 
     def _in_precision(self, network: nn.Module) -> nn.Module:
-        return InBfloat16(network) if self.recipe.run.precision == "bf16" else network
+        if self.recipe.run.precision == "fp32":
+            return network
+        self._autocasts.append(InBfloat16(network))
+        return self._autocasts[-1]
 
 
 class InBfloat16(nn.Module):
-    """Run a network's convolutions in bfloat16; results are float32."""
+    """Run a network's convolutions in bfloat16 while `enabled`; results are float32."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.enabled = True
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
-        with torch.autocast(x.device.type, torch.bfloat16):
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.enabled):
             out = self.network(x)
-        if isinstance(out, tuple):
-            return out[0].float(), [picture.float() for picture in out[1]]
-        result: Tensor = out.float()
-        return result
+        return _in_float32(out)
+
+
+def _in_float32(out: Any) -> Any:
+    if isinstance(out, Tensor):
+        return out.float()
+    if isinstance(out, dict):
+        return {name: _in_float32(value) for name, value in out.items()}
+    return type(out)(_in_float32(value) for value in out)
 
 
 def make_factor(part: OptimizerPart, steps: int) -> Callable[[int], float]:
@@ -170,7 +195,7 @@ def make_factor(part: OptimizerPart, steps: int) -> Callable[[int], float]:
 
     def factor(done: int) -> float:
         if part.schedule == "cosine":
-            return cosine_factor(done, steps, warmup=part.warmup)
+            return cosine_factor(done, steps, warmup=part.warmup, last=part.last)
         rise = min(1.0, (done + 1) / part.warmup) if part.warmup else 1.0
         return rise * multistep_factor(done + 1, part.milestones, gamma=part.gamma)
 

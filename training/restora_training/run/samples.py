@@ -25,7 +25,10 @@ def open_samples(recipe: Recipe, network: nn.Module) -> tuple[SampleMaker, list[
     """
     if recipe.data.pairs is not None:
         pairs, others = open_pairs(
-            recipe.data.pairs, scale=scale_of(network), held_out=recipe.data.held_out
+            recipe.data.pairs,
+            scale=scale_of(network),
+            held_out=recipe.data.held_out,
+            with_clean=bool(recipe.losses.adversarial or recipe.losses.ssim),
         )
         maker: SampleMaker = PairMaker(pairs, recipe)
         held_out: SampleMaker | None = PairMaker(others, recipe) if len(others) else None

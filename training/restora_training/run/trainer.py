@@ -228,7 +228,7 @@ def digest_of_recipe(recipe: Recipe) -> str:
     for key in ("save", "log", "validate_every", "threads"):
         values["run"].pop(key)
     values["data"].pop("workers")
-    if recipe.optimizer.schedule != "cosine":
+    if recipe.optimizer.schedule != "cosine" and not recipe.run.float32_tail:
         values["run"].pop("steps")
     return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
 
