@@ -1,5 +1,6 @@
 """Distillation from a tiny teacher to a tinier student, through the engine."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pytest
 from safetensors.torch import save_file
 
 import recipe
-from restora import RestoreOptions
+from restora import Restorer, RestoreOptions
 from restora.errors import OptionError
 from restora_export.reference import RRDBNet
 from restora_training.data.pairs import Pair, open_pairs, write_pair
-from restora_training.distill import DistillOptions, distill
+from restora_training.distill import DistillOptions, collect_answers, distill
 from restora_training.ready import student_network
 from restora_training.recipe import DegradationPart
 
@@ -67,6 +68,21 @@ def test_a_teacher_becomes_an_exported_student_with_its_table(
             replace(OPTIONS, seed=1),
             restore_options=RestoreOptions(backend="cpu"),
         )
+
+
+def test_answers_that_an_earlier_version_collected_are_used(teacher: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    with Restorer(teacher, options=RestoreOptions(backend="cpu")) as restorer:
+        collect_answers(restorer, folder, replace(OPTIONS, pairs=2), None, lambda: False)
+        questions = json.loads((folder / "questions.json").read_text())
+        for key in ("mild_share", "sigma", "noise", "quality"):
+            del questions["degradation"][key]
+        (folder / "questions.json").write_text(json.dumps(questions))
+        collect_answers(restorer, folder, replace(OPTIONS, pairs=2), None, lambda: False)
+        questions["degradation"]["mild_share"] = 0.5
+        (folder / "questions.json").write_text(json.dumps(questions))
+        with pytest.raises(OptionError, match="answers of another teacher, or to other photos"):
+            collect_answers(restorer, folder, replace(OPTIONS, pairs=2), None, lambda: False)
 
 
 def pair_of(side: int, value: int) -> Pair:

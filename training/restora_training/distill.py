@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -193,11 +193,22 @@ def _require_same_questions(folder: Path, restorer: Restorer, options: DistillOp
     path = folder / _QUESTIONS_FILE
     if not path.exists():
         write_atomically(path, text.encode())
-    elif path.read_text(encoding="utf-8") != text:
+    elif _read_questions(path) != json.loads(text):
         raise OptionError(
             f"{folder} holds answers of another teacher, or to other photos, degradations or sizes "
             f"(see {path.name}): give another folder"
         )
+
+
+def _read_questions(path: Path) -> Any:
+    """What a folder of answers was asked; None if the file cannot be understood."""
+    try:
+        asked = json.loads(path.read_text(encoding="utf-8"))
+        # an earlier version knew fewer keys, and had what are now their defaults
+        part = DegradationPart.model_validate(asked["degradation"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return asked | {"degradation": part.model_dump(mode="json")}
 
 
 def compare(
