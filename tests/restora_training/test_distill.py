@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 import recipe
-from restora import Restorer, RestoreOptions
+from restora import RestoreOptions, Restorer
 from restora.errors import OptionError
 from restora_export.reference import RRDBNet
 from restora_training.data.pairs import Pair, open_pairs, write_pair
