@@ -34,7 +34,7 @@ WHOLE = (
     "tile_memory", "options", "networks", "settings", "photo_io", "restoration", "enlarge",
     "scheduling", "many", "pipeline",
 )  # fmt: skip
-LATER = ("doctor", "jobs", "video", "cluster", "cli")
+LATER = ("doctor", "jobs", "video", "cluster", "serve", "cli")
 ORDER = (*BASE, *PARTS, *STAGES, *WHOLE, *LATER)
 INDEPENDENT = {
     "image": {"tiling", "models"},

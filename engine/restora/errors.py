@@ -37,6 +37,23 @@ RestoraError
         DeviceMemoryError      the GPU's memory is full; smaller tiles may fit
         HostMemoryError        no host memory is left that a GPU can access
         DeviceLostError        the GPU cannot be used any more by this process
+    ServiceError               a service does not serve a request
+        RequestError           the request is malformed
+        UnauthorizedError
+        ForbiddenError
+        NotFoundError
+        ConflictError
+        NotAcceptableError
+        UnsupportedMediaTypeError
+        UploadTimeoutError
+        RateLimitError
+        UnavailableError       it cannot be served now; the same request may be served later
+            QueueFullError
+            StartingError
+            DrainingError
+        AbandonedError         nobody waits for the result any more
+            DeadlineExceededError
+            ClientGoneError
 
 Most also subclass the built-in type that a caller would expect: ValueError, OSError, LookupError,
 ImportError or RuntimeError. RestoraError and ModelError are plain.
@@ -193,3 +210,79 @@ class HostMemoryError(SessionError, MemoryError):
 
 class DeviceLostError(SessionError):
     """The GPU failed in a way that ends its use by this process: start a new one."""
+
+
+class ServiceError(RestoraError):
+    """A service does not serve a request."""
+
+
+class RequestError(ServiceError, ValueError):
+    """A request is malformed."""
+
+
+class UnauthorizedError(ServiceError, PermissionError):
+    """A request has no token, or one that the service does not know."""
+
+
+class ForbiddenError(ServiceError, PermissionError):
+    """A request comes from where the service does not take requests."""
+
+
+class NotFoundError(ServiceError, LookupError):
+    """There is nothing at this path, or it is gone, or it belongs to another token."""
+
+
+class ConflictError(ServiceError):
+    """The request does not fit the state that things are in."""
+
+
+class NotAcceptableError(ServiceError, ValueError):
+    """The request accepts none of the formats that the service writes."""
+
+
+class UnsupportedMediaTypeError(ServiceError, ValueError):
+    """The request's body is of a type that this path does not take."""
+
+
+class UploadTimeoutError(ServiceError, TimeoutError):
+    """The request's body arrives too slowly."""
+
+
+class RateLimitError(ServiceError):
+    """A token makes more requests than it may. retry_after_s: when the next one is allowed."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(ServiceError):
+    """The service cannot serve requests now. retry_after_s: when it probably can."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFullError(UnavailableError):
+    """As many requests wait as may wait."""
+
+
+class StartingError(UnavailableError):
+    """The networks are not open yet."""
+
+
+class DrainingError(UnavailableError):
+    """The service finishes what it has begun, and takes no new requests."""
+
+
+class AbandonedError(ServiceError):
+    """Nobody waits for the result any more."""
+
+
+class DeadlineExceededError(AbandonedError, TimeoutError):
+    """The time within which the result was wanted is over."""
+
+
+class ClientGoneError(AbandonedError):
+    """The client has closed its connection."""
