@@ -66,6 +66,15 @@ class Enlarger:
         if model is not None:
             self._upsampler("uint8")
 
+    def with_options(self, options: RestoreOptions) -> Enlarger:
+        """The same networks with other options for photos."""
+        other = Enlarger(self._networks, options, model=self.source, find=self._find, given={})
+        other._upsamplers |= {
+            io: other._make_upsampler(upsampler.session)
+            for io, upsampler in self._upsamplers.items()
+        }
+        return other
+
     @property
     def interpolates(self) -> bool:
         """Whether there is no network."""

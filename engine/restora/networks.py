@@ -114,6 +114,7 @@ class Networks:
         self._face_batch = face_batch
         self._choose = choose
         self._changed = threading.Condition()
+        self._opening = threading.RLock()
         self._opened: dict[tuple[Kind, Io], OpenedSession] = {}
         self._shared: list[SharedSession] = []
         self._closed = False
@@ -165,12 +166,26 @@ class Networks:
             return self._opened.get((kind, io))
 
     def open(self, path: Path, kind: Kind, io: Io) -> Session:
-        """Open the artifact at `path` for pictures of type `io`.
+        """Open the artifact at `path` for pictures of type `io`, unless such a session is open.
 
         Raises MissingModelError if the artifact takes pictures of another type, SessionError
         after close(), and what `choose` raises.
         """
-        self.check_open()
+        with self._opening:
+            self.check_open()
+            known = self.session(kind, io)
+            return self._open(path, kind, io) if known is None else known
+
+    def session(self, kind: Kind, io: Io) -> Session | None:
+        """The open session that callers share; None if there is none."""
+        with self._changed:
+            opened = self._opened.get((kind, io))
+            if opened is None:
+                return None
+            shared = (one for one in self._shared if one.inner is opened.session)
+            return next(shared, None) or opened.session
+
+    def _open(self, path: Path, kind: Kind, io: Io) -> Session:
         opened = self._choose(path, options=self._session_options(kind))
         session = opened.session
         if session.info.io != io:
@@ -193,7 +208,9 @@ class Networks:
         if kind in ("upsampler", "face"):
             batch = self._options.tiling_for(session).batch
             shared = SharedSession(
-                session, batch=batch if kind == "upsampler" else self._face_batch
+                session,
+                batch=batch if kind == "upsampler" else self._face_batch,
+                sharing=self._options.sharing,
             )
         with self._changed:
             if not self._closed:
@@ -257,7 +274,7 @@ class Networks:
     def _session_options(self, kind: Kind) -> SessionOptions:
         options = self._options.session_options()
         ncnn = options.backend in NCNN_BACKENDS
-        if kind in ("detector", "parser") or (ncnn and kind == "face"):
+        if kind not in ("upsampler", "face") or (ncnn and kind == "face"):
             # small networks, for which no TensorRT plan is built, and those that ncnn cannot run
             device = "cpu" if ncnn or options.device == "cpu" else "auto"
             return replace(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions
+from restora.backends.batching import Sharing
 from restora.backends.options import BackendChoice, PrecisionChoice, gpu_of_device
 from restora.checks import check_choice, check_flag, check_number, check_whole, set_checked
 from restora.errors import OptionError
@@ -47,6 +48,8 @@ class RestoreOptions:
     denoise_strength: 0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that
         keeps noise; None: the model itself
     max_output_pixels: larger results are refused before any work is done
+    sharing: how photos that are restored at the same time share a network: "oldest" computes the
+        tiles of the oldest photo first, "fair" gives each photo the same number of pixels
     memory: limit of main memory of the whole process in bytes, of which automatic tiles take at
         most a third; None: they take at most 4 GiB, or a quarter of the machine's memory
     """
@@ -66,6 +69,7 @@ class RestoreOptions:
     device: str = "auto"
     denoise_strength: float | None = None
     max_output_pixels: int = DEFAULT_MAX_OUTPUT_PIXELS
+    sharing: Sharing = "oldest"
     memory: int | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +89,7 @@ class RestoreOptions:
             resize=check_choice("resize", self.resize, get_args(ResizeMethod)),
             pre_pad=check_whole("pre_pad", self.pre_pad, minimum=0, maximum=MAX_PRE_PAD),
             max_output_pixels=check_whole("max_output_pixels", self.max_output_pixels, minimum=1),
+            sharing=check_choice("sharing", self.sharing, get_args(Sharing)),
             memory=memory if memory is None else check_whole("memory", memory, minimum=1),
         )
         if self.compat is not None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, get_args, overload
 
-from restora.artifact import Io
+from restora.artifact import Io, Kind
 from restora.backends import Session, choose_session
 from restora.backends.choose import may_run_fp16
 from restora.backends.options import PrecisionChoice
 from restora.checks import check_choice
 from restora.enlarge import Enlarger
 from restora.errors import OptionError, RestoraError
-from restora.faces.open import face_options_of, open_faces
+from restora.faces.open import face_options_of, open_faces, variant_of_faces
 from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
-from restora.image import Photo
 from restora.jobs.sizes import bytes_of_photo
 from restora.many import OnError, restore_in_order
 from restora.models import DEFAULT_MODEL, FindArtifact
@@ -27,8 +27,8 @@ from restora.models.resolve import artifact_finder
 from restora.networks import Networks, OpenNetwork
 from restora.options import RestoreOptions, combine_options
 from restora.photo_io import PhotoLike, photo_from
-from restora.restoration import Restoration, add_faces
-from restora.settings import settings_of_faces, settings_of_upsampler
+from restora.restoration import Restoration, add_faces, checked_progress, restore_aligned
+from restora.settings import settings_of_stages
 from restora.tiling import Progress
 from restora.upsample import check_outscale
 
@@ -112,6 +112,7 @@ class Restorer:
         if face_options is not None and options.compat == "upstream":
             face_options = replace(face_options, published_paste=True)
         self.options = options
+        self._owner: Restorer | None = None
         self._networks = Networks(
             options,
             face_batch=1 if face_options is None else face_options.batch,
@@ -127,6 +128,28 @@ class Restorer:
         except BaseException:
             self._networks.close(finish=False)
             raise
+
+    def variant(
+        self, *, faces: FaceOptions | bool | None = None, options: RestoreOptions | None = None
+    ) -> Restorer:
+        """A Restorer with other options over the same open networks, whose batches it shares. It
+        ends with this one; closing it does nothing.
+
+        faces: False: none; FaceOptions: of the open face networks; None: as here
+        options: of how photos are cut, joined and enlarged; what networks run on stays as it is
+
+        Raises OptionError for faces that need other networks.
+        """
+        other = Restorer.__new__(Restorer)
+        other.options, other._networks = options or self.options, self._networks
+        other._enlarger = self._enlarger.with_options(other.options)
+        other.faces = variant_of_faces(self.faces, faces)
+        other._owner = self
+        return other
+
+    def session(self, kind: Kind, io: Io) -> Session | None:
+        """The open session of a network, whose batches callers share; None if there is none."""
+        return self._networks.session(kind, io)
 
     @property
     def model(self) -> str:
@@ -151,13 +174,9 @@ class Restorer:
 
         The first 16-bit photo, which opens a second artifact, does not change them.
         """
-        faces = self.faces
-        return {
-            "upsampler": None
-            if self._enlarger.interpolates
-            else settings_of_upsampler(self._enlarger.source, self._networks, self.options),
-            "faces": None if faces is None else settings_of_faces(faces, self._networks),
-        }
+        enlarger, faces = self._enlarger, self.faces
+        upsampler = None if enlarger.interpolates else (enlarger.source,)
+        return settings_of_stages(upsampler, faces, self._networks, self.options)
 
     def restore(
         self,
@@ -165,6 +184,7 @@ class Restorer:
         *,
         outscale: float | None = None,
         progress: Progress | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Restoration:
         """Restore and enlarge one photo.
 
@@ -172,6 +192,7 @@ class Restorer:
             a picture file, its bytes, or a file object
         outscale: final enlargement; None: the network's own
         progress: called with (output pixels done, output pixels in all)
+        check: called between tiles and between batches of faces; what it raises ends the call
 
         Raises ImageError if a file cannot be read, ImageTooLargeError if the result would pass
         max_output_pixels, OptionError if outscale leaves no pixel, SessionError after close().
@@ -180,11 +201,11 @@ class Restorer:
             photo = photo_from(photo)
             started = time.perf_counter()
             scale = float(self.scale) if outscale is None else check_outscale(outscale)
-            result = self._enlarger.enlarge(photo, scale, progress)
+            result = self._enlarger.enlarge(photo, scale, checked_progress(progress, check))
             seconds = {"upsample": time.perf_counter() - started}
             restoration = Restoration(result, self.model, scale, 0.0, seconds)
             if self.faces is not None:
-                restoration = add_faces(restoration, self.faces, photo)
+                restoration = add_faces(restoration, self.faces, photo, check=check)
         return replace(restoration, elapsed_s=time.perf_counter() - started)
 
     @overload
@@ -235,8 +256,8 @@ class Restorer:
             photos,
             lambda photo: self.restore(photo, outscale=scale),
             self._networks.describe,
-            bytes_of=lambda header: bytes_of_photo(
-                header, scale=self.scale, outscale=scale, pre_pad=self.options.pre_pad
+            bytes_of=partial(
+                bytes_of_photo, scale=self.scale, outscale=scale, pre_pad=self.options.pre_pad
             ),
             is_closed=lambda: self._networks.is_closed,
             on_error=on_error,
@@ -249,23 +270,8 @@ class Restorer:
         """
         with self._networks.in_use():
             if self.faces is None:
-                raise OptionError(
-                    "restoring aligned faces needs Restorer(..., faces=FaceOptions())"
-                )
-            photo = photo_from(photo)
-            started = time.perf_counter()
-            outcome = self.faces.restore_aligned(photo)
-        assert outcome.restored is not None
-        result = Photo(outcome.restored, metadata=photo.metadata, format=photo.format)
-        elapsed_s = time.perf_counter() - started
-        return Restoration(
-            result,
-            self.faces.model,
-            result.width / photo.width,
-            elapsed_s,
-            faces=(outcome,),
-            face_model=self.faces.model,
-        )
+                raise OptionError("aligned faces need Restorer(..., faces=FaceOptions())")
+            return restore_aligned(self.faces, photo_from(photo))
 
     def close(self) -> None:
         """Free the networks. Waits for photos that other threads are restoring; any later call
@@ -286,6 +292,8 @@ class Restorer:
         self._close(finish=kind is None or issubclass(kind, Exception))
 
     def _close(self, *, finish: bool) -> None:
+        if self._owner is not None:
+            return
         self._networks.close(finish=finish)
         if self.faces is not None:
             self.faces.close()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from restora.errors import DeviceLostError, FaceError, NonFiniteOutputError, SessionError
 from restora.faces.pipeline import FaceOutcome, FaceStage
 from restora.image import Photo
+from restora.tiling import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +42,39 @@ class Restoration:
         return self.face_error is None and all(f.status != "failed" for f in self.faces)
 
 
-def add_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Restoration:
+def checked_progress(
+    progress: Progress | None, check: Callable[[], None] | None
+) -> Progress | None:
+    """A progress that calls `check` first."""
+    if check is None:
+        return progress
+
+    def report(done: int, total: int) -> None:
+        check()
+        if progress is not None:
+            progress(done, total)
+
+    return report
+
+
+def add_faces(
+    restoration: Restoration,
+    stage: FaceStage,
+    photo: Photo,
+    *,
+    check: Callable[[], None] | None = None,
+) -> Restoration:
     """Paste the restored faces of `photo` into its restoration.
+
+    check: called before each batch of faces; what it raises ends this
 
     If the detector or the network fails, the result keeps the photo as it is and records why in
     face_error. Raises DeviceLostError.
     """
     try:
-        result = stage.restore_faces(photo, restoration.photo, upscale=restoration.scale)
+        result = stage.restore_faces(
+            photo, restoration.photo, upscale=restoration.scale, check=check
+        )
     except DeviceLostError:
         raise
     except (FaceError, NonFiniteOutputError, SessionError) as error:
@@ -56,5 +84,22 @@ def add_faces(restoration: Restoration, stage: FaceStage, photo: Photo) -> Resto
         restoration,
         faces=result.faces,
         seconds={**restoration.seconds, **result.seconds},
+        face_model=stage.model,
+    )
+
+
+def restore_aligned(stage: FaceStage, photo: Photo) -> Restoration:
+    """Restore a photo that is one aligned face. Raises the errors of the network."""
+    started = time.perf_counter()
+    outcome = stage.restore_aligned(photo)
+    assert outcome.restored is not None
+    result = Photo(outcome.restored, metadata=photo.metadata, format=photo.format)
+    elapsed_s = time.perf_counter() - started
+    return Restoration(
+        result,
+        stage.model,
+        result.width / photo.width,
+        elapsed_s,
+        faces=(outcome,),
         face_model=stage.model,
     )

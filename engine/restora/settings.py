@@ -25,6 +25,24 @@ from restora.tiling import Tiling
 Settings = dict[str, object]
 
 
+def settings_of_stages(
+    upsampler: tuple[str | Path | None] | None,
+    faces: FaceStage | None,
+    networks: Networks,
+    options: RestoreOptions,
+) -> Settings:
+    """Settings of a whole Restorer.
+
+    upsampler: its model, None for sessions that were given; None: photos are interpolated
+    """
+    return {
+        "upsampler": None
+        if upsampler is None
+        else settings_of_upsampler(*upsampler, networks, options),
+        "faces": None if faces is None else settings_of_faces(faces, networks),
+    }
+
+
 def settings_of_upsampler(
     model: str | Path | None, networks: Networks, options: RestoreOptions
 ) -> Settings:

@@ -7,65 +7,22 @@ import time
 from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import Literal
 
 import numpy as np
 
 from restora.artifact import ArtifactInfo
 from restora.backends.base import Batch, Session, SizeLimits, TilingSession, check_batch
+from restora.backends.batch_requests import Caller, Part, Request, SessionStats
 from restora.errors import DeviceLostError, DeviceMemoryError, SessionError
 from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
 
+Sharing = Literal["oldest", "fair"]
+
 _AHEAD = 2  # calls per photo: one runs while the other one waits
-
-
-@dataclass(frozen=True, slots=True)
-class SessionStats:
-    """Usage of a session.
-
-    busy_s: seconds in which at least one call was running
-    calls: finished calls
-    pictures: images in all of these calls
-    """
-
-    busy_s: float = 0.0
-    calls: int = 0
-    pictures: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    """The batch of one caller.
-
-    age: lower for callers that came earlier
-    taken: how many images are running or done
-    left: how many images are not done
-    """
-
-    batch: Batch
-    age: int
-    taken: int = 0
-    left: int = field(init=False)
-    result: Batch | None = None
-    error: Exception | None = None
-
-    def __post_init__(self) -> None:
-        self.left = len(self.batch)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The images start..stop of a request."""
-
-    request: _Request
-    start: int
-    stop: int
-
-    @property
-    def batch(self) -> Batch:
-        return self.request.batch[self.start : self.stop]
+_FAIR_CALLS = 4  # of a photo that is tiled on the device, where nobody can get in between
 
 
 class SharedSession:
@@ -73,21 +30,26 @@ class SharedSession:
 
     session: the session that runs the batches; close() closes it too
     batch: the largest batch in one call
+    sharing: "oldest": all tiles of a photo have its age, and the oldest request runs first. "fair":
+        photos get equal numbers of pixels, so that a small photo passes a large one that came
+        earlier
 
     No request waits for a batch to fill: requests gather while a batch runs, so batches are full
     exactly when the network is the bottleneck. Up to limits.best_calls calls run at the same time.
-    A call takes the oldest waiting request and fills the batch with later requests of the same
-    shape; all tiles of a photo have the age of the photo. The order in which photos finish is not
+    A call takes the first waiting request and fills the batch with later requests of the same
+    shape. The order in which photos finish is not
     defined. If a batch with parts of several callers fails, each part runs again alone, so only
     the caller whose part is at fault gets the error.
     """
 
-    def __init__(self, session: Session, *, batch: int = 1) -> None:
+    def __init__(self, session: Session, *, batch: int = 1, sharing: Sharing = "oldest") -> None:
         self.inner = session
+        self.sharing: Sharing = sharing
         limits = session.limits
         self.batch = min(batch, limits.max_batch or batch)
         self._changed = threading.Condition()
-        self._waiting: list[_Request] = []  # oldest first
+        self._waiting: list[Request] = []  # in the order of their turns
+        self._reached = 0  # the turn of the last request that began to run
         self._ages = count()
         self._running = 0
         self._photos = 0
@@ -119,7 +81,7 @@ class SharedSession:
             return self._use
 
     def run(self, batch: Batch) -> Batch:
-        return self._run(batch, next(self._ages))
+        return self._run(batch, Caller(next(self._ages)))
 
     def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
         """Restore an image in tiles, on the device if the session supports it.
@@ -134,13 +96,15 @@ class SharedSession:
             self._photos += 1
             others = self._photos > 1
         try:
-            fills = len(plan.rows) * len(plan.cols) >= self.batch
-            if isinstance(self.inner, TilingSession) and (fills or not others):
-                with self._lane(len(plan.rows) * len(plan.cols)):
+            tiles = len(plan.rows) * len(plan.cols)
+            fills = tiles >= self.batch
+            short = self.sharing == "oldest" or tiles <= _FAIR_CALLS * self.batch
+            if isinstance(self.inner, TilingSession) and short and (fills or not others):
+                with self._lane(tiles):
                     return self.inner.run_tiles(image, tiling=tiling, progress=progress)
             return run_tiles(
                 image,
-                partial(self._run, age=next(self._ages)),
+                partial(self._run, caller=Caller(next(self._ages))),
                 scale=scale,
                 tiling=tiling,
                 multiple=multiple,
@@ -168,12 +132,12 @@ class SharedSession:
                 self._freed = True
                 self.inner.close()
 
-    def _run(self, batch: Batch, age: int) -> Batch:
+    def _run(self, batch: Batch, caller: Caller) -> Batch:
         check_batch(batch, self.info, self.limits)
-        request = _Request(batch, age)
         with self._changed:
             self._check_open()
-            insort(self._waiting, request, key=lambda waiting: waiting.age)
+            request = Request(batch, self._turn_of(batch, caller))
+            insort(self._waiting, request, key=lambda waiting: waiting.turn)
             while request.left and request.error is None:
                 if self._waiting and self._running < self.limits.best_calls:
                     self._lead()
@@ -183,6 +147,15 @@ class SharedSession:
             raise request.error
         assert request.result is not None
         return request.result
+
+    def _turn_of(self, batch: Batch, caller: Caller) -> int:
+        """By age; or by self-clocked fair queueing: a request gets its turn when its caller has as
+        many pixels as all others (Golestani, INFOCOM 1994)."""
+        if self.sharing == "oldest":
+            return caller.age
+        count, height, width, _ = batch.shape
+        caller.granted = max(caller.granted, self._reached) + count * height * width
+        return caller.granted
 
     def _lead(self) -> None:
         """Run the next batch. Called with the lock held; releases it during inference."""
@@ -198,10 +171,11 @@ class SharedSession:
             for part, result in zip(parts, results, strict=True):
                 self._deliver(part, result)
 
-    def _take_parts(self) -> list[_Part]:
-        """Take the oldest request and fill the batch with others of its shape, oldest first."""
+    def _take_parts(self) -> list[Part]:
+        """Take the first request and fill the batch with others of its shape, in order."""
+        self._reached = self._waiting[0].turn
         shape = self._waiting[0].batch.shape[1:]
-        parts: list[_Part] = []
+        parts: list[Part] = []
         room = self.batch
         for request in list(self._waiting):
             if not room:
@@ -211,12 +185,12 @@ class SharedSession:
             start = request.taken
             request.taken = min(len(request.batch), start + room)
             room -= request.taken - start
-            parts.append(_Part(request, start, request.taken))
+            parts.append(Part(request, start, request.taken))
             if request.taken == len(request.batch):
                 self._waiting.remove(request)
         return parts
 
-    def _run_parts(self, parts: list[_Part]) -> list[Batch | Exception]:
+    def _run_parts(self, parts: list[Part]) -> list[Batch | Exception]:
         try:
             if len(parts) == 1:
                 return [self.inner.run(parts[0].batch)]
@@ -230,7 +204,7 @@ class SharedSession:
         ends = np.cumsum([part.stop - part.start for part in parts])
         return list(np.split(whole, ends[:-1]))
 
-    def _deliver(self, part: _Part, result: Batch | Exception) -> None:
+    def _deliver(self, part: Part, result: Batch | Exception) -> None:
         request = part.request
         if isinstance(result, Exception):
             request.error = request.error or result

@@ -74,6 +74,21 @@ def face_options_of(faces: FaceOptions | FaceStage | bool | None) -> FaceOptions
     raise OptionError(f"faces must be True, False, None, FaceOptions or a FaceStage, got {faces!r}")
 
 
+def variant_of_faces(stage: FaceStage | None, faces: FaceOptions | bool | None) -> FaceStage | None:
+    """An open stage with other options; None if `faces` is False.
+
+    faces: None or True: the stage as it is
+
+    Raises OptionError if faces are wanted and no stage is open, or for options that need other
+    networks.
+    """
+    if faces is False or (faces is None and stage is None):
+        return None
+    if stage is None:
+        raise OptionError("no face networks are open: open the Restorer with faces=FaceOptions()")
+    return stage.with_options(faces) if isinstance(faces, FaceOptions) else stage
+
+
 def find_face_model() -> str | None:
     """The first known face model that is on this machine, as an artifact or a checkpoint."""
     for name, entry in MODELS.items():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora.artifact import ArtifactInfo, Io
-from restora.errors import RestoraError
+from restora.errors import OptionError, RestoraError
 from restora.faces import (
     Face,
     FaceCrop,
@@ -105,19 +105,50 @@ class FaceStage:
         for restorer in self._used.values():
             restorer.session.close()
 
+    def with_options(self, options: FaceOptions) -> FaceStage:
+        """The same networks with other options for faces. Close only one of the stages.
+
+        Raises OptionError for options that need other networks: another model, detector or batch,
+        or a parser that is not open.
+        """
+        for name in ("model", "detector", "batch", "long_side"):
+            ours, theirs = getattr(self.options, name), getattr(options, name)
+            if ours != theirs:
+                raise OptionError(f"{name} of open face networks is {ours!r}, got {theirs!r}")
+        if options.parse and self.parser is None:
+            raise OptionError("the face parser is not open: open the faces with parse=True")
+
+        def restorer(io: Io) -> FaceRestorer:
+            opened = self._restorer(io)
+            return FaceRestorer(opened.session, batch=opened.batch, strength=options.strength)
+
+        return FaceStage(
+            self.detector, restorer, parser=self.parser if options.parse else None, options=options
+        )
+
     def _restorer(self, io: Io) -> FaceRestorer:
         restorer = self._open_restorer(io)
         self._used[io] = restorer
         return restorer
 
-    def restore_faces(self, photo: Photo, canvas: Photo, *, upscale: float) -> FaceResult:
+    def restore_faces(
+        self,
+        photo: Photo,
+        canvas: Photo,
+        *,
+        upscale: float,
+        check: Callable[[], None] | None = None,
+    ) -> FaceResult:
         """Paste the restored faces of `photo` into the pixels of `canvas`, in place.
 
         canvas: the photo upscaled by `upscale`, of the same bit depth
+        check: called before the detector and before each batch of faces; what it raises ends this
 
         Raises FaceError, NonFiniteOutputError or SessionError if the detector fails. If a single
         face fails, its outcome has the reason.
         """
+        if check is not None:
+            check()
         seconds: dict[str, float] = {}
         color = _color_of(photo.pixels)
         found = _timed(seconds, "detect", lambda: self.detector.detect(_eight_bits(color)))
@@ -131,7 +162,7 @@ class FaceStage:
                 except RestoraError as error:
                     outcomes[index] = _failed(outcome, error)
         pixels = [crop.pixels for crop in crops.values()]
-        results = _timed(seconds, "restore", lambda: restorer.restore(pixels))
+        results = _timed(seconds, "restore", lambda: restorer.restore(pixels, check=check))
         started = time.perf_counter()
         for (index, crop), result in zip(crops.items(), results, strict=True):
             if isinstance(result, RestoraError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -43,10 +43,13 @@ class FaceRestorer:
         assert self.session.info.side is not None
         return self.session.info.side
 
-    def restore(self, crops: Sequence[Pixels]) -> list[Pixels | RestoraError]:
+    def restore(
+        self, crops: Sequence[Pixels], *, check: Callable[[], None] | None = None
+    ) -> list[Pixels | RestoraError]:
         """Restore faces. Returns the results in order, with an error for each face that failed.
 
         crops: RGB, (side, side, 3), all of the same dtype: uint8, or uint16 for a float32 session
+        check: called before each batch; what it raises ends this
 
         If one face of a batch fails, the faces of the batch run again one by one. Raises ShapeError
         for crops of another shape or dtype.
@@ -55,6 +58,8 @@ class FaceRestorer:
             self._check(crop)
         results: list[Pixels | RestoraError] = []
         for start in range(0, len(crops), self.batch):
+            if check is not None:
+                check()
             together = crops[start : start + self.batch]
             try:
                 results += self._run(together)
