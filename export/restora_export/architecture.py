@@ -9,6 +9,11 @@ from torch import nn
 
 from restora.errors import CheckpointError
 from restora.models.regular_file import shown
+from restora_export.damage_architecture import (
+    DamageDetectorSpec,
+    RepairerSpec,
+    detect_damage_architecture,
+)
 from restora_export.face_architecture import (
     PARSED_SIDE,
     GFPGANSpec,
@@ -81,7 +86,15 @@ class SRVGGSpec:
         )
 
 
-Spec: TypeAlias = RRDBSpec | SRVGGSpec | GFPGANSpec | RetinaFaceSpec | ParseNetSpec
+Spec: TypeAlias = (
+    RRDBSpec
+    | SRVGGSpec
+    | GFPGANSpec
+    | RetinaFaceSpec
+    | ParseNetSpec
+    | DamageDetectorSpec
+    | RepairerSpec
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,9 @@ def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
     )
     if face is not None:
         return face
+    damage = detect_damage_architecture(state)
+    if damage is not None:
+        return damage
     if "body.0.rdb1.conv1.weight" in state:
         return _detect_rrdb(state)
     if "body.0.weight" in state and state["body.0.weight"].ndim == 4:
@@ -133,7 +149,7 @@ def detect_architecture(state: State, hints: Hints = Hints()) -> Spec:
     first = ", ".join(shown(key) for key in list(state)[:3]) or "none"
     raise CheckpointError(
         "the checkpoint must be an RRDBNet (Real-ESRGAN, ESRGAN), an SRVGGNetCompact, a GFP-GAN, a "
-        "RetinaFace (ResNet-50) or a ParseNet; "
+        "RetinaFace (ResNet-50), a ParseNet, or a DamageDetector or Repairer of restora; "
         f"its keys begin with {first}"
     )
 

@@ -48,9 +48,9 @@ class Export:
         figures = info.accuracy
         assert figures is not None
         parts = [f"max error {figures.max_error:.2g} of range"]
-        if info.kind in ("upsampler", "face"):
+        if info.kind not in ("detector", "parser"):
             parts.append(f"PSNR {figures.psnr_mean:.1f} dB mean, {figures.psnr_min:.1f} min")
-        if info.kind == "upsampler":
+        if info.kind not in ("face", "detector", "parser"):
             parts.append(f"tiles overlap {info.overlap_px} px")
         return "; ".join(parts)
 
@@ -85,6 +85,7 @@ def export_network(
     ModelError if the network cannot be exported.
     """
     facts = facts_of(network)
+    overlap_px = facts.overlap_px if overlap_px is None else overlap_px
     _check_choice(facts, io, precision, noise)
     report(f"exporting {model} ({architecture}) to ONNX, {precision}, {io} images")
     proto = onnx_from_network(network, io=io, precision=precision, noise=noise)
@@ -129,6 +130,14 @@ def _check_choice(facts: NetworkFacts, io: Io, precision: Precision, noise: floa
     if facts.kind in ("detector", "parser") and (io, precision) != ("uint8", "fp32"):
         raise OptionError(
             f"a {facts.kind} is exported for uint8 images in fp32 only, got {io}, {precision}"
+        )
+    if facts.kind in ("damage-detector", "repairer") and (io, precision) not in (
+        ("uint8", "fp32"),
+        ("uint8", "fp16"),
+    ):
+        raise OptionError(
+            f"a {facts.kind} is exported for uint8 images in fp32 or fp16 only, got {io}, "
+            f"{precision}"
         )
     if not 0 <= noise <= 1:
         raise OptionError(f"noise must be in 0..1, got {noise}")

@@ -6,8 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from restora.artifact import Io, Precision
+from restora_export.damage_graph import DamageDetectorGraph, RepairerGraph
 from restora_export.face_graph import ConstantGFPGAN
-from restora_export.reference import GFPGAN, ParseNet, RetinaFace, RRDBNet
+from restora_export.reference import (
+    GFPGAN,
+    DamageDetector,
+    ParseNet,
+    Repairer,
+    RetinaFace,
+    RRDBNet,
+)
 from restora_export.rrdb_graph import FoldedRRDBNet
 
 
@@ -109,4 +117,8 @@ def make_graph(
         return DetectorGraph(network)
     if isinstance(network, ParseNet):
         return ParserGraph(network)
+    if isinstance(network, DamageDetector):
+        return DamageDetectorGraph(network, precision)
+    if isinstance(network, Repairer):
+        return RepairerGraph(network, precision)
     return PictureGraph(network_for_export(network, precision=precision, noise=noise), io)

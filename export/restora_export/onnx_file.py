@@ -24,6 +24,7 @@ from restora_export.tensorrt_rules import check_uint8_casts, rewrite_shapes
 IR_VERSION = 8  # belongs to opset 17
 _SIZELESS = {"Add", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "DepthToSpace"}
 _SIZELESS |= {"LeakyRelu", "Mul", "PRelu", "ReduceMean", "Relu", "Resize", "Transpose"}
+_SIZELESS |= {"AveragePool", "Div", "Greater", "Round", "Sigmoid", "Split", "Sub", "Where"}
 
 
 def onnx_from_network(
@@ -42,13 +43,15 @@ def onnx_from_network(
     sizes: dict[int, object] = {0: batch}
     if facts.side is None:
         step = facts.size_multiple
-        example = (2, 6 * step, 8 * step, 3) if facts.kind == "upsampler" else (2, 96, 128, 3)
+        example = (2, 96, 128, 3)
+        if facts.kind != "detector":
+            example = (2, 6 * step, 8 * step, facts.input_channels)
         sizes |= {1: _multiple_of(step, "height"), 2: _multiple_of(step, "width")}
     else:
         example = (2, facts.side, facts.side, 3)
     image = torch.zeros(example, dtype=getattr(torch, io))
     # networks whose operators know no sizes are traced with fixed ones, in half the time
-    fixed = facts.kind == "upsampler"
+    fixed = facts.kind in ("upsampler", "damage-detector", "repairer")
     model = _trace(graph, image, None if fixed else sizes)
     if fixed and not _fits_any_size(model):
         fixed, model = False, _trace(graph, image, sizes)

@@ -15,7 +15,7 @@ def measure_elements_per_pixel(model: onnx.ModelProto, facts: NetworkFacts) -> f
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     dims = fixed.graph.input[0].type.tensor_type.shape.dim
-    for dim, size in zip(dims, (1, side, side, 3), strict=True):
+    for dim, size in zip(dims, (1, side, side, facts.input_channels), strict=True):
         dim.dim_value = size
     for output in fixed.graph.output:
         output.type.tensor_type.ClearField("shape")

@@ -21,7 +21,7 @@ from restora_export.graph import make_graph
 from restora_export.half import tensor_core_arithmetic
 from restora_export.mixed import half_convolutions
 from restora_export.photo_tiles import CROP, load_photo_tiles, load_selfcheck_crops
-from restora_export.reference import GFPGAN, ParseNet, RetinaFace
+from restora_export.reference import GFPGAN, DamageDetector, ParseNet, Repairer, RetinaFace
 
 Run: TypeAlias = Callable[[Batch], Batch]
 
@@ -59,14 +59,52 @@ def iter_cases(facts: NetworkFacts) -> Iterator[Case]:
         yield Case(rng.random((1, *side, 3), dtype=np.float32), photo=False)
         yield Case(np.zeros((1, *side, 3), np.float32), photo=False)
         return
+    if facts.kind == "repairer":
+        yield from _masked_cases(tiles, rng)
+        return
     multiple = facts.size_multiple
     for index in range(len(tiles)):
-        yield Case(tiles[index : index + 1], photo=True)
-    yield Case(tiles[:3, 8:72, 16:80], photo=True)
+        yield Case(_fit(tiles[index : index + 1], multiple), photo=True)
+    yield Case(_fit(tiles[:3, 8:72, 16:80], multiple), photo=True)
     yield Case(tiles[:2, : 8 * multiple, : 12 * multiple], photo=True)
     for batch, height, width in ((1, 16, 24), (2, 9, 7), (1, 1, 1)):
         shape = (batch, height * multiple, width * multiple, 3)
         yield Case(rng.random(shape, dtype=np.float32), photo=False)
+
+
+def _masked_cases(tiles: NDArray[np.float32], rng: np.random.Generator) -> Iterator[Case]:
+    """Tiles with scratches, holes and no damage at all, and random input."""
+    for index in range(len(tiles)):
+        yield Case(with_mask(tiles[index : index + 1], rng), photo=True)
+    for share in (0.0, 1.0):
+        mask = np.full((1, 64, 96, 1), share, np.float32)
+        yield Case(np.concatenate((tiles[:1, :64, :96], mask), 3), photo=False)
+    noise = rng.random((2, 96, 64, 4), dtype=np.float32)
+    yield Case(np.concatenate((noise[..., :3], noise[..., 3:].round()), 3), photo=False)
+
+
+def with_mask(tiles: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Tiles with a fourth channel: a mask of lines and of a rectangle, which cover about a third.
+
+    tiles: (batch, height, width, 3), 0..1
+    """
+    batch, height, width, _ = tiles.shape
+    mask = np.zeros((batch, height, width, 1), np.float32)
+    for plane in mask:
+        for _ in range(6):
+            ends = rng.integers(0, (width, height), (2, 2))
+            canvas = np.ascontiguousarray(plane[..., 0])
+            cv2.line(canvas, *(tuple(map(int, end)) for end in ends), 1.0, int(rng.integers(1, 6)))
+            plane[..., 0] = canvas
+        top, left = rng.integers(0, (height // 2, width // 2))
+        plane[top : top + height // 3, left : left + width // 3] = 1
+    return np.concatenate((tiles, mask), 3)
+
+
+def _fit(tiles: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
+    """Cut below and right to sides that are multiples."""
+    height, width = (side // multiple * multiple for side in tiles.shape[1:3])
+    return tiles[:, :height, :width]
 
 
 def measure_accuracy(session: Session, network: nn.Module, *, noise: float = 1.0) -> Accuracy:
@@ -115,7 +153,7 @@ def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfChe
     Returns None for a network that does not return images.
     """
     facts = facts_of(network)
-    if facts.kind not in ("upsampler", "face"):
+    if facts.kind in ("detector", "parser"):
         return None
     if facts.side is not None:
         (first, *_) = iter_cases(facts)
@@ -123,6 +161,8 @@ def make_selfcheck(network: nn.Module, io: Io, *, noise: float = 1.0) -> SelfChe
     else:
         side = CROP // facts.size_multiple * facts.size_multiple
         picture = load_selfcheck_crops()[:, :side, :side].astype(np.float32) / np.float32(255)
+        if facts.kind == "repairer":
+            picture = with_mask(picture, np.random.default_rng(_SEED))
     image: Batch = _quantize(picture) if io == "uint8" else picture
     return SelfCheck(image, run_reference(network, image, noise=noise))
 
@@ -190,8 +230,16 @@ def run_reference(network: nn.Module, batch: Batch, *, noise: float = 1.0) -> Ba
         if isinstance(network, ParseNet):
             labels: Batch = network(unit * 2 - 1)[0].argmax(1)[..., None].to(torch.uint8).numpy()
             return labels
-        face = isinstance(network, GFPGAN)
-        y = (network(unit * 2 - 1, noise) + 1) / 2 if face else network(unit)
+        if isinstance(network, DamageDetector):
+            y = torch.sigmoid(network(unit))
+        elif isinstance(network, Repairer):
+            damaged = unit[:, 3:].round()
+            filled = network(torch.cat((unit[:, :3], damaged), 1))
+            y = torch.where(damaged > 0.5, filled, unit[:, :3])
+        elif isinstance(network, GFPGAN):
+            y = (network(unit * 2 - 1, noise) + 1) / 2
+        else:
+            y = network(unit)
         y = y.clamp(0, 1)
         if batch.dtype == np.uint8:
             y = (y * 255).round().to(torch.uint8)

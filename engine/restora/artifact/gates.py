@@ -38,6 +38,8 @@ ACCURACY_GATES: dict[tuple[Precision, Io], AccuracyGate] = {
 DETECTOR_GATE = AccuracyGate(max_error=1e-4)
 # share of pixels: rounding decides between two labels with almost the same score
 PARSER_GATE = AccuracyGate(max_error=0.002)
+# below FP32, of probabilities of damage: 40 dB is a hundredth, and one threshold decides
+MASK_GATE = AccuracyGate(psnr_mean=40, psnr_min=35)
 
 
 def find_gate(info: ArtifactInfo) -> AccuracyGate:
@@ -45,7 +47,14 @@ def find_gate(info: ArtifactInfo) -> AccuracyGate:
         return DETECTOR_GATE
     if info.kind == "parser":
         return PARSER_GATE
+    if info.kind == "damage-detector" and info.precision != "fp32":
+        return MASK_GATE
     return ACCURACY_GATES[info.precision, info.io]
+
+
+def find_half_gate(info: ArtifactInfo) -> AccuracyGate:
+    """For a session that computes an FP32 artifact in 16 bits."""
+    return MASK_GATE if info.kind == "damage-detector" else ACCURACY_GATES["fp16", info.io]
 
 
 def check_accuracy(info: ArtifactInfo, accuracy: Accuracy | None = None) -> None:

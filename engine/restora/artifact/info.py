@@ -22,7 +22,7 @@ from restora.errors import ArtifactError
 
 Io = Literal["uint8", "float32"]
 Precision = Literal["fp32", "fp16", "mixed", "int8", "int8_fp16", "fp8"]
-Kind = Literal["upsampler", "face", "detector", "parser"]
+Kind = Literal["upsampler", "face", "detector", "parser", "damage-detector", "repairer"]
 
 METADATA_KEY = "restora"
 FORMAT = 1
@@ -77,7 +77,9 @@ class ArtifactInfo:
     model: name in the model table, or the name of the checkpoint
     kind: the stage that runs it. "upsampler" and "face" return RGB images in NHWC layout;
         "detector" returns float32 (batch, anchors, 16): 4 box offsets, 2 probabilities, 10 landmark
-        offsets; "parser" returns uint8 labels (batch, side, side, 1)
+        offsets; "parser" returns uint8 labels (batch, side, side, 1); "damage-detector" returns
+        uint8 (batch, height, width, 1), the probability of damage in 0..255; "repairer" takes a
+        fourth channel, a mask, and returns RGB images that differ only where it is 128 or more
     architecture: description of the network and its hyperparameters
     scale: output side divided by input side
     precision: types of the graph; "mixed" is FP16 inside convolutions and FP32 between them, "int8"
@@ -115,6 +117,16 @@ class ArtifactInfo:
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB"] = "RGB"
     format: int = FORMAT
+
+    @property
+    def input_channels(self) -> int:
+        """RGB; and for a repairer the mask."""
+        return 4 if self.kind == "repairer" else 3
+
+    @property
+    def output_channels(self) -> int:
+        """Of a network that returns images or planes."""
+        return 1 if self.kind in ("parser", "damage-detector") else 3
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

@@ -24,6 +24,7 @@ _MOST_PNG_CHARACTERS = 1 << 26
 _MOST_PICTURES = 64
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = (b"IHDR", b"IDAT", b"IEND")
+_COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # of PNG, by the number of channels
 Picture = NDArray[np.uint8 | np.float32]
 _WHITE_16 = np.float32(65535)
 _BATCH = {"batch": whole(1, _MOST_PICTURES), "png": text(_MOST_PNG_CHARACTERS)}
@@ -34,7 +35,7 @@ _RULES = {name: nested(_BATCH, lambda **batch: batch, name=name) for name in ("i
 class SelfCheck:
     """A batch of images and the result of PyTorch in FP32.
 
-    image: (batch, height, width, 3), in the io dtype of the artifact
+    image: (batch, height, width, channels), in the io dtype of the artifact
     answer: the result, `scale` times larger
     """
 
@@ -65,7 +66,7 @@ def selfcheck_from_json(json_text: str, info: ArtifactInfo) -> SelfCheck:
             f"the artifact's self-check does not match: {info.model} does not accept images of "
             f"{height} x {width}"
         )
-    if answer.shape != (batch, height * info.scale, width * info.scale, 3):
+    if answer.shape != (batch, height * info.scale, width * info.scale, info.output_channels):
         raise ArtifactError(
             f"the artifact's self-check does not match: {image.shape} gives {answer.shape}"
         )
@@ -106,22 +107,23 @@ def _decode(*, batch: int, png: str, name: str, info: ArtifactInfo) -> Picture:
 
     data = base64.b64decode(png, validate=True)
     depth = 8 if info.io == "uint8" else 16
-    width, rows = _read_png_size(data, depth=depth, name=name)
+    channels = info.input_channels if name == "image" else info.output_channels
+    width, rows = _read_png_size(data, depth=depth, channels=channels, name=name)
     if rows % batch:
         raise ValueError(f"{name} must hold {batch} images stacked vertically, has {rows} rows")
     tall = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     expected = np.uint8 if depth == 8 else np.uint16
-    if tall is None or tall.dtype != expected or tall.shape != (rows, width, 3):
+    if tall is None or tall.dtype != expected or tall.size != rows * width * channels:
         raise ValueError(f"{name} must be a valid PNG of {width} x {rows}")
-    pictures = np.asarray(tall).reshape(batch, -1, *tall.shape[1:])
+    pictures = np.asarray(tall).reshape(batch, -1, width, channels)
     if depth == 8:
         return pictures.astype(np.uint8)
     return (pictures / _WHITE_16).astype(np.float32)
 
 
-def _read_png_size(data: bytes, *, depth: int, name: str) -> tuple[int, int]:
-    """Read width and height of an RGB PNG. Raises ValueError unless they are small and all chunks
-    lie within the data, since OpenCV allocates memory before it checks the data."""
+def _read_png_size(data: bytes, *, depth: int, channels: int, name: str) -> tuple[int, int]:
+    """Read width and height of a PNG. Raises ValueError unless they are small and all chunks lie
+    within the data, since OpenCV allocates memory before it checks the data."""
     if data[:8] != _PNG_SIGNATURE:
         raise ValueError(f"{name} must be a PNG image")
     position, size = 8, None
@@ -134,8 +136,8 @@ def _read_png_size(data: bytes, *, depth: int, name: str) -> tuple[int, int]:
         if (kind == b"IHDR") != (size is None):
             raise ValueError(f"{name} must be a PNG image with one header")
         if size is None:
-            if length != 13 or content[8:] != bytes((depth, 2, 0, 0, 0)):
-                raise ValueError(f"{name} must be an RGB PNG of {depth} bits")
+            if length != 13 or content[8:] != bytes((depth, _COLOR_TYPES[channels], 0, 0, 0)):
+                raise ValueError(f"{name} must be a PNG of {depth} bits and {channels} channels")
             size = int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big")
         position += 12 + length
     if size is None or not 0 < size[0] * size[1] <= _MOST_PIXELS:

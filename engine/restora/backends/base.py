@@ -60,7 +60,8 @@ class Session(Protocol):
     def run(self, batch: Batch) -> Batch:
         """Run the network on a batch of images.
 
-        batch: (batch, height, width, 3) RGB in the artifact's io dtype
+        batch: (batch, height, width, 3) RGB in the artifact's io dtype; a repairer takes a fourth
+            channel, its mask
 
         An upsampler or a face network returns (batch, scale * height, scale * width, 3) of the same
         dtype; ArtifactInfo describes the output of other kinds.
@@ -90,9 +91,10 @@ def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
     """Raise ShapeError unless a session with these limits accepts `batch`."""
     if batch.dtype != np.dtype(info.io):
         raise ShapeError(f"{info.model} takes {info.io} pictures, got {batch.dtype}")
-    if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
+    channels = info.input_channels
+    if batch.ndim != 4 or batch.shape[3] != channels or 0 in batch.shape:
         raise ShapeError(
-            f"a batch must have shape (batch, height, width, 3) with no empty side, "
+            f"a batch must have shape (batch, height, width, {channels}) with no empty side, "
             f"got {batch.shape}"
         )
     height, width = batch.shape[1:3]
@@ -122,7 +124,7 @@ def check_batch(batch: Batch, info: ArtifactInfo, limits: SizeLimits) -> None:
 def check_result(result: Batch, batch: Batch, info: ArtifactInfo) -> None:
     """Raise SessionError unless a result has the shape and dtype that the metadata promises."""
     count, height, width, _ = batch.shape
-    pictures = (count, info.scale * height, info.scale * width, 3)
+    pictures = (count, info.scale * height, info.scale * width, info.output_channels)
     anchors = result.shape[1] if result.ndim > 1 else 0
     expected = {
         "detector": ((count, anchors, 16), "float32"),

@@ -79,7 +79,7 @@ class OnnxRuntimeCudaSession(NetworkSession[Any]):
         """Run the smallest batch, since the provider loads its libraries on the first run."""
         side = self._limits.fixed_tile or self._limits.multiple * 8
         try:
-            self.run(np.zeros((1, side, side, 3), self._info.io))
+            self.run(np.zeros((1, side, side, self._info.input_channels), self._info.io))
         except SessionError as error:
             raise MissingBackendError(
                 f"ONNX Runtime's CUDA provider does not run here: {error}"

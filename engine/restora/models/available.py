@@ -11,7 +11,7 @@ class ModelSummary:
     """One published model.
 
     name: what Restorer, FaceOptions and fetch_model take
-    kind: "upsampler", "face", "detector" or "parser"
+    kind: "upsampler", "face", "detector", "parser", "damage-detector" or "repairer"
     purpose: what it is for
     scale: output side / input side of an upsampler; None for other kinds
     license: SPDX name of the license under which its project publishes it

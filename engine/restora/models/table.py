@@ -10,7 +10,7 @@ from typing import Literal
 
 from restora.errors import UnknownModelError
 
-Kind = Literal["upsampler", "face", "detector", "parser"]
+Kind = Literal["upsampler", "face", "detector", "parser", "damage-detector", "repairer"]
 
 _REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 _GFPGAN = "https://github.com/TencentARC/GFPGAN/releases/download"

@@ -1,0 +1,102 @@
+"""DamageDetector: finds scratches, dust, folds and other damage in a scanned print.
+
+A U-Net (Ronneberger et al., arXiv:1505.04597) whose finest features have half the resolution of the
+picture: its first convolution reads pixels in blocks of 2 x 2, its last one writes them so. A
+branch that also reads the picture at a quarter of its resolution gives context.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DEPTH = 8  # the coarsest features have an eighth of the resolution
+DILATIONS = (1, 2, 4)
+
+
+class ConvUnit(nn.Module):
+    """Convolution, batch normalization, and ReLU unless `linear`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        linear: bool = False,
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2) if stride == 1 else (kernel - stride) // 2
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, padding, dilation, bias=False
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return y if self.linear else F.relu(y)
+
+
+class Block(nn.Module):
+    """Two convolutions beside a direct connection."""
+
+    def __init__(self, features: int, *, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = ConvUnit(features, features, dilation=dilation)
+        self.second = ConvUnit(features, features, linear=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(self.first(x)))
+
+
+class DamageDetector(nn.Module):
+    """The probability of damage for each pixel.
+
+    Input (batch, 3, height, width), RGB in 0..1, sides multiples of 8; output (batch, 1, height,
+    width), logits.
+
+    features: channels at a half, a quarter and an eighth of the resolution
+    """
+
+    size_multiple = DEPTH
+
+    def __init__(self, features: tuple[int, int, int] = (32, 48, 64)) -> None:
+        super().__init__()
+        half, quarter, eighth = features
+        self.features = features
+        self.stem = ConvUnit(3, half, kernel=6, stride=2)
+        self.half_in = Block(half)
+        self.to_quarter = ConvUnit(half, quarter, kernel=4, stride=2)
+        self.glance = ConvUnit(3, quarter)
+        self.quarter_in = Block(quarter)
+        self.to_eighth = ConvUnit(quarter, eighth, kernel=4, stride=2)
+        self.context = nn.Sequential(*(Block(eighth, dilation=d) for d in DILATIONS))
+        self.from_eighth = ConvUnit(eighth, quarter, kernel=1, linear=True)
+        self.quarter_out = Block(quarter)
+        self.from_quarter = ConvUnit(quarter, half, kernel=1, linear=True)
+        self.half_out = Block(half)
+        self.mask_head = nn.Conv2d(half, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        centered = x - 0.5
+        half = self.half_in(self.stem(centered))
+        glance = self.glance(F.avg_pool2d(centered, 4))
+        quarter = self.quarter_in(self.to_quarter(half) + glance)
+        eighth = self.context(self.to_eighth(quarter))
+        quarter = self.quarter_out(F.relu(quarter + _double(self.from_eighth(eighth))))
+        half = self.half_out(F.relu(half + _double(self.from_quarter(quarter))))
+        return F.pixel_shuffle(self.mask_head(half), 2)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def fold_norms(network: DamageDetector) -> None:
+    """Move the batch normalizations of a network in eval mode into its convolutions, in place."""
+    for unit in network.modules():
+        if isinstance(unit, ConvUnit) and isinstance(unit.norm, nn.BatchNorm2d):
+            fused = torch.nn.utils.fusion.fuse_conv_bn_eval(unit.conv, unit.norm)
+            unit.conv, unit.norm = fused, nn.Identity()

@@ -1,0 +1,214 @@
+"""Train the damage detector or the repairer: `python -m restora_training.damage.train detector`.
+
+Both learn on the free photos with damage drawn on them; the held-out photos are never read. A run
+is seeded, can be stopped at any time, and continues from its last state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restora.atomic import write_atomically
+from restora_export.reference import DamageDetector, Repairer
+from restora_training.damage.samples import PatchSource, Sample, stack
+from restora_training.run.log import Log
+from restora_training.schedule import cosine_factor
+
+logger = logging.getLogger(__name__)
+
+Part = Literal["detector", "repairer"]
+_STATE, _NETWORK = "state.pt", "network.safetensors"
+_LOG_EVERY, _SAVE_EVERY = 50, 250
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train.
+
+    steps: the learning rate falls to nothing over so many
+    patch: in pixels, a multiple of 32
+    warmup: steps until the full rate
+    """
+
+    part: Part
+    steps: int
+    patch: int = 128
+    batch: int = 8
+    rate: float = 2e-3
+    warmup: int = 200
+    ema: float = 0.998
+    windows: int = 1500
+    seed: int = 20261126
+
+
+PLANS: dict[Part, Plan] = {
+    "detector": Plan("detector", steps=4000),
+    "repairer": Plan("repairer", steps=4000, patch=96, batch=12, rate=1.5e-3),
+}
+
+
+def make_network(part: Part) -> nn.Module:
+    """The untrained network. A repairer begins as its smooth filling."""
+    if part == "detector":
+        return DamageDetector()
+    network = Repairer()
+    nn.init.zeros_(network.fill_head.weight)
+    assert network.fill_head.bias is not None
+    nn.init.zeros_(network.fill_head.bias)
+    return network
+
+
+def detection_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
+    """Cross entropy, and one minus the overlap of mask and probability (Milletari et al.,
+    arXiv:1606.04797), where the answer counts."""
+    pictures = torch.from_numpy(stack([s.picture for s in samples]))
+    mask, asked = (torch.from_numpy(stack(m)) for m in _masks(samples))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(pictures.contiguous(memory_format=torch.channels_last))
+    logits = logits.float()
+    each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    # damage is rare: an unweighted mean would be small for an empty mask
+    weight = asked * (1 + mask)
+    entropy = (each * weight).sum() / weight.sum()
+    found = torch.sigmoid(logits) * asked
+    overlap = (2 * (found * mask).sum() + 1) / (found.sum() + (mask * asked).sum() + 1)
+    return entropy + 0.3 * (1 - overlap)
+
+
+def repair_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
+    """The error inside the mask: Charbonnier, and its gradient there."""
+    mask, _ = (torch.from_numpy(stack(m)) for m in _masks(samples))
+    clean = torch.from_numpy(stack([s.clean for s in samples]))
+    pictures = torch.from_numpy(stack([s.picture for s in samples]))
+    given = torch.cat((pictures, mask), 1).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        filled = network(given)
+    difference = (filled.float() - clean) * mask
+    error = (difference.square() + 0.02**2).sqrt() * mask
+    across = (difference[..., 1:] - difference[..., :-1]).abs()
+    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs()
+    total = error.sum() + 0.25 * (across.sum() + down.sum())
+    return total / (3 * mask.sum()).clamp(min=1)
+
+
+LOSSES: dict[Part, Callable[[nn.Module, list[Sample]], Tensor]] = {
+    "detector": detection_loss,
+    "repairer": repair_loss,
+}
+
+
+def train(plan: Plan, folder: Path) -> None:
+    """Train until plan.steps and write the averaged weights, rounded to FP16, as safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(plan.seed)
+    network = make_network(plan.part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
+    step = _load(folder / _STATE, network, optimizer, average)
+    log = Log(folder, ["loss"], done=step)
+    source = PatchSource(plan.patch, seed=plan.seed, windows=plan.windows)
+    logger.info("%s: %d windows of damage are drawn", plan.part, plan.windows)
+    network.train()
+    running, started, waited = 0.0, time.monotonic(), 0.0
+    while step < plan.steps:
+        before = time.monotonic()
+        samples = source.make_batch(step, plan.batch, for_repair=plan.part == "repairer")
+        waited += time.monotonic() - before
+        rate = plan.rate * cosine_factor(step, plan.steps, warmup=plan.warmup, last=0.01)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = LOSSES[plan.part](network, samples)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        _follow(average, network, decay=min(plan.ema, (1 + step) / (10 + step)))
+        running = loss.item() if not running else 0.98 * running + 0.02 * loss.item()
+        if step % _LOG_EVERY == 0:
+            seconds = time.monotonic() - started
+            log.add({
+                "step": step, "seconds": seconds, "rate": rate,
+                "waiting_share": waited / seconds, "loss": running,
+            })  # fmt: skip
+            logger.info("step %d: loss %.4f, %.0f s", step, running, seconds)
+        if step % _SAVE_EVERY == 0 or step == plan.steps:
+            _save(folder, network, optimizer, average, step=step, seed=plan.seed)
+
+
+def _masks(samples: list[Sample]) -> tuple[list[object], list[object]]:
+    return [s.mask for s in samples], [s.asked for s in samples]
+
+
+def _follow(average: dict[str, Tensor], network: nn.Module, *, decay: float) -> None:
+    with torch.no_grad():
+        for key, value in network.state_dict().items():
+            if value.dtype.is_floating_point:
+                average[key].lerp_(value, 1 - decay)
+            else:
+                average[key].copy_(value)
+
+
+def _load(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
+) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    for key, value in state["average"].items():
+        average[key].copy_(value)
+    logger.info("continuing from step %d", state["step"])
+    return int(state["step"])
+
+
+def _save(
+    folder: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    *,
+    step: int,
+    seed: int,
+) -> None:
+    stream = io.BytesIO()
+    state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({**state, "average": average, "step": step}, stream)
+    write_atomically(folder / _STATE, stream.getvalue())
+    weights = {
+        key: value.half().contiguous() if value.dtype.is_floating_point else value
+        for key, value in average.items()
+    }
+    metadata = {"steps": str(step), "seed": str(seed)}
+    write_atomically(folder / _NETWORK, save_safetensors(weights, metadata=metadata))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=sorted(PLANS))
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--steps", type=int, help="default: as the published networks")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    plan = PLANS[arguments.part]
+    train(replace(plan, steps=arguments.steps or plan.steps), arguments.output)
+
+
+if __name__ == "__main__":
+    main()
