@@ -43,14 +43,18 @@ _FUNCTION = "restora.image.decoder:serve"
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def read_isolated(path: Path | str, *, limits: PhotoLimits | None = None) -> Photo:
+def read_isolated(
+    path: Path | str, *, limits: PhotoLimits | None = None, name: str | None = None
+) -> Photo:
     """read_photo in a child process.
+
+    name: of the file in messages, if the path is of no use to their reader; None: the path
 
     Raises ImageError as read_photo does; DecodeTimeoutError past limits.max_decode_s,
     MemoryLimitError if decoding takes far more memory than the header explains, TruncatedImageError
     if the decoder crashes; DecoderProcessError if no child process can be started.
     """
-    photo = _ask("read", path, limits)
+    photo = _ask("read", path, limits, name)
     assert isinstance(photo, Photo)
     return photo
 
@@ -163,15 +167,20 @@ def _probe_or_none(path: Path | str, limits: PhotoLimits) -> PhotoHeader | None:
         return None
 
 
-def _request(what: Literal["read", "probe"], path: Path | str, limits: PhotoLimits) -> Request:
+def _request(
+    what: Literal["read", "probe"], path: Path | str, limits: PhotoLimits, name: str | None = None
+) -> Request:
     # a path is made absolute here: the child's working directory may be another
-    return Request(what, os.path.abspath(path), str(path), limits)  # noqa: PTH100
+    return Request(what, os.path.abspath(path), name or str(path), limits)  # noqa: PTH100
 
 
 def _ask(
-    what: Literal["read", "probe"], path: Path | str, limits: PhotoLimits | None
+    what: Literal["read", "probe"],
+    path: Path | str,
+    limits: PhotoLimits | None,
+    name: str | None = None,
 ) -> Photo | PhotoHeader:
-    request = _request(what, path, limits or PhotoLimits())
+    request = _request(what, path, limits or PhotoLimits(), name)
     for _ in range(_STARTS):
         with _borrowed(request.name) as decoder:
             answer = decoder.ask(request)
