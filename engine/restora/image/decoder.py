@@ -44,12 +44,13 @@ _STATM_BYTES = 128
 
 
 class Request(NamedTuple):
-    """path: absolute; name: of the file in messages"""
+    """path: absolute; name: of the file in messages; data: its bytes, in place of a path"""
 
     what: Literal["read", "probe"]
     path: str
     name: str
     limits: PhotoLimits
+    data: bytes | None = None
 
 
 class Probes(NamedTuple):
@@ -154,14 +155,12 @@ def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
     limits, name = request.limits, request.name
     try:
         with file_errors(name), _renamed(request):
-            with open_file(request.path, limits) as (stream, size):
-                _limit(FILE_COPIES * size + SLACK_BYTES)
-                data = read_up_to(stream, size if request.what == "read" else _CANVAS_BYTES)
+            data, size = _read(request)
             canvas = _canvas_bytes(data, limits)
             if canvas:
                 _limit(FILE_COPIES * size + canvas + SLACK_BYTES)
             if request.what == "probe":
-                return probe_file(request.path, limits=limits)
+                return _probe(request)
             # decoding finds what is wrong with a header, within the memory of the file alone
             with contextlib.suppress(ImageError):
                 header = replace(probe_photo(data, name=name), file_bytes=size)
@@ -172,12 +171,31 @@ def _answer(request: Request) -> Photo | PhotoHeader | RestoraError:
         return error
 
 
+def _read(request: Request) -> tuple[bytes, int]:
+    """The bytes, of which a header needs few, and how many there are; limits the memory first."""
+    if request.data is not None:
+        _limit(FILE_COPIES * len(request.data) + SLACK_BYTES)
+        return request.data, len(request.data)
+    with open_file(request.path, request.limits) as (stream, size):
+        _limit(FILE_COPIES * size + SLACK_BYTES)
+        return read_up_to(stream, size if request.what == "read" else _CANVAS_BYTES), size
+
+
+def _probe(request: Request) -> PhotoHeader:
+    if request.data is None:
+        return probe_file(request.path, limits=request.limits)
+    header = probe_photo(request.data, name=request.name)
+    return replace(header, file_bytes=len(request.data))
+
+
 @contextlib.contextmanager
 def _renamed(request: Request) -> Iterator[None]:
     """Errors name the file as the caller did."""
     try:
         yield
     except ImageError as error:
+        if not request.path:
+            raise
         raise type(error)(str(error).replace(request.path, request.name)) from None
 
 

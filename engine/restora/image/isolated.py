@@ -44,24 +44,27 @@ _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_TH
 
 
 def read_isolated(
-    path: Path | str, *, limits: PhotoLimits | None = None, name: str | None = None
+    source: Path | str | bytes, *, limits: PhotoLimits | None = None, name: str | None = None
 ) -> Photo:
     """read_photo in a child process.
 
+    source: a path, or the bytes of a file, which travel through a pipe
     name: of the file in messages, if the path is of no use to their reader; None: the path
 
     Raises ImageError as read_photo does; DecodeTimeoutError past limits.max_decode_s,
     MemoryLimitError if decoding takes far more memory than the header explains, TruncatedImageError
     if the decoder crashes; DecoderProcessError if no child process can be started.
     """
-    photo = _ask("read", path, limits, name)
+    photo = _ask("read", source, limits, name)
     assert isinstance(photo, Photo)
     return photo
 
 
-def probe_isolated(path: Path | str, *, limits: PhotoLimits | None = None) -> PhotoHeader:
-    """probe_file in a child process; errors as read_isolated."""
-    header = _ask("probe", path, limits)
+def probe_isolated(
+    source: Path | str | bytes, *, limits: PhotoLimits | None = None, name: str | None = None
+) -> PhotoHeader:
+    """probe_file in a child process; arguments and errors as read_isolated."""
+    header = _ask("probe", source, limits, name)
     assert isinstance(header, PhotoHeader)
     return header
 
@@ -168,19 +171,24 @@ def _probe_or_none(path: Path | str, limits: PhotoLimits) -> PhotoHeader | None:
 
 
 def _request(
-    what: Literal["read", "probe"], path: Path | str, limits: PhotoLimits, name: str | None = None
+    what: Literal["read", "probe"],
+    source: Path | str | bytes,
+    limits: PhotoLimits,
+    name: str | None = None,
 ) -> Request:
+    if isinstance(source, bytes):
+        return Request(what, "", name or "image", limits, source)
     # a path is made absolute here: the child's working directory may be another
-    return Request(what, os.path.abspath(path), name or str(path), limits)  # noqa: PTH100
+    return Request(what, os.path.abspath(source), name or str(source), limits)  # noqa: PTH100
 
 
 def _ask(
     what: Literal["read", "probe"],
-    path: Path | str,
+    source: Path | str | bytes,
     limits: PhotoLimits | None,
     name: str | None = None,
 ) -> Photo | PhotoHeader:
-    request = _request(what, path, limits or PhotoLimits(), name)
+    request = _request(what, source, limits or PhotoLimits(), name)
     for _ in range(_STARTS):
         with _borrowed(request.name) as decoder:
             answer = decoder.ask(request)
