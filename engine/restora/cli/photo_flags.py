@@ -11,11 +11,15 @@ _control = panels.in_panel("Run control")
 
 Input = Annotated[
     Path,
-    panels.files("--input", "-i", help="A photo, or a folder of photos."),
+    panels.files("--input", "-i", help="A photo, or a folder of photos; -: a photo from a pipe."),
 ]
 Output = Annotated[
     Path,
-    panels.files("--output", "-o", help="A folder; or a file, if the input is one."),
+    panels.files(
+        "--output",
+        "-o",
+        help="A folder; or a file, if the input is one; -: standard output, PNG unless --ext is given.",
+    ),
 ]
 ResultExt = Annotated[
     Ext,

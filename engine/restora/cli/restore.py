@@ -1,6 +1,7 @@
 """`restora restore`: one photo or a folder of them."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -9,13 +10,16 @@ import typer
 from restora.byte_size import parse_size
 from restora.cli import face_flags, photo_flags, runtime_flags, tile_flags
 from restora.cli.exits import reports_errors
+from restora.cli.pipes import BinaryStdout, is_pipe, open_stdin, open_stdout
 from restora.cli.report import RunReport, report_plan
+from restora.errors import OptionError
 from restora.exit_codes import ExitCode
 from restora.faces.choose import EYE_DISTANCE_PX
 from restora.faces.options import FaceOptions
 from restora.jobs.options import RunOptions
 from restora.jobs.photo_plan import plan_photos
 from restora.jobs.photos import restore_photos
+from restora.jobs.stream import restore_stream
 from restora.malloc import return_freed_memory
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
@@ -131,9 +135,30 @@ def _restore(
     options: RunOptions,
     json_lines: bool,
 ) -> ExitCode:
+    if is_pipe(source) or is_pipe(output):
+        return _restore_piped(source, output, restorer, options, json_lines)
     with RunReport(json_lines=json_lines) as report:
         result = restore_photos(
             source, output, restorer, options=options, progress=report, stop=report.stopping
         )
+        report.finish(result)
+    return result.exit_code
+
+
+def _restore_piped(
+    source: Path,
+    output: Path,
+    restorer: Callable[..., Restorer],
+    options: RunOptions,
+    json_lines: bool,
+) -> ExitCode:
+    if is_pipe(output) and json_lines:
+        raise OptionError("--json and -o - both write to standard output: give one of them")
+    given = open_stdin() if is_pipe(source) else source
+    target: AbstractContextManager[BinaryStdout | Path] = (
+        open_stdout() if is_pipe(output) else nullcontext(output)
+    )
+    with target as sink, RunReport(json_lines=json_lines) as report:
+        result = restore_stream(given, sink, restorer, options=options, progress=report)
         report.finish(result)
     return result.exit_code

@@ -96,7 +96,7 @@ class _Stdout(_Stream):
         try:
             return self._inner.write(text)
         except (OSError, ValueError) as error:
-            raise _stdout_error(error) from error
+            raise stdout_error(error) from error
 
     def flush(self) -> None:
         if self._inner is None or self._inner.closed:
@@ -104,7 +104,7 @@ class _Stdout(_Stream):
         try:
             self._inner.flush()
         except (OSError, ValueError) as error:
-            raise _stdout_error(error) from error
+            raise stdout_error(error) from error
 
 
 class _Stderr(_Stream):
@@ -120,7 +120,7 @@ class _Stderr(_Stream):
                 self._inner.flush()
 
 
-def _stdout_error(error: OSError | ValueError) -> StdoutError:
+def stdout_error(error: OSError | ValueError) -> StdoutError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     gone = isinstance(error, BrokenPipeError)
     return StdoutError(f"results cannot be written to standard output: {reason}", gone=gone)

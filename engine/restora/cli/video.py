@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,16 +14,17 @@ from restora.byte_size import parse_size
 from restora.cli import face_flags, panels, runtime_flags, tile_flags
 from restora.cli.console import print_error, print_note
 from restora.cli.exits import reports_errors
+from restora.cli.pipes import is_pipe, open_stdin, open_stdout
 from restora.cli.progress import frame_progress
 from restora.cli.report import report_speed
 from restora.cli.stopping import graceful_shutdown
-from restora.errors import MissingBackendError
+from restora.errors import MissingBackendError, OptionError
 from restora.exit_codes import ExitCode
 from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.video.options import MAX_CRF, VideoOptions
+from restora.video.options import MAX_CRF, PipeOptions, VideoOptions
 
 if TYPE_CHECKING:
     from restora.video.restore import VideoResult
@@ -30,9 +34,14 @@ _video = panels.in_panel("Video")
 
 @reports_errors
 def video(
-    input_: Annotated[Path, typer.Option("--input", "-i", help="A video file.")],
+    input_: Annotated[
+        Path, typer.Option("--input", "-i", help="A video file; -: raw YUV4MPEG2 from a pipe.")
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Ends in .mp4, .mov, .mkv or .webm.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Ends in .mp4, .mov, .mkv or .webm; -: YUV4MPEG2, with -i -."
+        ),
     ],
     model: Annotated[
         str,
@@ -99,42 +108,46 @@ def video(
         segment_frames=segment_frames,
         overwrite=overwrite,
     )
-    _run(input_, output, model, options, faces, video_options)
+    run = _run_pipe if is_pipe(input_) or is_pipe(output) else _run_file
+    run(input_, output, _opener(model, options, faces), video_options)
 
 
-def _run(
-    input_: Path,
-    output: Path,
-    model: str,
-    options: RestoreOptions,
-    faces: bool | None,
-    video_options: VideoOptions,
+def _opener(model: str, options: RestoreOptions, faces: bool | None) -> Callable[[], Restorer]:
+    return lambda: Restorer(
+        None if model == "none" else model,
+        options=options,
+        faces=face_flags.face_options_or_none(faces, FaceOptions()),
+    )
+
+
+def _run_pipe(
+    input_: Path, output: Path, open_restorer: Callable[[], Restorer], options: VideoOptions
 ) -> None:
-    try:
-        from restora.video.restore import restore_video
-        from restora.video.target import require_target
-    except ImportError as error:
-        raise MissingBackendError(
-            f"videos need PyAV: pip install 'restora[video]' ({error})"
-        ) from error
-    # before the networks are opened
-    require_target(output, input_, overwrite=video_options.overwrite)
-    with (
-        Restorer(
-            None if model == "none" else model,
-            options=options,
-            faces=face_flags.face_options_or_none(faces, FaceOptions()),
-        ) as restorer,
-        graceful_shutdown() as stopping,
-    ):
+    if not (is_pipe(input_) and is_pipe(output)):
+        raise OptionError(
+            "-i - and -o - belong together: one stream comes in, another goes out; FFmpeg makes "
+            "YUV4MPEG2 of a file, and a file of YUV4MPEG2"
+        )
+    chosen = PipeOptions(
+        outscale=options.outscale, skip_duplicates=options.skip_duplicates, memory=options.memory
+    )
+    if options != VideoOptions(**asdict(chosen)):
+        raise OptionError(
+            "a stream is not encoded, decoded or kept in segments: --encoder, --crf, --preset, "
+            "--hwaccel, --segment-frames and --overwrite have no effect on it"
+        )
+    with _needs_pyav():
+        from restora.video.pipe import restore_pipe
+    source = open_stdin()
+    with open_stdout() as target, open_restorer() as restorer, graceful_shutdown() as stopping:
         for network in restorer.networks:
             print_note(network.describe())
-        with frame_progress(input_.name) as progress:
-            result = restore_video(
-                input_,
-                output,
+        with frame_progress("standard input") as progress:
+            result = restore_pipe(
+                source,
+                target,
                 restorer,
-                options=video_options,
+                options=chosen,
                 progress=progress,
                 stop=lambda: bool(stopping),
             )
@@ -142,10 +155,47 @@ def _run(
             stopping.end()
             return
         report_speed(restorer.networks, result.stages, result.elapsed_s, "frames")
-    _report(input_, output, result)
+    _report("standard input", "standard output", result)
 
 
-def _report(input_: Path, output: Path, result: VideoResult) -> None:
+@contextlib.contextmanager
+def _needs_pyav() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise MissingBackendError(
+            f"videos need PyAV: pip install 'restora[video]' ({error})"
+        ) from error
+
+
+def _run_file(
+    input_: Path, output: Path, open_restorer: Callable[[], Restorer], options: VideoOptions
+) -> None:
+    with _needs_pyav():
+        from restora.video.restore import restore_video
+        from restora.video.target import require_target
+    # before the networks are opened
+    require_target(output, input_, overwrite=options.overwrite)
+    with open_restorer() as restorer, graceful_shutdown() as stopping:
+        for network in restorer.networks:
+            print_note(network.describe())
+        with frame_progress(input_.name) as progress:
+            result = restore_video(
+                input_,
+                output,
+                restorer,
+                options=options,
+                progress=progress,
+                stop=lambda: bool(stopping),
+            )
+        if result is None:
+            stopping.end()
+            return
+        report_speed(restorer.networks, result.stages, result.elapsed_s, "frames")
+    _report(str(input_), str(output), result)
+
+
+def _report(input_: str, output: str, result: VideoResult) -> None:
     """Raises typer.Exit if a part of the video is missing."""
     words = f"{output}: {result.frames} frames in {result.elapsed_s:.1f} s"
     if result.resumed:

@@ -1,4 +1,4 @@
-"""Options of restore_video."""
+"""Options of restore_video and restore_pipe."""
 
 from __future__ import annotations
 
@@ -55,6 +55,29 @@ class VideoOptions:
             memory=None if self.memory is None else check_whole("memory", self.memory, minimum=1),
             segment_frames=check_whole("segment_frames", self.segment_frames, minimum=1),
             overwrite=check_flag("overwrite", self.overwrite),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PipeOptions:
+    """How a stream is restored. Raises OptionError for a value that cannot work, when the options
+    are made.
+
+    outscale: final enlargement; None: the model's own
+    skip_duplicates: reuse the result for identical consecutive frames
+    memory: limit of the whole process in bytes; None: half of what is free is for frames
+    """
+
+    outscale: float | None = None
+    skip_duplicates: bool = False
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        set_checked(
+            self,
+            outscale=None if self.outscale is None else check_outscale(self.outscale),
+            skip_duplicates=check_flag("skip_duplicates", self.skip_duplicates),
+            memory=None if self.memory is None else check_whole("memory", self.memory, minimum=1),
         )
 
 
