@@ -18,7 +18,7 @@ Output = Annotated[
     panels.files(
         "--output",
         "-o",
-        help="A folder; or a file, if the input is one; -: standard output, PNG unless --ext is given.",
+        help="A folder; or a file, if the input is one; -: standard output, as PNG or --ext.",
     ),
 ]
 ResultExt = Annotated[
