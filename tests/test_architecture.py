@@ -27,19 +27,21 @@ BASE = (
     "malloc", "child",
 )  # fmt: skip
 PARTS = ("image", "tiling", "artifact", "models", "backends")
-STAGES = ("upsample", "faces")
+STAGES = ("upsample", "faces", "color", "damage")
 # of jobs, what schedules work of any kind and knows no Restorer
 SCHEDULING = ("budget", "scheduler", "sizes")
 WHOLE = (
     "tile_memory", "options", "networks", "settings", "photo_io", "restoration", "enlarge",
-    "scheduling", "many", "pipeline",
+    "repairs", "owner", "scheduling", "many", "pipeline",
 )  # fmt: skip
-LATER = ("doctor", "jobs", "video", "cluster", "serve", "cli")
+LATER = ("doctor", "jobs", "video", "cluster", "triton", "serve", "cli")
 ORDER = (*BASE, *PARTS, *STAGES, *WHOLE, *LATER)
 INDEPENDENT = {
     "image": {"tiling", "models"},
     "tiling": {"image", "models"},
     "faces": {"upsample", "tiling"},
+    "color": {"upsample", "faces", "tiling"},
+    "damage": {"upsample", "faces", "color"},
 }
 RUNTIME_HOMES = {
     ("ncnn", "module.py"),

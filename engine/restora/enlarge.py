@@ -90,7 +90,7 @@ class Enlarger:
 
     def enlarge(self, photo: Photo, scale: float, progress: Progress | None = None) -> Photo:
         """Raises ImageTooLargeError if the result would pass options.max_output_pixels."""
-        self._check_output_size(photo, scale)
+        self.check_size(photo, scale)
         if self.interpolates:
             return resize_lanczos(photo, scale)
         self._warn_of_interpolation(scale)
@@ -144,7 +144,8 @@ class Enlarger:
             )
             return None
 
-    def _check_output_size(self, photo: Photo, scale: float) -> None:
+    def check_size(self, photo: Photo, scale: float) -> None:
+        """Raise ImageTooLargeError if the result would pass options.max_output_pixels."""
         # the network's own output is held in memory too, whatever the final size
         pixels = photo.width * photo.height * max(scale, self.scale) ** 2
         most = self._options.max_output_pixels

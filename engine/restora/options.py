@@ -7,6 +7,7 @@ from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions
 from restora.backends.batching import Sharing
 from restora.backends.options import BackendChoice, PrecisionChoice, gpu_of_device
 from restora.checks import check_choice, check_flag, check_number, check_whole, set_checked
+from restora.color import ColorMode
 from restora.errors import OptionError
 from restora.tile_memory import choose_max_pixels
 from restora.tiling import Blend, Tiling
@@ -47,6 +48,8 @@ class RestoreOptions:
     device: "auto", "cpu", "gpu" or "gpu:1"; see SessionOptions
     denoise_strength: 0..1, for realesr-general-x4v3 only: 1 is the model itself, 0 its partner that
         keeps noise; None: the model itself
+    color: "off"; "balance": remove a color cast; "unfade": restore the contrast of a faded print
+        too
     max_output_pixels: larger results are refused before any work is done
     sharing: how photos that are restored at the same time share a network: "oldest" computes the
         tiles of the oldest photo first, "fair" gives each photo the same number of pixels
@@ -68,6 +71,7 @@ class RestoreOptions:
     precision: PrecisionChoice = "auto"
     device: str = "auto"
     denoise_strength: float | None = None
+    color: ColorMode = "off"
     max_output_pixels: int = DEFAULT_MAX_OUTPUT_PIXELS
     sharing: Sharing = "oldest"
     memory: int | None = None
@@ -85,6 +89,7 @@ class RestoreOptions:
             else check_whole("batch", batch, minimum=1, maximum=MAX_BATCH),
             blend=check_choice("blend", self.blend, get_args(Blend)),
             published_tiles=check_flag("published_tiles", self.published_tiles),
+            color=check_choice("color", self.color, get_args(ColorMode)),
             alpha=check_choice("alpha", self.alpha, get_args(AlphaMethod)),
             resize=check_choice("resize", self.resize, get_args(ResizeMethod)),
             pre_pad=check_whole("pre_pad", self.pre_pad, minimum=0, maximum=MAX_PRE_PAD),

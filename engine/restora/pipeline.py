@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, get_args, overload
 
-from restora.artifact import Io, Kind
+from restora.artifact import Io
 from restora.backends import Session, choose_session
 from restora.backends.choose import may_run_fp16
 from restora.backends.options import PrecisionChoice
 from restora.checks import check_choice
+from restora.damage import DamageOptions, DamageStage
+from restora.damage.open import damage_options_of, open_damage, variant_of_damage
 from restora.enlarge import Enlarger
 from restora.errors import OptionError, RestoraError
 from restora.faces.open import face_options_of, open_faces, variant_of_faces
@@ -24,16 +25,18 @@ from restora.jobs.sizes import bytes_of_photo
 from restora.many import OnError, restore_in_order
 from restora.models import DEFAULT_MODEL, FindArtifact
 from restora.models.resolve import artifact_finder
-from restora.networks import Networks, OpenNetwork
+from restora.networks import Networks
 from restora.options import RestoreOptions, combine_options
+from restora.owner import NetworkOwner
 from restora.photo_io import PhotoLike, photo_from
+from restora.repairs import repair_photo
 from restora.restoration import Restoration, add_faces, checked_progress, restore_aligned
 from restora.settings import settings_of_stages
 from restora.tiling import Progress
 from restora.upsample import check_outscale
 
 
-class Restorer:
+class Restorer(NetworkOwner):
     """Restore photos with one model, and their faces with another. Safe to call from several
     threads: tiles and faces of photos that are restored at the same time share batches.
 
@@ -45,6 +48,7 @@ class Restorer:
     tile: "auto", 0 for the whole photo at once, or the largest side of a tile in pixels
     faces: True or FaceOptions to restore faces too; or a FaceStage, which is then closed together
         with the Restorer
+    damage: True or DamageOptions to find and repair scratches, dust and folds before anything else
     options: RestoreOptions, for everything else; device, precision and tile may be given here too
 
     Checkpoints are exported once, into the model folder, which is logged; that needs
@@ -66,12 +70,13 @@ class Restorer:
         precision: PrecisionChoice = "auto",
         tile: int | Literal["auto"] = "auto",
         faces: FaceOptions | FaceStage | bool | None = None,
+        damage: DamageOptions | bool | None = None,
         options: RestoreOptions | None = None,
     ) -> None:
         chosen = combine_options(options, device=device, precision=precision, tile=tile)
         half = may_run_fp16(chosen.session_options())
         find = artifact_finder(model, chosen.denoise_strength, half=half)
-        self._start(model, find, chosen, faces)
+        self._start(model, find, chosen, faces, damage)
 
     @classmethod
     def from_session(
@@ -80,6 +85,7 @@ class Restorer:
         *,
         session_16bit: Session | None = None,
         faces: FaceOptions | FaceStage | bool | None = None,
+        damage: DamageOptions | bool | None = None,
         options: RestoreOptions | None = None,
     ) -> Restorer:
         """A Restorer whose upsampler runs in a session that is open already: on a remote server,
@@ -87,8 +93,8 @@ class Restorer:
 
         session: an upsampler for uint8 pictures; any object with the methods of Session
         session_16bit: one for float32 pictures; without it 16-bit photos raise MissingModelError
-        options: how photos are cut and joined; device, backend and precision hold for face networks
-            alone
+        options: how photos are cut and joined; device, backend and precision hold for the other
+            networks alone
 
         Raises OptionError for a session that does not fit.
         """
@@ -97,7 +103,7 @@ class Restorer:
         if session_16bit is not None:
             given["float32"] = session_16bit
         find = artifact_finder(None, None)
-        restorer._start(None, find, options or RestoreOptions(), faces, given)
+        restorer._start(None, find, options or RestoreOptions(), faces, damage, given)
         return restorer
 
     def _start(
@@ -106,50 +112,54 @@ class Restorer:
         find: FindArtifact,
         options: RestoreOptions,
         faces: FaceOptions | FaceStage | bool | None,
+        damage: DamageOptions | bool | None,
         given: dict[Io, Session] | None = None,
     ) -> None:
-        face_options = face_options_of(faces)
+        face_options, damage_options = face_options_of(faces), damage_options_of(damage)
         if face_options is not None and options.compat == "upstream":
             face_options = replace(face_options, published_paste=True)
         self.options = options
-        self._owner: Restorer | None = None
-        self._networks = Networks(
-            options,
-            face_batch=1 if face_options is None else face_options.batch,
-            choose=choose_session,
-        )
-        self.faces: FaceStage | None = faces if isinstance(faces, FaceStage) else None
+        face_batch = 1 if face_options is None else face_options.batch
+        super().__init__(Networks(options, face_batch=face_batch, choose=choose_session))
+        self.faces = faces if isinstance(faces, FaceStage) else None
+        self.damage: DamageStage | None = None
         try:
             self._enlarger = Enlarger(
                 self._networks, options, model=model, find=find, given=given or {}
             )
             if face_options is not None:
                 self.faces = open_faces(face_options, find=find, open_session=self._networks.open)
+            if damage_options is not None:
+                self.damage = open_damage(
+                    damage_options, find=find, open_session=self._networks.open
+                )
         except BaseException:
             self._networks.close(finish=False)
             raise
 
     def variant(
-        self, *, faces: FaceOptions | bool | None = None, options: RestoreOptions | None = None
+        self,
+        *,
+        faces: FaceOptions | bool | None = None,
+        damage: DamageOptions | bool | None = None,
+        options: RestoreOptions | None = None,
     ) -> Restorer:
         """A Restorer with other options over the same open networks, whose batches it shares. It
         ends with this one; closing it does nothing.
 
         faces: False: none; FaceOptions: of the open face networks; None: as here
+        damage: False: not repaired; DamageOptions: of the open networks; None: as here
         options: of how photos are cut, joined and enlarged; what networks run on stays as it is
 
-        Raises OptionError for faces that need other networks.
+        Raises OptionError for faces or damage that need other networks.
         """
         other = Restorer.__new__(Restorer)
-        other.options, other._networks = options or self.options, self._networks
+        NetworkOwner.__init__(other, self._networks, owner=self)
+        other.options = options or self.options
         other._enlarger = self._enlarger.with_options(other.options)
         other.faces = variant_of_faces(self.faces, faces)
-        other._owner = self
+        other.damage = variant_of_damage(self.damage, damage)
         return other
-
-    def session(self, kind: Kind, io: Io) -> Session | None:
-        """The open session of a network, whose batches callers share; None if there is none."""
-        return self._networks.session(kind, io)
 
     @property
     def model(self) -> str:
@@ -162,10 +172,9 @@ class Restorer:
         return self._enlarger.scale
 
     @property
-    def networks(self) -> tuple[OpenNetwork, ...]:
-        """Facts about every network that was opened: what it runs on, sizes, and what it has done
-        so far."""
-        return self._networks.describe()
+    def repairs(self) -> bool:
+        """Whether damage or color of a photo is changed before it is enlarged."""
+        return self.damage is not None or self.options.color != "off"
 
     def output_settings(self) -> dict[str, object]:
         """All settings that decide the pixels of a result, for JSON: the SHA-256 of each artifact
@@ -176,7 +185,7 @@ class Restorer:
         """
         enlarger, faces = self._enlarger, self.faces
         upsampler = None if enlarger.interpolates else (enlarger.source,)
-        return settings_of_stages(upsampler, faces, self._networks, self.options)
+        return settings_of_stages(upsampler, faces, self.damage, self._networks, self.options)
 
     def restore(
         self,
@@ -195,17 +204,24 @@ class Restorer:
         check: called between tiles and between batches of faces; what it raises ends the call
 
         Raises ImageError if a file cannot be read, ImageTooLargeError if the result would pass
-        max_output_pixels, OptionError if outscale leaves no pixel, SessionError after close().
+        max_output_pixels, OptionError if outscale leaves no pixel, ShapeError if a damage mask has
+        another size, SessionError after close().
         """
         with self._networks.in_use():
             photo = photo_from(photo)
             started = time.perf_counter()
             scale = float(self.scale) if outscale is None else check_outscale(outscale)
-            result = self._enlarger.enlarge(photo, scale, checked_progress(progress, check))
-            seconds = {"upsample": time.perf_counter() - started}
-            restoration = Restoration(result, self.model, scale, 0.0, seconds)
-            if self.faces is not None:
-                restoration = add_faces(restoration, self.faces, photo, check=check)
+            self._enlarger.check_size(photo, scale)
+            color, faces = self.options.color, self.faces
+            ready = repair_photo(photo, self.damage, color, faces, check=check)
+            before = time.perf_counter()
+            result = self._enlarger.enlarge(ready.photo, scale, checked_progress(progress, check))
+            seconds = {**ready.seconds, "upsample": time.perf_counter() - before}
+            restoration = Restoration(
+                result, self.model, scale, 0.0, seconds, damage=ready.damage, color=ready.color
+            )
+            if faces is not None:
+                restoration = add_faces(restoration, faces, ready.photo, check=check)
         return replace(restoration, elapsed_s=time.perf_counter() - started)
 
     @overload
@@ -257,7 +273,11 @@ class Restorer:
             lambda photo: self.restore(photo, outscale=scale),
             self._networks.describe,
             bytes_of=partial(
-                bytes_of_photo, scale=self.scale, outscale=scale, pre_pad=self.options.pre_pad
+                bytes_of_photo,
+                scale=self.scale,
+                outscale=scale,
+                pre_pad=self.options.pre_pad,
+                repairs=self.repairs,
             ),
             is_closed=lambda: self._networks.is_closed,
             on_error=on_error,
@@ -272,28 +292,3 @@ class Restorer:
             if self.faces is None:
                 raise OptionError("aligned faces need Restorer(..., faces=FaceOptions())")
             return restore_aligned(self.faces, photo_from(photo))
-
-    def close(self) -> None:
-        """Free the networks. Waits for photos that other threads are restoring; any later call
-        raises SessionError. A second close() only waits for the first one.
-        """
-        self._close(finish=True)
-
-    def __enter__(self) -> Restorer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # on Ctrl-C the photos of other threads may take minutes: they end at their next tile
-        self._close(finish=kind is None or issubclass(kind, Exception))
-
-    def _close(self, *, finish: bool) -> None:
-        if self._owner is not None:
-            return
-        self._networks.close(finish=finish)
-        if self.faces is not None:
-            self.faces.close()

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from restora.color import ColorCorrection
+from restora.damage import DamageOutcome
 from restora.errors import DeviceLostError, FaceError, NonFiniteOutputError, SessionError
 from restora.faces.pipeline import FaceOutcome, FaceStage
 from restora.image import Photo
@@ -25,6 +27,8 @@ class Restoration:
     elapsed_s: of the whole call; seconds: of each stage
     faces: the outcome of each face that was found, best score first
     face_error: the error of the detector, if it failed
+    damage: what was repaired; None without DamageOptions
+    color: how the color was corrected; None unless that was asked for
     """
 
     photo: Photo
@@ -35,11 +39,15 @@ class Restoration:
     faces: tuple[FaceOutcome, ...] = ()
     face_error: str | None = None
     face_model: str | None = None
+    damage: DamageOutcome | None = None
+    color: ColorCorrection | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether all faces that should be restored were."""
-        return self.face_error is None and all(f.status != "failed" for f in self.faces)
+        """Whether all faces that should be restored were, and damage was not too much to repair."""
+        refused = self.damage is not None and self.damage.status == "refused"
+        faces_done = all(f.status != "failed" for f in self.faces)
+        return self.face_error is None and faces_done and not refused
 
 
 def checked_progress(

@@ -11,8 +11,11 @@ import hashlib
 import math
 from pathlib import Path
 
+import numpy as np
+
 from restora.artifact import ArtifactInfo, Kind
 from restora.backends import OpenedSession
+from restora.damage import DamageStage
 from restora.errors import ModelError, OptionError
 from restora.faces.options import FaceOptions
 from restora.faces.pipeline import FaceStage
@@ -28,6 +31,7 @@ Settings = dict[str, object]
 def settings_of_stages(
     upsampler: tuple[str | Path | None] | None,
     faces: FaceStage | None,
+    damage: DamageStage | None,
     networks: Networks,
     options: RestoreOptions,
 ) -> Settings:
@@ -40,6 +44,8 @@ def settings_of_stages(
         if upsampler is None
         else settings_of_upsampler(*upsampler, networks, options),
         "faces": None if faces is None else settings_of_faces(faces, networks),
+        **({} if damage is None else {"damage": settings_of_damage(damage, networks)}),
+        **({} if options.color == "off" else {"color": options.color}),
     }
 
 
@@ -86,6 +92,26 @@ def settings_of_faces(stage: FaceStage, networks: Networks) -> Settings:
         "eye_distance_px": float(options.eye_dist_threshold),
         "only_center_face": options.only_center_face,
         "published_paste": options.published_paste,
+    }
+
+
+def settings_of_damage(stage: DamageStage, networks: Networks) -> Settings:
+    """Settings of the repair of damage: its networks, and what is repaired."""
+    options, opened = stage.options, networks.find("damage-detector", "uint8")
+    repairer, drawn = networks.find("repairer", "uint8"), stage.drawn
+    finder = stage.finder
+    return {
+        "find": options.find,
+        "detector": None
+        if finder is None
+        else _given(finder.session.info)
+        if opened is None
+        else _network(opened),
+        "repairer": _given(stage.repairer.session.info) if repairer is None else _network(repairer),
+        "mask": None if drawn is None else hashlib.sha256(np.packbits(drawn)).hexdigest(),
+        "threshold": options.threshold,
+        "max_share": options.max_share,
+        "max_face_share": options.max_face_share,
     }
 
 

@@ -94,6 +94,7 @@ class PhotoMemory:
             scale=self.restorer.scale,
             outscale=outscale,
             pre_pad=self.restorer.options.pre_pad,
+            repairs=self.restorer.repairs,
         )
         return max(restored + header.file_bytes, decode_bytes(header))
 

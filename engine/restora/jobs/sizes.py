@@ -10,6 +10,7 @@ import psutil
 from restora.image import PhotoHeader
 
 _SLACK = 5 / 4
+_REPAIRING = 9  # bytes of a pixel: new pixels, probability, mask, and its numbered places
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _USED = (
     Path("/sys/fs/cgroup/memory.current"),
@@ -27,7 +28,12 @@ def count_free_bytes() -> int:
 
 
 def bytes_of_photo(
-    header: PhotoHeader, *, scale: int, outscale: float | None, pre_pad: int = 0
+    header: PhotoHeader,
+    *,
+    scale: int,
+    outscale: float | None,
+    pre_pad: int = 0,
+    repairs: bool = False,
 ) -> int:
     """Estimate the peak memory of a photo, from the first byte read to the last one written,
     without the network's own.
@@ -38,6 +44,7 @@ def bytes_of_photo(
     for float32 pictures is there, and as much as color ones otherwise.
 
     pre_pad: pixels that are mirrored onto two sides before the network
+    repairs: damage is repaired, or color, before the photo is enlarged
     """
     deep = header.bits > 8
     shown = header.channels * (2 if deep else 1)  # bytes of a pixel as it is kept
@@ -51,4 +58,7 @@ def bytes_of_photo(
     pixels = header.width * header.height
     padded = (header.width + pre_pad) * (header.height + pre_pad)
     made += tiled if pre_pad else 0
+    if repairs:
+        decoded += shown  # the photo as it was is kept
+        made = max(made, _REPAIRING)
     return int((pixels * (decoded + resized + encoded) + padded * made) * _SLACK)

@@ -1,0 +1,93 @@
+"""The two networks of the stage, on whole photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.backends import Session
+from restora.damage.mask import Mask, Plane
+from restora.damage.tiles import Index, compute_tiles
+from restora.errors import OptionError
+from restora.image import Photo
+
+Check = Callable[[], None] | None
+
+
+class DamageFinder:
+    """Finds damage with an artifact of kind "damage-detector"."""
+
+    def __init__(self, session: Session) -> None:
+        _require(session, "damage-detector")
+        self.session = session
+
+    def find(self, photo: Photo, *, check: Check = None) -> Plane:
+        """The probability of damage, 0..255, (height, width)."""
+
+        def compute(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return np.asarray(self.session.run(pixels[None])[0], np.uint8)
+
+        found = compute_tiles(
+            photo.height,
+            photo.width,
+            lambda rows, columns: cut_color(photo, rows, columns),
+            compute,
+            session=self.session,
+            check=check,
+        )
+        return found[..., 0]
+
+
+class PhotoRepairer:
+    """Repaints pixels with an artifact of kind "repairer"."""
+
+    def __init__(self, session: Session) -> None:
+        _require(session, "repairer")
+        self.session = session
+
+    def repair(self, photo: Photo, mask: Mask, *, check: Check = None) -> Photo:
+        """The photo with the pixels of the mask repainted. All others stay as they are, bit for
+        bit; so does transparency.
+
+        mask: (height, width)
+
+        New pixels have 8 bits, also in photos of 16.
+        """
+
+        def cut(rows: Index, columns: Index) -> NDArray[np.uint8]:
+            color = cut_color(photo, rows, columns)
+            damaged = mask[np.ix_(rows, columns)].astype(np.uint8) * np.uint8(255)
+            return np.concatenate((color, damaged[..., None]), 2)
+
+        def compute(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            if not pixels[..., 3].any():
+                return pixels[..., :3]
+            return np.asarray(self.session.run(pixels[None])[0], np.uint8)
+
+        made = compute_tiles(
+            photo.height, photo.width, cut, compute, session=self.session, check=check
+        )
+        new = made[mask]
+        if photo.is_gray:
+            new = np.asarray(cv2.cvtColor(new[None], cv2.COLOR_RGB2GRAY)[0], np.uint8)
+        pixels = photo.pixels.copy()
+        pixels[mask] = new if pixels.dtype == np.uint8 else new.astype(np.uint16) * 257
+        return replace(photo, pixels=pixels)
+
+
+def cut_color(photo: Photo, rows: Index, columns: Index) -> NDArray[np.uint8]:
+    """A part of a photo as uint8 RGB."""
+    part = photo.pixels[np.ix_(rows, columns)]
+    if part.dtype != np.uint8:
+        part = part // 257
+    part = part.astype(np.uint8, copy=False)
+    return np.repeat(part[..., None], 3, 2) if part.ndim == 2 else part
+
+
+def _require(session: Session, kind: str) -> None:
+    if session.info.kind != kind:
+        raise OptionError(f"{session.info.model} is a {session.info.kind}, not a {kind}")
