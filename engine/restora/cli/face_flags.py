@@ -1,10 +1,12 @@
 """Options about faces, and whether faces are restored at all."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from restora.cli.console import print_note
 from restora.cli.panels import faces
 from restora.errors import MissingModelError
+from restora.faces.choose import EYE_DISTANCE_PX
 from restora.faces.open import find_detector, find_face_model
 from restora.faces.options import FaceOptions
 
@@ -57,6 +59,36 @@ SaveFaces = Annotated[
         help="Also write cropped_faces/, restored_faces/ and cmp/ into the output folder.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class FaceFlags:
+    """All of them, of `restora restore`."""
+
+    faces: Faces = None
+    face_enhance: FaceEnhance = False
+    face_model: FaceModel = None
+    face_strength: FaceStrength = 1.0
+    face_detector: FaceDetector = "auto"
+    face_batch: FaceBatch = 8
+    parse: Parse = False
+    eye_dist_threshold: EyeDistance = EYE_DISTANCE_PX
+    only_center_face: OnlyCenter = False
+    aligned: Aligned = False
+    save_faces: SaveFaces = False
+
+    def choose(self) -> FaceOptions | None:
+        """As face_options_or_none."""
+        options = FaceOptions(
+            model=self.face_model,
+            detector=self.face_detector,
+            strength=self.face_strength,
+            parse=self.parse,
+            eye_dist_threshold=self.eye_dist_threshold,
+            only_center_face=self.only_center_face,
+            batch=self.face_batch,
+        )
+        return face_options_or_none(self.face_enhance or self.aligned or self.faces, options)
 
 
 def face_options_or_none(wanted: bool | None, options: FaceOptions) -> FaceOptions | None:

@@ -109,9 +109,25 @@ def report_outcome(outcome: Outcome, json_lines: bool, *, single: bool) -> None:
     elif single and outcome.output_size:
         width, height = outcome.output_size
         faces = "" if outcome.faces is None else f", {_count_faces(outcome)}"
-        print_note(f"{outcome.output}: {width} x {height}{faces}, {outcome.seconds:.1f} s")
-    if outcome.status == "restored" and not outcome.complete:
+        repairs = _describe_repairs(outcome)
+        size = f"{width} x {height}"
+        print_note(f"{outcome.output}: {size}{repairs}{faces}, {outcome.seconds:.1f} s")
+    if outcome.damage is not None and outcome.damage["status"] == "refused":
+        print_error(f"{outcome.input}: nothing was repaired: {outcome.damage['reason']}")
+    if outcome.status == "restored" and outcome.has_failed_faces:
         print_error(f"{outcome.input}: {_describe_face_failures(outcome)}")
+
+
+def _describe_repairs(outcome: Outcome) -> str:
+    damage, color = outcome.damage, outcome.color
+    words = ""
+    if damage is not None and damage["status"] != "refused":
+        words += f", damage: {damage['share']:.2%} in {damage['regions']} places repaired"
+        if damage["status"] == "clean":
+            words = ", no damage found"
+    if color is not None:
+        words += ", color corrected" if color["changed"] else ", color left as it is"
+    return words
 
 
 def _count_faces(outcome: Outcome) -> str:

@@ -8,14 +8,14 @@ from pathlib import Path
 import typer
 
 from restora.byte_size import parse_size
-from restora.cli import face_flags, photo_flags, runtime_flags, tile_flags
+from restora.cli import face_flags, photo_flags, repair_flags, runtime_flags, tile_flags
 from restora.cli.exits import reports_errors
+from restora.cli.groups import takes_group
 from restora.cli.pipes import BinaryStdout, is_pipe, open_stdin, open_stdout
 from restora.cli.report import RunReport, report_plan
+from restora.damage import DamageOptions
 from restora.errors import OptionError
 from restora.exit_codes import ExitCode
-from restora.faces.choose import EYE_DISTANCE_PX
-from restora.faces.options import FaceOptions
 from restora.jobs.options import RunOptions
 from restora.jobs.photo_plan import plan_photos
 from restora.jobs.photos import restore_photos
@@ -27,6 +27,8 @@ from restora.pipeline import Restorer
 
 
 @reports_errors
+@takes_group("face", face_flags.FaceFlags)
+@takes_group("repairs", repair_flags.RepairFlags)
 def restore(
     input_: photo_flags.Input,
     output: photo_flags.Output = Path("results"),
@@ -40,17 +42,8 @@ def restore(
     denoise_strength: photo_flags.DenoiseStrength = None,
     alpha_upsampler: photo_flags.AlphaUpsampler = "network",
     quality: photo_flags.Quality = 95,
-    faces: face_flags.Faces = None,
-    face_enhance: face_flags.FaceEnhance = False,
-    face_model: face_flags.FaceModel = None,
-    face_strength: face_flags.FaceStrength = 1.0,
-    face_detector: face_flags.FaceDetector = "auto",
-    face_batch: face_flags.FaceBatch = 8,
-    parse: face_flags.Parse = False,
-    eye_dist_threshold: face_flags.EyeDistance = EYE_DISTANCE_PX,
-    only_center_face: face_flags.OnlyCenter = False,
-    aligned: face_flags.Aligned = False,
-    save_faces: face_flags.SaveFaces = False,
+    repairs: repair_flags.RepairFlags = repair_flags.RepairFlags(),
+    face: face_flags.FaceFlags = face_flags.FaceFlags(),
     tile: tile_flags.Tile = "auto",
     tile_pad: photo_flags.TilePad = None,
     batch: tile_flags.Batch = None,
@@ -88,44 +81,39 @@ def restore(
         threads=threads, backend=backend, device="auto" if gpu_id is None else f"gpu:{gpu_id}",
         precision=runtime_flags.choose_precision(precision, fp32=fp32),
         denoise_strength=denoise_strength, max_output_pixels=max_output_pixels,
-        memory=None if memory is None else parse_size(memory), compat=compat,
+        memory=None if memory is None else parse_size(memory), compat=compat, color=repairs.color,
     )  # fmt: skip
     run_options = RunOptions(
         ext=ext, suffix=suffix, quality=quality, strip_metadata=strip_metadata, compare=compare,
-        save_faces=save_faces, outscale=outscale, aligned=aligned, recursive=recursive,
+        save_faces=face.save_faces, outscale=outscale, aligned=face.aligned, recursive=recursive,
         overwrite=overwrite, retry_failed=retry_failed, on_error=on_error, manifest=manifest,
-        memory=options.memory, devices=runtime_flags.parse_gpus(gpus, gpu_id),
+        save_mask=repairs.save_mask, memory=options.memory,
+        devices=runtime_flags.parse_gpus(gpus, gpu_id),
         limits=runtime_flags.photo_limits(max_pixels, max_file_size, decode_timeout),
-    )  # fmt: skip
-    face_options = FaceOptions(
-        model=face_model, detector=face_detector, strength=face_strength, parse=parse,
-        eye_dist_threshold=eye_dist_threshold, only_center_face=only_center_face, batch=face_batch,
     )  # fmt: skip
     if dry_run:
         report_plan(plan_photos(input_, output, run_options).jobs, json_lines)
         return
-    restorer = _opener(model, options, face_enhance or aligned or faces, face_options, run_options)
+    damage = repairs.damage_options(aligned=face.aligned)
+    restorer = _opener(model, options, face, damage, run_options)
     raise typer.Exit(_restore(input_, output, restorer, run_options, json_lines))
 
 
 def _opener(
     model: str,
     options: RestoreOptions,
-    faces: bool | None,
-    face_options: FaceOptions,
+    face: face_flags.FaceFlags,
+    damage: DamageOptions | None,
     run_options: RunOptions,
 ) -> Callable[..., Restorer]:
     """A function that opens the Restorer; with devices, one that can be sent to their processes."""
     if run_options.memory is not None:  # before networks: it is a limit of what the system sees
         return_freed_memory()
 
-    def choose_faces() -> FaceOptions | None:
-        return face_flags.face_options_or_none(faces, face_options)
-
     name = None if model == "none" else model
     if run_options.devices is None:
-        return lambda: Restorer(name, options=options, faces=choose_faces())
-    return partial(Restorer, name, options=options, faces=choose_faces())
+        return lambda: Restorer(name, options=options, faces=face.choose(), damage=damage)
+    return partial(Restorer, name, options=options, faces=face.choose(), damage=damage)
 
 
 def _restore(

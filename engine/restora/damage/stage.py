@@ -36,6 +36,7 @@ class DamageOutcome:
 
     status: "repaired"; "clean": there is no damage; "refused": there is too much of it, and nothing
         was repaired
+    size: height and width of the photo
     share: of the photo that is damaged, 0..1
     pixels, regions: that were repaired
     faces_left: faces with too much damage, which are left to the face network
@@ -45,6 +46,7 @@ class DamageOutcome:
     """
 
     status: Literal["repaired", "clean", "refused"]
+    size: tuple[int, int]
     share: float
     pixels: int = 0
     regions: int = 0
@@ -107,9 +109,10 @@ class DamageStage:
         started = time.perf_counter()
         mask, spared = self._find(photo, find_faces, check)
         seconds = {"find": time.perf_counter() - started}
+        size = (photo.height, photo.width)
         share, most = float(mask.mean()), self.options.max_share
         if not mask.any():
-            return photo, DamageOutcome("clean", 0.0, faces_left=spared, seconds=seconds)
+            return photo, DamageOutcome("clean", size, 0.0, faces_left=spared, seconds=seconds)
         if share > most:
             reason = (
                 f"{share:.0%} of the photo is damaged, more than {most:.0%} is not repaired "
@@ -117,13 +120,14 @@ class DamageStage:
             )
             logger.warning("%s", reason)
             return photo, DamageOutcome(
-                "refused", share, faces_left=spared, reason=reason, mask=mask, seconds=seconds
+                "refused", size, share, faces_left=spared, reason=reason, mask=mask, seconds=seconds
             )
         started = time.perf_counter()
         repaired = self.repairer.repair(photo, mask, check=check)
         seconds["repair"] = time.perf_counter() - started
         return repaired, DamageOutcome(
             "repaired",
+            size,
             share,
             int(mask.sum()),
             count_regions(mask),

@@ -1,4 +1,4 @@
-"""Files that are written beside a result: a comparison, and its faces."""
+"""Files that are written beside a result: a comparison, its faces, and a mask of damage."""
 
 from __future__ import annotations
 
@@ -61,19 +61,23 @@ class Extras:
 
     comparison: Path | None = None
     faces: FaceNames | None = None
+    mask: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """Paths of all files but faces."""
+        return [path for path in (self.comparison, self.mask) if path is not None]
 
     def existing(self, saved: FaceFiles | None = None) -> list[Path]:
         """Existing files that these would replace."""
         found = [] if self.faces is None else (saved or FaceFiles()).of(self.faces)
-        if self.comparison is not None and os.path.lexists(self.comparison):
-            found.append(self.comparison)
-        return found
+        return found + [path for path in self.files if os.path.lexists(path)]
 
     def remove_partial(self) -> None:
         """Remove partial files that killed processes left. No other process may be writing
         these files."""
-        if self.comparison is not None:
-            remove_partial(self.comparison)
+        for path in self.files:
+            remove_partial(path)
         if self.faces is None:
             return
         for name, ending in zip(FACE_FOLDERS, self.faces.endings, strict=True):
@@ -86,7 +90,7 @@ class Extras:
 
     def written(self, faces: int) -> list[Path]:
         """The files that were written for a photo with so many faces."""
-        found = [] if self.comparison is None else [self.comparison]
+        found = self.files
         if self.faces is not None:
             found += [path for index in range(faces) for path in self.faces.paths(index)]
         return [path for path in found if os.path.lexists(path)]

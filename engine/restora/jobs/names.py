@@ -54,6 +54,7 @@ def name_outputs(
     suffix: str = "",
     compare: bool = False,
     save_faces: bool = False,
+    save_mask: bool = False,
     result: Path | None = None,
 ) -> list[Outputs]:
     """Choose the names of all outputs of a run, in the order of `sources`.
@@ -91,26 +92,30 @@ def name_outputs(
         guarded.require_free(path, source.path)
     taken |= {keys.of(path) for path in results}
 
-    def comparison_of(index: int, level: int) -> Path:
-        path = results[index]
-        stem = path.stem if not level else f"{path.name}{_digest(sources[index], level)}"
-        return path.with_name(_fit(stem, "_compare.jpg"))
+    def beside(ending: str) -> list[Path | None]:
+        def path_of(index: int, level: int) -> Path:
+            path = results[index]
+            stem = path.stem if not level else f"{path.name}{_digest(sources[index], level)}"
+            return path.with_name(_fit(stem, ending))
 
-    comparisons: list[Path | None] = [None] * len(sources)
-    if compare:
-        comparisons[:] = _assign(
+        paths = _assign(
             len(sources),
-            comparison_of,
+            path_of,
             keys,
             lambda path: keys.of(path) in taken or guarded.holds(path),
         )
-        taken |= {keys.of(path) for path in comparisons if path is not None}
+        taken.update(keys.of(path) for path in paths)
+        return list(paths)
+
+    none: list[Path | None] = [None] * len(sources)
+    comparisons = beside("_compare.jpg") if compare else none
+    masks = beside("_mask.png") if save_mask else none
     faces: list[FaceNames | None] = [None] * len(sources)
     if save_faces:
         faces[:] = _name_faces(sources, results, root, ending, taken | guarded.keys, keys)
     return [
-        Outputs(path, Extras(comparison, face))
-        for path, comparison, face in zip(results, comparisons, faces, strict=True)
+        Outputs(path, Extras(*extras))
+        for path, *extras in zip(results, comparisons, faces, masks, strict=True)
     ]
 
 

@@ -15,7 +15,8 @@ from restora.upsample import check_outscale
 
 OnError = Literal["skip", "stop"]
 _FLAGS = (
-    "strip_metadata", "compare", "save_faces", "aligned", "recursive", "overwrite", "retry_failed",
+    "strip_metadata", "compare", "save_faces", "save_mask", "aligned", "recursive", "overwrite",
+    "retry_failed",
 )  # fmt: skip
 
 
@@ -30,6 +31,8 @@ class RunOptions:
     strip_metadata: drop ICC, EXIF and XMP
     compare: also write a before | after picture, NAME_compare.jpg
     save_faces: also write cropped_faces/, restored_faces/ and cmp/ into the output folder
+    save_mask: also write what was repaired, white on black, as NAME_mask.png; needs a Restorer
+        with damage=DamageOptions()
     outscale: final enlargement; None: the network's own
     aligned: every input is one aligned face
     recursive: go into subfolders
@@ -54,6 +57,7 @@ class RunOptions:
     strip_metadata: bool = False
     compare: bool = False
     save_faces: bool = False
+    save_mask: bool = False
     outscale: float | None = None
     aligned: bool = False
     recursive: bool = False

@@ -17,6 +17,7 @@ class Outcome:
     seconds: from the first byte read to the last one written, without time in queues
     sha256: digest of the result's file
     source_sha256: digest of the input's file, where a journal is kept
+    damage, color: what was repaired, see DamageOutcome and ColorCorrection
     device: of a run over several devices, the one that restored it
     """
 
@@ -34,12 +35,19 @@ class Outcome:
     sha256: str | None = None
     source_sha256: str | None = None
     device: str | None = None
+    damage: dict[str, Any] | None = None
+    color: dict[str, Any] | None = None
+
+    @property
+    def has_failed_faces(self) -> bool:
+        failed_ones = any(face["status"] == "failed" for face in self.faces or ())
+        return self.face_error is not None or failed_ones
 
     @property
     def complete(self) -> bool:
-        """Whether the photo is done and none of its faces failed."""
-        faces_done = all(face["status"] != "failed" for face in self.faces or ())
-        return self.status != "failed" and self.face_error is None and faces_done
+        """Whether the photo is done, none of its faces failed, and damage was not too much."""
+        refused = self.damage is not None and self.damage["status"] == "refused"
+        return self.status != "failed" and not self.has_failed_faces and not refused
 
     def as_row(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from restora.errors import OptionError
 from restora.faces.pipeline import FaceOutcome
 from restora.image import Photo, write_photo
 from restora.image.compare import make_comparison
@@ -41,6 +42,8 @@ def write_result(target: Path, before: Photo, result: Restoration, writing: Writ
     if extras.comparison is not None:
         comparison = make_comparison(before, result.photo)
         write_photo(comparison, extras.comparison, quality=_COMPARISON_QUALITY, inside=writing.root)
+    if extras.mask is not None:
+        _write_mask(extras.mask, result, writing.root)
     if extras.faces is not None:
         _write_faces(extras.faces, result.faces, writing.root)
     write_photo(
@@ -51,6 +54,16 @@ def write_result(target: Path, before: Photo, result: Restoration, writing: Writ
         inside=writing.root,
     )
     return digest_of_file(target)
+
+
+def _write_mask(path: Path, result: Restoration, root: Path | None) -> None:
+    """White where something was repaired, of the size of the input."""
+    if result.damage is None:
+        raise OptionError("saving masks needs a Restorer with damage=DamageOptions()")
+    mask = result.damage.mask
+    if mask is None:
+        mask = np.zeros(result.damage.size, bool)
+    write_photo(Photo(mask.astype(np.uint8) * np.uint8(255)), path, inside=root)
 
 
 def _write_faces(names: FaceNames, faces: Iterable[FaceOutcome], root: Path | None) -> None:

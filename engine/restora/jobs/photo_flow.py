@@ -188,6 +188,8 @@ class PhotoFlow(Generic[Job]):
             face_error=result.face_error,
             sha256=digest,
             source_sha256=of_source,
+            damage=None if result.damage is None else result.damage.as_row(),
+            color=None if result.color is None else result.color.as_row(),
         )
 
     def _slots_of(self, width: int, height: int) -> int:

@@ -44,7 +44,7 @@ def plan_photos(source: Path | str, output: Path | str, options: RunOptions) -> 
     jobs = plan_jobs(
         source,
         output,
-        Naming(options.ext, options.suffix, options.compare, options.save_faces),
+        Naming(options.ext, options.suffix, options.compare, options.save_faces, options.save_mask),
         recursive=options.recursive,
         limits=options.limits,
         known=known_results(journal, source, output),

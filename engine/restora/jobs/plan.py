@@ -77,6 +77,7 @@ class Naming:
     suffix: str = ""
     compare: bool = False
     save_faces: bool = False
+    save_mask: bool = False
 
 
 def plan_jobs(
@@ -180,6 +181,7 @@ def _name(
         suffix=naming.suffix,
         compare=naming.compare,
         save_faces=naming.save_faces,
+        save_mask=naming.save_mask,
         result=result,
     )
     by_path = dict(zip((entry.path for entry in named), outputs, strict=True))

@@ -93,10 +93,10 @@ def _check(source: Path | ByteSource, target: Path | ByteSink, options: RunOptio
                 f"a photo from standard input has no name: the output must be a file, such as "
                 f"restored.png, or standard output, got {target}"
             )
-    elif options.compare or options.save_faces or options.manifest:
+    elif options.compare or options.save_faces or options.save_mask or options.manifest:
         raise OptionError(
-            "--compare, --save-faces and --manifest write files beside the result: they need an "
-            "output that is a file"
+            "--compare, --save-faces, --save-mask and --manifest write files beside the result: "
+            "they need an output that is a file"
         )
 
 
