@@ -222,6 +222,7 @@ def loaded_by(code: str) -> set[str]:
 
 PUBLIC = (
     "CpuOptions",
+    "DamageOptions",
     "FaceOptions",
     "Metadata",
     "ModelSummary",

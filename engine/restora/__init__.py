@@ -15,6 +15,7 @@ from restora.version import __version__
 
 if TYPE_CHECKING:
     from restora.backends import CpuOptions, PlanOptions, Session, SessionOptions, open_session
+    from restora.damage import DamageOptions
     from restora.errors import RestoraError
     from restora.faces.options import FaceOptions
     from restora.image import Metadata, Photo, PhotoLimits, encode_photo
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CpuOptions",
+    "DamageOptions",
     "FaceOptions",
     "Metadata",
     "ModelSummary",
@@ -62,6 +64,7 @@ __all__ = [
 
 _HOMES = {
     "CpuOptions": "restora.backends",
+    "DamageOptions": "restora.damage",
     "FaceOptions": "restora.faces.options",
     "Metadata": "restora.image",
     "ModelSummary": "restora.models",
