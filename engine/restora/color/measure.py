@@ -1,4 +1,4 @@
-"""How a picture has faded: its darkest and lightest values, its middle, and whether it is toned."""
+"""How a picture has faded: its darkest and lightest values, and whether it is toned."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Values = NDArray[np.float32]
 Triple = tuple[float, float, float]
 
 _LONGEST = 512  # pixels; statistics need no more
-_ENDS = (0.4, 99.6)  # percentiles; Limare et al., "Simplest Color Balance", IPOL 2011
+_ENDS = (0.4, 99.6)  # percentiles
 _BINS = 24
 _TONED = 0.022  # mean distance from one curve through color space, of the whole range
-_GRAY = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,11 @@ class Fading:
     """Facts about a picture; values are 0..1.
 
     black, white: the values that nearly all pixels lie between, of R, G and B
-    middle: the median of the pixels whose luma is neither dark nor light
     toned: the picture is gray, or of one tone such as sepia: each luma has one color
     """
 
     black: Triple
     white: Triple
-    middle: Triple
     toned: bool
 
 
@@ -39,14 +37,9 @@ def measure_fading(pixels: Pixels) -> Fading:
 
     pixels: uint8 or uint16; RGB (height, width, 3) or gray (height, width)
     """
-    values = _shrink(pixels)
-    flat = values.reshape(-1, 3)
-    luma = flat @ _GRAY
+    flat = _shrink(pixels).reshape(-1, 3)
     black, white = np.percentile(flat, _ENDS, axis=0)
-    low, high = np.percentile(luma, (25, 75))
-    inner = flat[(luma >= low) & (luma <= high)]
-    middle = np.median(inner, axis=0)
-    return Fading(_triple(black), _triple(white), _triple(middle), _is_toned(flat, luma))
+    return Fading(_triple(black), _triple(white), _is_toned(flat))
 
 
 def _shrink(pixels: Pixels) -> Values:
@@ -60,9 +53,9 @@ def _shrink(pixels: Pixels) -> Values:
     return np.repeat(values[..., None], 3, 2) if values.ndim == 2 else values
 
 
-def _is_toned(flat: Values, luma: Values) -> bool:
+def _is_toned(flat: Values) -> bool:
     """Whether the color is a function of the luma, apart from a little noise."""
-    order = np.argsort(luma)
+    order = np.argsort(flat @ _LUMA)
     distances = []
     for part in np.array_split(flat[order], _BINS):
         if len(part):
