@@ -34,8 +34,8 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     python3 -m venv /opt/restora \
     && /opt/restora/bin/pip install --no-cache-dir --no-index --find-links /wheels \
        "restora[${EXTRA}]"
-RUN useradd --create-home restora && install -d -m 700 -o restora /plans /models
-USER restora
+RUN useradd --uid 10001 --create-home restora && install -d -m 700 -o restora /plans /models
+USER 10001
 ENV PATH=/opt/restora/bin:$PATH RESTORA_PLANS=/plans RESTORA_MODELS=/models
 VOLUME ["/plans", "/models"]
 ENTRYPOINT ["restora"]

@@ -9,7 +9,7 @@ import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from restora.cli.streams import StdoutError, stdout_error
 from restora.errors import OptionError
@@ -20,7 +20,7 @@ def is_pipe(path: Path) -> bool:
     return str(path) == "-"
 
 
-def open_stdin() -> BinaryIO:
+def open_stdin() -> io.FileIO | io.BufferedReader:
     """Standard input; unbuffered unless something took its place in this process.
 
     Raises OptionError if it is closed, or a terminal.
@@ -29,8 +29,9 @@ def open_stdin() -> BinaryIO:
         raise OptionError("-i - reads from standard input, which is closed")
     if sys.stdin.isatty():
         raise OptionError("-i - reads from standard input, which is a terminal: use a pipe or <")
-    stream: BinaryIO = sys.stdin.buffer
-    return getattr(stream, "raw", stream)
+    stream: Any = sys.stdin.buffer
+    raw: io.FileIO | io.BufferedReader = getattr(stream, "raw", stream)
+    return raw
 
 
 class BinaryStdout:
