@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -9,23 +10,49 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from restora.backends.options import BackendChoice
 from restora.cli import runtime_flags
 from restora.cli.console import print_error, print_note, stdout_console
 from restora.cli.exits import reports_errors
+from restora.cli.groups import takes_group
 from restora.cli.panels import in_panel
-from restora.errors import MissingBackendError
+from restora.damage import DamageOptions
+from restora.errors import MissingBackendError, OptionError
 from restora.exit_codes import ExitCode
 from restora.files import write_file
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
+from restora.pipeline import Restorer
 
 _photos, _metrics = in_panel("Photos"), in_panel("Metrics")
-_networks = in_panel("Networks")
+_networks, _damage = in_panel("Networks"), in_panel("Damage")
+
+
+@dataclass(frozen=True)
+class DamageFlags:
+    """Options of the evaluation of damage."""
+
+    damage: Annotated[
+        bool,
+        _damage(
+            "--damage",
+            help="Evaluate how damage is found and repaired, on clean photos that damage is drawn "
+            "on, beside OpenCV's inpaint. Default photos: those that training does not use.",
+        ),
+    ] = False
+    damage_detector: Annotated[str | None, _damage(help="A damage detector. Default: bundled.")] = (
+        None
+    )
+    damage_repairer: Annotated[str | None, _damage(help="A repairer. Default: bundled.")] = None
+    draws: Annotated[int, _damage(min=1, help="Damaged versions of each photo.")] = 4
 
 
 @reports_errors
+@takes_group("repairing", DamageFlags)
 def evaluate(
-    clean: Annotated[Path, _photos(help="Folder of clean photos.")],
+    clean: Annotated[
+        Path | None, _photos(help="Folder of clean photos; only --damage has a default.")
+    ] = None,
     degraded: Annotated[
         Path | None,
         _photos(help="Folder of degraded photos of the same names. Default: they are made."),
@@ -62,6 +89,7 @@ def evaluate(
     arcface: Annotated[
         Path | None, _metrics(help="ONNX file of ArcFace, for the metric identity.")
     ] = None,
+    repairing: DamageFlags = DamageFlags(),
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A JSON file.")] = None,
 ) -> None:
     """Restore degraded photos and measure how close the results are to the clean ones.
@@ -71,6 +99,11 @@ def evaluate(
     restora evaluate --clean DIR --aligned --share 0.01 --metrics psnr,ssim,lpips,fid
     --model RealESRGAN_x2plus --face-model GFPGANv1.4
     """
+    if repairing.damage:
+        _evaluate_damage(clean, repairing, backend, output)
+        return
+    if clean is None:
+        raise OptionError("evaluating needs a folder of clean photos (--clean)")
     folder = _import_evaluation()
     options = folder.EvaluateOptions(
         degraded=degraded,
@@ -87,6 +120,26 @@ def evaluate(
         restoring=RestoreOptions(backend=backend),
     )
     _report(folder.evaluate_folder(clean, options, report=print_note), output)
+
+
+def _evaluate_damage(
+    clean: Path | None, flags: DamageFlags, backend: BackendChoice, output: Path | None
+) -> None:
+    try:
+        from restora_benchmarks.evaluate.damage import evaluate_damage
+        from restora_benchmarks.evaluate.damage_tables import format_tables
+    except ImportError as error:
+        raise MissingBackendError(
+            f"evaluating damage needs pip install 'restora[evaluate,training,cpu]' ({error})"
+        ) from error
+    options = DamageOptions(detector=flags.damage_detector, repairer=flags.damage_repairer)
+    with Restorer(None, damage=options, options=RestoreOptions(backend=backend)) as restorer:
+        assert restorer.damage is not None
+        result = evaluate_damage(restorer.damage, clean, draws=flags.draws, report=print_note)
+        runs = [network.describe() for network in restorer.networks]
+    print(format_tables(result))
+    if output is not None:
+        write_file(output, json.dumps({"networks": runs, **result.as_dict()}, indent=1) + "\n")
 
 
 def _report(result: Any, output: Path | None) -> None:

@@ -54,15 +54,15 @@ def require_size(mask: Mask, photo: Photo) -> None:
         )
 
 
-def decide_mask(probability: Plane, threshold: float) -> Mask:
+def decide_mask(probability: Plane, threshold: float, *, grow_px: int = 1) -> Mask:
     """The pixels that count as damaged.
 
     probability: 0..255, (height, width)
     threshold: 0..1
+    grow_px: how much wider the mask is than what was found: the rim of a scratch is faint
 
-    A place of damage has a few pixels from the threshold on; it goes on where its neighbors reach
-    half of the threshold (hysteresis: Canny, 1986), and one pixel further, since the rim of a
-    scratch is faint.
+    A place of damage has a few pixels from the threshold on, and goes on where its neighbors reach
+    half of the threshold (hysteresis: Canny, 1986).
     """
     sure = probability >= threshold * 255
     likely = (probability >= threshold * 255 / 2).astype(np.uint8)
@@ -70,7 +70,10 @@ def decide_mask(probability: Plane, threshold: float) -> Mask:
     kept = np.bincount(labels[sure], minlength=count) >= _SMALLEST_PX
     kept[0] = False
     found = kept[labels].astype(np.uint8)
-    return np.asarray(cv2.dilate(found, np.ones((3, 3), np.uint8)), np.bool_)
+    if grow_px:
+        side = 2 * grow_px + 1
+        found = np.asarray(cv2.dilate(found, np.ones((side, side), np.uint8)), np.uint8)
+    return found > 0
 
 
 def keep_thin(mask: Mask) -> Mask:

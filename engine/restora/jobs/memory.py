@@ -9,12 +9,14 @@ from pathlib import Path
 
 import psutil
 
+from restora.damage.tiles import TILE_PX
 from restora.errors import MemoryLimitError, OptionError, RestoraError
 from restora.image import PhotoHeader, PhotoLimits
 from restora.image.decoder import FILE_COPIES, decode_bytes
 from restora.image.isolated import probe_isolated
 from restora.jobs.budget import Budget
 from restora.jobs.sizes import bytes_of_photo, count_free_bytes
+from restora.networks import OpenNetwork
 from restora.pipeline import Restorer
 from restora.tile_memory import bytes_of_network
 
@@ -50,11 +52,7 @@ class PhotoMemory:
             capacity = int(_SHARE * count_free_bytes() / self.processes)
         else:
             taken = int(psutil.Process().memory_info().rss) + _DECODER_BYTES
-            taken += sum(
-                bytes_of_network(network.info, network.limits, network.call_px)
-                for network in self.restorer.networks
-                if network.stats is not None
-            )
+            taken += sum(map(_bytes_of, self.restorer.networks))
             capacity = self.limit - taken
             if capacity < _LEAST_BYTES:
                 raise OptionError(
@@ -105,6 +103,15 @@ class PhotoMemory:
                 f"{path} needs {needed >> 20} MB beside the networks, the limit leaves "
                 f"{self.budget.capacity >> 20} MB: raise it (--memory)"
             )
+
+
+def _bytes_of(network: OpenNetwork) -> int:
+    """Face detectors and parsers take little."""
+    if network.info.kind in ("damage-detector", "repairer"):
+        return bytes_of_network(network.info, network.limits, TILE_PX**2)
+    if network.stats is None:
+        return 0
+    return bytes_of_network(network.info, network.limits, network.call_px)
 
 
 def _size_of(path: Path, limits: PhotoLimits) -> int:

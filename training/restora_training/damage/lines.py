@@ -12,15 +12,20 @@ from restora_training.damage.layer import (
     wander,
 )
 
+_WIDEST_PX = 6
 
-def draw_scratch(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
-    """A scratch of 0.5 to 6 px: bright where the emulsion is gone, or dark where dirt is in it."""
+
+def draw_scratch(
+    shape: tuple[int, int], rng: np.random.Generator, *, narrowest_px: float = 0.5
+) -> Layer:
+    """A scratch of up to 6 px: bright where the emulsion is gone, or dark where dirt is in it."""
     longest = max(shape)
     length = longest * rng.uniform(0.1, 1.2)
     path = wander(
         random_point(shape, rng), rng.uniform(0, 2 * np.pi), length, rng.choice([0.02, 0.3]), rng
     )
-    opacity = _taper(shape, path, 0.5 * 12 ** rng.uniform(0, 1), rng)
+    width_px = narrowest_px * (_WIDEST_PX / narrowest_px) ** rng.uniform(0, 1)
+    opacity = _taper(shape, path, width_px, rng)
     return Layer(opacity * rng.uniform(0.3, 1.0), _scratch_color(rng))
 
 

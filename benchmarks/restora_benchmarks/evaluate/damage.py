@@ -1,0 +1,217 @@
+"""Evaluate the repair of damage on pairs made by the model of damage, and on clean photos.
+
+Damage is drawn with other seeds than in training, on photos that training never reads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restora.damage.mask import decide_mask
+from restora.damage.stage import DamageStage
+from restora.image import Photo, read_photo
+from restora_benchmarks.evaluate.damage_figures import (
+    Detection,
+    Repair,
+    detection_of,
+    psnr_of,
+    repair_of,
+)
+from restora_calibration.folders import list_photos
+from restora_calibration.photos import HELD_OUT, read_free_photo
+from restora_training.damage import AgingRange, Damaged, age_photo, damage_photo
+from restora_training.damage.layer import apply_layer
+from restora_training.damage.lines import draw_scratch
+from restora_training.damage.lookalikes import LOOKALIKES
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+_SEED = 7_000_000  # no seed of training
+_NARROWEST_PX = 1.25  # a scratch gets narrower towards its ends
+_LEAST_CONTRAST = 10  # levels
+_RADIUS_PX = 3  # of OpenCV's inpaint
+
+
+@dataclass(frozen=True, slots=True)
+class DamagePair:
+    clean: Pixels
+    picture: Pixels
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class DamageReport:
+    """What was measured; see docs/damage.md for each figure.
+
+    detection: by kind of damage
+    repair: by mask and method, of pairs with all kinds of damage
+    false_share: by kind of clean picture, the share of pixels in the mask
+    clean_psnr: of repaired clean photos to themselves, the least, in dB, at most 150
+    find_mp_per_s, repair_mp_per_s: megapixels of photos per second
+    """
+
+    photos: int
+    pairs: int
+    detection: Mapping[str, Detection]
+    repair: Mapping[str, Repair]
+    false_share: Mapping[str, float]
+    clean_psnr: float
+    find_mp_per_s: float
+    repair_mp_per_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class _Clock:
+    seconds: float = 0.0
+    pixels: int = 0
+
+    def run(self, work: Callable[[], Any], pixels: int) -> Any:
+        started = time.perf_counter()
+        result = work()
+        self.seconds += time.perf_counter() - started
+        self.pixels += pixels
+        return result
+
+    @property
+    def mp_per_s(self) -> float:
+        return self.pixels / 1e6 / self.seconds if self.seconds else 0.0
+
+
+def evaluate_damage(
+    stage: DamageStage,
+    folder: Path | None = None,
+    *,
+    draws: int = 4,
+    report: Callable[[str], None] = lambda _: None,
+) -> DamageReport:
+    """Evaluate the two networks of a stage.
+
+    folder: clean photos; None: the held-out photos
+    draws: damaged versions of each photo
+    """
+    assert stage.finder is not None
+    photos = list(_read_photos(folder))
+    find, repair = _Clock(), _Clock()
+    run = _Run(stage, find, repair)
+    report(f"{len(photos)} photos, {draws} damaged versions of each")
+    scratched = [pair for photo in photos for pair in iter_scratched(photo, draws)]
+    detection = {
+        f"scratches of 1 px and more, {_LEAST_CONTRAST} levels": run.detect(scratched),
+    }
+    report("scratches are evaluated")
+    pairs = [pair for photo in photos for pair in iter_pairs(photo, draws)]
+    detection["all damage"] = run.detect(pairs)
+    report("all damage is evaluated")
+    repairs = run.repair(pairs)
+    report("repairs are evaluated")
+    shares, psnr = run.clean(photos)
+    return DamageReport(
+        len(photos), len(pairs), detection, repairs, shares, psnr, find.mp_per_s, repair.mp_per_s
+    )
+
+
+def iter_scratched(photo: Pixels, draws: int) -> Iterator[DamagePair]:
+    """The photo with three scratches."""
+    for draw in range(draws):
+        rng = np.random.default_rng([_SEED, 1, draw])
+        damaged = Damaged(photo, np.zeros(photo.shape[:2], bool))
+        for _ in range(3):
+            layer = draw_scratch(photo.shape[:2], rng, narrowest_px=_NARROWEST_PX)
+            damaged = apply_layer(damaged, layer)
+        yield DamagePair(photo, damaged.picture, damaged.mask)
+
+
+def iter_pairs(photo: Pixels, draws: int) -> Iterator[DamagePair]:
+    """The photo with damage of all kinds; every second one is aged before."""
+    for draw in range(draws):
+        rng = np.random.default_rng([_SEED, 2, draw])
+        clean = age_photo(photo, rng, AgingRange(halftone=0)) if draw % 2 else photo
+        damaged = damage_photo(clean, rng)
+        while not damaged.mask.any():
+            damaged = damage_photo(clean, rng)
+        yield DamagePair(clean, damaged.picture, damaged.mask)
+
+
+class _Run:
+    def __init__(self, stage: DamageStage, find: _Clock, repair: _Clock) -> None:
+        assert stage.finder is not None
+        self._finder, self._repairer = stage.finder, stage.repairer
+        self._threshold = stage.options.threshold
+        self._find, self._repair = find, repair
+
+    def detect(self, pairs: Sequence[DamagePair]) -> Detection:
+        total = Detection()
+        for pair in pairs:
+            change = np.abs(pair.picture.astype(int) - pair.clean).max(2)
+            found = decide_mask(self._probability(pair.picture), self._threshold, grow_px=0)
+            total += detection_of(found, pair.mask, asked=change >= _LEAST_CONTRAST)
+        return total
+
+    def repair(self, pairs: Sequence[DamagePair]) -> dict[str, Repair]:
+        totals: dict[str, Repair] = {}
+        for pair in pairs:
+            found = decide_mask(self._probability(pair.picture), self._threshold)
+            made = {"nothing": (pair.picture, pair.mask)}
+            for name, mask in (("true mask", pair.mask), ("found mask", found)):
+                made[f"restora, {name}"] = (self._repaint(pair.picture, mask), mask)
+                for method, flag in (
+                    ("Telea", cv2.INPAINT_TELEA),
+                    ("Navier-Stokes", cv2.INPAINT_NS),
+                ):
+                    hole = mask.astype(np.uint8)
+                    painted = cv2.inpaint(pair.picture, hole, _RADIUS_PX, flag)
+                    made[f"{method}, {name}"] = (np.asarray(painted, np.uint8), mask)
+            for name, (result, mask) in made.items():
+                figures = repair_of(result, pair.clean, pair.picture, pair.mask, used=mask)
+                totals[name] = totals.get(name, Repair()) + figures
+        return totals
+
+    def clean(self, photos: Sequence[Pixels]) -> tuple[dict[str, float], float]:
+        """Share of pixels in the mask by kind of picture, and the least PSNR of repaired photos."""
+        shares: dict[str, list[float]] = {"photos": []}
+        least = 150.0
+        for number, photo in enumerate(photos):
+            mask = decide_mask(self._probability(photo), self._threshold)
+            shares["photos"].append(float(mask.mean()))
+            if mask.any():
+                difference = self._repaint(photo, mask).astype(float) - photo
+                least = min(least, psnr_of(float(np.square(difference).sum()), difference.size))
+            for kind, draw in LOOKALIKES.items():
+                picture = draw(photo, np.random.default_rng([_SEED, 3, number]))
+                found = decide_mask(self._probability(picture), self._threshold)
+                shares.setdefault(kind, []).append(float(found.mean()))
+        return {kind: float(np.mean(values)) for kind, values in shares.items()}, least
+
+    def _probability(self, picture: Pixels) -> Pixels:
+        pixels = picture.shape[0] * picture.shape[1]
+        found: Pixels = self._find.run(lambda: self._finder.find(Photo(picture)), pixels)
+        return found
+
+    def _repaint(self, picture: Pixels, mask: Mask) -> Pixels:
+        pixels = picture.shape[0] * picture.shape[1]
+        made = self._repair.run(lambda: self._repairer.repair(Photo(picture), mask), pixels)
+        return np.asarray(made.pixels, np.uint8)
+
+
+def _read_photos(folder: Path | None) -> Iterator[Pixels]:
+    if folder is None:
+        yield from (read_free_photo(photo) for photo in HELD_OUT)
+        return
+    for path in list_photos(folder):
+        pixels = read_photo(path).pixels
+        eight = pixels if pixels.dtype == np.uint8 else pixels // 257
+        eight = np.asarray(eight, np.uint8)
+        yield np.repeat(eight[..., None], 3, 2) if eight.ndim == 2 else eight

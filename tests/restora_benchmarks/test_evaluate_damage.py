@@ -1,0 +1,112 @@
+"""Figures of damage: what a perfect and a blind network would get, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from damage_fakes import gray_picture, stage_of, write_networks
+from processes import run
+from restora.image import Photo, write_photo
+from restora_benchmarks.evaluate.damage import evaluate_damage, iter_pairs, iter_scratched
+from restora_benchmarks.evaluate.damage_figures import Detection, Repair, detection_of, repair_of
+
+
+def line(row: int, side: int = 30) -> np.ndarray:
+    mask = np.zeros((side, side), bool)
+    mask[row, 2:28] = True
+    return mask
+
+
+def test_a_mask_one_pixel_aside_is_right_and_two_pixels_aside_is_wrong() -> None:
+    everywhere = np.ones((30, 30), bool)
+    near = detection_of(line(11), line(10), asked=everywhere)
+    far = detection_of(line(12), line(10), asked=everywhere)
+    assert (near.precision, near.recall, near.f1, near.iou) == (1, 1, 1, 0)
+    assert (far.precision, far.recall, far.f1) == (0, 0, 0)
+    exact = detection_of(line(10), line(10), asked=everywhere)
+    assert exact.iou == 1
+
+
+def test_faint_damage_counts_neither_when_found_nor_when_missed() -> None:
+    faint = np.ones((30, 30), bool)
+    faint[10] = False
+    for found in (line(10), np.zeros((30, 30), bool)):
+        figures = detection_of(found, line(10), asked=faint)
+        assert (figures.found, figures.true) == (0, 0)
+
+
+def test_counts_add_up_over_photos() -> None:
+    everywhere = np.ones((30, 30), bool)
+    half = detection_of(line(10), line(10) | line(20), asked=everywhere)
+    whole = detection_of(line(10), line(10), asked=everywhere)
+    assert (half + whole).recall == pytest.approx(2 / 3)
+    assert Detection().f1 == 1
+
+
+def test_repairs_are_measured_inside_the_mask_and_at_its_rim() -> None:
+    clean = gray_picture(30, 30)
+    true = np.zeros((30, 30), bool)
+    true[8:20, 8:20] = True
+    before = clean.copy()
+    before[true] = 0
+    result = clean.copy()
+    result[12:16, 12:16] = clean[12:16, 12:16] - 10  # in the middle
+    figures = repair_of(result, clean, before, true, used=true)
+    assert figures.psnr == pytest.approx(-10 * np.log10(100 * 16 / 144 / 255**2))
+    assert figures.rim_psnr == 150
+    assert figures.changed == 0
+    result[0, 0] += 1
+    assert repair_of(result, clean, before, true, used=true).changed == 1
+    assert repair_of(clean, clean, before, true, used=true).ssim == pytest.approx(1)
+    assert (figures + Repair()).psnr == figures.psnr
+
+
+def test_pairs_are_seeded_and_differ_only_inside_their_masks() -> None:
+    photo = gray_picture(64, 80)
+    for make in (iter_pairs, iter_scratched):
+        pairs, again = list(make(photo, 2)), list(make(photo, 2))
+        for pair, other in zip(pairs, again, strict=True):
+            assert np.array_equal(pair.picture, other.picture)
+            assert np.array_equal(pair.picture[~pair.mask], pair.clean[~pair.mask])
+        assert not np.array_equal(pairs[0].mask, pairs[1].mask)
+
+
+def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
+    tmp_path: Path,
+) -> None:
+    write_photo(Photo(gray_picture(64, 80)), tmp_path / "a.png")
+    report = evaluate_damage(stage_of(), tmp_path, draws=1)
+    assert report.photos == report.pairs == 1
+    assert all(d.recall < 0.2 for d in report.detection.values())
+    assert report.false_share["photos"] == 0
+    assert report.clean_psnr == 150
+    assert {"photos", "text", "wires", "branches", "halftone"} <= set(report.false_share)
+    names = {
+        f"{m}, {k} mask" for m in ("restora", "Telea", "Navier-Stokes") for k in ("true", "found")
+    }
+    assert set(report.repair) == {"nothing", *names}
+    assert all(figures.changed == 0 for figures in report.repair.values())
+    json.dumps(report.as_dict())
+
+
+def test_the_command_prints_a_table_and_writes_figures(tmp_path: Path) -> None:
+    write_networks(tmp_path)
+    (tmp_path / "clean").mkdir()
+    write_photo(Photo(gray_picture(40, 40)), tmp_path / "clean" / "a.png")
+    result = run(
+        tmp_path, "evaluate", "--damage", "--clean", "clean", "--draws", 1, "--backend", "cpu",
+        "--damage-detector", "marks.onnx", "--damage-repairer", "filler.onnx", "-o", "out.json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "| repaired by | PSNR inside |" in result.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["photos"] == 1
+
+
+def test_only_the_evaluation_of_damage_has_photos_of_its_own(tmp_path: Path) -> None:
+    result = run(tmp_path, "evaluate")
+    assert result.returncode == 2
+    assert "needs a folder of clean photos (--clean)" in result.stderr

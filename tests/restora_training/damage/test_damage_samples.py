@@ -1,0 +1,120 @@
+"""Patches to learn damage from: seeded, exact, and clean pictures that look damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from restora_calibration.photos import HELD_OUT, TRAINING
+from restora_training.damage.lookalikes import LOOKALIKES
+from restora_training.damage.samples import FAINT, PatchSource
+from restora_training.damage.train import LOSSES, Plan, make_network, train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_photo() -> Iterator[None]:
+    """Reading all photos takes a second."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("restora_training.damage.samples.TRAINING", TRAINING[:1])
+        yield
+
+
+@pytest.fixture(scope="module")
+def source(one_photo: None) -> PatchSource:
+    return PatchSource(32, seed=5, windows=12)
+
+
+@pytest.mark.parametrize("for_repair", [False, True])
+def test_a_batch_depends_on_its_number_and_the_seed_alone(
+    source: PatchSource, for_repair: bool
+) -> None:
+    first, again = (source.make_batch(7, 3, for_repair=for_repair) for _ in range(2))
+    other = source.make_batch(8, 3, for_repair=for_repair)
+    for one, same, another in zip(first, again, other, strict=True):
+        assert np.array_equal(one.picture, same.picture)
+        assert np.array_equal(one.mask, same.mask)
+        assert not np.array_equal(one.picture, another.picture)
+
+
+def test_what_is_to_be_repaired_is_clean_outside_its_mask(source: PatchSource) -> None:
+    for sample in source.make_batch(1, 24, for_repair=True):
+        assert np.array_equal(sample.picture[~sample.mask], sample.clean[~sample.mask])
+
+
+def test_faint_damage_is_neither_asked_for_nor_denied(source: PatchSource) -> None:
+    masks = [s for s in source.make_batch(2, 40, for_repair=False) if s.mask.any()]
+    assert masks
+    assert all((s.asked | ~s.mask).all() for s in masks)
+    assert any((~s.asked).any() for s in masks)
+    assert FAINT > 0
+
+
+def test_some_samples_have_no_damage(source: PatchSource) -> None:
+    samples = source.make_batch(3, 40, for_repair=False)
+    without = sum(not s.mask.any() for s in samples)
+    assert 0 < without < 30
+
+
+def test_held_out_photos_are_not_among_those_for_training() -> None:
+    assert not {photo.path for photo in HELD_OUT} & {photo.path for photo in TRAINING}
+
+
+@pytest.mark.parametrize("kind", LOOKALIKES)
+def test_clean_pictures_that_look_damaged_are_seeded(kind: str) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    one, same, other = (LOOKALIKES[kind](photo, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert one.shape == photo.shape
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one, photo)
+
+
+@pytest.mark.parametrize("part", ["detector", "repairer"])
+def test_a_training_that_was_stopped_continues_to_the_same_weights(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restora_training.damage.train._SAVE_EVERY", 2)
+    choices = {"patch": 32, "batch": 2, "windows": 6, "warmup": 2}
+    whole = Plan(part, steps=4, **choices)  # type: ignore[arg-type]
+    train(whole, tmp_path / "whole")
+
+    class StoppedError(Exception):
+        pass
+
+    make = PatchSource.make_batch
+
+    def stopping(self: PatchSource, number: int, size: int, *, for_repair: bool) -> object:
+        if number == 3:
+            raise StoppedError
+        return make(self, number, size, for_repair=for_repair)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchSource, "make_batch", stopping)
+        with pytest.raises(StoppedError):
+            train(whole, tmp_path / "parts")
+    train(whole, tmp_path / "parts")
+    one, two = (
+        (tmp_path / name / "network.safetensors").read_bytes() for name in ("whole", "parts")
+    )
+    assert one == two
+
+
+@pytest.mark.parametrize("part", ["detector", "repairer"])
+def test_a_network_learns_one_batch(part: str, source: PatchSource) -> None:
+    torch.manual_seed(0)
+    network = make_network(part).train()  # type: ignore[arg-type]
+    samples = source.make_batch(0, 4, for_repair=part == "repairer")
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    losses = []
+    for _ in range(25):
+        loss = LOSSES[part](network, samples)  # type: ignore[index]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
