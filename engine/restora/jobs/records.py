@@ -24,7 +24,7 @@ class Result:
     source: absolute path of the input that it was made from; None: not known
     source_sha256: of that input's bytes
     extras: sha256 of each file that was written beside it, by path from the result's folder
-    asked: what was requested beside it: "compare", "faces"
+    asked: what was requested beside it: "compare", "faces", "mask"
     """
 
     output: str

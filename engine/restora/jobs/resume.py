@@ -16,7 +16,7 @@ from restora.jobs.records import InputRecord, Result
 # limits decide over these; they are no part of a recipe and may differ in a later run
 _RECHECKED = {"ImageTooLargeError", "FileTooLargeError", "MemoryLimitError", "DecodeTimeoutError"}
 Action = Literal["do", "redo", "leave", "refuse", "failed", "quarantined"]
-Asked = Literal["compare", "faces"]
+Asked = Literal["compare", "faces", "mask"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,8 +180,7 @@ class RunJournal:
     def _wanted(self, job: Job, past: InputRecord | None, saved: FaceFiles) -> Wanted:
         result = None if past is None else past.result
         asked = _asked(job.extras)
-        comparison = job.extras.comparison
-        missing = comparison is not None and not os.path.lexists(comparison)
+        missing = not all(os.path.lexists(path) for path in job.extras.files)
         if result is not None and "faces" in asked:
             known = (job.target.parent / name for name, _ in result.extras)
             missing = missing or not all(os.path.lexists(path) for path in known)
@@ -255,4 +254,6 @@ def _asked(extras: Extras) -> frozenset[Asked]:
         asked.add("compare")
     if extras.faces is not None:
         asked.add("faces")
+    if extras.mask is not None:
+        asked.add("mask")
     return frozenset(asked)

@@ -103,6 +103,9 @@ def test_masks_of_a_folder_lie_beside_the_results_and_the_run_continues(folder: 
         "a.png", "a_mask.png", "b.png", "b_mask.png",
     ]  # fmt: skip
     assert "2 skipped" in run(folder, *repair).stderr
+    (folder / "out" / "a_mask.png").unlink()
+    assert "1 restored, 1 skipped" in run(folder, *repair).stderr
+    assert (folder / "out" / "a_mask.png").exists()
     # other settings: made again
     assert "2 restored" in run(folder, *words).stderr
 
