@@ -66,6 +66,11 @@ COMMANDS = {
         "List, verify or clear the TensorRT plans.",
         _MODELS,
     ),
+    "triton": CommandEntry(
+        "restora.cli.triton:triton_app",
+        "Write models for NVIDIA Triton Inference Server.",
+        _MODELS,
+    ),
     "train": CommandEntry(
         "restora.cli.train:train_app", "Train, fine-tune and distill networks.", _MODELS
     ),
