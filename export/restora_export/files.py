@@ -14,7 +14,13 @@ from restora.artifact import (
 )
 from restora.atomic import write_atomically
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
-from restora.errors import ArtifactError, ChecksumError, MissingModelError, ModelError
+from restora.errors import (
+    ArtifactError,
+    ChecksumError,
+    MissingModelError,
+    ModelError,
+    OptionError,
+)
 from restora.models import find_model_folder
 from restora.models.checkpoint_files import is_checkpoint_name, sha256_of_checkpoint
 from restora.models.regular_file import (
@@ -24,6 +30,7 @@ from restora.models.regular_file import (
 )
 from restora_export.architecture import Hints
 from restora_export.checkpoint import Checkpoint, load_checkpoint, network_from_checkpoint
+from restora_export.compact import compact_weights
 from restora_export.export import Export, Report, export_network
 from restora_export.face_architecture import MAPPED_STYLES, PARSED_SIDE
 from restora_export.interpolate import interpolate_checkpoints
@@ -47,6 +54,7 @@ def export_file(
     hints: Hints = _NO_HINTS,
     license_name: str | None = None,
     like: Path | None = None,
+    compact: bool = False,
     overwrite: bool = True,
     report: Report = logger.info,
 ) -> Export:
@@ -63,11 +71,15 @@ def export_file(
         file
     like: an artifact of the same weights, whose overlap of tiles is taken instead of a new
         measurement
+    compact: store the weights of an fp32 artifact as float16 where float16 holds them exactly;
+        the network is the same
     overwrite: whether to replace an existing file
     report: called with a description of each step
 
     Raises CheckpointError, OptionError, AccuracyGateError or OutputError, and then writes nothing.
     """
+    if compact and precision != "fp32":
+        raise OptionError(f"compact is for fp32 artifacts, got precision {precision}")
     target = output or default_target(checkpoint, io=io, precision=precision)
     sources = [checkpoint] if blend is None else [checkpoint, blend[0]]
     check_target(target, sources, overwrite=overwrite)
@@ -85,7 +97,8 @@ def export_file(
         overlap_px=None if like is None else _overlap_of(like, weights.sha256),
         report=report,
     )
-    write_atomically(target, result.artifact.onnx)
+    data = result.artifact.onnx
+    write_atomically(target, compact_weights(data) if compact else data)
     return replace(result, path=target)
 
 

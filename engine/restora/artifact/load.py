@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from restora.artifact.gates import check_accuracy
+from restora.artifact.half_weights import expand_weights
 from restora.artifact.info import METADATA_KEY, ArtifactInfo, Precision, info_from_json
 from restora.artifact.onnx_wire import read_onnx_facts
 from restora.artifact.selfcheck import METADATA_KEY as SELFCHECK_KEY
@@ -22,7 +23,8 @@ MAX_ONNX_BYTES = 2**31 - 1  # the limit of protobuf
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact in memory: its metadata and the bytes of its ONNX file."""
+    """An artifact in memory: its metadata and the bytes of its ONNX file, with all float32 weights
+    as such even if the file stores them as float16."""
 
     info: ArtifactInfo
     onnx: bytes = field(repr=False)
@@ -55,7 +57,15 @@ def artifact_from_bytes(data: bytes, *, name: str = "the artifact") -> Artifact:
             f"{name} is an ONNX file, but not one made by restora: make one from its checkpoint "
             "with `restora export`"
         )
-    return Artifact(info_from_json(facts.metadata[METADATA_KEY]), data)
+    try:
+        expanded = expand_weights(data)
+    except ValueError as error:
+        raise ArtifactError(f"{name}: {error}") from error
+    if len(expanded) > MAX_ONNX_BYTES:
+        raise ArtifactError(
+            f"{name} has {len(expanded)} bytes with float32 weights, more than an ONNX file can have"
+        )
+    return Artifact(info_from_json(facts.metadata[METADATA_KEY]), expanded)
 
 
 def read_artifact(path: Path | str) -> Artifact:

@@ -1,4 +1,4 @@
-"""A strict parser of the protobuf wire format.
+"""A strict parser of the protobuf wire format, and an encoder of its fields.
 
 Encoding: protobuf.dev/programming-guides/encoding. Bytes that two readers could interpret
 differently are refused: groups, numbers with more bytes than necessary, fields that extend past the
@@ -67,6 +67,30 @@ def count_packed(packed: memoryview, wire_type: int) -> int:
         raise ValueError("a packed field ends within a number")
     ends = (packed[start : start + _CHUNK] for start in range(0, len(packed), _CHUNK))
     return sum(int(np.count_nonzero(np.frombuffer(part, np.uint8) < 0x80)) for part in ends)
+
+
+def encode_field(number: int, value: int | bytes | memoryview, wire_type: int = BYTES) -> bytes:
+    """One field of a message. wire_type: of bytes; numbers are always varints."""
+    if isinstance(value, int):
+        return _encode_varint(number << 3 | VARINT) + _encode_varint(value)
+    length = _encode_varint(len(value)) if wire_type == BYTES else b""
+    return b"".join((_encode_varint(number << 3 | wire_type), length, value))
+
+
+def read_text(message: memoryview, wanted: int) -> str:
+    """The first text field of that number, or "". Raises ValueError."""
+    for number, _, value in iter_fields(message):
+        if number == wanted and not isinstance(value, int):
+            return bytes(value).decode()
+    return ""
+
+
+def _encode_varint(value: int) -> bytes:
+    coded = bytearray()
+    while value >= 0x80:
+        coded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*coded, value])
 
 
 def _read_varint(message: memoryview, position: int) -> tuple[int, int]:

@@ -11,7 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from restora.artifact.protobuf_wire import BYTES, VARINT, iter_fields, read_packed_varints
+from restora.artifact.protobuf_wire import (
+    encode_field,
+    iter_fields,
+    read_packed_varints,
+    read_text,
+)
 
 # fields of onnx.proto, see onnx_schema
 _GRAPH, _MODEL_METADATA = 7, 14
@@ -113,11 +118,11 @@ def _read_graph(message: memoryview) -> _Graph:
         elif number == _GRAPH_NAME:
             graph.name = value
         elif number == _INITIALIZER:
-            graph.constants[_text(value, _TENSOR_NAME)] = value
+            graph.constants[read_text(value, _TENSOR_NAME)] = value
         elif number == _INPUT:
-            graph.inputs[_text(value, 1)] = value
+            graph.inputs[read_text(value, 1)] = value
         elif number == _OUTPUT:
-            graph.outputs[_text(value, 1)] = value
+            graph.outputs[read_text(value, 1)] = value
     return graph
 
 
@@ -128,13 +133,6 @@ def _read_node(message: memoryview) -> _Node:
             texts[number].append(bytes(value).decode())
     operator = "".join(texts[_NODE_OPERATOR])
     return _Node(message, operator, tuple(texts[_NODE_INPUT]), tuple(texts[_NODE_OUTPUT]))
-
-
-def _text(message: memoryview, wanted: int) -> str:
-    for number, _, value in iter_fields(message):
-        if number == wanted and not isinstance(value, int):
-            return bytes(value).decode()
-    return ""
 
 
 def _divide(nodes: list[_Node], cut: str) -> tuple[list[_Node], list[_Node]]:
@@ -168,8 +166,8 @@ def _mode(node: _Node) -> str:
     for number, _, value in iter_fields(node.raw):
         if number != _NODE_ATTRIBUTE or isinstance(value, int):
             continue
-        if _text(value, 1) == "mode":
-            return _text(value, _ATTRIBUTE_STRING)
+        if read_text(value, 1) == "mode":
+            return read_text(value, _ATTRIBUTE_STRING)
     return "nearest"
 
 
@@ -199,33 +197,19 @@ def _model(
     outputs: dict[str, memoryview],
 ) -> bytes:
     used = {name for node in nodes for name in node.inputs}
-    parts = [_encode(_NODE, node.raw) for node in nodes]
-    parts.append(_encode(_GRAPH_NAME, graph.name or b"part"))
+    parts = [encode_field(_NODE, node.raw) for node in nodes]
+    parts.append(encode_field(_GRAPH_NAME, graph.name or b"part"))
     constants = (raw for name, raw in graph.constants.items() if name in used)
-    parts += [_encode(_INITIALIZER, raw) for raw in constants]
-    parts += [_encode(_INPUT, raw) for raw in inputs.values()]
-    parts += [_encode(_OUTPUT, raw) for raw in outputs.values()]
-    fields = [_encode(number, value) for number, _, value in shell]
-    return b"".join([*fields, _encode(_GRAPH, b"".join(parts))])
+    parts += [encode_field(_INITIALIZER, raw) for raw in constants]
+    parts += [encode_field(_INPUT, raw) for raw in inputs.values()]
+    parts += [encode_field(_OUTPUT, raw) for raw in outputs.values()]
+    fields = [encode_field(number, value, kind) for number, kind, value in shell]
+    return b"".join([*fields, encode_field(_GRAPH, b"".join(parts))])
 
 
 def _value_info(name: str, channels: int) -> bytes:
     """ValueInfoProto of a float32 tensor (any, channels, any, any)."""
-    unknown, known = _encode(1, b""), _encode(1, _encode(1, channels))
+    unknown, known = encode_field(1, b""), encode_field(1, encode_field(1, channels))
     shape = unknown + known + unknown + unknown
-    tensor = _encode(1, _FLOAT) + _encode(2, shape)
-    return _encode(1, name.encode()) + _encode(2, _encode(1, tensor))
-
-
-def _encode(number: int, value: int | bytes | memoryview) -> bytes:
-    if isinstance(value, int):
-        return _varint(number << 3 | VARINT) + _varint(value)
-    return b"".join((_varint(number << 3 | BYTES), _varint(len(value)), value))
-
-
-def _varint(value: int) -> bytes:
-    coded = bytearray()
-    while value >= 0x80:
-        coded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*coded, value])
+    tensor = encode_field(1, _FLOAT) + encode_field(2, shape)
+    return encode_field(1, name.encode()) + encode_field(2, encode_field(1, tensor))

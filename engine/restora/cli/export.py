@@ -48,6 +48,7 @@ def export_model(
     mapped_styles: flags.MappedStyles = False,
     side: flags.Side = 512,
     license_name: flags.License = None,
+    compact: flags.Compact = False,
 ) -> None:
     """Export a checkpoint to an ONNX artifact and verify it against PyTorch.
 
@@ -70,8 +71,10 @@ def export_model(
     if format_ == "ncnn":
         from restora_export.ncnn_export import export_ncnn
 
-        if io != "uint8" or precision == "mixed":
-            raise OptionError("--format ncnn goes with --precision fp32 or fp16, and not with --io")
+        if io != "uint8" or precision == "mixed" or compact:
+            raise OptionError(
+                "--format ncnn goes with --precision fp32 or fp16, and not with --io or --compact"
+            )
         path = export_ncnn(checkpoint, output, half=precision == "fp16", **common)
         print_note(f"{path} and {path.with_suffix('.bin').name}")
         return
@@ -82,6 +85,7 @@ def export_model(
         precision=precision,
         noise=noise,
         license_name=license_name,
+        compact=compact,
         **common,
     )
     print_note(f"{result.path}: {result.describe()}")
