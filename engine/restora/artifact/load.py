@@ -63,7 +63,7 @@ def artifact_from_bytes(data: bytes, *, name: str = "the artifact") -> Artifact:
         raise ArtifactError(f"{name}: {error}") from error
     if len(expanded) > MAX_ONNX_BYTES:
         raise ArtifactError(
-            f"{name} has {len(expanded)} bytes with float32 weights, more than an ONNX file can have"
+            f"{name} has {len(expanded)} bytes with float32 weights, more than an ONNX file can"
         )
     return Artifact(info_from_json(facts.metadata[METADATA_KEY]), expanded)
 
