@@ -45,7 +45,8 @@ def _lower(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None
         _drop(node, attributes, "keep_aspect_ratio_policy", default=b"stretch")
         _refuse(node, attributes, "axes")
     elif node.op_type == "Split":
-        _refuse(node, attributes, "num_outputs")
+        # without sizes, opset 17 splits into as many equal parts as there are outputs
+        _drop(node, attributes, "num_outputs", default=len(node.output))
     elif node.op_type == "Pad" and len(node.input) > 3:
         raise ModelError("Pad with axes has no counterpart in opset 17")
     elif node.op_type not in ("Split", "Pad"):

@@ -274,9 +274,16 @@ def test_an_operator_that_opset_17_lacks_is_named() -> None:
     model = graph_of(resize, constants={"s": np.array([1, 1, 2, 2], np.float32)})
     with pytest.raises(ModelError, match="Resize with antialias=1 needs opset 18"):
         lower_to_opset17(model)
-    split = helper.make_node("Split", ["x"], ["y", "z"], axis=1, num_outputs=2)
+    split = helper.make_node("Split", ["x"], ["y", "z"], axis=1, num_outputs=3)
     with pytest.raises(ModelError, match="Split with num_outputs"):
         lower_to_opset17(graph_of(split, constants={}))
+
+
+def test_a_split_into_equal_parts_is_lowered_to_opset_17() -> None:
+    split = helper.make_node("Split", ["x"], ["y", "z"], axis=1, num_outputs=2)
+    model = graph_of(split, constants={})
+    lower_to_opset17(model)
+    assert [attribute.name for attribute in model.graph.node[0].attribute] == ["axis"]
 
 
 def test_cases_hold_photos_and_noise_in_several_sizes() -> None:

@@ -24,7 +24,8 @@ _MOST_PNG_CHARACTERS = 1 << 26
 _MOST_PICTURES = 64
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = (b"IHDR", b"IDAT", b"IEND")
-_COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # of PNG, by the number of channels
+# of PNG, by the number of channels
+_COLOR_TYPES = {1: (0, "a gray"), 3: (2, "an RGB"), 4: (6, "an RGBA")}
 Picture = NDArray[np.uint8 | np.float32]
 _WHITE_16 = np.float32(65535)
 _BATCH = {"batch": whole(1, _MOST_PICTURES), "png": text(_MOST_PNG_CHARACTERS)}
@@ -136,8 +137,9 @@ def _read_png_size(data: bytes, *, depth: int, channels: int, name: str) -> tupl
         if (kind == b"IHDR") != (size is None):
             raise ValueError(f"{name} must be a PNG image with one header")
         if size is None:
-            if length != 13 or content[8:] != bytes((depth, _COLOR_TYPES[channels], 0, 0, 0)):
-                raise ValueError(f"{name} must be a PNG of {depth} bits and {channels} channels")
+            color, words = _COLOR_TYPES[channels]
+            if length != 13 or content[8:] != bytes((depth, color, 0, 0, 0)):
+                raise ValueError(f"{name} must be {words} PNG of {depth} bits")
             size = int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big")
         position += 12 + length
     if size is None or not 0 < size[0] * size[1] <= _MOST_PIXELS:

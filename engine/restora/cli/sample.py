@@ -1,4 +1,4 @@
-"""`restora sample`: the photo that travels with restora, to try things on."""
+"""`restora sample`: the pictures that travel with restora, to try things on."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,11 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path(
         "sample.jpg"
     ),
+    print_: Annotated[
+        bool, typer.Option("--print", help="An old print, scratched and faded, instead.")
+    ] = False,
 ) -> None:
     """Write the bundled sample photo, which is small and noisy, to try restora on."""
-    write_file(output, (files("restora") / "data" / "sample.jpg").read_bytes())
+    name = "print.jpg" if print_ else "sample.jpg"
+    write_file(output, (files("restora") / "data" / name).read_bytes())
     print_note(f"wrote {output}")

@@ -22,6 +22,7 @@ ColorMode = Literal["off", "balance", "unfade"]
 _LIFTED_BLACK = (0.12, 0.20)  # of the luma: dark parts of a faded print are no longer dark
 _COLORED_BLACK = (0.10, 0.20)  # difference between channels
 _COLORED_WHITE = (0.12, 0.25)
+_TINTED = (0.30, 0.55)  # share of light pixels that have the tint of the white
 _STEEPEST = 3.0  # steeper curves show noise more than they help
 _BLACK, _WHITE = 0.02, 0.97  # of a print that has not faded
 _LUMA = (0.299, 0.587, 0.114)
@@ -131,10 +132,9 @@ def _make_table(
 
 
 def _strength_of_cast(fading: Fading) -> float:
-    return max(
-        _ramp(max(fading.white) - min(fading.white), *_COLORED_WHITE),
-        _ramp(max(fading.black) - min(fading.black), *_COLORED_BLACK),
-    )
+    white = _ramp(max(fading.white) - min(fading.white), *_COLORED_WHITE)
+    black = _ramp(max(fading.black) - min(fading.black), *_COLORED_BLACK)
+    return max(white * _ramp(fading.tinted, *_TINTED), black)
 
 
 def _limited(

@@ -15,7 +15,9 @@ Triple = tuple[float, float, float]
 _LONGEST = 512  # pixels; statistics need no more
 _ENDS = (0.4, 99.6)  # percentiles
 _BINS = 24
-_TONED = 0.022  # mean distance from one curve through color space, of the whole range
+_TONED = 0.0175  # mean distance from one curve through color space, of the range of each channel
+_LEAST_RANGE = 0.05
+_TINT = 0.01  # of a pixel that has one
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -25,11 +27,14 @@ class Fading:
 
     black, white: the values that nearly all pixels lie between, of R, G and B
     toned: the picture is gray, or of one tone such as sepia: each luma has one color
+    tinted: how much of the lighter half of the picture has the tint of the white, 0..1: nearly all
+        of it on yellowed paper, little where only a lamp or a fire is yellow
     """
 
     black: Triple
     white: Triple
     toned: bool
+    tinted: float
 
 
 def measure_fading(pixels: Pixels) -> Fading:
@@ -39,7 +44,11 @@ def measure_fading(pixels: Pixels) -> Fading:
     """
     flat = _shrink(pixels).reshape(-1, 3)
     black, white = np.percentile(flat, _ENDS, axis=0)
-    return Fading(_triple(black), _triple(white), _is_toned(flat))
+    luma = flat @ _LUMA
+    whole = (flat - black) / np.maximum(white - black, _LEAST_RANGE)
+    return Fading(
+        _triple(black), _triple(white), _is_toned(whole, luma), _share_of_tint(flat, luma, white)
+    )
 
 
 def _shrink(pixels: Pixels) -> Values:
@@ -53,15 +62,25 @@ def _shrink(pixels: Pixels) -> Values:
     return np.repeat(values[..., None], 3, 2) if values.ndim == 2 else values
 
 
-def _is_toned(flat: Values) -> bool:
+def _is_toned(flat: NDArray[np.floating], luma: Values) -> bool:
     """Whether the color is a function of the luma, apart from a little noise."""
-    order = np.argsort(flat @ _LUMA)
+    order = np.argsort(luma)
     distances = []
     for part in np.array_split(flat[order], _BINS):
         if len(part):
             chroma = part - part.mean(1, keepdims=True)
             distances.append(np.abs(chroma - np.median(chroma, axis=0)).mean())
     return float(np.mean(distances)) < _TONED
+
+
+def _share_of_tint(flat: Values, luma: Values, white: NDArray[np.floating]) -> float:
+    tint = white - white.mean()
+    length = float(np.linalg.norm(tint))
+    if length < _TINT:
+        return 0.0
+    lighter = flat[luma >= np.median(luma)]
+    chroma = lighter - lighter.mean(1, keepdims=True)
+    return float((chroma @ (tint / length) > _TINT).mean())
 
 
 def _triple(values: NDArray[np.floating]) -> Triple:

@@ -9,6 +9,7 @@ import pytest
 
 from damage_fakes import FILLED, MAGENTA, detector_artifact, gray_picture, stage_of
 from fakes import NearestSession, open_on_cpu
+from restora.backends.base import Batch, Session
 from restora.damage import DamageOptions
 from restora.damage.networks import DamageFinder, PhotoRepairer
 from restora.damage.tiles import TILE_PX
@@ -62,6 +63,26 @@ def test_tiles_find_and_repair_what_a_whole_photo_would(size: tuple[int, int]) -
     assert (repaired.pixels[outcome.mask] == FILLED).all()
     assert np.array_equal(repaired.pixels[~outcome.mask], pixels[~outcome.mask])
     assert outcome.mask[size[0] // 2].all()
+
+
+def test_a_large_print_is_never_seen_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = gray_picture(3 * TILE_PX, 40)
+    pixels[100, 5:30] = pixels[1400, 5:30] = MAGENTA
+    stage = stage_of()
+    assert stage.finder is not None
+    shapes: dict[str, list[tuple[int, ...]]] = {"find": [], "repair": []}
+    for name, session in (("find", stage.finder.session), ("repair", stage.repairer.session)):
+
+        def run(batch: Batch, name: str = name, inner: Session = session) -> Batch:
+            shapes[name].append(batch.shape)
+            return type(inner).run(inner, batch)
+
+        monkeypatch.setattr(session, "run", run)
+    stage.repair(Photo(pixels))
+    assert max(shape[1] for shape in shapes["find"] + shapes["repair"]) <= TILE_PX
+    assert len(shapes["find"]) > 2
+    # tiles without damage are not computed
+    assert len(shapes["repair"]) == 2
 
 
 def test_gray_photos_stay_gray_and_photos_of_16_bits_keep_them() -> None:

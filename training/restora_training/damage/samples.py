@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora_calibration.photos import TRAINING, read_free_photo
-from restora_training.damage.layer import Damaged, Layer, Mask, Photo, apply_layer
+from restora_training.damage.layer import Damaged, Layer, Mask, Photo, Plane, apply_layer
 from restora_training.damage.lookalikes import LOOKALIKES
 from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 from restora_training.data.augment import jitter_color, shrink_photo
@@ -28,7 +28,9 @@ _SIZES = (1.0, 0.7, 0.5)
 # pictures of other things than prints show, which would outweigh the rest
 _RARE = {"hubble_deep_field", "retina", "immunohistochemistry", "cell"}
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
-FAINT = 8  # a change of fewer levels is not asked for
+# damage that is hardly seen is not asked for: its opacity, or the change in levels
+FAINT_OPACITY = 0.25
+FAINT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +84,21 @@ class PatchSource:
     def _for_detection(self, rng: np.random.Generator) -> Sample:
         clean = self._cut(rng)
         names = list(LOOKALIKES)
-        if rng.uniform() < 0.2:
+        if rng.uniform() < 0.15:
             clean = LOOKALIKES[names[int(rng.integers(len(names)))]](clean, rng)
-        if rng.uniform() < 0.5:
+        if rng.uniform() < 0.4:
             clean = age_photo(clean, rng, _AGING)
-        damaged = self._damage(clean, rng, none=0.25)
+        damaged, opacity = self._damage(clean, rng, none=0.2)
         change = np.abs(damaged.picture.astype(np.int16) - clean).max(2)
-        asked = ~damaged.mask | (change >= FAINT)
-        mask = damaged.mask & (change >= FAINT)
+        plain = (change >= FAINT) & (opacity >= FAINT_OPACITY)
+        mask, asked = damaged.mask & plain, ~damaged.mask | plain
         return Sample(clean, _scan(damaged.picture, rng), mask, asked)
 
     def _for_repair(self, rng: np.random.Generator) -> Sample:
         clean = self._cut(rng)
         if rng.uniform() < 0.3:
             clean = age_photo(clean, rng, _AGING)
-        damaged = self._damage(clean, rng, none=0.0)
+        damaged, _ = self._damage(clean, rng, none=0.0)
         mask = damaged.mask
         if rng.uniform() < 0.7:  # masks that are found are a little too wide
             side = int(rng.choice([2, 3, 3, 5]))
@@ -112,14 +114,19 @@ class PatchSource:
         cut = np.ascontiguousarray(cut[:, ::-1] if rng.uniform() < 0.5 else cut)
         return jitter_color(cut, rng) if rng.uniform() < 0.7 else cut
 
-    def _damage(self, clean: Photo, rng: np.random.Generator, *, none: float) -> Damaged:
+    def _damage(
+        self, clean: Photo, rng: np.random.Generator, *, none: float
+    ) -> tuple[Damaged, Plane]:
+        """The damaged picture, and the largest opacity of damage at each pixel."""
         damaged = Damaged(clean, np.zeros(clean.shape[:2], bool))
+        opacity: Plane = np.zeros(clean.shape[:2], np.float32)
         if rng.uniform() < none:
-            return damaged
-        for _ in range(1 + int(rng.poisson(1.0))):
-            window = self._windows[int(rng.integers(len(self._windows)))]
-            damaged = apply_layer(damaged, window.to_layer(rng))
-        return damaged
+            return damaged, opacity
+        for _ in range(1 + int(rng.poisson(1.2))):
+            layer = self._windows[int(rng.integers(len(self._windows)))].to_layer(rng)
+            damaged = apply_layer(damaged, layer)
+            opacity = np.maximum(opacity, layer.opacity)
+        return damaged, opacity
 
 
 def _read_photos(patch: int) -> tuple[list[Photo], NDArray[np.float64]]:

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 Part = Literal["detector", "repairer"]
 _STATE, _NETWORK = "state.pt", "network.safetensors"
 _LOG_EVERY, _SAVE_EVERY = 50, 250
+_RARE_LOGIT = -2.0  # of an untrained detector: most pixels are not damaged
+_POSITIVE = 3.0  # additional weight of damaged pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +46,28 @@ class Plan:
 
     part: Part
     steps: int
-    patch: int = 128
+    patch: int = 96
     batch: int = 8
-    rate: float = 2e-3
-    warmup: int = 200
-    ema: float = 0.998
+    rate: float = 1.5e-3
+    warmup: int = 100
+    ema: float = 0.995
     windows: int = 1500
     seed: int = 20261126
 
 
 PLANS: dict[Part, Plan] = {
     "detector": Plan("detector", steps=4000),
-    "repairer": Plan("repairer", steps=4000, patch=96, batch=12, rate=1.5e-3),
+    "repairer": Plan("repairer", steps=3500),
 }
 
 
 def make_network(part: Part) -> nn.Module:
     """The untrained network. A repairer begins as its smooth filling."""
     if part == "detector":
-        return DamageDetector()
+        detector = DamageDetector()
+        assert detector.mask_head.bias is not None
+        nn.init.constant_(detector.mask_head.bias, _RARE_LOGIT)
+        return detector
     network = Repairer()
     nn.init.zeros_(network.fill_head.weight)
     assert network.fill_head.bias is not None
@@ -80,11 +85,11 @@ def detection_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
     logits = logits.float()
     each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
     # damage is rare: an unweighted mean would be small for an empty mask
-    weight = asked * (1 + mask)
+    weight = asked * (1 + _POSITIVE * mask)
     entropy = (each * weight).sum() / weight.sum()
     found = torch.sigmoid(logits) * asked
     overlap = (2 * (found * mask).sum() + 1) / (found.sum() + (mask * asked).sum() + 1)
-    return entropy + 0.3 * (1 - overlap)
+    return entropy + (1 - overlap)
 
 
 def repair_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
