@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-browser page-picture test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-browser page-picture test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-service bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,13 +62,16 @@ release-check:  ## build, check the metadata, try the wheel on each of PYTHONS
 release-notes:  ## print the changes of VERSION (the one at hand) from CHANGELOG.md
 	@.ci/release-notes $(VERSION)
 
-bench: $(DEV)  ## measure runtimes, peers and whole photos (25 minutes); reports go to build/bench
-	$(BIN)/restora bench run -o build/bench/bench-lite.json --tiles 128,256 \
-		--batches 1,4 --threads 1,2 --megapixels 12 --photo-repeats 2 --no-upstream
-	$(BIN)/restora bench run -o build/bench/bench-full.json --tiles 128 --batches 1 \
-		-m realesr-general-x4v3,RealESRGAN_x2plus,RealESRGAN_x4plus --suites tiles --no-probes
-	$(BIN)/restora bench run -o build/bench/bench-photo.json -m RealESRGAN_x2plus \
-		--suites photo --megapixels 0.5 --photo-repeats 1
+bench: $(DEV)  ## measure runtimes, peers and whole photos (28 minutes); reports go to build/bench
+	$(BIN)/restora bench run -o build/bench/bench-lite.json --batches 1 --repeats 9 \
+		--suites tiles,photo --megapixels 12 --photo-repeats 1 --photo-ways session,command
+	$(BIN)/restora bench run -o build/bench/bench-small.json --batches 1 --suites tiles \
+		-m realesr-animevideov3,RealESRGAN_x4plus_anime_6B --no-probes
+	$(BIN)/restora bench run -o build/bench/bench-x4plus.json --batches 1 --suites tiles \
+		-m RealESRGAN_x4plus --repeats 3 --no-probes
+	$(BIN)/restora bench run -o build/bench/bench-photo.json --suites photo --megapixels 1 \
+		-m realesr-animevideov3,RealESRGAN_x4plus_anime_6B,RealESRGAN_x4plus \
+		--photo-repeats 1 --photo-ways command,ncnn
 	cp build/bench/bench-*.json benchmarks/results/
 
 int8: $(DEV)  ## make the bundled INT8 artifacts again and measure them (about 15 minutes)
@@ -83,6 +86,9 @@ int8: $(DEV)  ## make the bundled INT8 artifacts again and measure them (about 1
 bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 to 1,000 files (20 minutes)
 	$(BIN)/python -m restora_tools.throughput.run
 	$(BIN)/python -m restora_tools.throughput.isolation
+
+bench-service: $(DEV)  ## the service under load: beside a folder run, fairness, memory (15 minutes)
+	$(BIN)/python -m restora_tools.service.run
 
 bench-training: $(DEV)  ## the trainer beside a plain loop: steps per second and memory (10 minutes)
 	$(BIN)/python -m restora_tools.training_speed

@@ -1,4 +1,7 @@
-"""The published way, as a peer to measure against: eager PyTorch FP32, tile by tile."""
+"""The published ways, as peers to measure against: padded tiles and hard cuts, in eager PyTorch
+and in ncnn."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -31,3 +34,27 @@ def upsample_published(
                 ] = y[..., top : top + high, left : left + wide]
     pixels = canvas[0].clamp(0, 1).permute(1, 2, 0).mul(255).round().to(torch.uint8)
     return pixels.contiguous().numpy()
+
+
+def enlarge_published(
+    run: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    photo: NDArray[np.uint8],
+    *,
+    scale: int,
+    tile: int,
+    tile_pad: int,
+) -> NDArray[np.uint8]:
+    """The same with any network.
+
+    run: (1, height, width, 3) to (1, scale * height, scale * width, 3)
+    """
+    height, width = photo.shape[:2]
+    canvas = np.empty((height * scale, width * scale, 3), np.uint8)
+    for row in split_published(height, tile=tile, pad=tile_pad):
+        for col in split_published(width, tile=tile, pad=tile_pad):
+            y = run(photo[None, row.start : row.stop, col.start : col.stop])[0]
+            canvas[row.left * scale : row.right * scale, col.left * scale : col.right * scale] = y[
+                (row.left - row.start) * scale : (row.right - row.start) * scale,
+                (col.left - col.start) * scale : (col.right - col.start) * scale,
+            ]
+    return canvas

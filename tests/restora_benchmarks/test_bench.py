@@ -16,9 +16,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from restora.backends import CpuOptions
+from restora.backends.base import Batch
 from restora.backends.ncnn import module
 from restora.backends.ncnn.module import VulkanDevice
+from restora.backends.ncnn.session import NcnnSession
+from restora.backends.trial import TrialResult, new_trial, write_trial
 from restora.errors import OptionError
+from restora_benchmarks.bench import ways
 from restora_benchmarks.bench.ceiling import make_convolutions, make_products, measure_ceilings
 from restora_benchmarks.bench.compare import compare_results, verdict
 from restora_benchmarks.bench.models import find_model
@@ -27,7 +32,16 @@ from restora_benchmarks.bench.plots import make_plots
 from restora_benchmarks.bench.report import make_report
 from restora_benchmarks.bench.run import Plan, run_plan
 from restora_benchmarks.bench.schema import check_result, read_result, write_result
-from restora_benchmarks.bench.ways import OURS, PEERS, WayNotHereError, find_way, key_of
+from restora_benchmarks.bench.tiles import TURNS, Grid, measure_tiles
+from restora_benchmarks.bench.ways import (
+    OURS,
+    PEERS,
+    Runner,
+    Way,
+    WayNotHereError,
+    find_way,
+    key_of,
+)
 from restora_benchmarks.flops import count_flops
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +93,66 @@ def test_a_result_has_every_suite_and_can_be_read_again(
     assert all(row["startup_s"] > 0 for row in tiles if row["threads"] == result["threads"])
     photo = {row["way"]: row for row in result["rows"] if row["suite"] == "photo"}
     assert photo["session, cpu"]["of_session"] == 1
+    assert photo["Upsampler, cpu"]["of_session"] > 0
     assert "published way, eager PyTorch" in photo
     assert photo["command, cpu"]["peak_mb"] > 10
+
+
+def test_a_row_says_whose_weights_were_measured_and_on_which_runtime(
+    result: dict[str, Any],
+) -> None:
+    assert {row["weights"] for row in result["rows"]} == {"synthetic"}
+    tiles = {row["way"]: row for row in result["rows"] if row["suite"] == "tiles"}
+    assert re.fullmatch(r"ONNX Runtime [\d.]+, fp32", tiles["restora cpu"]["runs_on"])
+    assert "runs_on" not in tiles["eager PyTorch"]
+
+
+def test_accuracy_is_measured_against_eager_pytorch_even_if_that_is_not_timed(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [row for row in result["rows"] if row["suite"] == "tiles"]
+    assert {row["way"] for row in rows if row["psnr_mean"] == 150} >= {"eager PyTorch"}
+    model = find_model("tiny", tmp_path, lambda _words: None)
+    exact = find_way("eager PyTorch/fp32").open(model, 1)
+    worse = _Off(exact)
+    way = Way("worse", "fp32", ours=False, open=lambda _model, _threads: worse)
+    grid = Grid((16,), (1,), 1, repeats=7, probes=False)
+    (row,) = measure_tiles(model, [way], grid, {}, tmp_path, lambda _words: None)
+    # one level in each value: 20 log10(255)
+    assert row["psnr_mean"] == row["psnr_min"] == 48.1
+    assert len({tile.tobytes() for tile in worse.seen}) == TURNS
+
+
+class _Off:
+    """Runs another runner, and changes each value by one level."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.seen: list[Batch] = []
+
+    def run(self, batch: Batch) -> Batch:
+        self.seen.append(batch)
+        result = self._runner.run(batch)
+        return np.where(result < 255, result + 1, result - 1).astype(np.uint8)
+
+    def close(self) -> None:
+        pass
+
+
+def test_auto_runs_what_a_trial_found_fastest_and_makes_the_trial_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORA_TRIALS", str(tmp_path / "trials"))
+    model = find_model("tiny", tmp_path, lambda _words: None)
+    cpu = CpuOptions(threads=1)
+    result = TrialResult("ncnn", "fp32", 1.0)
+    write_trial(new_trial(model.artifact, cpu, side=16, results=[result]))
+    session = find_way("restora auto/fp32").open(model, 1)
+    assert isinstance(session, NcnnSession)
+    tuned: list[Path] = []
+    monkeypatch.setattr(ways, "tune", lambda path, _options: tuned.append(path))
+    find_way("restora auto/default").open(model, 2)
+    assert tuned == [model.path]
 
 
 def test_gflops_are_counted_off_the_graph(result: dict[str, Any], tmp_path: Path) -> None:
@@ -210,6 +282,7 @@ def test_a_gpu_that_computes_on_the_cpu_is_not_measured(
         ({"batches": ()}, "batches must be numbers above 0"),
         ({"megapixels": float("nan")}, "megapixels must be numbers above 0"),
         ({"output_mps": (float("inf"),)}, "output_mps must be numbers above 0"),
+        ({"photo_ways": ("session", "guess")}, "photo_ways must be some of session, Upsampler"),
         ({"threads": (-1,)}, "threads must be numbers of at least 0"),
     ],
 )

@@ -53,7 +53,7 @@ def measure_lite(repeats: int) -> Row:
 
 def measure_whole(name: str, tiles: CalibrationSet, folder: Path, repeats: int) -> Row:
     """A network with recipe weights, all layers that may be in 8 bits."""
-    exact = find_model(name, folder, lambda _words: None).artifact
+    exact = find_model(name, folder, lambda _words: None, synthetic=True).artifact
     return {**_row(exact, quantize_whole(exact, tiles), repeats), "recipe_weights": True}
 
 

@@ -16,7 +16,7 @@ from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
 from restora_tools.gpu.tables import gpu_table
 from restora_tools.page_tables import choices_table, heads_of, int8_table, row_of, seams_table
-from restora_tools.speed_tables import speed_summary, speed_table
+from restora_tools.speed_tables import speed_summary, speed_table, whole_photo_table
 from restora_tools.throughput.tables import (
     endurance_table,
     hostile_table,
@@ -39,7 +39,7 @@ PAGES = (
     Path("docs/tiling.md"),
     Path("docs/untrusted-files.md"),
 )
-BENCHES = ("lite", "full", "photo")
+BENCHES = ("lite", "small", "x4plus", "photo")
 PICTURE = Path("docs/pictures/before_after.jpg")
 RESULTS = Path("benchmarks/results")
 
@@ -52,6 +52,7 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
     parts = {
         "speed": speed_summary(benches, throughput),
         "bench": speed_table(benches),
+        "whole-photos": whole_photo_table(benches),
         "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
         "lite": accuracy_table(lite, photos=True),
         "exports": exports_table(json.loads((results / "exports.json").read_text())),

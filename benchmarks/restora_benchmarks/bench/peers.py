@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from restora.backends.base import Batch
+from restora.models.checkpoint_files import NCNN_SUFFIX, files_of_checkpoint
 from restora_benchmarks.bench.models import Model
 from restora_benchmarks.bench.ways import Runner, WayNotHereError
 
@@ -46,18 +47,26 @@ class TorchPeer:
 
 
 class NcnnPeer:
-    """ncnn with its own defaults, the network converted by pnnx for the size of the first batch."""
+    """ncnn on the published ncnn file, or on a conversion by pnnx for the size of the first batch.
 
-    def __init__(self, model: Model, threads: int) -> None:
+    full: compute in FP32; else with ncnn's own defaults, which store tensors in 16 bits
+    """
+
+    def __init__(self, model: Model, threads: int, *, full: bool) -> None:
         import ncnn
-        import pnnx
 
-        if model.is_face:
-            raise WayNotHereError("ncnn: pnnx does not convert this network")
-        self._ncnn, self._pnnx = ncnn, pnnx
-        self._threads = threads
+        self._ncnn = ncnn
+        self._threads, self._full = threads, full
+        published = model.checkpoint
+        self._published = published if published and published.suffix == NCNN_SUFFIX else None
+        if self._published is None:
+            import pnnx
+
+            self._pnnx = pnnx
+            if model.is_face:
+                raise WayNotHereError("ncnn: pnnx does not convert this network")
         self._make_network = model.make_network
-        self._name = model.name
+        self._name = f"{model.name}-{model.weights}"
         self._folder = model.folder / "ncnn"
         self._nets: dict[tuple[int, ...], Any] = {}
 
@@ -67,8 +76,8 @@ class NcnnPeer:
             net = self._net_for(picture.shape)
             pixels = np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / 255
             with net.create_extractor() as extractor:
-                extractor.input("in0", self._ncnn.Mat(pixels))
-                code, out = extractor.extract("out0")
+                extractor.input(net.input_names()[0], self._ncnn.Mat(pixels))
+                code, out = extractor.extract(net.output_names()[0])
             if code:
                 raise WayNotHereError(f"ncnn: extracting failed with code {code}")
             result = np.clip(np.array(out), 0, 1) * 255
@@ -79,14 +88,26 @@ class NcnnPeer:
         self._nets.clear()
 
     def _net_for(self, shape: tuple[int, ...]) -> Any:
-        if shape not in self._nets:
-            stem = self._convert(shape)
+        """The published network takes any size, one of pnnx the size that it was converted for."""
+        key = () if self._published else shape
+        if key not in self._nets:
+            param, weights = self._files_for(shape)
             net = self._ncnn.Net()
             net.opt.num_threads = self._threads
-            if net.load_param(f"{stem}.ncnn.param") or net.load_model(f"{stem}.ncnn.bin"):
-                raise WayNotHereError(f"ncnn: {stem} cannot be loaded")
-            self._nets[shape] = net
-        return self._nets[shape]
+            if self._full:
+                for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+                    setattr(net.opt, f"use_{option}", False)
+            if net.load_param(str(param)) or net.load_model(str(weights)):
+                raise WayNotHereError(f"ncnn: {param} cannot be loaded")
+            self._nets[key] = net
+        return self._nets[key]
+
+    def _files_for(self, shape: tuple[int, ...]) -> tuple[Path, Path]:
+        if self._published is not None:
+            param, weights = files_of_checkpoint(self._published)
+            return param, weights
+        stem = self._convert(shape)
+        return Path(f"{stem}.ncnn.param"), Path(f"{stem}.ncnn.bin")
 
     def _convert(self, shape: tuple[int, ...]) -> Path:
         """Converted once, which takes pnnx minutes, and kept beside the artifact."""
@@ -168,7 +189,8 @@ OPENERS: dict[str, Callable[[Model, int], Runner]] = {
     "torch": lambda m, t: TorchPeer(m, t, channels_last=False, bf16=False),
     "torch-channels-last": lambda m, t: TorchPeer(m, t, channels_last=True, bf16=False),
     "torch-bf16": lambda m, t: TorchPeer(m, t, channels_last=True, bf16=True),
-    "ncnn": NcnnPeer,
+    "ncnn": lambda m, t: NcnnPeer(m, t, full=False),
+    "ncnn-fp32": lambda m, t: NcnnPeer(m, t, full=True),
     "openvino": OpenVinoPeer,
     "onnxruntime": OnnxRuntimePeer,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,18 @@ from restora.backends.options import BackendChoice, PrecisionChoice
 from restora.errors import RestoraError
 from restora.options import RestoreOptions
 from restora_benchmarks.bench.models import Model
-from restora_benchmarks.command import Command, run_command
+from restora_benchmarks.bench.ways import WayNotHereError
+from restora_benchmarks.command import Command, Usage, run_command
+from restora_benchmarks.published import enlarge_published
 from restora_calibration.timing import Times, time_in_turns, times_from
 
 Row = dict[str, Any]
 PUBLISHED_TILE, PUBLISHED_PAD = 256, 10
+NCNN_TILE = 200  # of realesrgan-ncnn-vulkan, with the same padding
+WAYS = ("session", "Upsampler", "command", "published", "ncnn")
+_NAMES = {"published": "published way, eager PyTorch", "ncnn": "published way, ncnn"}
+PEERS = tuple(_NAMES)
+SMALL = 64  # pixels of the side of a run that warms up
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +64,12 @@ def measure_photo(
     megapixels: float,
     threads: int,
     repeats: int,
-    peers: bool,
     report: Callable[[str], None],
+    ways: Sequence[str] = WAYS,
 ) -> list[Row]:
-    """Raw session on the very tiles of the photo, Upsampler, command, and the published way."""
-    with tempfile.TemporaryDirectory() as name:
+    """Some of WAYS: the session alone on the very tiles of the photo, the Upsampler, the whole
+    command, and the published tiling in eager PyTorch and in ncnn."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as open_here:
         source, target = Path(name) / "photo.jpg", Path(name) / "restored.png"
         write_photo(Photo(photo_of(megapixels)), source)
         photo = read_photo(source)
@@ -69,40 +77,55 @@ def measure_photo(
         options = RestoreOptions(
             backend=setting.backend, precision=setting.precision, threads=threads
         )
-        command = Command(source, target, model.path, threads, more=setting.words)
-        session = choose_session(model.path, options=options.session_options()).session
-        with closing(session), Restorer(model.path, options=options) as restorer:
-            shapes = _tile_shapes(session.limits.multiple, pixels, options.tiling_for(session))
-            tiles = [np.ascontiguousarray(pixels[:h, :w])[None] for h, w in shapes]
-            session.run(tiles[0])  # both networks are warm
-            restorer.restore(tiles[0][0])
-
-            def raw() -> None:
-                for tile in tiles:
-                    session.run(tile)
-
-            ways: dict[str, Callable[[], object]] = {
-                "session": raw,
-                "Upsampler": lambda: restorer.restore(photo),
-                "command": lambda: run_command(command),
-            }
-            if peers:
-                try:
-                    ways["published"] = _published(model, pixels, target, threads)
-                except (ImportError, LookupError) as error:
-                    report(f"{model.name}: upstream inference_realesrgan.py is skipped: {error}")
-            times = time_in_turns(ways, repeats=repeats, warm_up=0)
-        peak = run_command(command).peak_bytes
+        usages: list[Usage] = []
+        runs: dict[str, Callable[[], object]] = {}
+        if "session" in ways:
+            runs["session"] = _session(model, options, pixels, open_here)
+        if "Upsampler" in ways:
+            restorer = open_here.enter_context(Restorer(model.path, options=options))
+            restorer.restore(pixels[:SMALL, :SMALL])  # warm
+            runs["Upsampler"] = lambda: restorer.restore(photo)
+        if "command" in ways:
+            command = Command(source, target, model.path, threads, more=setting.words)
+            runs["command"] = lambda: usages.append(run_command(command))
+        makers = {"published": _published, "ncnn": _published_ncnn}
+        for way in [way for way in PEERS if way in ways]:
+            try:
+                runs[way] = makers[way](model, pixels, target, threads)
+            except (ImportError, LookupError, WayNotHereError) as error:  # noqa: PERF203
+                report(f"{model.name}: {_NAMES[way]}, is skipped: {error}")
+        times = time_in_turns(runs, repeats=repeats, warm_up=0)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
-    base = times["session"].median
+    base = times["session"].median if "session" in times else None
     return [
         {
             **_row("photo", model, setting, way, megapixels, threads, found),
-            "of_session": round(base / found.median, 3),
-            **({"peak_mb": round(peak / 1e6)} if way == "command" else {}),
+            **({"of_session": round(base / found.median, 3)} if base else {}),
+            **(_peak_of(usages) if way == "command" else {}),
         }
         for way, found in times.items()
     ]
+
+
+def _session(
+    model: Model, options: RestoreOptions, pixels: NDArray[np.uint8], open_here: ExitStack
+) -> Callable[[], None]:
+    """Run the tiles of the photo, and nothing else."""
+    session = choose_session(model.path, options=options.session_options()).session
+    open_here.enter_context(closing(session))
+    shapes = _tile_shapes(session.limits.multiple, pixels, options.tiling_for(session))
+    tiles = [np.ascontiguousarray(pixels[:h, :w])[None] for h, w in shapes]
+    session.run(tiles[0])  # warm
+
+    def run() -> None:
+        for tile in tiles:
+            session.run(tile)
+
+    return run
+
+
+def _peak_of(usages: Sequence[Usage]) -> Row:
+    return {"peak_mb": round(max(usage.peak_bytes for usage in usages) / 1e6)}
 
 
 def measure_sizes(
@@ -161,6 +184,7 @@ def measure_stages(model: Model, setting: Setting, *, megapixels: float, threads
         {
             "suite": "stages",
             "model": model.name,
+            "weights": model.weights,
             "way": f"restora {setting.backend}",
             "precision": setting.precision,
             "ours": True,
@@ -201,6 +225,27 @@ def _published(
     return restore
 
 
+def _published_ncnn(
+    model: Model, pixels: NDArray[np.uint8], target: Path, threads: int
+) -> Callable[[], object]:
+    """ncnn with its defaults on the CPU, tile by tile as realesrgan-ncnn-vulkan does."""
+    import cv2
+
+    from restora_benchmarks.bench.peers import NcnnPeer
+
+    peer = NcnnPeer(model, threads, full=False)
+    scale = model.artifact.info.scale
+    peer.run(np.ascontiguousarray(pixels[None, :SMALL, :SMALL]))  # warm, or not here
+
+    def restore() -> None:
+        result = enlarge_published(
+            peer.run, pixels, scale=scale, tile=NCNN_TILE, tile_pad=PUBLISHED_PAD
+        )
+        cv2.imwrite(str(target), result[..., ::-1])
+
+    return restore
+
+
 def _row(
     suite: str,
     model: Model,
@@ -210,12 +255,14 @@ def _row(
     threads: int,
     times: Times,
 ) -> Row:
-    ours = way != "published"
+    ours = way not in PEERS
+    precision = {"published": "fp32", "ncnn": "default"}.get(way, setting.precision)
     return {
         "suite": suite,
         "model": model.name,
-        "way": f"{way}, {setting.backend}" if ours else "published way, eager PyTorch",
-        "precision": setting.precision if ours else "fp32",
+        "weights": model.weights,
+        "way": f"{way}, {setting.backend}" if ours else _NAMES[way],
+        "precision": "default" if precision == "auto" else precision,
         "ours": ours,
         "threads": threads,
         "input_mp": round(megapixels, 3),

@@ -42,12 +42,12 @@ def probe(
 def main() -> None:
     from restora_benchmarks.bench.models import find_model
     from restora_benchmarks.bench.ways import find_way
-    from restora_benchmarks.pictures import make_pictures
+    from restora_benchmarks.pictures import cut_tiles
 
     name, key, side, batch, threads, folder, answer = sys.argv[1:]
     model = find_model(name, Path(folder), lambda _words: None)
     way = find_way(key)
-    picture = make_pictures((int(batch), int(side), int(side), 3))
+    picture = cut_tiles(int(batch), int(side))
     started = time.perf_counter()
     try:
         runner = way.open(model, int(threads))

@@ -13,6 +13,8 @@ from restora.errors import OptionError
 from restora_benchmarks.bench.ceiling import measure_ceilings
 from restora_benchmarks.bench.models import find_model
 from restora_benchmarks.bench.photos import (
+    PEERS,
+    WAYS,
     Setting,
     can_run,
     measure_photo,
@@ -21,7 +23,8 @@ from restora_benchmarks.bench.photos import (
 )
 from restora_benchmarks.bench.schema import VERSION
 from restora_benchmarks.bench.tiles import Grid, measure_tiles
-from restora_benchmarks.bench.ways import OURS, PEERS, Way
+from restora_benchmarks.bench.ways import OURS, Way
+from restora_benchmarks.bench.ways import PEERS as PEER_WAYS
 from restora_benchmarks.machine import describe_machine
 
 Row = dict[str, Any]
@@ -40,14 +43,14 @@ class Plan:
     output_mps: sizes in megapixels of the results of the suite "size"
     threads: 0 means all allowed cores; the other suites run with the largest number only
     probes: whether to measure start-up and memory of each way
-    peers_in_photos: whether to measure upstream inference_realesrgan.py on whole photos
+    photo_ways: what is measured on whole photos, some of photos.WAYS; peers once for each model
     folder: where exported models are kept
     """
 
     models: tuple[str, ...] = ("restora-lite-x2",)
     suites: tuple[str, ...] = SUITES
-    ways: tuple[Way, ...] = (*OURS, *PEERS)
-    settings: tuple[Setting, ...] = (Setting("cpu", "fp32"), Setting("openvino", "bf16"))
+    ways: tuple[Way, ...] = (*OURS, *PEER_WAYS)
+    settings: tuple[Setting, ...] = (Setting("auto", "fp32"), Setting("auto", "auto"))
     sides: tuple[int, ...] = (128, 256)
     batches: tuple[int, ...] = (1, 4)
     megapixels: float = 2.0
@@ -56,13 +59,14 @@ class Plan:
     photo_repeats: int = 3
     threads: tuple[int, ...] = (0,)
     probes: bool = True
-    peers_in_photos: bool = True
+    photo_ways: tuple[str, ...] = WAYS
     folder: Path = field(default=Path("build/bench"))
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.suites if name not in SUITES]
-        if unknown:
-            raise OptionError(f"suites must be some of {', '.join(SUITES)}, got {unknown[0]!r}")
+        for what, known in (("suites", SUITES), ("photo_ways", WAYS)):
+            unknown = [name for name in getattr(self, what) if name not in known]
+            if unknown:
+                raise OptionError(f"{what} must be some of {', '.join(known)}, got {unknown[0]!r}")
         for name in ("sides", "batches", "output_mps", "repeats", "photo_repeats", "megapixels"):
             value = getattr(self, name)
             numbers = value if isinstance(value, tuple) else (value,)
@@ -89,7 +93,7 @@ def run_plan(plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:
                 rows += measure_tiles(model, plan.ways, grid, ceilings[count], plan.folder, report)
         if model.is_face:
             continue
-        for setting in _usable(plan.settings, model, threads, report):
+        for number, setting in enumerate(_usable(plan.settings, model, threads, report)):
             if "photo" in plan.suites:
                 report(f"{name}: a photo of {plan.megapixels:g} MP, {setting}")
                 rows += measure_photo(
@@ -98,8 +102,8 @@ def run_plan(plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:
                     megapixels=plan.megapixels,
                     threads=threads,
                     repeats=plan.photo_repeats,
-                    peers=plan.peers_in_photos,
                     report=report,
+                    ways=[way for way in plan.photo_ways if way not in PEERS or not number],
                 )
             if "size" in plan.suites:
                 report(f"{name}: results of {plan.output_mps} MP, {setting}")

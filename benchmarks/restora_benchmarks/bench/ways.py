@@ -9,6 +9,8 @@ from typing import Protocol
 from restora.backends import CpuOptions, Session, SessionOptions, choose_session
 from restora.backends.base import Batch
 from restora.backends.options import BackendChoice, PrecisionChoice
+from restora.backends.trial import read_trial
+from restora.backends.tune import tune
 from restora.errors import OptionError, RestoraError
 from restora_benchmarks.bench.models import Model
 
@@ -43,6 +45,20 @@ def _session(backend: BackendChoice, precision: PrecisionChoice) -> Way:
         return choose_session(model.path, options=options).session
 
     return Way(f"restora {backend}", precision, ours=True, open=open_)
+
+
+def _auto(precision: PrecisionChoice) -> Way:
+    """What restora chooses by itself after `restora tune`, which runs here unless it has before."""
+
+    def open_(model: Model, threads: int) -> Session:
+        cpu = CpuOptions(threads=threads)
+        if read_trial(model.artifact, cpu) is None:
+            tune(model.path, SessionOptions(cpu=cpu))
+        options = SessionOptions("auto", precision, cpu=cpu)
+        return choose_session(model.path, options=options).session
+
+    named = "default" if precision == "auto" else precision
+    return Way("restora auto", named, ours=True, open=open_)
 
 
 def _vulkan(precision: PrecisionChoice) -> Way:
@@ -84,11 +100,14 @@ OURS = (
     _session("cuda", "fp16"),
     _session("tensorrt", "fp32"),
     _session("tensorrt", "fp16"),
+    _auto("fp32"),
+    _auto("auto"),
 )
 PEERS = (
     _peer("eager PyTorch", "fp32", "torch"),
     _peer("PyTorch channels_last", "fp32", "torch-channels-last"),
     _peer("PyTorch channels_last", "bf16", "torch-bf16"),
+    _peer("ncnn", "fp32", "ncnn-fp32"),
     _peer("ncnn", "default", "ncnn"),
     _peer("OpenVINO", "default", "openvino"),
     _peer("ONNX Runtime", "fp32", "onnxruntime"),

@@ -19,6 +19,9 @@ from restora.backends.two_parts import (
 
 # measured with RRDBNet: 11 to 16
 _BYTES_PER_ELEMENT = 16
+# waking a sleeping thread takes longer than the pause between two layers
+_SPIN_US = 200
+_CAN_LIMIT_SPINNING = (1, 26)  # versions before spin without a limit, or not at all
 _QUIET = 3  # ONNX Runtime's log level "error"; its warnings are about graph optimization
 
 
@@ -61,8 +64,15 @@ class OnnxRuntimeCpuSession(NetworkSession[Compute]):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.enable_cpu_mem_arena = self.options.memory_arena
         options.enable_mem_pattern = self.options.memory_pattern
-        spinning = "1" if self.options.spinning else "0"
+        spinning = "1" if self.options.spinning or _can_limit_spinning() else "0"
         options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+        if not self.options.spinning:
+            options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
         if self.options.arm64_bf16:
             options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
         return options
+
+
+def _can_limit_spinning() -> bool:
+    major, minor = onnxruntime.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= _CAN_LIMIT_SPINNING

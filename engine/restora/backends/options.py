@@ -30,8 +30,8 @@ class CpuOptions:
     """Options of CPU sessions. ONNX Runtime uses all of them, OpenVINO and ncnn only `threads`.
 
     threads: number of threads; 0 uses all cores that this process may use
-    spinning: idle threads wait actively, which is slightly faster on an idle machine and much
-        slower in a shared container
+    spinning: idle threads wait actively as long as ONNX Runtime likes, which is much slower in a
+        shared container; otherwise for 0.2 ms at most, or not at all before ONNX Runtime 1.26
     memory_arena: keep freed memory for the next call; 1.2 to 1.4 times slower without
     memory_pattern: plan memory for each shape; useful only if all tiles have the same shape
     arm64_bf16: use bfloat16 matrix products on arm64, which is faster and less accurate

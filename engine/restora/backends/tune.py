@@ -21,8 +21,10 @@ from restora.errors import MissingBackendError, OptionError, RestoraError
 logger = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
+Key = tuple[Backend, PrecisionChoice]
+Seconds = dict[Key, float]  # for a megapixel
 # INT8 is not among them: "auto" does not choose it
-_CANDIDATES: tuple[tuple[Backend, PrecisionChoice], ...] = (
+_CANDIDATES: tuple[Key, ...] = (
     ("cpu", "fp32"),
     ("openvino", "fp32"),
     ("openvino", "bf16"),
@@ -31,7 +33,9 @@ _CANDIDATES: tuple[tuple[Backend, PrecisionChoice], ...] = (
     ("ncnn-vulkan", "fp32"),
     ("ncnn-vulkan", "fp16"),
 )
-_SIDE = 128
+_SMALL, _SIDE = 128, 256
+# those within this factor of the fastest may be the fastest on larger tiles
+_CLOSE = 1.3
 _MIN_TURNS, _MAX_TURNS = 3, 15
 _ENOUGH_S = 10.0  # of turns beyond the fewest
 _PAUSE_S = 0.02  # in which idle threads of the runtime before fall asleep
@@ -49,7 +53,8 @@ def tune(
 
     path: an upsampler or a face network in FP32
     options: precision, device and threads limit what is tried; the backend must be "auto"
-    side: height and width of the tile, in pixels; by default 128, or what the network takes
+    side: height and width of the tile, in pixels; None: all backends run on tiles of 128, and those
+        that are among the fastest of their precision on tiles of 256
     report: called with a description of each backend, and why one is not tried
     clock: seconds
 
@@ -68,31 +73,42 @@ def tune(
             "a trial takes upsamplers and face networks in fp32, got "
             f"{info.model}: {info.kind}, {info.precision}"
         )
-    side = _choose_side(info, side)
+    sides = _choose_sides(info, side)
     sessions = _open_all(path, options, report)
+    seconds: Seconds = {}
     try:
-        results = _time_all(sessions, info, side, clock)
+        for wanted in sides:
+            fastest = {key: sessions[key] for key in _closest(seconds) or sessions}
+            seconds |= _time_all(fastest, info, wanted, clock)
     finally:
         for session in sessions.values():
             session.close()
-    trial = new_trial(artifact, options.cpu, side=side, results=results)
+    results = [TrialResult(*key, found) for key, found in seconds.items()]
+    trial = new_trial(artifact, options.cpu, side=sides[-1], results=results)
     report(f"kept in {write_trial(trial)}")
     return trial
 
 
-def _choose_side(info: ArtifactInfo, side: int | None) -> int:
+def _choose_sides(info: ArtifactInfo, side: int | None) -> list[int]:
     if info.side is not None:
-        return info.side
-    side = _SIDE if side is None else side
-    if side < info.size_multiple:
+        return [info.side]
+    if side is not None and side < info.size_multiple:
         raise OptionError(f"side must be at least {info.size_multiple}, got {side}")
-    return side - side % info.size_multiple
+    sides = (_SMALL, _SIDE) if side is None else (side,)
+    return [wanted - wanted % info.size_multiple for wanted in sides]
 
 
-def _open_all(
-    path: Path, options: SessionOptions, report: Report
-) -> dict[tuple[Backend, PrecisionChoice], Session]:
-    sessions: dict[tuple[Backend, PrecisionChoice], Session] = {}
+def _closest(seconds: Seconds) -> list[Key]:
+    """Those that are about as fast as the fastest of their precision."""
+    found = []
+    for group in (["fp32"], ["bf16", "fp16"]):
+        members = {key: value for key, value in seconds.items() if key[1] in group}
+        found += [key for key, value in members.items() if value <= _CLOSE * min(members.values())]
+    return found
+
+
+def _open_all(path: Path, options: SessionOptions, report: Report) -> dict[Key, Session]:
+    sessions: dict[Key, Session] = {}
     allowed = options.allowed_backends()
     for backend, precision in _CANDIDATES:
         if backend not in allowed or options.precision not in ("auto", precision):
@@ -120,17 +136,14 @@ def _require_hardware(options: SessionOptions) -> None:
 
 
 def _time_all(
-    sessions: dict[tuple[Backend, PrecisionChoice], Session],
-    info: ArtifactInfo,
-    side: int,
-    clock: Callable[[], float],
-) -> list[TrialResult]:
+    sessions: dict[Key, Session], info: ArtifactInfo, side: int, clock: Callable[[], float]
+) -> Seconds:
     """Run all in turns, so that changes of the machine's speed meet all of them."""
     values = np.random.default_rng(0).random((1, side, side, 3), np.float32)
     batch = (values * 255).astype(np.uint8) if info.io == "uint8" else values
     for session in sessions.values():
         session.run(batch)  # prepares memory and kernels
-    seconds: dict[tuple[Backend, PrecisionChoice], list[float]] = {key: [] for key in sessions}
+    seconds: dict[Key, list[float]] = {key: [] for key in sessions}
     begin = clock()
     for turn in range(_MAX_TURNS):
         if turn >= _MIN_TURNS and clock() - begin > _ENOUGH_S:
@@ -141,7 +154,4 @@ def _time_all(
             session.run(batch)
             seconds[key].append(clock() - started)
     megapixels = side * side / 1e6
-    return [
-        TrialResult(backend, precision, statistics.median(times) / megapixels)
-        for (backend, precision), times in seconds.items()
-    ]
+    return {key: statistics.median(times) / megapixels for key, times in seconds.items()}

@@ -52,10 +52,13 @@ def run(
         str, _photos(help="Sizes of results in megapixels, separated by commas.")
     ] = "0.25,1,4,12,24,50",
     photo_repeats: Annotated[int, _photos(min=1, help="Runs of each photo.")] = 3,
-    upstream: Annotated[
-        bool,
-        _photos("--upstream/--no-upstream", help="Measure the upstream script too."),
-    ] = True,
+    photo_ways: Annotated[
+        str,
+        _photos(
+            help="What is measured on the photo: session, Upsampler, command, and the published "
+            "tiling in PyTorch (published) and in ncnn (ncnn)."
+        ),
+    ] = "session,Upsampler,command,published,ncnn",
 ) -> None:
     """Measure this machine: JSON, a table, and one HTML file with plots.
 
@@ -75,7 +78,7 @@ def run(
         photo_repeats=photo_repeats,
         threads=_parse_numbers(threads, int),
         probes=probes,
-        peers_in_photos=upstream,
+        photo_ways=tuple(photo_ways.split(",")),
     )
     make_folder(output.parent)  # before minutes of measuring
     result = bench.run.run_plan(plan, print_note)

@@ -31,7 +31,7 @@ def tune(
     precision: runtime_flags.Precision = "auto",
     threads: runtime_flags.Threads = 0,
     side: Annotated[
-        int | None, typer.Option(min=8, help="Side of the tile, in pixels. Default: 128.")
+        int | None, typer.Option(min=8, help="Side of the tile, in pixels. Default: 128, then 256.")
     ] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

@@ -240,12 +240,36 @@ def test_a_trial_compares_medians_of_turns_without_the_first_run(
     assert [path.name in notes[-1] for path in folder.iterdir()] == [True]
 
 
+def test_what_is_close_to_the_fastest_of_its_precision_runs_on_larger_tiles_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of those of a photo: the order may be another one there."""
+    clock = Clock()
+    small, large = 128 * 128 / 1e6, 256 * 256 / 1e6
+    given = {
+        "cpu_fp32": TimedSession(clock, [5.0] * 4 + [12.0]),
+        "ncnn_fp32": TimedSession(clock, [4.0] * 4 + [24.0]),
+        "openvino_fp32": TimedSession(clock, [5.3]),
+        "openvino_bf16": TimedSession(clock, [3.9] * 4 + [8.0]),
+    }
+    with sessions(monkeypatch, **given) as measure:
+        made = measure(LITE, clock=clock)
+    assert made.side == 256
+    assert [(r.backend, r.precision, r.seconds) for r in made.results] == [
+        ("openvino", "bf16", 8.0 / large),
+        ("cpu", "fp32", 12.0 / large),
+        ("openvino", "fp32", 5.3 / small),
+        ("ncnn", "fp32", 24.0 / large),
+    ]
+    assert {shape[1] for shape in given["openvino_fp32"].shapes} == {128}
+
+
 def test_fast_networks_take_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     fast = TimedSession(clock, [0.001])
     with sessions(monkeypatch, cpu_fp32=fast) as measure:
         measure(LITE, clock=clock)
-    assert len(fast.shapes) == 16
+    assert [shape[1] for shape in fast.shapes] == [128] * 16 + [256] * 16
 
 
 def test_options_limit_what_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,8 +306,8 @@ def test_a_trial_takes_networks_of_pictures_in_fp32(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="tiny: detector"):
         tune.tune(path)
     with pytest.raises(OptionError, match="side must be at least 2, got 1"):
-        tune._choose_side(make_info(), 1)
-    assert tune._choose_side(replace(make_info(), side=64), None) == 64
+        tune._choose_sides(make_info(), 1)
+    assert tune._choose_sides(replace(make_info(), side=64), None) == [64]
 
 
 def test_a_gpu_that_computes_on_the_cpu_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:

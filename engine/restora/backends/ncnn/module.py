@@ -10,7 +10,9 @@ from typing import Any
 
 from restora.errors import MissingBackendError
 
-_WAITING = "OMP_WAIT_POLICY"
+_POLICY, _SPINS = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+# a third of OpenMP's default: longer than the pauses between layers, about a millisecond
+_SPIN_COUNT = "100000"
 _SOFTWARE = 3  # GpuInfo.type() of a device that computes on the CPU
 
 
@@ -26,13 +28,14 @@ class VulkanDevice:
 def import_ncnn() -> Any:
     """Import the ncnn module.
 
-    Idle threads sleep unless OMP_WAIT_POLICY says otherwise. They wait actively by default, which
-    makes ncnn several times slower where other processes use the same cores.
+    Idle threads wait actively for about a millisecond, then they sleep, unless OMP_WAIT_POLICY or
+    GOMP_SPINCOUNT says otherwise. Waking them for each layer takes long on virtual machines, and
+    longer waiting slows down other processes on the same cores.
 
     Raises MissingBackendError if it is not installed or cannot be loaded.
     """
     try:
-        with _waiting_passively():
+        with _waiting_briefly():
             import ncnn
     except ImportError as error:
         raise MissingBackendError(
@@ -73,13 +76,13 @@ def choose_device(ncnn: Any, number: int | None) -> VulkanDevice:
 
 
 @contextmanager
-def _waiting_passively() -> Iterator[None]:
+def _waiting_briefly() -> Iterator[None]:
     """Set the environment that OpenMP reads when its library is loaded, and restore it."""
-    if _WAITING in os.environ:
+    if _POLICY in os.environ or _SPINS in os.environ:
         yield
         return
-    os.environ[_WAITING] = "PASSIVE"
+    os.environ[_SPINS] = _SPIN_COUNT
     try:
         yield
     finally:
-        del os.environ[_WAITING]
+        del os.environ[_SPINS]

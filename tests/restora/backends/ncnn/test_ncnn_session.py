@@ -271,19 +271,33 @@ def test_without_ncnn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
         NcnnSession(tiny_artifact())
 
 
-@pytest.mark.parametrize(("given", "seen"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
-    given: str | None, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ({}, (None, "100000")),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, ("PASSIVE", None)),
+        ({"GOMP_SPINCOUNT": "7"}, (None, "7")),
+    ],
+)
+def test_idle_threads_wait_briefly_unless_the_user_says_otherwise(
+    given: dict[str, str],
+    seen: tuple[str | None, str | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """OpenMP reads its environment when it is loaded."""
-    tmp_path.joinpath("ncnn.py").write_text("import os; seen = os.environ['OMP_WAIT_POLICY']")
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    tmp_path.joinpath("ncnn.py").write_text(
+        f"import os; seen = tuple(os.environ.get(name) for name in {names})"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ncnn")
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    if given is not None:
-        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
     assert import_ncnn().seen == seen
-    assert os.environ.get("OMP_WAIT_POLICY") == given
+    assert tuple(os.environ.get(name) for name in names) == tuple(map(given.get, names))
 
 
 def test_half_arithmetic_is_described() -> None:

@@ -1,0 +1,1 @@
+"""Experiments with the settings of CPU runtimes: `python -m restora_tools.cpu_experiments.run`."""
