@@ -1,0 +1,39 @@
+"""Facts about putting a trained network into the package."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from recipe import fill_network
+from restora.artifact import read_artifact
+from restora_export.checkpoint import load_checkpoint
+from restora_export.reference import SRVGGNetCompact
+from restora_tools.bundle import bundle
+
+
+def test_a_bundled_model_has_one_set_of_weights_in_all_its_files(tmp_path: Path) -> None:
+    network = fill_network(SRVGGNetCompact(features=16, convs=2, scale=2), 3, "srvgg")
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
+    checkpoint, *artifacts = bundle(
+        "small-x2", tmp_path / "network.safetensors", weights=tmp_path, data=tmp_path / "data"
+    )
+    for key, value in load_file(checkpoint).items():
+        assert torch.equal(value, network.state_dict()[key].half())
+    infos = [read_artifact(path).info for path in artifacts]
+    assert [(info.io, info.precision) for info in infos] == [
+        ("uint8", "fp32"),
+        ("float32", "fp32"),
+        ("uint8", "fp16"),
+    ]
+    assert {info.weights_sha256 for info in infos} == {load_checkpoint(checkpoint).sha256}
+    assert {info.license for info in infos} == {"Apache-2.0"}
+    assert {info.model for info in infos} == {"small-x2"}
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path: Path) -> None:
+    save_file({"body.0.weight": torch.tensor([7e4])}, tmp_path / "network.safetensors")
+    with pytest.raises(ValueError, match="must be finite in float16"):
+        bundle("large", tmp_path / "network.safetensors", weights=tmp_path, data=tmp_path)
+    assert not (tmp_path / "large.safetensors").exists()
