@@ -100,12 +100,15 @@ class Enlarger:
     def _upsampler(self, io: Io) -> Upsampler:
         with self._opening:
             if io not in self._upsamplers:
-                if self.source is None:
+                # a variant of this one may have opened it
+                session = self._networks.session("upsampler", io)
+                if session is None and self.source is None:
                     raise MissingModelError(
                         f"a session for {io} pictures is needed: give one as session_16bit"
                     )
-                path = self._find(self.source, io, "upsampler")
-                session = self._networks.open(path, "upsampler", io)
+                if session is None:
+                    path = self._find(self.source, io, "upsampler")
+                    session = self._networks.open(path, "upsampler", io)
                 self._upsamplers[io] = self._make_upsampler(session)
             return self._upsamplers[io]
 
@@ -147,14 +150,9 @@ class Enlarger:
     def check_size(self, photo: Photo, scale: float) -> None:
         """Raise ImageTooLargeError if the result would pass options.max_output_pixels."""
         # the network's own output is held in memory too, whatever the final size
-        pixels = photo.width * photo.height * max(scale, self.scale) ** 2
-        most = self._options.max_output_pixels
-        if pixels > most:
-            raise ImageTooLargeError(
-                f"{photo.width} x {photo.height} enlarged {scale:g} times is "
-                f"{pixels / 1e6:.0f} MP, the limit is {most / 1e6:.0f}: raise it with "
-                "max_output_pixels (--max-output-pixels)"
-            )
+        check_output_size(
+            photo.width, photo.height, max(scale, self.scale), self._options.max_output_pixels
+        )
 
     def _warn_of_interpolation(self, scale: float) -> None:
         """Once: a network makes details only up to its own scale."""
@@ -168,6 +166,16 @@ class Enlarger:
                 scale,
                 scale,
             )
+
+
+def check_output_size(width: int, height: int, scale: float, most: int) -> None:
+    """Raise ImageTooLargeError if a photo, enlarged `scale` times, has more than `most` pixels."""
+    pixels = width * height * scale**2
+    if pixels > most:
+        raise ImageTooLargeError(
+            f"{width} x {height} enlarged {scale:g} times is {pixels / 1e6:.0f} MP, the limit is "
+            f"{most / 1e6:.0f}: raise it with max_output_pixels (--max-output-pixels)"
+        )
 
 
 def _check_fits(session: Session, io: Io) -> None:

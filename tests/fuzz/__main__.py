@@ -31,6 +31,7 @@ TARGETS = (
     "video",
     "segments",
     "command_line",
+    "service",
 )
 _SLICE_S = 5.0
 _FIRST_SLICE = 20

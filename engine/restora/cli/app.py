@@ -33,6 +33,11 @@ COMMANDS = {
         "`restore`.",
         _RESTORE,
     ),
+    "serve": CommandEntry(
+        "restora.cli.serve:serve",
+        "Serve photos over HTTP: a bounded queue, deadlines, tokens, metrics, a page, and jobs.",
+        _RESTORE,
+    ),
     "models": CommandEntry(
         "restora.cli.models:models_app", "List the known models, or fetch one.", _MODELS
     ),

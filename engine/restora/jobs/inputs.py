@@ -28,9 +28,15 @@ _OTHER_PICTURES = {
     ".jxl", ".jxr", ".pbm", ".pcx", ".psb", ".psd", ".tga", ".xcf",
 }  # fmt: skip
 _KNOWN_SUFFIXES = PICTURE_SUFFIXES | RAW_SUFFIXES | _OTHER_PICTURES
-_WRITTEN_AS: dict[str, Ext] = {
+_WRITTEN_AS: dict[str, Literal["jpg", "png", "webp", "tiff"]] = {
     "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff",
 }  # fmt: skip
+
+
+def format_of_result(read: str | None) -> Literal["jpg", "png", "webp", "tiff"]:
+    """The format of the result of a file that was read in a format, as Pillow names it: the same,
+    or png if that cannot be written."""
+    return _WRITTEN_AS.get(read or "", "png")
 
 
 @dataclass(frozen=True, slots=True)

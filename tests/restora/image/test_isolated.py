@@ -18,6 +18,7 @@ from PIL import Image
 from restora.errors import (
     DecoderProcessError,
     DecodeTimeoutError,
+    FileTooLargeError,
     ImageError,
     ImageTooLargeError,
     MemoryLimitError,
@@ -342,3 +343,33 @@ def test_a_file_that_ends_its_decoder_costs_no_other_file_its_header(
     found = probe_all_isolated(sorted(tmp_path.iterdir()))
     assert [header is None for header in found] == [False, True, False]
     isolated_module._idle.close()
+
+
+@pytest.mark.parametrize("format_", ["png", "tiff", "jpg", "webp"])
+def test_the_bytes_of_a_file_give_the_same_photo_and_header(tmp_path: Path, format_: str) -> None:
+    path = tmp_path / f"a.{format_}"
+    write_photo(Photo(RNG.integers(0, 255, (30, 40, 3), np.uint8)), path)
+    assert probe_isolated(path.read_bytes()) == probe_isolated(path)
+    assert (read_isolated(path.read_bytes()).pixels == read_isolated(path).pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "error", "message"),
+    [
+        (b"", None, UnknownFormatError, "^the upload is empty"),
+        (b"GIF89a", None, ImageError, "^the upload"),
+        (b"x" * 50, PhotoLimits(max_file_bytes=49), FileTooLargeError, "^the upload has 50 bytes"),
+    ],
+)
+def test_bytes_are_refused_as_files_are_and_named_as_the_caller_says(
+    data: bytes, limits: PhotoLimits | None, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        read_isolated(data, limits=limits, name="the upload")
+
+
+def test_a_file_may_have_another_name_in_messages(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(TruncatedImageError, match=r"^the upload begins like") as caught:
+        read_isolated(tmp_path / "secret.png", name="the upload")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,177 @@
+"""The outermost layer: request ids, headers of every answer, errors as documents, counts."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from restora.errors import ClientGoneError, ForbiddenError, RestoraError
+from restora.serve.options import is_loopback
+from restora.serve.problems import CONTENT_TYPE, Problem, problem_of, problem_of_status
+from restora.serve.service import Service
+from restora.serve.tokens import ANONYMOUS, Client
+
+logger = logging.getLogger(__name__)
+
+_KEY = "restora.exchange"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KNOWN = ("v2", "assets")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+# pages set their own
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of a request beside its scope. route: the path's pattern"""
+
+    request_id: str
+    client: Client = ANONYMOUS
+    route: str = "other"
+
+
+def exchange_of(request: Request) -> Exchange:
+    exchange = request.scope[_KEY]
+    assert isinstance(exchange, Exchange)
+    return exchange
+
+
+def client_of(request: Request) -> Client:
+    """Who sends the request, by its token."""
+    return exchange_of(request).client
+
+
+class Boundary:
+    """Middleware of the whole application."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        exchange = Exchange(_choose_id(headers.get("x-request-id")), route=_guess_route(scope))
+        scope[_KEY] = exchange
+        answer = _Answer(send, exchange)
+        started = time.perf_counter()
+        try:
+            self._check_host(headers.get("host"))
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            if answer.status is not None:  # a part of it has been sent
+                raise
+            await self._answer_problem(error, exchange, scope, receive, answer)
+        finally:
+            self._count(scope, exchange, answer.status or 499, time.perf_counter() - started)
+
+    async def _answer_problem(
+        self,
+        error: Exception,
+        exchange: Exchange,
+        scope: Scope,
+        receive: Receive,
+        answer: _Answer,
+    ) -> None:
+        self._service.note(error)
+        more: Mapping[str, str] = {}
+        if isinstance(error, HTTPException):
+            problem = problem_of_status(error.status_code, str(error.detail))
+            more = error.headers or {}
+        else:
+            problem = problem_of(error)
+            if not isinstance(error, RestoraError):
+                logger.error("request %s failed", exchange.request_id, exc_info=error)
+        self._service.metrics.problems.labels(problem.code).inc()
+        if isinstance(error, ClientGoneError):
+            logger.info("%s: %s", exchange.request_id, error)
+        await problem_response(problem, exchange, more)(scope, receive, answer.send)
+
+    def _check_host(self, host: str | None) -> None:
+        """A page of another site may have a name that leads to this machine."""
+        options = self._service.options
+        if "*" in options.allowed_hosts or host is None:
+            return
+        if self._service.tokens.required and not options.allowed_hosts:
+            return
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if not is_loopback(name) and name not in options.allowed_hosts:
+            raise ForbiddenError(
+                f"this service is not called {name[:80]!r}: name it with --allowed-host"
+            )
+
+    def _count(self, scope: Scope, exchange: Exchange, status: int, seconds: float) -> None:
+        metrics, method = self._service.metrics, str(scope["method"])
+        method = method if method in _METHODS else "other"
+        metrics.http_requests.labels(exchange.route, method, str(status)).inc()
+        metrics.http_seconds.labels(exchange.route).observe(seconds)
+        logger.info(
+            "%s %s %d %.3f s, %s, request %s",
+            method, exchange.route, status, seconds, exchange.client.name, exchange.request_id,
+        )  # fmt: skip
+
+
+class _Answer:
+    """Sends an answer, with the headers that each has. status: None until it begins"""
+
+    def __init__(self, send: Send, exchange: Exchange) -> None:
+        self._send = send
+        self._exchange = exchange
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+            headers = MutableHeaders(scope=_with_headers(message))
+            headers["X-Request-Id"] = self._exchange.request_id
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+
+def problem_response(
+    problem: Problem, exchange: Exchange, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(
+        problem.body(exchange.request_id),
+        problem.status,
+        {**problem.headers, **(headers or {})},
+        CONTENT_TYPE,
+    )
+
+
+def _with_headers(message: Message) -> MutableMapping[str, Any]:
+    message.setdefault("headers", [])
+    return message
+
+
+def _choose_id(given: str | None) -> str:
+    """The client's own id if it is a plain one."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _guess_route(scope: Scope) -> str:
+    """For routes that do not say what they are; never a path that clients make up."""
+    path = str(scope.get("path", ""))
+    first = path.split("/", 2)[1] if path.startswith("/") else ""
+    return "/" if path == "/" else f"/{first}" if first in _KNOWN else "other"

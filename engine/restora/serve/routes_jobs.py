@@ -1,0 +1,144 @@
+"""Jobs over HTTP: made, watched, canceled, and their results taken."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from restora.errors import NotFoundError, RequestError, UnsupportedMediaTypeError
+from restora.serve.boundary import client_of
+from restora.serve.jobs import Job, parse_job
+from restora.serve.multipart import parse_object
+from restora.serve.responses import (
+    COMMENT,
+    Heartbeat,
+    bytes_response,
+    event,
+    events_response,
+    json_response,
+    make_route,
+)
+from restora.serve.service import Service
+from restora.serve.uploads import iter_body
+
+_MOST_BYTES = 1 << 16
+_POLL_S = 0.2
+_TIMEOUT_S = 10.0
+
+
+def job_routes(service: Service) -> list[BaseRoute]:
+    jobs = _Jobs(service)
+    return [
+        make_route("/v1/jobs", jobs.add, ("POST",)),
+        make_route("/v1/jobs", jobs.list_all),
+        make_route("/v1/jobs/{id}", jobs.show),
+        make_route("/v1/jobs/{id}", jobs.end, ("DELETE",)),
+        make_route("/v1/jobs/{id}/results", jobs.results),
+        make_route("/v1/jobs/{id}/files/{number:int}", jobs.file),
+        make_route("/v1/jobs/{id}/events", jobs.events),
+    ]
+
+
+class _Jobs:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def add(self, request: Request) -> Response:
+        self._service.require_ready()
+        self._require_enabled()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":  # browsers ask before they send this for other sites
+            raise UnsupportedMediaTypeError("a job is described in application/json")
+        asked = parse_job(parse_object(await _read(request)))
+        job = await anyio.to_thread.run_sync(self._service.jobs.add, asked, client_of(request))
+        return json_response(job.document(), 201, {"Location": f"/v1/jobs/{job.id}"})
+
+    async def list_all(self, request: Request) -> Response:
+        self._require_enabled()
+        jobs = self._service.jobs.of_client(client_of(request))
+        return json_response({"jobs": [job.document() for job in jobs]})
+
+    async def show(self, request: Request) -> Response:
+        return json_response(self._job(request).document())
+
+    async def end(self, request: Request) -> Response:
+        """Cancel a job; forget one that has ended."""
+        job = self._job(request)
+        if job.has_ended:
+            await anyio.to_thread.run_sync(self._service.jobs.remove, job)
+            return Response(None, 204)
+        await anyio.to_thread.run_sync(self._service.jobs.cancel, job)
+        return json_response(job.document(), 202)
+
+    async def results(self, request: Request) -> Response:
+        job = self._job(request)
+        return json_response({"results": await anyio.to_thread.run_sync(self._rows, job, 0)})
+
+    async def file(self, request: Request) -> Response:
+        job, number = self._job(request), int(request.path_params["number"])
+        path = await anyio.to_thread.run_sync(self._service.jobs.file_of, job, number)
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return bytes_response(path, media_type, {})
+
+    async def events(self, request: Request) -> Response:
+        job = self._job(request)
+        last = request.headers.get("last-event-id", "")
+        plain = last.isascii() and last.isdecimal() and len(last) < 10
+        return events_response(self._iter_events(job, int(last) + 1 if plain else 0))
+
+    def _require_enabled(self) -> None:
+        if not self._service.jobs.enabled:
+            raise NotFoundError("this service takes no jobs: it has no roots")
+
+    def _job(self, request: Request) -> Job:
+        self._require_enabled()
+        return self._service.jobs.get(request.path_params["id"], client_of(request))
+
+    def _rows(self, job: Job, start: int) -> list[dict[str, Any]]:
+        rows = []
+        for number, row in enumerate(self._service.jobs.store.read_rows(job, start), start):
+            has_file = row.get("status") != "failed"
+            href = f"/v1/jobs/{job.id}/files/{number}"
+            rows.append({"number": number, **row, **({"href": href} if has_file else {})})
+        return rows
+
+    async def _iter_events(self, job: Job, number: int) -> AsyncIterator[bytes]:
+        """Results have numbers; a client that comes back gets those that it has not seen."""
+        heartbeat, state, progress = Heartbeat(), "", b""
+        while True:
+            ended = job.has_ended  # before the rows, so that none is missed
+            if job.state != state:
+                state = job.state
+                if not ended:
+                    yield event("state", job.document())
+            for row in await anyio.to_thread.run_sync(self._rows, job, number):
+                yield event("result", row, number=number)
+                number += 1
+            found = event("progress", job.document()["progress"])
+            if found != progress:
+                progress = found
+                yield found
+            elif heartbeat.due():
+                yield COMMENT
+            if ended:
+                yield event("state", job.document())
+                return
+            if self._service.state != "ready":
+                return  # the next server goes on: ask again
+            await anyio.sleep(_POLL_S)
+
+
+async def _read(request: Request) -> bytes:
+    data = b""
+    async for part in iter_body(request.receive, timeout_s=_TIMEOUT_S):
+        data += part
+        if len(data) > _MOST_BYTES:
+            raise RequestError(f"the description of a job may have {_MOST_BYTES} bytes")
+    return data

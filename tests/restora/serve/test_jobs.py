@@ -1,0 +1,314 @@
+"""Facts about jobs: inside roots only, journaled like the command, continued after a restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fakes import NearestSession
+from restora import RunOptions, read_photo, restore_folder
+from restora.errors import ForbiddenError, OptionError, RequestError
+from restora.serve import Service
+from restora.serve.jobs import parse_job
+from restora.serve.jobs.roots import Roots
+from serve_rig import (
+    GateSession,
+    picture,
+    problem_in,
+    restorer_on,
+    service_on,
+    serving,
+    tokens_file,
+    until,
+)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A server's disk: photos/in with three photos and one that is broken, state."""
+    folder = tmp_path / "photos" / "in"
+    folder.mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.png").write_bytes(picture())
+    (folder / "d.png").write_bytes(picture()[:50])
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server with a root that nothing is done in."""
+    folder = tmp_path_factory.mktemp("idle")
+    (folder / "photos").mkdir()
+    with serving(job_service(folder)) as client:
+        yield client
+
+
+def job_service(disk: Path, session: Any = None, **options: Any) -> Service:
+    roots = {"photos": disk / "photos"}
+    session = session or NearestSession()
+    return service_on(session, roots=roots, state=disk / "state", **options)
+
+
+def post(client: httpx.Client, **changes: Any) -> httpx.Response:
+    job = {"kind": "folder", "input": "photos/in", "output": "photos/out", **changes}
+    return client.post("/v1/jobs", json=job)
+
+
+def finished(client: httpx.Client, href: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def ended() -> bool:
+        found.update(client.get(href).json())
+        return found["state"] in ("done", "failed", "canceled")
+
+    until(ended)
+    return found
+
+
+def test_a_folder_is_restored_and_every_file_has_a_result(disk: Path) -> None:
+    with serving(job_service(disk)) as client:
+        answer = post(client, parameters={"suffix": "new", "outscale": 1})
+        assert answer.status_code == 201
+        href = answer.headers["location"]
+        job = finished(client, href)
+        assert job["state"] == "done"
+        assert job["progress"] == {
+            "done": 3, "failed": 1, "skipped": 0, "total": 4, "fraction": 1.0,
+        }  # fmt: skip
+        rows = client.get(f"{href}/results").json()["results"]
+        assert sorted(row["status"] for row in rows) == [
+            "failed",
+            "restored",
+            "restored",
+            "restored",
+        ]
+        assert str(disk) not in json.dumps(rows)
+        row = next(row for row in rows if row["input"] == "photos/in/a.png")
+        assert row["output"] == "photos/out/a_new.png"
+        result = client.get(row["href"])
+        assert result.headers["content-type"] == "image/png"
+        assert read_photo(result.content).width == 24
+        broken = next(row for row in rows if row["status"] == "failed")
+        assert "href" not in broken
+        answer = client.get(f"{href}/files/{broken['number']}")
+        assert problem_in(answer)["code"] == "not-found"
+        assert [one["id"] for one in client.get("/v1/jobs").json()["jobs"]] == [job["id"]]
+        assert client.delete(href).status_code == 204
+        assert problem_in(client.get(href))["code"] == "not-found"
+
+
+def test_the_journal_is_that_of_the_command(disk: Path) -> None:
+    """What the command has restored is not restored again, and the other way round."""
+    folder = disk / "photos"
+    restore_folder(folder / "in", folder / "out", restorer_on(NearestSession()))
+    with serving(job_service(disk)) as client:
+        job = finished(client, post(client).headers["location"])
+    assert (job["progress"]["done"], job["progress"]["skipped"]) == (0, 3)
+    again = restore_folder(
+        folder / "in", folder / "out", restorer_on(NearestSession()), options=RunOptions()
+    )
+    assert again.counts["skipped"] == 3
+
+
+def read_events(client: httpx.Client, href: str, **headers: str) -> list[tuple[str, Any]]:
+    text = client.get(f"{href}/events", headers=headers).text
+    found = []
+    for block in text.strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":")
+        if fields:
+            found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+def test_events_tell_results_once_and_end_with_the_job(disk: Path) -> None:
+    with serving(job_service(disk)) as client:
+        href = post(client).headers["location"]
+        events = read_events(client, href)
+        assert events[-1][0] == "state"
+        assert events[-1][1]["state"] == "done"
+        numbers = [data["number"] for name, data in events if name == "result"]
+        assert numbers == [0, 1, 2, 3]
+        last = [d for name, d in events if name == "progress"][-1]
+        assert last["fraction"] == 1
+        later = read_events(client, href, **{"Last-Event-ID": "2"})
+        assert [data["number"] for name, data in later if name == "result"] == [3]
+
+
+def add_photos(disk: Path) -> None:
+    """More than are in progress at once."""
+    for number in range(16):
+        (disk / "photos" / "in" / f"more{number:02}.png").write_bytes(picture())
+
+
+class SecondTileWaits(GateSession):
+    """Runs the first tile at once; the others wait for permits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.permits.release()
+
+
+def test_a_job_that_is_canceled_finishes_what_it_has_begun(disk: Path) -> None:
+    session = SecondTileWaits()
+    add_photos(disk)
+    with serving(job_service(disk, session)) as client:
+        href = post(client).headers["location"]
+        until(lambda: client.get(href).json()["progress"]["done"] == 1)
+        answer = client.delete(href)
+        assert (answer.status_code, answer.json()["state"]) == (202, "running")
+        session.open()
+        job = finished(client, href)
+        assert job["state"] == "canceled"
+        assert len(list((disk / "photos" / "out").glob("*.png"))) == job["progress"]["done"] < 19
+
+
+def test_jobs_run_one_after_another_and_a_waiting_one_is_canceled_at_once(disk: Path) -> None:
+    session = GateSession()
+    with serving(job_service(disk, session)) as client:
+        first = post(client).headers["location"]
+        until(lambda: client.get(first).json()["state"] == "running")
+        second = post(client, output="photos/other").headers["location"]
+        assert client.get(second).json()["state"] == "queued"
+        assert 'restora_jobs{state="running"} 1.0' in client.get("/metrics").text
+        assert client.delete(second).json()["state"] == "canceled"
+        session.open()
+        assert finished(client, first)["state"] == "done"
+    assert not (disk / "photos" / "other").exists()
+
+
+def test_the_next_server_goes_on_with_a_job_and_restores_nothing_twice(disk: Path) -> None:
+    session = SecondTileWaits()
+    add_photos(disk)
+    service = job_service(disk, session)
+    with serving(service) as client:
+        href = post(client).headers["location"]
+        until(lambda: client.get(href).json()["progress"]["done"] == 1)
+        service.jobs.pause()
+        session.open()
+    done = {path.name for path in (disk / "photos" / "out").glob("*.png")}
+    assert 0 < len(done) < 19
+    with serving(job_service(disk)) as client:
+        job = finished(client, href)
+        assert (job["state"], job["resumed"]) == ("done", 1)
+        assert job["progress"]["skipped"] == len(done)
+        assert job["progress"]["done"] == 19 - len(done)
+
+
+def test_a_second_server_on_the_same_records_does_not_start(disk: Path) -> None:
+    with serving(job_service(disk)):
+        service = job_service(disk)
+        with serving(service, wait=False):
+            until(service.opened.is_set)
+            assert isinstance(service.failure, OptionError)
+            assert "another server records its jobs" in str(service.failure)
+
+
+def test_a_record_that_cannot_be_read_costs_only_itself(disk: Path) -> None:
+    (disk / "state" / "jobs").mkdir(parents=True)
+    for name, text in (("x", "{"), ("y", "[1]"), ("z", '{"request": ["folder", "a", "b", {}]}')):
+        (disk / "state" / "jobs" / f"{name}.json").write_text(text)
+    with serving(job_service(disk)) as client:
+        assert client.get("/v1/jobs").json() == {"jobs": []}
+        assert finished(client, post(client).headers["location"])["state"] == "done"
+
+
+def test_jobs_belong_to_the_token_that_made_them(disk: Path) -> None:
+    ann, bob = "a" * 16, "b" * 16
+    tokens = tokens_file(disk, f"ann {ann}", f"bob {bob}")
+    with serving(job_service(disk, tokens=tokens)) as client:
+        client.headers["Authorization"] = f"Bearer {ann}"
+        href = post(client).headers["location"]
+        client.headers["Authorization"] = f"Bearer {bob}"
+        assert problem_in(client.get(href))["code"] == "not-found"
+        assert problem_in(client.delete(href))["code"] == "not-found"
+        assert client.get("/v1/jobs").json() == {"jobs": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"kind": "disk"}, "option"),
+        ({"input": "photos/../../etc"}, "option"),
+        ({"input": "/etc"}, "option"),
+        ({"input": "photos/./in"}, "option"),
+        ({"input": "other/in"}, "forbidden"),
+        ({"output": "photos/out\x00"}, "option"),
+        ({"output": 3}, "request"),
+        ({"parameters": []}, "request"),
+        ({"parameters": {"quality": 0}}, "option"),
+        ({"parameters": {"tile": 64}}, "option"),
+        ({"parameters": {"suffix": "a/b"}}, "option"),
+        ({"parameters": {"overwrite": "perhaps"}}, "option"),
+        ({"parameters": {"model": "absent"}}, "unknown-model"),
+        ({"parameters": {"faces": True}}, "missing-model"),
+        ({"kind": "video", "parameters": {"quality": 80}}, "option"),
+        ({"more": 1}, "request"),
+    ],
+)
+def test_a_job_that_cannot_work_is_refused(
+    idle: httpx.Client, changes: dict[str, Any], code: str
+) -> None:
+    assert problem_in(post(idle, **changes))["code"] == code
+    assert idle.get("/v1/jobs").json() == {"jobs": []}
+
+
+def test_a_job_whose_input_is_not_there_fails_with_a_problem(disk: Path) -> None:
+    with serving(job_service(disk)) as client:
+        job = finished(client, post(client, input="photos/absent").headers["location"])
+        assert job["state"] == "failed"
+        assert job["problem"]["code"] == "option"
+        assert str(disk) not in job["problem"]["detail"]
+
+
+def test_a_job_must_be_sent_as_json(idle: httpx.Client) -> None:
+    """Browsers ask before they send JSON for a page of another site."""
+    answer = idle.post("/v1/jobs", content=b"{}", headers={"Content-Type": "text/plain"})
+    assert problem_in(answer)["code"] == "unsupported-media-type"
+    headers = {"Content-Type": "application/json"}
+    answer = idle.post("/v1/jobs", content=b"{" * 70_000, headers=headers)
+    assert problem_in(answer)["code"] == "request"
+
+
+def test_without_roots_there_are_no_jobs() -> None:
+    with serving(service_on(NearestSession())) as client:
+        for answer in (post(client), client.get("/v1/jobs"), client.get("/v1/jobs/x")):
+            assert problem_in(answer)["code"] == "not-found"
+
+
+def test_a_link_does_not_lead_out_of_a_root(tmp_path: Path) -> None:
+    (tmp_path / "root" / "in").mkdir(parents=True)
+    (tmp_path / "root" / "out").symlink_to(tmp_path)
+    (tmp_path / "root" / "loop").symlink_to("loop")
+    roots = Roots({"r": tmp_path / "root"})
+    assert roots.resolve("r/in/new/") == tmp_path / "root" / "in" / "new"
+    assert roots.resolve("r") == tmp_path / "root"
+    for name in ("r/out", "r/out/other", "r/out/root/../.."):
+        with pytest.raises((ForbiddenError, OptionError)):
+            roots.resolve(name)
+    assert roots.name_of(str(tmp_path / "root" / "in" / "a.png")) == "r/in/a.png"
+    assert roots.name_of("/etc/passwd") == "passwd"
+
+
+def test_a_job_names_its_members() -> None:
+    with pytest.raises(RequestError, match="a job needs output, as text"):
+        parse_job({"kind": "folder", "input": "a/b"})
+
+
+def test_a_video_is_restored(disk: Path) -> None:
+    pytest.importorskip("av")
+    from video_clips import Clip, make_clip
+
+    make_clip(disk / "photos" / "clip.mp4", Clip(frames=4))
+    with serving(job_service(disk)) as client:
+        answer = post(client, kind="video", input="photos/clip.mp4", output="photos/clip-new.mkv")
+        job = finished(client, answer.headers["location"])
+        assert job["state"] == "done", job["problem"]
+        assert job["progress"]["done"] == job["progress"]["total"] == 4
+        (row,) = client.get(f"/v1/jobs/{job['id']}/results").json()["results"]
+        assert row["output"] == "photos/clip-new.mkv"
+        assert len(client.get(row["href"]).content) > 100

@@ -1,0 +1,87 @@
+"""Facts about `restora serve`: what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from processes import run, start
+from serve_rig import WAIT_S, command, picture, problem_in, until
+
+
+def test_sigterm_finishes_what_is_begun_and_exits_with_0(tmp_path: Path) -> None:
+    with (
+        command(tmp_path) as (process, client),
+        ThreadPoolExecutor(1) as threads,
+    ):
+        large = picture(2400, 2000, format_="jpg")
+        answer = threads.submit(client.post, "/v1/restore", content=large)
+        until(lambda: "restora_in_flight 1.0" in client.get("/metrics").text or answer.done())
+        process.send_signal(signal.SIGTERM)
+        assert answer.result(WAIT_S).status_code == 200
+        assert process.wait(WAIT_S) == 0
+        with pytest.raises(httpx.ConnectError):
+            client.get("/health/live")
+
+
+def test_a_server_that_drains_with_a_delay_is_not_ready_and_still_takes_requests(
+    tmp_path: Path,
+) -> None:
+    with command(tmp_path, "--drain-delay", "60") as (process, client):
+        process.send_signal(signal.SIGTERM)
+        until(lambda: client.get("/health/ready").status_code == 503)
+        assert problem_in(client.get("/health/ready"))["code"] == "draining"
+        assert client.get("/health/live").status_code == 200
+        assert client.post("/v1/restore", content=picture()).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--host", "0.0.0.0"], "give a file of bearer tokens"),
+        (["--root", "photos"], "--root is written NAME=DIR"),
+        (["--root", "a=.", "--root", "a=."], "--root a is given twice"),
+        (["--root", "a=absent", "--state", "state"], "must be a folder"),
+        (["--root", "a=."], "jobs need a folder that they are recorded in"),
+        (["--root", "a/b=."], "a root's name must consist of"),
+        (["--cors", "example.org"], "an origin is written like"),
+        (["--rate-limit", "often"], "a rate is written like"),
+        (["--deadline", "0"], "deadline_s must be above 0"),
+        (["--tokens", "absent"], "the tokens cannot be read"),
+        (["-n", ","], "a service needs at least one model"),
+        (["--keep-size", "much"], "a size is written like"),
+    ],
+)
+def test_wrong_options_are_usage_errors(tmp_path: Path, words: list[str], message: str) -> None:
+    done = run(tmp_path, "serve", "--no-faces", "--port", "0", *words)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+
+
+def test_a_model_that_is_not_there_ends_the_server(tmp_path: Path) -> None:
+    process = start(tmp_path, "serve", "-n", "absent.onnx", "--no-faces", "--port", "0")
+    _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 5
+    assert "absent.onnx" in errors
+
+
+def test_a_port_in_use_is_a_usage_error(tmp_path: Path) -> None:
+    with command(tmp_path) as (_, client):
+        done = run(tmp_path, "serve", "--no-faces", "--port", str(client.base_url.port))
+    assert done.returncode == 2
+    assert "cannot listen at 127.0.0.1" in done.stderr
+
+
+def test_a_package_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restora.cli.serve.find_spec", lambda name: None)
+    done = run(tmp_path, "serve")
+    assert done.returncode == 6
+    assert "pip install 'restora[serve]'" in done.stderr

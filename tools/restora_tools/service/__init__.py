@@ -1,0 +1,1 @@
+"""The service under load: speed beside a folder run, fairness, crowds, memory."""
