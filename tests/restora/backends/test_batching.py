@@ -15,6 +15,7 @@ import pytest
 from fakes import NearestSession
 from restora.backends import SharedSession
 from restora.backends.base import Batch
+from restora.backends.batch_requests import Caller
 from restora.errors import (
     DeviceLostError,
     DeviceMemoryError,
@@ -125,7 +126,7 @@ def test_tiles_of_an_earlier_photo_go_before_those_of_a_later_one_that_wait_too(
     """All tiles of a photo are of its age, whenever they come."""
     inner = GatedSession()
     shared = SharedSession(inner)
-    early, late = next(shared._ages), next(shared._ages)
+    early, late = Caller(next(shared._ages)), Caller(next(shared._ages))
     with held(inner, 3) as threads:
         threads.submit(shared.run, picture(0))
         inner.entered.acquire()

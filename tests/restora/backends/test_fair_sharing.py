@@ -11,6 +11,7 @@ import pytest
 from fakes import NearestSession, restorer_of
 from restora.backends import SharedSession
 from restora.backends.base import Batch
+from restora.backends.batch_requests import Request
 from restora.backends.batching import Sharing
 from restora.errors import OptionError
 from restora.options import RestoreOptions
@@ -28,8 +29,10 @@ class Recorder(NearestSession):
         super().__init__()
         self.permits = threading.Semaphore(0)
         self.order: list[int] = []
+        self.started: list[int] = []
 
     def run(self, batch: Batch) -> Batch:
+        self.started += [int(value) for value in batch[:, 0, 0, 0]]
         assert self.permits.acquire(timeout=60)
         self.order += [int(value) for value in batch[:, 0, 0, 0]]
         return super().run(batch)
@@ -45,12 +48,20 @@ def order_of(sharing: Sharing) -> list[int]:
     shared = SharedSession(session, sharing=sharing)
     with ThreadPoolExecutor(4) as threads:
         threads.submit(shared.run_tiles, photo(9, 48), tiling=TILES)
-        until(lambda: session.permits._value == 0 and len(shared._waiting) == 1)  # type: ignore[attr-defined]
+        until(lambda: len(shared._waiting) == 1)
         for value in (1, 2, 3):
             threads.submit(shared.run_tiles, photo(value, 16), tiling=TILES)
             until(lambda wanted=value: len(shared._waiting) == 1 + wanted)
-        session.permits.release(12)
+        for tile in range(1, 13):
+            # the large photo always has a tile that waits, but for its last one
+            until(lambda: session.started.count(9) == 9 or 9 in values_of(shared._waiting))
+            session.permits.release()
+            until(lambda wanted=tile: len(session.order) == wanted)
     return session.order
+
+
+def values_of(requests: list[Request]) -> list[int]:
+    return [int(request.batch[0, 0, 0, 0]) for request in list(requests)]
 
 
 def test_the_oldest_photo_runs_first_unless_shares_are_fair() -> None:
