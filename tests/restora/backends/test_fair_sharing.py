@@ -54,6 +54,7 @@ def order_of(sharing: Sharing) -> list[int]:
             until(lambda wanted=value: len(shared._waiting) == 1 + wanted)
         for tile in range(1, 13):
             # the large photo always has a tile that waits, but for its last one
+            until(lambda wanted=tile: len(session.started) == wanted)
             until(lambda: session.started.count(9) == 9 or 9 in values_of(shared._waiting))
             session.permits.release()
             until(lambda wanted=tile: len(session.order) == wanted)

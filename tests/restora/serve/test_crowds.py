@@ -95,6 +95,7 @@ def test_a_request_that_was_refused_leaves_the_connection_usable() -> None:
             assert client.post("/v1/restore", content=picture()).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_tool_that_serves_waits_until_the_server_is_ready() -> None:
     from restora_tools.service.server import serve
 

@@ -49,8 +49,9 @@ def serve(*words: str) -> Iterator[Server]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    readers: list[threading.Thread] = []
     try:
-        yield Server(_wait_until_ready(process), process)
+        yield Server(_wait_until_ready(process, readers), process)
         process.send_signal(signal.SIGTERM)
         code = process.wait(120)
         if code:
@@ -58,9 +59,14 @@ def serve(*words: str) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+        for reader in readers:
+            reader.join()
+        assert process.stderr is not None
+        process.stderr.close()
 
 
-def _wait_until_ready(process: subprocess.Popen[str]) -> str:
+def _wait_until_ready(process: subprocess.Popen[str], readers: list[threading.Thread]) -> str:
+    """Returns the address. What the server says from then on is read by a thread, and dropped."""
     assert process.stderr is not None
     address, said = None, []
     for line in process.stderr:
@@ -68,7 +74,7 @@ def _wait_until_ready(process: subprocess.Popen[str]) -> str:
         found = _LISTENING.search(line)
         address = found[1] if found else address
         if line.strip() == "ready" and address is not None:
-            # nobody reads what it says from here on
-            threading.Thread(target=process.stderr.read, daemon=True).start()
+            readers.append(threading.Thread(target=process.stderr.read, daemon=True))
+            readers[0].start()
             return address
     raise RuntimeError("the server did not start: " + "".join(said))
