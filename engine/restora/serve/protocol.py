@@ -41,5 +41,6 @@ class Protocol(H11Protocol):
         self.transport.close()
 
     def _close_unless_begun(self) -> None:
-        if self.cycle is None:
+        begun: object = self.cycle  # typed as if there always were one
+        if begun is None:
             self.transport.close()

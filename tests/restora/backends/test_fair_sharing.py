@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,14 +53,18 @@ def order_of(sharing: Sharing) -> list[int]:
         until(lambda: len(shared._waiting) == 1)
         for value in (1, 2, 3):
             threads.submit(shared.run_tiles, photo(value, 16), tiling=TILES)
-            until(lambda wanted=value: len(shared._waiting) == 1 + wanted)
+            until(partial(has_length, shared._waiting, 1 + value))
         for tile in range(1, 13):
             # the large photo always has a tile that waits, but for its last one
-            until(lambda wanted=tile: len(session.started) == wanted)
+            until(partial(has_length, session.started, tile))
             until(lambda: session.started.count(9) == 9 or 9 in values_of(shared._waiting))
             session.permits.release()
-            until(lambda wanted=tile: len(session.order) == wanted)
+            until(partial(has_length, session.order, tile))
     return session.order
+
+
+def has_length(things: Sized, length: int) -> bool:
+    return len(things) == length
 
 
 def values_of(requests: list[Request]) -> list[int]:
@@ -91,7 +97,7 @@ def test_small_photos_that_keep_coming_do_not_stop_a_large_one() -> None:
                 small.append(threads.submit(shared.run, photo(1, 8)[None]))
                 until(lambda: shared._waiting or large.done())
             session.permits.release()
-            until(lambda: session.permits._value == 0 or large.done())  # type: ignore[attr-defined]
+            until(lambda: session.permits._value == 0 or large.done())
         session.permits.release(1000)
     before = session.order[: len(session.order) - session.order[::-1].index(9)]
     assert before.count(9) == 9
@@ -125,8 +131,9 @@ def test_with_fair_shares_a_device_tiles_only_small_photos_at_one_go(
 
 def test_a_restorer_shares_its_networks_as_its_options_say() -> None:
     assert isinstance(restorer_of(NearestSession()).session("upsampler", "uint8"), SharedSession)
-    for sharing in ("oldest", "fair"):
-        options = RestoreOptions(sharing=sharing)  # type: ignore[arg-type]
+    both: tuple[Sharing, ...] = ("oldest", "fair")
+    for sharing in both:
+        options = RestoreOptions(sharing=sharing)
         with Restorer.from_session(NearestSession(), options=options) as restorer:
             shared = restorer.session("upsampler", "uint8")
             assert isinstance(shared, SharedSession)

@@ -58,7 +58,9 @@ class JobRequest:
         """For folders. more: values that the service sets"""
         photo = self.photo_parameters()
         left = self._others((*_FOLDER_FLAGS, "suffix"))
-        flags = {name: parse_flag(name, left[name]) for name in _FOLDER_FLAGS if name in left}
+        flags: dict[str, Any] = {
+            name: parse_flag(name, left[name]) for name in _FOLDER_FLAGS if name in left
+        }
         return RunOptions(
             ext=photo.ext, quality=photo.quality, strip_metadata=photo.strip_metadata,
             outscale=photo.outscale, aligned=photo.aligned, suffix=left.get("suffix", ""),
