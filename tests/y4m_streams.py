@@ -37,9 +37,9 @@ def write_stream(
 
 def read_stream(data: bytes) -> tuple[list[NDArray[np.uint8]], str, Fraction]:
     """RGB pictures, pixel format and frame rate of a stream, as FFmpeg reads it."""
-    with av.open(io.BytesIO(data), format="yuv4mpegpipe") as container:
+    with av.open(io.BytesIO(data), "r", format="yuv4mpegpipe") as container:
         stream = container.streams.video[0]
-        pictures = [
+        pictures: list[Any] = [
             frame.reformat(format="rgb24", src_colorspace=5).to_ndarray()
             for frame in container.decode(stream)
         ]

@@ -40,6 +40,8 @@ class ByteSource(Protocol):
 
     def read(self, size: int = ..., /) -> bytes | None: ...
 
+    def fileno(self) -> int: ...
+
 
 class ByteSink(Protocol):
     """A file object opened in binary mode."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import select
 from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,7 +41,7 @@ class Y4mReader:
         self._ask = stop
         self._source = source
         self._has_data = _poll_of(source)
-        self._stopped = False
+        self._stopped = Event()
         self._frames = 0
         self._header: Y4mHeader | None = None
 
@@ -50,7 +51,7 @@ class Y4mReader:
         Raises VideoError if it is not valid.
         """
         line = self._read_line()
-        if self._stopped:
+        if self._stopped.is_set():
             return None
         if not line:
             raise VideoError("the stream is empty: it must begin with a YUV4MPEG2 header")
@@ -61,7 +62,7 @@ class Y4mReader:
 
     def stop(self) -> None:
         """End the iteration, also while it waits for data; may be called from another thread."""
-        self._stopped = True
+        self._stopped.set()
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Yield frames in the pixel format of the header, without times."""
@@ -72,14 +73,14 @@ class Y4mReader:
 
     def _read_frame(self, header: Y4mHeader) -> VideoFrame | None:
         line = self._read_line()
-        if self._stopped or not line:
+        if self._stopped.is_set() or not line:
             return None
         if line.split()[:1] != [_FRAME] or not line.endswith(b"\n"):
             self.problem = f"frame {self._frames + 1} begins with {line[:16]!r} instead of FRAME"
             return None
         sizes = [width * height for width, height in header.planes]
         data = self._read(sum(sizes))
-        if self._stopped:
+        if self._stopped.is_set():
             return None
         if len(data) < sum(sizes):
             self.problem = (
@@ -99,7 +100,7 @@ class Y4mReader:
         line = b""
         while len(line) < _MAX_LINE and (byte := self._read(1)):
             line += byte
-            if byte == b"\n":
+            if line.endswith(b"\n"):
                 break
         return line
 
@@ -118,10 +119,11 @@ class Y4mReader:
 
     def _wait(self) -> bool:
         """Wait for data or the end of the stream; False if the reader is stopped."""
-        while not self._stopped:
+        while not self._stopped.is_set():
             if self._has_data(_CHECK_MS):
                 return True
-            self._stopped = self._stopped or self._ask()
+            if self._ask():
+                self._stopped.set()
         return False
 
 

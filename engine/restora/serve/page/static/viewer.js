@@ -61,7 +61,7 @@ export class Viewer {
     const { width, height } = this.job.result.output;
     const chosen = $("zoom").querySelector(":checked").value;
     const fits = chosen === "fit";
-    const free = this.stage.clientWidth;
+    const free = Math.floor(this.stage.getBoundingClientRect().width);
     const high = Math.max(200, 0.72 * window.innerHeight);
     const zoom = fits ? Math.min(free / width, high / height, 4) : Number(chosen) / window.devicePixelRatio;
     const center = this.#center();
@@ -183,5 +183,6 @@ function element(tag, text) {
 }
 
 export function size(bytes) {
-  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
+  return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
 }
