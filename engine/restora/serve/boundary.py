@@ -153,7 +153,7 @@ def problem_response(
     problem: Problem, exchange: Exchange, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(
-        problem.body(exchange.request_id),
+        problem.body(exchange.request_id, v2=exchange.route.startswith("/v2")),
         problem.status,
         {**problem.headers, **(headers or {})},
         CONTENT_TYPE,

@@ -81,8 +81,11 @@ class Problem:
             document["retry_after"] = self.retry_after
         return document
 
-    def body(self, request_id: str) -> bytes:
-        return json.dumps(self.document(request_id)).encode()
+    def body(self, request_id: str, *, v2: bool = False) -> bytes:
+        """The JSON object as bytes. v2: with the member that clients of the Open Inference Protocol
+        show"""
+        document = self.document(request_id)
+        return json.dumps(document | ({"error": self.detail} if v2 else {})).encode()
 
     @property
     def headers(self) -> dict[str, str]:

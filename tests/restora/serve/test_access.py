@@ -39,6 +39,8 @@ def test_everything_but_health_needs_a_token(client: httpx.Client, path: str) ->
     answer = client.get(path)
     assert problem_in(answer)["code"] == "unauthorized"
     assert answer.headers["www-authenticate"] == "Bearer"
+    # which is all that clients of the Open Inference Protocol show
+    assert ("error" in answer.json()) == path.startswith("/v2")
 
 
 def test_health_needs_none(client: httpx.Client) -> None:
