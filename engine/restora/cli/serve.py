@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from restora.byte_size import parse_size
-from restora.cli import face_flags, panels, photo_flags, runtime_flags, tile_flags
+from restora.cli import face_flags, photo_flags, runtime_flags, serve_flags, tile_flags
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
-from restora.errors import MissingBackendError, OptionError
+from restora.errors import MissingBackendError
 from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
@@ -21,64 +18,27 @@ from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
 if TYPE_CHECKING:
     from restora.serve.options import ServeOptions
 
-_network = panels.in_panel("Network")
-_requests = panels.in_panel("Requests")
-_jobs = panels.in_panel("Jobs")
-
 
 @reports_errors
 def serve(
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-n",
-            envvar="RESTORA_MODEL",
-            help="See `restora restore`. Several are separated by commas; the first is the "
-            "default of requests.",
-        ),
-    ] = DEFAULT_MODEL,
-    host: Annotated[
-        str, _network(help="Address to listen at; any but 127.0.0.1 needs --tokens.")
-    ] = "127.0.0.1",
-    port: Annotated[int, _network(min=0, max=65535, help="0: a free one.")] = 8000,
-    grpc_port: Annotated[
-        int | None, _network(min=0, max=65535, help="Open Inference Protocol over gRPC, too.")
-    ] = None,
-    page: Annotated[bool, _network("--page/--no-page", help="A page for browsers at /.")] = True,
-    tokens: Annotated[
-        Path | None,
-        _network(help="A file of bearer tokens: a line NAME TOKEN, or NAME TOKEN RATE, for each."),
-    ] = None,
-    allowed_host: Annotated[
-        list[str] | None,
-        _network(metavar="NAME", help="A name of this server in requests; * for any name."),
-    ] = None,
-    cors: Annotated[
-        list[str] | None,
-        _network(metavar="ORIGIN", help="An origin whose pages may use the service."),
-    ] = None,
-    rate_limit: Annotated[
-        str | None, _requests(metavar="N/s|N/min|N/h", help="Requests of each token or address.")
-    ] = None,
-    queue: Annotated[int, _requests(min=1, help="Requests that may wait.")] = 64,
-    deadline: Annotated[
-        float | None, _requests(help="Seconds after which a request fails. Default: never.")
-    ] = None,
-    upload_timeout: Annotated[float, _requests(help="Seconds for the body of a request.")] = 60.0,
-    keep: Annotated[float, _requests(help="Seconds that linked results are kept.")] = 600.0,
-    keep_size: Annotated[str, _requests(help="Bytes of all linked results.")] = "1G",
-    drain_delay: Annotated[
-        float, _requests(help="Seconds between a signal and the end of new requests.")
-    ] = 0.0,
-    drain_timeout: Annotated[
-        float, _requests(help="Seconds for requests to end after a signal.")
-    ] = 30.0,
-    root: Annotated[
-        list[str] | None,
-        _jobs(metavar="NAME=DIR", help="A folder inside which jobs may read and write."),
-    ] = None,
-    state: Annotated[Path | None, _jobs(help="The folder that jobs are recorded in.")] = None,
+    model: serve_flags.Models = DEFAULT_MODEL,
+    host: serve_flags.Host = "127.0.0.1",
+    port: serve_flags.Port = 8000,
+    grpc_port: serve_flags.GrpcPort = None,
+    page: serve_flags.Page = True,
+    tokens: serve_flags.Tokens = None,
+    allowed_host: serve_flags.AllowedHosts = None,
+    cors: serve_flags.Cors = None,
+    rate_limit: serve_flags.RateLimit = None,
+    queue: serve_flags.Queue = 64,
+    deadline: serve_flags.Deadline = None,
+    upload_timeout: serve_flags.UploadTimeout = 60.0,
+    keep: serve_flags.Keep = 600.0,
+    keep_size: serve_flags.KeepSize = "1G",
+    drain_delay: serve_flags.DrainDelay = 0.0,
+    drain_timeout: serve_flags.DrainTimeout = 30.0,
+    root: serve_flags.Root = None,
+    state: serve_flags.State = None,
     faces: face_flags.Faces = None,
     face_model: face_flags.FaceModel = None,
     face_detector: face_flags.FaceDetector = "auto",
@@ -118,7 +78,7 @@ def serve(
             allowed_hosts=tuple(allowed_host or ()), cors=tuple(cors or ()), queue=queue,
             rate=None if rate_limit is None else parse_rate(rate_limit), deadline_s=deadline,
             upload_timeout_s=upload_timeout, keep_s=keep, keep_bytes=parse_size(keep_size),
-            roots=_parse_roots(root or []), state=state, drain_delay_s=drain_delay,
+            roots=serve_flags.parse_roots(root), state=state, drain_delay_s=drain_delay,
             drain_timeout_s=drain_timeout,
         )  # fmt: skip
 
@@ -135,15 +95,3 @@ def _run(make_options: Callable[[], ServeOptions]) -> None:
     options = make_options()
     return_freed_memory()
     run_service(options, report=print_note)
-
-
-def _parse_roots(entries: list[str]) -> dict[str, Path]:
-    roots: dict[str, Path] = {}
-    for entry in entries:
-        name, mark, folder = entry.partition("=")
-        if not mark or not folder:
-            raise OptionError(f"--root is written NAME=DIR, got {entry!r}")
-        if name in roots:
-            raise OptionError(f"--root {name} is given twice")
-        roots[name] = Path(folder)
-    return roots
