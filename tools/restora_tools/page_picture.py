@@ -35,6 +35,11 @@ def main() -> int:
         _restora("sample", "--output", str(photo))
         with _browser() as browser:
             shot = picture_of(browser, base, photo)
+    return write_picture(shot)
+
+
+def write_picture(shot: bytes) -> int:
+    """The exit code: 1 if the picture is larger than it may be."""
     data = BytesIO()
     Image.open(BytesIO(shot)).convert("RGB").save(data, "WEBP", quality=QUALITY, method=6)
     if len(data.getvalue()) > MAX_BYTES:
