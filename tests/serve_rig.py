@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -28,7 +27,7 @@ from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.serve import ServeOptions, Service
 from restora.serve.models import ModelPool
-from restora.serve.run import make_server
+from restora.serve.run import listen, make_server
 
 WAIT_S = 60.0
 _FACE = np.array([[8.0, 5.0], [16.0, 5.0], [12.0, 8.0], [9.0, 11.0], [15.0, 11.0]])
@@ -70,7 +69,7 @@ def face_stage() -> FaceStage:
 
 def service_on(restorer: Restorer | Session, **options: Any) -> Service:
     """A service whose models are open."""
-    serve_options = ServeOptions(page=False, **options)
+    serve_options = ServeOptions(page=False, port=0, **options)
     pool = ModelPool(serve_options)
     pool.adopt(restorer if isinstance(restorer, Restorer) else restorer_on(restorer))
     return Service(serve_options, models=pool)
@@ -79,7 +78,7 @@ def service_on(restorer: Restorer | Session, **options: Any) -> Service:
 @contextlib.contextmanager
 def serving(service: Service, *, wait: bool = True) -> Iterator[httpx.Client]:
     """Run the service until the block ends; gives a client for it. wait: until it is ready"""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen(service.options)
     server = make_server(service, v2=False)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()

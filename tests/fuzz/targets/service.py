@@ -25,7 +25,7 @@ from restora import PhotoLimits
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
 from restora.serve import Service
-from restora.serve.run import make_server
+from restora.serve.run import listen, make_server
 from serve_rig import face_stage, picture, service_on, until
 
 _WAIT_S = 20.0
@@ -139,7 +139,7 @@ def _serve() -> tuple[Service, int]:
         keep_bytes=20_000,
         spool=Path(tempfile.gettempdir()),
     )
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen(service.options)
     server: uvicorn.Server = make_server(service, v2=False)
     threading.Thread(target=server.run, args=([listener],), daemon=True).start()
     until(service.opened.is_set)

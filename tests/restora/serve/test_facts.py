@@ -141,7 +141,7 @@ class SlowPool(ModelPool):
 
 
 def test_a_service_is_ready_when_its_networks_are_open() -> None:
-    options = ServeOptions(page=False)
+    options = ServeOptions(page=False, port=0)
     pool = SlowPool(options)
     service = Service(options)
     service.models = pool
@@ -160,7 +160,7 @@ def test_a_service_is_ready_when_its_networks_are_open() -> None:
 
 
 def test_a_model_that_cannot_be_opened_is_the_failure_of_the_service() -> None:
-    options = ServeOptions(page=False)
+    options = ServeOptions(page=False, port=0)
     service, pool = Service(options), SlowPool(options, MissingModelError("not here"))
     service.models = pool
     pool.gate.set()

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from processes import run
+from restora.serve import ServeOptions
+from restora.serve.run import listen
 from serve_rig import WAIT_S, command, picture, problem_in, until
 
 
@@ -78,6 +80,12 @@ def test_a_port_in_use_is_a_usage_error(tmp_path: Path) -> None:
         done = run(tmp_path, "serve", "--no-faces", "--port", str(port))
     assert done.returncode == 2
     assert f"cannot listen at 127.0.0.1:{port}" in done.stderr
+
+
+def test_answers_are_sent_without_waiting_for_more(tmp_path: Path) -> None:
+    """asyncio sets TCP_NODELAY on connections of a socket that names its protocol, and no other."""
+    with listen(ServeOptions(port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_a_package_that_is_missing_is_named(
