@@ -32,7 +32,7 @@ def network_config(name: str, artifact: Artifact, options: ServerOptions, *, til
         "platform": "onnxruntime_onnx",
         "default_model_filename": MODEL_FILE,
         **tensors_config(inputs, outputs, max_batch=options.max_batch),
-        **queue_config(options, batch_delay_ms=options.batch_delay_ms),
+        **network_queue(options),
         "instance_group": [{"kind": Word("KIND_AUTO"), "count": options.instances}],
     }
     # small networks, for which restora builds no engine either
@@ -76,7 +76,17 @@ def tensors_config(
     }
 
 
-def queue_config(options: ServerOptions, *, batch_delay_ms: float) -> Message:
+def network_queue(options: ServerOptions) -> Message:
+    """The queue of a network, with room for the tiles of all photos that are restored at the same
+    time: a photo whose tile is refused has failed."""
+    return queue_config(
+        options.queue_size + options.photos * options.max_batch,
+        options.queue_timeout_s,
+        batch_delay_ms=options.batch_delay_ms,
+    )
+
+
+def queue_config(size: int, timeout_s: float, *, batch_delay_ms: float = 0) -> Message:
     """Requests of one shape run together; too many, and those that wait too long, are refused.
 
     batch_delay_ms: how long a request waits for others
@@ -86,9 +96,9 @@ def queue_config(options: ServerOptions, *, batch_delay_ms: float) -> Message:
             "max_queue_delay_microseconds": round(1000 * batch_delay_ms),
             "default_queue_policy": {
                 "timeout_action": Word("REJECT"),
-                "default_timeout_microseconds": round(1e6 * options.queue_timeout_s),
+                "default_timeout_microseconds": round(1e6 * timeout_s),
                 "allow_timeout_override": True,
-                "max_queue_size": options.queue_size,
+                "max_queue_size": size,
             },
         }
     }

@@ -25,8 +25,8 @@ class ServerOptions:
         needs an FP16 artifact that met its accuracy threshold
     max_batch: tiles or faces in one execution of a network
     batch_delay_ms: how long a tile waits for others of its size
-    queue_size: requests that may wait for a network, or photos for restora-photo; a further one is
-        refused at once
+    queue_size: photos that may wait for restora-photo, or requests of other clients for a network;
+        a further one is refused at once
     queue_timeout_s: a request that waits longer is refused
     instances: copies of each network, on each GPU or on the CPU
     photos: photos that restora-photo restores at the same time, each in a process of its own

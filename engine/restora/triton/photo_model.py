@@ -33,6 +33,6 @@ def photo_config(options: ServerOptions) -> Message:
             {"name": RESTORED, "data_type": text, "dims": [1]},
             {"name": FACTS, "data_type": text, "dims": [1]},
         ],
-        **queue_config(options, batch_delay_ms=0),
+        **queue_config(options.queue_size, options.queue_timeout_s),
         "instance_group": [{"kind": Word("KIND_CPU"), "count": options.photos}],
     }

@@ -9,7 +9,7 @@ from restora.artifact import Artifact
 from restora.backends.tensorrt.cache import PlanCache
 from restora.triton.config_text import Message, Word, to_map
 from restora.triton.graph_tensors import tensors_of
-from restora.triton.network_config import queue_config, tensors_config, warmup_config
+from restora.triton.network_config import network_queue, tensors_config, warmup_config
 from restora.triton.options import ServerOptions
 
 PLAN_FILE = "model.plan"
@@ -70,7 +70,7 @@ def plan_config(
         "default_model_filename": plans[0].file,
         "cc_model_filenames": to_map({plan.capability: plan.file for plan in plans}),
         **tensors_config(inputs, outputs, max_batch=min(options.max_batch, largest[0])),
-        **queue_config(options, batch_delay_ms=options.batch_delay_ms),
+        **network_queue(options),
         "instance_group": [{"kind": Word("KIND_GPU"), "count": options.instances}],
     }
     if options.warmup:

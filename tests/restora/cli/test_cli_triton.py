@@ -34,7 +34,7 @@ def test_flags_reach_the_repository(tmp_path: Path) -> None:
     ]
     config = (tmp_path / "models" / "tiny" / "config.pbtxt").read_text()
     for line in (
-        "max_queue_size: 9", "default_timeout_microseconds: 2000000", "count: 3",
+        "max_queue_size: 19", "default_timeout_microseconds: 2000000", "count: 3",
         'string_value: "1"', "max_queue_delay_microseconds: 500", 'value: "image:2x64x64x3"',
     ):  # fmt: skip
         assert line in config

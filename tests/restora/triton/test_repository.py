@@ -75,7 +75,11 @@ def test_each_network_is_a_model_for_onnx_runtime_with_tensorrt(
         [3],
     ]
     policy = config.dynamic_batching.default_queue_policy
-    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (7, 1_500_000)
+    # room for the tiles of four photos beside other clients
+    assert policy.max_queue_size == 7 + 4 * 4
+    assert policy.default_timeout_microseconds == 1_500_000
+    photo = read_config(tmp_path / "repo" / "restora-photo")
+    assert photo.dynamic_batching.default_queue_policy.max_queue_size == 7
     assert config.instance_group[0].count == 2
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"

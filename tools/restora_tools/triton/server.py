@@ -46,12 +46,14 @@ class Running:
 
 def install(folder: Path = DEFAULT_FOLDER) -> None:
     """Install the server, unless it is there: 60 MB, and restora's own packages."""
-    python = folder / "venv" / "bin" / "python"
+    python = python_of(folder)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)  # noqa: S603
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not (folder / "server" / "bin" / "tritonserver").exists():
-        subprocess.run([*pip, "--no-deps", WHEEL], check=True)  # noqa: S603
+        # outside of the environment: the server needs none of what the wheel's Python code needs
+        target = ["--no-deps", "--upgrade", "--target", str(folder / "wheel")]
+        subprocess.run([*pip, *target, WHEEL], check=True)  # noqa: S603
         subprocess.run([*pip, *PACKAGES, "--editable", str(ROOT)], check=True)  # noqa: S603
         _lay_out(folder)
     shutil.copy(
@@ -62,6 +64,11 @@ def install(folder: Path = DEFAULT_FOLDER) -> None:
 
 def is_installed(folder: Path = DEFAULT_FOLDER) -> bool:
     return (folder / "server" / "backends" / "onnxruntime" / "model.py").exists()
+
+
+def python_of(folder: Path = DEFAULT_FOLDER) -> Path:
+    """The interpreter that models in Python run in, with its own NumPy and OpenCV."""
+    return folder / "venv" / "bin" / "python"
 
 
 @contextmanager
@@ -115,12 +122,12 @@ def serving(
 def libraries(folder: Path) -> str:
     """LD_LIBRARY_PATH of the server and of perf_analyzer: Python's and the wheel's own."""
     own = str(sysconfig.get_config_var("LIBDIR"))
-    return f"{own}:{_site_packages(folder.resolve()) / 'nvidia_pytriton.libs'}"
+    return f"{own}:{folder.resolve() / 'wheel' / 'nvidia_pytriton.libs'}"
 
 
 def _lay_out(folder: Path) -> None:
     """The folders that the server expects, from those of the wheel."""
-    wheel = _site_packages(folder) / "pytriton"
+    wheel = folder / "wheel" / "pytriton"
     server = folder / "server"
     shutil.rmtree(server, ignore_errors=True)
     shutil.copytree(wheel / "tritonserver" / "bin", server / "bin")
@@ -132,11 +139,6 @@ def _lay_out(folder: Path) -> None:
         raise SystemExit(f"the wheel {WHEEL} has no Python backend for Python {version}")
     shutil.copy(stubs / "triton_python_backend_stub", backend)
     (server / "backends" / "onnxruntime").mkdir()
-
-
-def _site_packages(folder: Path) -> Path:
-    (found,) = (folder / "venv" / "lib").glob("python3.*/site-packages")
-    return found
 
 
 def _environment(folder: Path) -> dict[str, str]:
