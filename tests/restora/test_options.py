@@ -24,6 +24,8 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(RestoreOptions, "batch", wrong) for wrong in (0, -1, True, 1.0, NAN, "1", 10**9)],
     *[(RestoreOptions, "blend", wrong) for wrong in ("foo", "Cosine", None, 1, [], ("crop",))],
     *[(RestoreOptions, "published_tiles", wrong) for wrong in (1, "yes", None)],
+    *[(RestoreOptions, "color", wrong) for wrong in ("sepia", None, True)],
+    *[(RestoreOptions, "sharing", wrong) for wrong in ("all", None, True)],
     *[(RestoreOptions, "alpha", wrong) for wrong in ("bicubic", None, True)],
     *[(RestoreOptions, "resize", wrong) for wrong in ("area", None)],
     *[(RestoreOptions, "pre_pad", wrong) for wrong in (-1, 257, 12000, True, 1.5, None)],
