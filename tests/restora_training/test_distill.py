@@ -12,10 +12,12 @@ import recipe
 from restora import RestoreOptions, Restorer
 from restora.errors import OptionError
 from restora_export.reference import RRDBNet
-from restora_training.data.pairs import Pair, open_pairs, write_pair
-from restora_training.distill import DistillOptions, collect_answers, distill
+from restora_training import Recipe, make_recipe, train
+from restora_training.answers import DistillOptions, collect_answers
+from restora_training.data.pairs import Pair, PairSet, open_pairs, write_pair
+from restora_training.distill import distill
 from restora_training.ready import student_network
-from restora_training.recipe import DegradationPart
+from restora_training.recipe_parts import DegradationPart
 
 OPTIONS = DistillOptions(
     student="srvgg-2x8",
@@ -105,6 +107,60 @@ def test_pairs_are_kept_whole_and_checked(tmp_path: Path) -> None:
         training[0]
     with pytest.raises(OptionError, match="has 3 pairs; training needs more than the 3"):
         open_pairs(tmp_path, scale=2, held_out=3)
+
+
+def test_a_pair_is_read_once_and_stays_in_memory(tmp_path: Path) -> None:
+    for number in range(2):
+        write_pair(tmp_path, number, pair_of(8, number))
+    size = 8 * 8 * 3 + 16 * 16 * 3
+    pairs = PairSet(sorted(tmp_path.glob("*.npz")), 2, cache_bytes=size)
+    assert pairs[0] is pairs[0]
+    assert pairs[1] is not pairs[1]  # there is no room for it
+    for path in tmp_path.glob("*.npz"):
+        path.unlink()
+    assert pairs[0].degraded[0, 0, 0] == 0
+    with pytest.raises(OptionError, match=r"000001.npz is not a pair"):
+        pairs[1]
+
+
+def test_clean_pictures_are_read_only_where_a_loss_needs_them(tmp_path: Path) -> None:
+    pair = pair_of(8, 3)
+    for number in range(2):
+        write_pair(tmp_path, number, replace(pair, clean=pair.answer + 1))
+    training, held_out = open_pairs(tmp_path, scale=2, held_out=1, with_clean=False)
+    assert training[0].clean is None
+    assert held_out[0].clean is not None
+
+
+def recipe_of_pairs(folder: Path, **losses: float) -> Recipe:
+    return make_recipe(
+        {
+            "network": {"architecture": "srvgg", "scale": 2, "features": 4, "convs": 1},
+            "data": {"pairs": folder, "patch": 16, "batch": 1, "held_out": 0},
+            "losses": losses,
+            "run": {"steps": 1, "validate": 1},
+        },
+        folder=Path(),
+    )
+
+
+def test_a_student_can_be_fitted_to_the_truth_too(tmp_path: Path) -> None:
+    pair = pair_of(8, 100)
+    (tmp_path / "pairs").mkdir()
+    write_pair(tmp_path / "pairs", 0, replace(pair, clean=pair.answer + 51))
+    made = recipe_of_pairs(tmp_path / "pairs", truth=0.5)
+    seen = []
+    train(made, tmp_path / "run", report=lambda report: seen.append(report.losses))
+    # the network starts near the answer, which is 51 / 255 away from the truth
+    assert seen[0]["truth"] == pytest.approx(0.5 * 51 / 255, abs=0.5 * seen[0]["pixel"] + 1e-6)
+    assert seen[0]["truth"] > 0
+
+
+def test_the_truth_must_be_known_to_fit_a_student_to_it(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    write_pair(tmp_path / "pairs", 0, pair_of(8, 100))
+    with pytest.raises(OptionError, match=r"losses.truth needs clean pictures, but .*000000.npz"):
+        train(recipe_of_pairs(tmp_path / "pairs", truth=0.5), tmp_path / "run")
 
 
 def test_students_have_names() -> None:

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from restora.errors import OptionError
 from restora_training.networks import make_network
-from restora_training.recipe import NetworkPart
+from restora_training.recipe_parts import NetworkPart
 
 
 def test_an_untrained_network_can_start_as_bilinear_enlargement() -> None:

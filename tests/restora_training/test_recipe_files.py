@@ -49,6 +49,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
             VALID + "[degradation]\nclean_share = 0.6\nmild_share = 0.5\n",
             r"clean_share and mild_share must be at most 1 together, got 0.6 and 0.5",
         ),
+        (VALID + "[losses]\ntruth = 1.0\n", r"losses.truth is for data.pairs"),
         (
             VALID + "[degradation]\nsigma = [0, 4]\n",
             r'sigma is for kind = "paper" and "mild", got "second_order"',

@@ -2,13 +2,13 @@
 `python -m restora_tools.training_speed`.
 
 The plain loop does what the published training code does in one iteration: eager PyTorch in FP32,
-generator, U-Net discriminator, L1, perceptual and adversarial losses, moving average. Weights are
-random: they change no speed.
+generator, losses, optimizers, moving average. Weights are random: they change no speed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import subprocess
@@ -16,21 +16,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn import functional as F
 
-from restora_export.reference import RRDBNet, SRVGGNetCompact
+from restora_tools.plain_training import make_plain_step
 from restora_tools.results import write_results
-from restora_training import StepReport, make_recipe, train
+from restora_training import StepReport, make_recipe, read_recipe, train
 from restora_training.data.batches import Batch
-from restora_training.discriminators import UNetDiscriminatorSN
 from restora_training.extractors import VGG19Features
-from restora_training.losses import LAYER_WEIGHTS
 from restora_training.networks import make_network
 from restora_training.recipe import Recipe
 from restora_training.run.distributed import Processes
@@ -38,26 +35,45 @@ from restora_training.run.objective import Objective
 from restora_training.steps.averages import start_average
 
 RESULTS = Path("benchmarks/results/training.json")
+LITE_RECIPE = Path("training/recipes/restora-lite-x2.toml")
 WAYS = ("plain loop", "fp32", "bf16")
-_BATCH, _SIDE = 4, 32  # degraded patches
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "srvgg-16x64": {"architecture": "srvgg", "features": 64, "convs": 16},
-    "rrdb-2x64": {"architecture": "rrdb", "features": 64, "blocks": 2, "growth": 32},
+_SCALE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is trained: side is that of the degraded patches; all_losses adds the perceptual and the
+    adversarial loss to L1."""
+
+    network: dict[str, Any]
+    batch: int
+    side: int
+    all_losses: bool
+    steps: int  # that are measured together
+
+
+_SRVGG = {"architecture": "srvgg", "features": 64, "convs": 16}
+_RRDB = {"architecture": "rrdb", "features": 64, "blocks": 2, "growth": 32}
+SETTINGS = {
+    "srvgg-16x64, L1": Setting(_SRVGG, 8, 48, all_losses=False, steps=4),
+    "srvgg-16x64, all losses": Setting(_SRVGG, 4, 32, all_losses=True, steps=1),
+    "rrdb-2x64, all losses": Setting(_RRDB, 4, 32, all_losses=True, steps=1),
 }
 
 
-def make_step(way: str, setting: str, vgg19: Path) -> Callable[[], None]:
+def make_step(way: str, name: str, vgg19: Path) -> Callable[[], None]:
     """A function that runs one iteration on a fixed batch."""
+    setting = SETTINGS[name]
     torch.manual_seed(1)
-    degraded = torch.rand(_BATCH, 3, _SIDE, _SIDE)
-    clean = torch.rand(_BATCH, 3, 4 * _SIDE, 4 * _SIDE)
+    degraded = torch.rand(setting.batch, 3, setting.side, setting.side)
+    clean = torch.rand(setting.batch, 3, _SCALE * setting.side, _SCALE * setting.side)
     if way == "plain loop":
-        return _plain_step(setting, degraded, clean)
+        return make_plain_step(setting.network, degraded, clean, all_losses=setting.all_losses)
     recipe = _recipe(setting, vgg19, precision=way)
     network = make_network(recipe.network)
     objective = Objective(recipe, network, Processes())
     average = start_average(network, recipe.run.average)
-    batch = Batch(degraded, clean, clean, {}, torch.zeros(_BATCH))
+    batch = Batch(degraded, clean, clean, {}, torch.zeros(setting.batch))
     done = 0
 
     def step() -> None:
@@ -69,114 +85,87 @@ def make_step(way: str, setting: str, vgg19: Path) -> Callable[[], None]:
     return step
 
 
-def _plain_step(setting: str, degraded: Tensor, clean: Tensor) -> Callable[[], None]:
-    values = _SETTINGS[setting]
-    generator: torch.nn.Module
-    if values["architecture"] == "srvgg":
-        generator = SRVGGNetCompact(4, 64, values["convs"])
-    else:
-        generator = RRDBNet(4, 64, 32, values["blocks"])
-    discriminator = UNetDiscriminatorSN()
-    vgg = VGG19Features(list(LAYER_WEIGHTS))
-    optimizers = [
-        torch.optim.Adam(net.parameters(), lr=1e-4, betas=(0.9, 0.99))
-        for net in (generator, discriminator)
-    ]
-    average = {key: value.detach().clone() for key, value in generator.named_parameters()}
-
-    def step() -> None:
-        discriminator.requires_grad_(False)
-        optimizers[0].zero_grad()
-        output = generator(degraded)
-        loss = (output - clean).abs().mean()
-        got, wanted = vgg(output), vgg(clean.detach())
-        for name, weight in LAYER_WEIGHTS.items():
-            loss = loss + weight * (got[name] - wanted[name].detach()).abs().mean()
-        logits = discriminator(output)
-        loss = loss + 0.1 * F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
-        loss.backward()
-        optimizers[0].step()
-        discriminator.requires_grad_(True)
-        optimizers[1].zero_grad()
-        logits = discriminator(clean)
-        F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits)).backward()
-        logits = discriminator(output.detach().clone())
-        F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits)).backward()
-        optimizers[1].step()
-        with torch.no_grad():
-            for key, value in generator.named_parameters():
-                average[key].mul_(0.999).add_(value, alpha=0.001)
-
-    return step
-
-
-def measure_speed(setting: str, vgg19: Path, *, rounds: int, steps: int) -> dict[str, Any]:
+def measure_speed(name: str, vgg19: Path, *, rounds: int) -> dict[str, Any]:
     """Seconds per step of each way, in turns in one process: medians of the rounds."""
-    ways = {way: make_step(way, setting, vgg19) for way in WAYS}
+    setting = SETTINGS[name]
+    ways = {way: make_step(way, name, vgg19) for way in WAYS}
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     for step in ways.values():
         step()
     for _ in range(rounds):
         for way, step in ways.items():
             started = time.perf_counter()
-            for _ in range(steps):
+            for _ in range(setting.steps):
                 step()
-            times[way].append((time.perf_counter() - started) / steps)
+            times[way].append((time.perf_counter() - started) / setting.steps)
     seconds = {way: statistics.median(values) for way, values in times.items()}
     return {
-        "network": setting,
-        "batch": _BATCH,
-        "clean_patch": 4 * _SIDE,
+        "setting": name,
+        "batch": setting.batch,
+        "clean_patch": _SCALE * setting.side,
         "steps_per_s": {way: round(1 / value, 4) for way, value in seconds.items()},
         "ratio": {
             way: round(seconds["plain loop"] / seconds[way], 3) for way in WAYS if way != WAYS[0]
         },
-        "peak_megabytes": {way: _peak_of(way, setting, vgg19) for way in WAYS},
+        "peak_megabytes": {way: _peak_of(way, name, vgg19) for way in WAYS},
     }
 
 
-def measure_waiting(folder: Path) -> dict[str, Any]:
-    """Share of the time that a run waits for data, with the second-order degradation."""
-    recipe = make_recipe(
+def measure_waiting(folder: Path, *, steps: int) -> list[dict[str, Any]]:
+    """Share of the time that runs wait for data: the fastest step with the slowest degradation,
+    and the bundled recipe."""
+    setting = SETTINGS["srvgg-16x64, L1"]
+    distilled = make_recipe(
         {
-            "network": {"architecture": "srvgg", "features": 64, "convs": 16},
-            "data": {"patch": 4 * _SIDE, "batch": _BATCH, "held_out": 0},
-            "run": {"steps": 12, "save": 12, "log": 12, "validate": 12},
+            "network": {"scale": _SCALE, **setting.network},
+            "data": {"patch": _SCALE * setting.side, "batch": setting.batch, "held_out": 0},
+            "run": {"steps": steps, "precision": "bf16", "log": steps},
         },
         folder=Path(),
     )
-    last: list[StepReport] = []
-    train(recipe, folder / "waiting", report=lambda report: last.append(report))
-    return {"network": "srvgg-16x64", "waiting_share": round(last[-1].waiting_share, 3)}
+    bundled = read_recipe(LITE_RECIPE)
+    changes = {"steps": steps, "validate_every": 2 * steps, "log": steps}
+    bundled = bundled.model_copy(update={"run": bundled.run.model_copy(update=changes)})
+    rows = []
+    for name, recipe in (("srvgg-16x64, L1", distilled), ("restora-lite-x2", bundled)):
+        seen: list[StepReport] = []
+        train(recipe, folder / name, report=seen.append)
+        rows.append(
+            {
+                "recipe": name,
+                "degradation": recipe.degradation.kind,
+                "steps_per_s": round(steps / seen[-1].seconds, 3),
+                "waiting_share": round(seen[-1].waiting_share, 3),
+            }
+        )
+    return rows
 
 
-def _recipe(setting: str, vgg19: Path, *, precision: str) -> Recipe:
+def _recipe(setting: Setting, vgg19: Path, *, precision: str) -> Recipe:
+    losses: dict[str, Any] = {"pixel": 1.0}
+    if setting.all_losses:
+        losses |= {"perceptual": 1.0, "adversarial": 0.1, "vgg19": str(vgg19)}
     return make_recipe(
         {
-            "network": {"scale": 4, **_SETTINGS[setting]},
-            "losses": {
-                "pixel": 1.0,
-                "perceptual": 1.0,
-                "adversarial": 0.1,
-                "vgg19": str(vgg19),
-            },
+            "network": {"scale": _SCALE, **setting.network},
+            "losses": losses,
             "run": {"steps": 1000, "precision": precision},
         },
         folder=Path(),
     )
 
 
-def _peak_of(way: str, setting: str, vgg19: Path) -> int:
-    command = [sys.executable, "-m", "restora_tools.training_speed", "--peak", way, setting]
+def _peak_of(way: str, name: str, vgg19: Path) -> int:
+    command = [sys.executable, "-m", "restora_tools.training_speed", "--peak", way, name]
     run = subprocess.run(  # noqa: S603  # our own command
         [*command, str(vgg19)], check=True, capture_output=True, text=True, timeout=600
     )
     return int(run.stdout.split()[-1])
 
 
-def _print_peak(way: str, setting: str, vgg19: Path) -> None:
-    step = make_step(way, setting, vgg19)
-    for _ in range(3):
+def _print_peak(way: str, name: str, vgg19: Path) -> None:
+    step = make_step(way, name, vgg19)
+    for _ in range(2):
         step()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
@@ -185,32 +174,59 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--peak", nargs=3, metavar=("WAY", "NETWORK", "VGG19"), default=None)
+    parser.add_argument("--peak", nargs=3, metavar=("WAY", "SETTING", "VGG19"), default=None)
     arguments = parser.parse_args()
     if arguments.peak is not None:
-        way, setting, vgg19 = arguments.peak
-        _print_peak(way, setting, Path(vgg19))
+        way, name, vgg19 = arguments.peak
+        _print_peak(way, name, Path(vgg19))
         return
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         vgg = VGG19Features(["conv5_4"])
         weights = {key: value.contiguous() for key, value in vgg.state_dict().items()}
         save_file(weights, folder / "vgg19.safetensors")
         rows = [
-            measure_speed(
-                setting,
-                folder / "vgg19.safetensors",
-                rounds=arguments.rounds,
-                steps=arguments.steps,
-            )
-            for setting in _SETTINGS
+            measure_speed(name, folder / "vgg19.safetensors", rounds=arguments.rounds)
+            for name in SETTINGS
         ]
-        waiting = measure_waiting(folder)
-    write_results(arguments.json, rows=rows, waiting=waiting)
-    for row in rows:
-        print(row)
-    print(waiting)
+        waiting = measure_waiting(folder, steps=40)
+    write_results(
+        arguments.json,
+        threads=torch.get_num_threads(),
+        rounds=arguments.rounds,
+        rows=rows,
+        waiting=waiting,
+    )
+    print(training_table(json.loads(arguments.json.read_text())))
+
+
+def training_table(result: dict[str, Any]) -> str:
+    """Speed and memory of the trainer beside the plain loop, and its waiting for data."""
+    from restora_tools.page_tables import heads_of, row_of
+
+    heads = ["network, losses", "batch", "plain loop", "FP32", "bf16", "memory (plain, FP32, bf16)"]
+    lines = heads_of(heads)
+    for row in result["rows"]:
+        speed, ratio, peak = row["steps_per_s"], row["ratio"], row["peak_megabytes"]
+        cells = [f"{speed['plain loop']:.2f} steps/s"]
+        cells += [f"{speed[way]:.2f} steps/s ({ratio[way]:.2f} x)" for way in WAYS[1:]]
+        cells.append(", ".join(f"{peak[way] / 1000:.1f}" for way in WAYS) + " GB")
+        size = f"{row['batch']} x {row['clean_patch']} px"
+        lines.append(row_of([row["setting"], size, *cells]))
+    waits = "; ".join(
+        f"{row['waiting_share']:.0%} with {row['recipe']} in bf16 at {row['steps_per_s']:.1f} "
+        f"steps/s (degradation `{row['degradation']}`)"
+        for row in result["waiting"]
+    )
+    machine = result["machine"]
+    words = (
+        "The plain loop is eager PyTorch in FP32 with the same network, batch, losses and "
+        "optimizers as the published training code. "
+        f"{machine['cpu']}, {result['threads']} threads, PyTorch {machine['torch']}; medians of "
+        f"{result['rounds']} interleaved rounds. Share of the time that a run waits for data, with "
+        f"one worker thread on the same cores: {waits}."
+    )
+    return "\n".join([*lines, "", words])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.face_architecture import GFPGANSpec
 from restora_export.reference import RRDBNet, SRVGGNetCompact
 from restora_export.reference.gfpgan import GFPGAN
-from restora_training.recipe import NetworkPart
+from restora_training.recipe_parts import NetworkPart
 
 STYLE_LAYERS = 8
 _PRELU_START = 0.25  # slope that PyTorch starts a PReLU with

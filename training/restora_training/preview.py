@@ -10,8 +10,8 @@ import torch
 from restora.errors import OptionError
 from restora_training.networks import is_face_network, make_network
 from restora_training.recipe import Recipe
+from restora_training.run.records import write_sheet
 from restora_training.run.samples import check_data, open_samples
-from restora_training.run.trainer import write_sheet
 from restora_training.run.validate import picture_of
 
 _COLUMNS = 4

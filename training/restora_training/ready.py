@@ -19,7 +19,7 @@ def finetune_recipe(
     photos: Path,
     *,
     steps: int,
-    vgg19: Path | None = None,
+    vgg19: Path | Literal["torchvision"] | None = None,
     arcface: Path | None = None,
     changes: dict[str, dict[str, Any]] | None = None,
 ) -> Recipe:
@@ -50,10 +50,12 @@ def student_recipe(
     patch: int,
     batch: int,
     precision: Literal["fp32", "bf16"] = "fp32",
+    truth: float = 0.0,
     seed: int = 0,
 ) -> Recipe:
     """A recipe that fits a new network to a teacher's answers.
 
+    truth: weight of L1 to the clean pictures, besides L1 to the teacher's answers
     student: "srvgg-CONVSxFEATURES" or "rrdb-BLOCKSxFEATURES", such as "srvgg-16x64"
 
     Raises OptionError.
@@ -65,7 +67,7 @@ def student_recipe(
         {
             "network": network,
             "data": {"pairs": pairs, "patch": patch, "batch": batch, "rotate": True},
-            "losses": {"pixel": 1.0},
+            "losses": {"pixel": 1.0, "truth": truth},
             "optimizer": {
                 "rate": 1e-3,
                 "schedule": "cosine",
@@ -103,7 +105,11 @@ def student_network(student: str, *, scale: int) -> dict[str, Any]:
 
 
 def _upscaler_values(
-    checkpoint: Path, photos: Path, steps: int, vgg19: Path | None, _arcface: Path | None
+    checkpoint: Path,
+    photos: Path,
+    steps: int,
+    vgg19: Path | Literal["torchvision"] | None,
+    _arcface: Path | None,
 ) -> dict[str, Any]:
     losses: dict[str, Any] = {"pixel": 1.0}
     if vgg19 is not None:
@@ -119,7 +125,11 @@ def _upscaler_values(
 
 
 def _face_values(
-    checkpoint: Path, photos: Path, steps: int, vgg19: Path | None, arcface: Path | None
+    checkpoint: Path,
+    photos: Path,
+    steps: int,
+    vgg19: Path | Literal["torchvision"] | None,
+    arcface: Path | None,
 ) -> dict[str, Any]:
     losses: dict[str, Any] = {
         "pixel": 0.1,

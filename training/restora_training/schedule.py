@@ -21,7 +21,7 @@ def multistep_factor(
     return rise * gamma ** bisect_left(milestones, iteration)
 
 
-def cosine_factor(done: int, steps: int, *, warmup: int = 0, last: float = 0.02) -> float:
+def cosine_factor(done: int, steps: int, *, warmup: int = 0, last: float = 0.0) -> float:
     """The factor on the learning rate after `done` steps of `steps`: a linear rise, then half a
     cosine down to `last`."""
     if done < warmup:

@@ -26,6 +26,10 @@ Folder = Annotated[
 
 
 Steps = Annotated[int, typer.Option(min=1, help="Number of steps in all.")]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    typer.Option(help="bf16 is faster on a CPU with bfloat16 instructions, and on a GPU."),
+]
 
 
 @train_app.command("run")
@@ -70,9 +74,13 @@ def finetune(
     patch: Annotated[
         int | None, typer.Option(min=16, help="Side of clean patches in pixels.")
     ] = None,
+    precision: Precision = "fp32",
     vgg19: Annotated[
-        Path | None,
-        _losses(help="torchvision's vgg19 file: adds the perceptual and adversarial losses."),
+        str | None,
+        _losses(
+            help="Path of torchvision's vgg19 file, or torchvision to let it download the file: "
+            "adds the perceptual and adversarial losses."
+        ),
     ] = None,
     arcface: Annotated[
         Path | None, _losses(help="arcface_resnet18.pth: adds the identity loss of faces.")
@@ -87,9 +95,11 @@ def finetune(
     changes = {
         "data": _given(batch=batch, patch=patch),
         "optimizer": _given(rate=rate),
+        "run": {"precision": precision},
     }
+    weights = Path(vgg19) if vgg19 and vgg19 != "torchvision" else vgg19
     recipe = training.ready.finetune_recipe(
-        checkpoint, data, steps=steps, vgg19=vgg19, arcface=arcface, changes=changes
+        checkpoint, data, steps=steps, vgg19=weights, arcface=arcface, changes=changes
     )
     _train(training, recipe, output)
 
@@ -112,10 +122,11 @@ def distill(
     steps: Steps = 20000,
     batch: Annotated[int, typer.Option(min=1, help="Patches per step.")] = 16,
     patch: Annotated[int, typer.Option(min=16, help="Side of clean patches in pixels.")] = 192,
-    precision: Annotated[
-        Literal["fp32", "bf16"],
-        typer.Option(help="bf16 is faster on a CPU with bfloat16 instructions."),
-    ] = "fp32",
+    precision: Precision = "fp32",
+    truth: Annotated[
+        float,
+        _losses(min=0, help="Weight of the difference to the clean photos, besides the answers."),
+    ] = 0.0,
 ) -> None:
     """Fit a small network to the answers of a large one, export it, and compare them.
 
@@ -131,6 +142,7 @@ def distill(
         batch=batch,
         patch=patch,
         precision=precision,
+        truth=truth,
     )
     with graceful_shutdown() as stopping, show_training() as progress:
         result = training.distill.distill(

@@ -1,1 +1,1 @@
-"""How the bundled model was trained, and how good it is."""
+"""How good the bundled model for the scale 2 is."""

@@ -1,7 +1,7 @@
 """Accuracy of a x2 artifact on the held-out photos: `python -m restora_tools.lite.accuracy`.
 
-Two questions, each beside bicubic enlargement: what is left of the mild blind degradation, and is
-plain bicubic x2 shrinking undone at least as well?
+Three questions, each beside bicubic enlargement: what is left of the mild blind degradation, what
+of a strong one, and is plain bicubic x2 shrinking undone at least as well?
 """
 
 import argparse
@@ -18,11 +18,19 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from restora import Restorer
 from restora.options import RestoreOptions
-from restora_calibration.degrade import CLEAN_X2, MILD, degrade_photo, draw_degradation
+from restora_calibration.degrade import (
+    CLEAN_X2,
+    MILD,
+    Degradation,
+    degrade_photo,
+    draw_degradation,
+)
 from restora_calibration.photos import HELD_OUT, read_free_photo
 
 Photo = NDArray[np.uint8]
 DRAWS = 5  # degradations per photo
+STRONG = Degradation(sigma=2, shrink=2, noise=10, quality=60)
+KINDS = ("mild degradation", "blur 2, noise 10, JPEG 60", "clean x2")
 _BORDER = 4  # output pixels at the edge that do not count
 
 
@@ -43,20 +51,21 @@ def evaluate(restore: Callable[[Photo], Photo], *, seed: int = 7) -> list[Row]:
 
     restore  uint8 RGB (h, w, 3) -> (2h, 2w, 3)
     """
-    rng = np.random.default_rng(seed)
+    rng, strong_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     rows = []
     for photo in HELD_OUT:
         clean = read_free_photo(photo)
         mild = [degrade_photo(clean, draw_degradation(MILD, rng), rng) for _ in range(DRAWS)]
+        strong = [degrade_photo(clean, STRONG, strong_rng) for _ in range(DRAWS)]
         shrunk = [degrade_photo(clean, CLEAN_X2, rng)]
-        for kind, inputs in (("mild degradation", mild), ("clean x2", shrunk)):
+        for kind, inputs in zip(KINDS, (mild, strong, shrunk), strict=True):
             figures = [
                 _compare(clean, enlarge_bicubic(small)) + _compare(clean, restore(small))
                 for small in inputs
             ]
             a, b, c, d = (float(value) for value in np.mean(figures, axis=0))
             rows.append(Row(photo.name, kind, a, c, b, d))
-    for kind in ("mild degradation", "clean x2"):
+    for kind in KINDS:
         of_kind = [row for row in rows if row.input == kind]
         means = [
             float(np.mean([getattr(row, name) for row in of_kind]))

@@ -13,7 +13,7 @@ def shrink_photo(photo: Photo, factor: float) -> Photo:
     """The photo at `factor` of its size, 0..1; shrinking also removes noise and JPEG blocks."""
     if factor == 1:
         return photo
-    size = (int(photo.shape[1] * factor), int(photo.shape[0] * factor))
+    size = (round(photo.shape[1] * factor), round(photo.shape[0] * factor))
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 

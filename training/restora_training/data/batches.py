@@ -28,6 +28,14 @@ class Batch:
     boxes: Mapping[str, Tensor]
     shrunk: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; the boxes stay where they are, their numbers are read."""
+        if device.type == "cpu":
+            return self
+        degraded, clean = self.degraded.to(device), self.clean.to(device)
+        sharp = clean if self.sharp is self.clean else self.sharp.to(device)
+        return Batch(degraded, clean, sharp, self.boxes, self.shrunk.to(device))
+
 
 class BatchSource:
     """Makes the batches of one process.
@@ -57,7 +65,13 @@ class BatchSource:
     @contextmanager
     def open(self, first: int, end: int) -> Iterator[Iterator[Batch]]:
         """Iterate over the batches of the steps first..end - 1; close to stop the threads."""
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="batches") as pool:
+        with ThreadPoolExecutor(
+            self.workers,
+            thread_name_prefix="batches",
+            # of this thread; all cores together are for the networks
+            initializer=torch.set_num_threads,
+            initargs=(1,),
+        ) as pool:
             try:
                 yield self._iterate(pool, first, end)
             finally:
@@ -78,10 +92,12 @@ class BatchSource:
 
 def stack_samples(samples: Sequence[Sample]) -> Batch:
     """Stack samples of equal shapes."""
+    clean = torch.stack([sample.clean for sample in samples])
+    same = all(sample.sharp is sample.clean for sample in samples)
     return Batch(
         torch.stack([sample.degraded for sample in samples]),
-        torch.stack([sample.clean for sample in samples]),
-        torch.stack([sample.sharp for sample in samples]),
+        clean,
+        clean if same else torch.stack([sample.sharp for sample in samples]),
         {
             name: torch.from_numpy(np.stack([sample.boxes[name] for sample in samples]))
             for name in samples[0].boxes

@@ -20,7 +20,7 @@ from restora_training.degradations.faces import (
     draw_face_degradation,
     shrink_face,
 )
-from restora_training.recipe import DegradationPart
+from restora_training.recipe_parts import DegradationPart
 
 EYE_RATIO = 1.4
 _TEMPLATE_SIDE = 512
@@ -65,7 +65,7 @@ class FaceMaker:
 
     def make(self, step: int, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, step, index])
-        number = int(rng.integers(len(self.photos)))
+        number = self.photos.draw(step, rng)
         face = self.photos[number]
         if face.shape[:2] != (self.side, self.side):
             face = np.asarray(

@@ -130,10 +130,16 @@ class PairMaker:
         self.pairs, self.seed = pairs, recipe.run.seed
         self.patch = recipe.data.patch
         self.flip, self.rotate = recipe.data.flip, recipe.data.rotate
+        self.needs_clean = bool(recipe.losses.truth)
 
     def make(self, step: int, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, step, index])
-        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        number = int(rng.integers(len(self.pairs)))
+        pair = self.pairs[number]
+        if self.needs_clean and pair.clean is None:
+            raise OptionError(
+                f"losses.truth needs clean pictures, but {self.pairs.paths[number]} has none"
+            )
         scale = self.pairs.scale
         side = min(self.patch // scale, *pair.degraded.shape[:2])
         top, left = (int(rng.integers(size - side + 1)) for size in pair.degraded.shape[:2])

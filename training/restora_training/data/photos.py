@@ -19,26 +19,42 @@ logger = logging.getLogger(__name__)
 
 Photo = NDArray[np.uint8]
 
-_CACHE_BYTES = 1 << 30
+_CACHE_BYTES = 2 << 30
+_STEPS_PER_PHOTO = 4  # until the window moves by one
 
 
 class PhotoSet:
     """Photos by index, read when they are needed; the last ones stay in memory.
 
+    largest_bytes: of a photo in memory; where not all photos have room together, training goes
+        through them with a window that has, so that decoding is not what it waits for
+
     Safe to use from several threads.
     """
 
     def __init__(
-        self, names: Sequence[str], read: Callable[[int], Photo], *, cache_bytes: int = _CACHE_BYTES
+        self,
+        names: Sequence[str],
+        read: Callable[[int], Photo],
+        *,
+        largest_bytes: int = 0,
+        cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         self.names = list(names)
         self._read = read
         self._cache: OrderedDict[int, Photo] = OrderedDict()
         self._cache_bytes = cache_bytes
+        self._window = max(1, cache_bytes // max(1, largest_bytes))
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def draw(self, step: int, rng: np.random.Generator) -> int:
+        """Draw the index of a photo for a step of the training."""
+        if self._window >= len(self):
+            return int(rng.integers(len(self)))
+        return (step // _STEPS_PER_PHOTO + int(rng.integers(self._window))) % len(self)
 
     def __getitem__(self, index: int) -> Photo:
         """uint8 RGB, (height, width, 3)."""
@@ -82,7 +98,8 @@ def open_photos(
             PhotoSet([photo.name for photo in HELD_OUT[:held_out]], lambda index: others[index]),
         )
     files = list_photos(folder)
-    usable = [path for path in files if _is_usable(path, smallest)]
+    sizes = {path: _size_of(path, smallest) for path in files}
+    usable = [path for path in files if sizes[path]]
     broken = len(files) - len(usable)
     if broken > max_broken * len(files):
         raise OptionError(
@@ -95,23 +112,30 @@ def open_photos(
             f"needs more than the {held_out} that are held out"
         )
     ranked = sorted(usable, key=lambda path: digest_of(seed, path.name))
-    kept_back, used = sorted(ranked[:held_out]), sorted(ranked[held_out:])
-    return _files(used), _files(kept_back)
+    largest = max(sizes.values())
+    # ranked, so that the photos of a window are not all of one day
+    return _files(ranked[held_out:], largest), _files(sorted(ranked[:held_out]), largest)
 
 
-def _files(paths: Sequence[Path]) -> PhotoSet:
-    return PhotoSet([path.name for path in paths], lambda index: read_pixels(paths[index]))
+def _files(paths: Sequence[Path], largest_bytes: int) -> PhotoSet:
+    return PhotoSet(
+        [path.name for path in paths],
+        lambda index: read_pixels(paths[index]),
+        largest_bytes=largest_bytes,
+    )
 
 
-def _is_usable(path: Path, smallest: int) -> bool:
+def _size_of(path: Path, smallest: int) -> int:
+    """Bytes of the pixels; 0 for a photo that cannot be used, which is logged."""
     try:
-        height, width = read_pixels(path).shape[:2]
+        pixels = read_pixels(path)
     except RestoraError as error:
         logger.warning("%s is left out: %s", path, error)
-        return False
+        return 0
+    height, width = pixels.shape[:2]
     if min(height, width) < smallest:
         logger.warning(
             "%s is left out: its %d x %d pixels are less than %d", path, width, height, smallest
         )
-        return False
-    return True
+        return 0
+    return pixels.nbytes

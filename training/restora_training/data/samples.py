@@ -5,6 +5,7 @@ So a run can continue at any step, and the number of processes and threads chang
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,7 +34,7 @@ from restora_training.degradations.second_order import (
     degrade_batch,
     draw_second_order,
 )
-from restora_training.recipe import DegradationPart
+from restora_training.recipe_parts import DegradationPart
 
 _JPEG_BLOCK = 8  # patches are cut at a random offset, so that block borders fall anywhere
 _SMALLEST_SOURCE = 96  # the second-order blur needs more than 10 pixels after shrinking to 0.15
@@ -94,9 +95,7 @@ class PatchMaker:
 
     def make(self, step: int, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, step, index])
-        photo = self.photos[int(rng.integers(len(self.photos)))]
-        fitting = [f for f in self.shrink if min(photo.shape[:2]) * f >= self.source_side]
-        photo = shrink_photo(photo, fitting[int(rng.integers(len(fitting)))] if fitting else 1)
+        photo = self.photos[self.photos.draw(step, rng)]
         source = self._cut(photo, rng)
         if self.jitter:
             source = jitter_color(source, rng)
@@ -139,10 +138,15 @@ class PatchMaker:
         return draw_degradation(DegradationRange(sigma, shrink, noise, quality), rng)
 
     def _cut(self, photo: Photo, rng: np.random.Generator) -> Photo:
-        side = self.source_side
+        wanted, shortest = self.source_side, min(photo.shape[:2])
+        fitting = [f for f in self.shrink if math.ceil(wanted / f) <= shortest] or [1.0]
+        factor = fitting[int(rng.integers(len(fitting)))]
+        side = math.ceil(wanted / factor)
         top = int(rng.integers(photo.shape[0] - side + 1))
         left = int(rng.integers(photo.shape[1] - side + 1))
         patch = photo[top : top + side, left : left + side]
+        if side != wanted:
+            patch = shrink_photo(patch, wanted / side)
         if self.rotate:
             patch = np.rot90(patch, int(rng.integers(4)))
         if self.flip and rng.uniform() < 0.5:

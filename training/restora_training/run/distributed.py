@@ -32,8 +32,10 @@ class Processes:
 
 
 @contextmanager
-def join_processes() -> Iterator[Processes]:
+def join_processes(device: torch.device) -> Iterator[Processes]:
     """Join the group that torchrun describes in the environment; without torchrun, work alone.
+
+    device: what this process trains on
 
     Raises OptionError if the group cannot be joined.
     """
@@ -41,7 +43,7 @@ def join_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "nccl" if device.type == "cuda" else "gloo"
     try:
         distributed.init_process_group(backend)
     except (RuntimeError, ValueError) as error:

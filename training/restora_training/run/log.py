@@ -24,7 +24,7 @@ class Log:
 
     def __init__(self, folder: Path, columns: list[str], *, done: int) -> None:
         self.path = folder / LOG_FILE
-        self.columns = [*_FIRST, *columns]
+        self.columns = [*_FIRST, *(name for name in columns if name not in _FIRST)]
         rows = [row for row in read_log(self.path) if int(row["step"]) <= done] if done else []
         self._write([self.columns, *([row.get(c, "") for c in self.columns] for row in rows)], "w")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +10,6 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from restora.errors import CheckpointError, OptionError
-from restora_export.safetensors_file import open_safetensors
-from restora_export.torch_file import open_torch_file
 from restora_training.data.batches import Batch
 from restora_training.discriminators import (
     FacialComponentDiscriminator,
@@ -23,8 +19,10 @@ from restora_training.discriminators import (
 from restora_training.extractors import ResNetArcFace
 from restora_training.losses import PerceptualLoss
 from restora_training.networks import is_face_network
-from restora_training.recipe import OptimizerPart, Recipe
+from restora_training.recipe import Recipe
+from restora_training.recipe_parts import OptimizerPart
 from restora_training.run.distributed import Processes, average_gradients
+from restora_training.run.fixed_weights import load_torchvision_vgg19, load_weights
 from restora_training.schedule import cosine_factor, multistep_factor
 from restora_training.steps import FaceStep, FaceWeights, UpscalerStep, UpscalerWeights
 from restora_training.steps.face import FaceGenerator
@@ -33,6 +31,7 @@ from restora_training.steps.face import FaceGenerator
 class Objective:
     """What a run trains.
 
+    network: on the device that the run uses
     networks: by name; "generator" is the one that is exported
     optimizers, schedulers: by the name of their network
     """
@@ -43,6 +42,7 @@ class Objective:
         self.optimizers: dict[str, Optimizer] = {}
         self.schedulers: dict[str, LambdaLR] = {}
         self.is_face = is_face_network(network)
+        self.device = next(network.parameters()).device
         self._autocasts: list[InBfloat16] = []
         if not self.is_face:
             # what convolutions compute in, so that nothing is copied between them; the grouped
@@ -96,12 +96,14 @@ class Objective:
         if losses.adversarial:
             discriminator = UNetDiscriminatorSN(width=losses.discriminator_width)
             discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            discriminator.to(self.device)
             optimizer = self._add_discriminator("discriminator", discriminator)
         return UpscalerStep(
             self._in_precision(self.networks["generator"]),
             self.optimizers["generator"],
             weights=UpscalerWeights(
                 pixel=losses.pixel,
+                truth=losses.truth,
                 ssim=losses.ssim,
                 perceptual=losses.perceptual,
                 adversarial=losses.adversarial,
@@ -115,17 +117,18 @@ class Objective:
     def _make_face_step(self) -> FaceStep:
         losses = self.recipe.losses
         side = int(self.networks["generator"].side)  # type: ignore[arg-type]
-        discriminator = StyleGAN2Discriminator(side, 1)
+        discriminator = StyleGAN2Discriminator(side, 1).to(self.device)
         optimizer = self._add_discriminator("discriminator", discriminator)
         components = {}
         for name in losses.components if losses.component else ():
-            network = FacialComponentDiscriminator()
+            network = FacialComponentDiscriminator().to(self.device)
             components[name] = (network, self._add_discriminator(name, network))
         identity = None
         if losses.identity:
             assert losses.arcface is not None
             identity = ResNetArcFace().eval().requires_grad_(False)
             load_weights(identity, losses.arcface)
+            identity.to(self.device)
         return FaceStep(
             self._in_precision(FaceGenerator(self.networks["generator"])),
             self.optimizers["generator"],
@@ -154,11 +157,14 @@ class Objective:
         losses = self.recipe.losses
         if not (losses.perceptual or losses.style):
             return None
-        assert losses.vgg19 is not None
         loss = PerceptualLoss(range_norm=range_norm)
-        load_weights(loss.extractor, losses.vgg19, allow_more=True)
+        if losses.vgg19 == "torchvision":
+            load_torchvision_vgg19(loss.extractor)
+        else:
+            assert losses.vgg19 is not None
+            load_weights(loss.extractor, losses.vgg19, allow_more=True)
         loss.extractor.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        loss.extractor = self._in_precision(loss.extractor)
+        loss.extractor = self._in_precision(loss.extractor.to(self.device))
         return loss
 
     def _in_precision(self, network: nn.Module) -> nn.Module:
@@ -210,38 +216,3 @@ def clip_gradients(optimizer: Optimizer, largest: float) -> None:
         nn.utils.clip_grad_norm_(parameters, largest)
 
     optimizer.register_step_pre_hook(clip)
-
-
-def load_weights(network: nn.Module, path: Path, *, allow_more: bool = False) -> None:
-    """Load a file of tensors into a network, without executing anything in it.
-
-    allow_more: the file may hold tensors that the network does not have
-
-    Raises OptionError or CheckpointError.
-    """
-    try:
-        with path.open("rb") as stream:
-            if path.suffix == ".safetensors":
-                stored = dict(open_safetensors(stream, path))
-            else:
-                file = open_torch_file(stream)
-                stored = {
-                    key.removeprefix("module."): file.stored(key, value)
-                    for key, value in file.content.items()
-                }
-            wanted = network.state_dict()
-            missing = [key for key in wanted if key not in stored]
-            more = [key for key in stored if key not in wanted]
-            if missing or (more and not allow_more):
-                problem = f"lacks {missing[0]}" if missing else f"holds the unknown {more[0]}"
-                raise CheckpointError(f"{path} is not for {type(network).__name__}: it {problem}")
-            state = {key: stored[key].read() for key in wanted}
-    except OSError as error:
-        raise OptionError(f"{path} cannot be read: {error.strerror}") from error
-    for key, tensor in state.items():
-        if tensor.shape != wanted[key].shape:
-            raise CheckpointError(
-                f"{path}: {key} must have shape {tuple(wanted[key].shape)}, "
-                f"got {tuple(tensor.shape)}"
-            )
-    network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in state.items()})

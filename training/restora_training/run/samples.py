@@ -28,7 +28,7 @@ def open_samples(recipe: Recipe, network: nn.Module) -> tuple[SampleMaker, list[
             recipe.data.pairs,
             scale=scale_of(network),
             held_out=recipe.data.held_out,
-            with_clean=bool(recipe.losses.adversarial or recipe.losses.ssim),
+            with_clean=any((recipe.losses.truth, recipe.losses.adversarial, recipe.losses.ssim)),
         )
         maker: SampleMaker = PairMaker(pairs, recipe)
         held_out: SampleMaker | None = PairMaker(others, recipe) if len(others) else None

@@ -70,7 +70,7 @@ def load_state(
     if path is None:
         return 0
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         if state["format"] != _FORMAT:
             raise CheckpointError(f"{path} is of another version of restora: start a new run")
         if state["recipe"] != recipe_sha256:

@@ -7,38 +7,34 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from restora.atomic import write_atomically
 from restora.errors import OptionError, RestoraError
 from restora.jobs.lock import output_lock
 from restora_training.data.batches import Batch, BatchSource
 from restora_training.networks import make_network
 from restora_training.recipe import Recipe
+from restora_training.run.device import choose_device
 from restora_training.run.distributed import (
     Processes,
     average_losses,
     join_processes,
     share_weights,
 )
-from restora_training.run.log import Log
 from restora_training.run.objective import Objective
+from restora_training.run.perceptual_distance import open_distance
+from restora_training.run.records import Records
 from restora_training.run.samples import check_data, open_samples
 from restora_training.run.state import NETWORK_FILE, STATE_FILE, load_state, save_state
 from restora_training.run.validate import Figures, validate
 from restora_training.steps.averages import start_average
 
 logger = logging.getLogger(__name__)
-
-SAMPLES_FOLDER = "samples"
 
 
 class DivergedError(RestoraError):
@@ -86,17 +82,21 @@ def train(
 ) -> TrainingResult:
     """Run a recipe, or continue it from the last state in `folder`.
 
-    folder: gets the state, the averaged network, log.csv and sample pictures
+    folder: gets the state, the averaged network, log.csv, sample pictures and, if the recipe asks
+        for it, records for TensorBoard
     report: called after every step
     should_stop: asked after every step; the state is saved before the run ends early
 
-    On one device a run that was killed and continued gives the same weights, bit for bit, as one
-    that was not. Started by torchrun, every process calls this with the same recipe.
+    On one CPU a run that was killed and continued gives the same weights, bit for bit, as one that
+    was not. Started by torchrun, every process calls this with the same recipe.
 
     Raises OptionError for a recipe that cannot run or a folder in use, DivergedError if a loss is
     not finite, and DiskFullError or OutputError if a file cannot be written.
     """
-    with join_processes() as processes:
+    device = choose_device(recipe.run.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with join_processes(device) as processes:
         if recipe.data.batch % processes.count:
             raise OptionError(
                 f"data.batch must be a multiple of the {processes.count} processes, got "
@@ -104,17 +104,21 @@ def train(
             )
         lock = output_lock(folder / STATE_FILE) if processes.is_first else nullcontext()
         with lock:
-            return _Run(recipe, folder, processes).work(report or _ignore, should_stop)
+            return _Run(recipe, folder, processes, device).work(report or _ignore, should_stop)
 
 
 class _Run:
-    def __init__(self, recipe: Recipe, folder: Path, processes: Processes) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, processes: Processes, device: torch.device
+    ) -> None:
         self.recipe, self.folder, self.processes = recipe, folder, processes
+        self.device = device
         torch.manual_seed(recipe.run.seed)
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
         network = make_network(recipe.network)
         check_data(recipe, network)
+        network.to(device)
         share_weights(network, processes)
         self.network = network
         self.objective = Objective(recipe, network, processes)
@@ -130,6 +134,8 @@ class _Run:
             workers=recipe.data.workers,
         )
         self.digest = digest_of_recipe(recipe)
+        self.distance = None if recipe.run.lpips is None else open_distance(recipe.run.lpips)
+        self.figure_names = ["psnr", "ssim"] + (["lpips"] if self.distance else [])
         self.figures: Figures | None = None
 
     def work(
@@ -140,21 +146,22 @@ class _Run:
         done = load_state(self.folder, self.objective, self.average, recipe_sha256=self.digest)
         if done:
             logger.info("continuing from step %d", done)
-        log: Log | None = None
         started, saved = time.perf_counter(), done
-        with self.batches.open(done, run.steps) as batches:
+        with self._open_records(done) as records, self.batches.open(done, run.steps) as batches:
             for batch in batches:
                 losses = self._step(batch, done)
                 done += 1
                 stopping = should_stop()
                 last = done == run.steps or stopping
-                figures = self._validate(done) if last or done % run.validate_every == 0 else None
+                figures = None
+                if records is not None and (last or done % run.validate_every == 0):
+                    figures = self._validate(done, records)
                 seconds = time.perf_counter() - started
                 waiting = self.batches.waited_s / seconds
                 report(StepReport(done, run.steps, seconds, losses, figures, waiting))
-                if self.processes.is_first and (done % run.log == 0 or figures):
-                    log = log or Log(self.folder, [*losses, "psnr", "ssim"], done=done - 1)
-                    log.add(self._row(done, seconds, waiting, losses, figures))
+                if records is not None and (done % run.log == 0 or figures):
+                    row = self._row(seconds, waiting, losses, figures)
+                    records.add(done, row, columns=self.figure_names)
                 if last or done % run.save == 0:
                     self._save(done)
                     saved = done
@@ -168,7 +175,7 @@ class _Run:
     def _step(self, batch: Batch, done: int) -> dict[str, float]:
         # noise that a step draws depends on its number alone, so a run can continue at any step
         torch.manual_seed(_seed_of(self.recipe.run.seed, done, self.processes.index))
-        losses, _ = self.objective.run(batch, done)
+        losses, _ = self.objective.run(batch.to(self.device), done)
         values = average_losses(losses, self.processes)
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
@@ -181,29 +188,29 @@ class _Run:
         self.average.update_parameters(self.network)
         return values
 
-    def _validate(self, done: int) -> Figures | None:
-        if not self.held_out or not self.processes.is_first:
+    def _open_records(self, done: int) -> AbstractContextManager[Records | None]:
+        if not self.processes.is_first:
+            return nullcontext()
+        return Records(self.folder, done=done, tensorboard=self.recipe.run.tensorboard)
+
+    def _validate(self, done: int, records: Records) -> Figures | None:
+        if not self.held_out:
             return None
         self.figures, sheets = validate(
-            self.average.module, self.held_out, is_face=self.objective.is_face
+            self.average.module,
+            self.held_out,
+            is_face=self.objective.is_face,
+            distance=self.distance,
         )
-        write_sheet(self.folder / SAMPLES_FOLDER / f"step-{done:07d}.png", sheets)
+        records.add_samples(done, sheets)
         return self.figures
 
     def _row(
-        self,
-        done: int,
-        seconds: float,
-        waiting: float,
-        losses: dict[str, float],
-        figures: Figures | None,
-    ) -> dict[str, Any]:
-        rate = self.objective.optimizers["generator"].param_groups[0]["lr"]
-        row: dict[str, Any] = {"step": done, "seconds": seconds, "rate": rate}
-        row |= {"waiting_share": waiting, **losses}
-        if figures is not None:
-            row |= {"psnr": figures.psnr, "ssim": figures.ssim}
-        return row
+        self, seconds: float, waiting: float, losses: dict[str, float], figures: Figures | None
+    ) -> dict[str, float]:
+        rate = float(self.objective.optimizers["generator"].param_groups[0]["lr"])
+        row = {"seconds": seconds, "rate": rate, "waiting_share": waiting, **losses}
+        return row if figures is None else row | figures.by_name()
 
     def _save(self, done: int) -> None:
         if self.processes.is_first:
@@ -212,20 +219,11 @@ class _Run:
             )
 
 
-def write_sheet(path: Path, rows: list[Any]) -> None:
-    """Write pictures of one width below each other, as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet = np.concatenate(rows, 0)
-    written, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    assert written
-    write_atomically(path, data.tobytes())
-
-
 def digest_of_recipe(recipe: Recipe) -> str:
     """SHA-256 of all that decides the weights of a run: not of the number of steps without a
-    schedule that depends on it, nor of intervals and threads."""
+    schedule that depends on it, nor of intervals, records, threads and the device."""
     values = recipe.model_dump(mode="json")
-    for key in ("save", "log", "validate_every", "threads"):
+    for key in ("save", "log", "validate_every", "threads", "device", "lpips", "tensorboard"):
         values["run"].pop(key)
     values["data"].pop("workers")
     if recipe.optimizer.schedule != "cosine" and not recipe.run.float32_tail:

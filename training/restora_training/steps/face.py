@@ -70,7 +70,9 @@ class FaceGenerator(nn.Module):
         arguments = (styles, conditions, 1.0)
         if self.fresh_noise:
             drawn = {
-                name: torch.randn(len(faces), *noise.shape[1:], dtype=noise.dtype)
+                name: torch.randn(
+                    len(faces), *noise.shape[1:], dtype=noise.dtype, device=noise.device
+                )
                 for name, noise in decoder.named_buffers()
                 if name.startswith("noises.")
             }

@@ -26,11 +26,13 @@ class UpscalerWeights:
 
     The defaults are those of RealESRGAN_x4plus.
 
+    truth: of L1 to the clean images, where the target of `pixel` is a teacher's answer
     ssim: of 1 - SSIM, on patches that are downsampled and not degraded otherwise: L1 alone smooths
         the grain of clean photos away
     """
 
     pixel: float = 1.0
+    truth: float = 0.0
     ssim: float = 0.0
     perceptual: float = 1.0
     adversarial: float = 0.1
@@ -97,6 +99,8 @@ class UpscalerStep:
         if weights.pixel:
             target = sharp if weights.sharpen_pixel else clean
             losses["pixel"] = weights.pixel * l1_loss(output, target)
+        if weights.truth:
+            losses["truth"] = weights.truth * l1_loss(output, clean)
         if weights.ssim and shrunk is not None:
             unlike = (1 - measure_ssim(output, clean)) * shrunk
             losses["ssim"] = weights.ssim * unlike.mean()
