@@ -31,7 +31,7 @@ _START_S = 120.0
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as name, _service() as base:
-        photo = Path(name) / "grandmother.jpg"
+        photo = Path(name) / "portrait.jpg"
         _restora("sample", "--output", str(photo))
         with _browser() as browser:
             shot = picture_of(browser, base, photo)

@@ -135,6 +135,7 @@ $("sign-in").addEventListener("submit", (event) => {
   $("token").value = "";
   connect();
 });
+$("options").open = !matchMedia("(max-width: 52rem)").matches; // on narrow screens photos come first
 watchOptions();
 watchFiles();
 watchTheme();

@@ -14,7 +14,7 @@ const STEPS = { decoding: "Reading", restoring: "Restoring", encoding: "Writing"
 
 /** A few words about a job. */
 export function describe(job) {
-  if (job.state === "failed") return job.problem.message;
+  if (job.state === "failed") return job.problem.message.replace(/^./, (first) => first.toUpperCase());
   if (job.state === "done") {
     const { input, output } = job.result;
     return `${input.width} × ${input.height} → ${output.width} × ${output.height}, ${job.result.seconds.total.toFixed(1)} s`;
@@ -61,11 +61,13 @@ export class PhotoList {
 
   #make(job) {
     const root = document.createElement("li");
-    const thumb = document.createElement("img");
+    const thumb = document.createElement("span");
     thumb.className = "thumb";
-    thumb.alt = "";
-    thumb.src = job.before;
-    thumb.addEventListener("error", () => thumb.removeAttribute("src"), { once: true });
+    const image = document.createElement("img");
+    image.alt = "";
+    image.addEventListener("error", () => image.remove());
+    image.src = job.before;
+    thumb.append(image);
     const name = button("", () => this.calls.onChoose(job));
     name.className = "name";
     const text = document.createElement("span");
@@ -77,7 +79,9 @@ export class PhotoList {
     const of = ` ${job.file.name}`;
     const retry = button("Try again", () => this.calls.onRetry(job), of);
     const cancel = button("Cancel", () => this.calls.onCancel(job), of);
-    const remove = button("Remove", () => this.calls.onRemove(job), of);
+    const remove = button("✕", () => this.calls.onRemove(job));
+    remove.setAttribute("aria-label", `Remove${of}`);
+    remove.title = "Remove";
     acts.append(retry, cancel, remove);
     const state = document.createElement("span");
     state.className = "state";

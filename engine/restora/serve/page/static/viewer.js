@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const PIXELATED_FROM = 2;
+const FORMATS = { jpg: "JPEG", png: "PNG", webp: "WebP", tiff: "TIFF" };
 const STAGES = {
   upload: "Upload", queue: "Queue", decode: "Reading", upsample: "Enlarging", detect: "Finding faces",
   faces: "Restoring faces", paste: "Pasting faces", encode: "Writing", total: "Total",
@@ -165,7 +166,7 @@ export class Viewer {
     const { model, precision, backend, scale, input, output, faces, seconds } = this.job.result;
     const facts = [
       ["Original", `${input.width} × ${input.height}, ${input.format}, ${input.bits} bits, ${size(input.bytes)}`],
-      ["Result", `${output.width} × ${output.height}, ${output.format.toUpperCase()}, ${size(output.bytes)}`],
+      ["Result", `${output.width} × ${output.height}, ${FORMATS[output.format] ?? output.format}, ${size(output.bytes)}`],
       ["Model", `${model}, ${scale} times larger, ${precision} on ${backend}`],
     ];
     if (faces) facts.push(["Face model", faces.model]);
