@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,6 +20,7 @@ from restora.errors import ClientGoneError, ForbiddenError, RestoraError
 from restora.serve.options import is_loopback
 from restora.serve.problems import CONTENT_TYPE, Problem, problem_of, problem_of_status
 from restora.serve.service import Service
+from restora.serve.spans import Attributes, Spans
 from restora.serve.tokens import ANONYMOUS, Client
 
 logger = logging.getLogger(__name__)
@@ -41,11 +42,15 @@ _HEADERS = {
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of a request beside its scope. route: the path's pattern"""
+    """What is known of a request beside its scope.
+
+    route: the path's pattern; facts: attributes of its span
+    """
 
     request_id: str
     client: Client = ANONYMOUS
     route: str = "other"
+    facts: Attributes = field(default_factory=dict)
 
 
 def exchange_of(request: Request) -> Exchange:
@@ -65,6 +70,7 @@ class Boundary:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
+        self._spans = Spans()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,10 +79,15 @@ class Boundary:
         headers = Headers(scope=scope)
         exchange = Exchange(_choose_id(headers.get("x-request-id")), route=_guess_route(scope))
         scope[_KEY] = exchange
-        answer = _Answer(send, exchange)
-        started = time.perf_counter()
+        with self._spans.around(headers, exchange.facts):
+            await self._answer(scope, receive, _Answer(send, exchange), headers.get("host"))
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, answer: _Answer, host: str | None
+    ) -> None:
+        exchange, started = answer.exchange, time.perf_counter()
         try:
-            self._check_host(headers.get("host"))
+            self._check_host(host)
             await self._app(scope, receive, answer.send)
         except Exception as error:
             if answer.status is not None:  # a part of it has been sent
@@ -125,6 +136,13 @@ class Boundary:
         method = method if method in _METHODS else "other"
         metrics.http_requests.labels(exchange.route, method, str(status)).inc()
         metrics.http_seconds.labels(exchange.route).observe(seconds)
+        exchange.facts |= {
+            "name": f"{method} {exchange.route}",
+            "http.request.method": method,
+            "http.route": exchange.route,
+            "http.response.status_code": status,
+            "restora.request_id": exchange.request_id,
+        }
         logger.info(
             "%s %s %d %.3f s, %s, request %s",
             method, exchange.route, status, seconds, exchange.client.name, exchange.request_id,
@@ -136,14 +154,14 @@ class _Answer:
 
     def __init__(self, send: Send, exchange: Exchange) -> None:
         self._send = send
-        self._exchange = exchange
+        self.exchange = exchange
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
             headers = MutableHeaders(scope=_with_headers(message))
-            headers["X-Request-Id"] = self._exchange.request_id
+            headers["X-Request-Id"] = self.exchange.request_id
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)

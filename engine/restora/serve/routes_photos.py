@@ -98,6 +98,8 @@ class _Photos:
             ticket.state = "done"
             seconds = {"upload": uploaded_s, "queue": queued_s + made.waited_s, **made.seconds}
             seconds["total"] = time.monotonic() - ticket.arrived
+            exchange.facts["restora.model"] = made.model
+            exchange.facts |= {f"restora.{name}_s": value for name, value in seconds.items()}
             return self._answer(request, header, made, seconds, as_json=as_json)
 
     async def progress(self, request: Request) -> Response:

@@ -12,7 +12,6 @@ from restora import Photo, read_photo, write_photo
 # width, height, and how many of twenty photos have them
 MIXED = ((128, 128, 8), (256, 256, 6), (480, 360, 4), (800, 600, 2))
 THUMBNAIL = (160, 120)
-LARGE = (8660, 5774)  # 50 megapixels
 TINY = (32, 24)
 _SAMPLE = Path(__file__).parents[3] / "engine" / "restora" / "data" / "sample.jpg"
 

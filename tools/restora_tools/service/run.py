@@ -20,7 +20,7 @@ from restora_tools.results import write_results
 from restora_tools.service.crowd import send_crowd
 from restora_tools.service.folder import measure_folder
 from restora_tools.service.load import send_all, send_for
-from restora_tools.service.pictures import LARGE, THUMBNAIL, TINY, make_photo, make_photos
+from restora_tools.service.pictures import THUMBNAIL, TINY, make_photo, make_photos
 from restora_tools.service.server import serve
 
 RESULTS = Path("benchmarks/results/service.json")
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=60, help="of mixed sizes, for each row")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--thumbnail-s", type=float, default=30, help="without and with the large")
+    parser.add_argument("--large-mp", type=float, default=50)
     parser.add_argument("--crowd", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=10_000, help="for the memory")
     parser.add_argument("--parts", default="load,fairness,crowd,memory")
@@ -85,9 +86,10 @@ def measure_load(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_fairness(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Thumbnails by a few clients, without and with a photo of 50 megapixels in progress."""
+    """Thumbnails by a few clients, without and with a large photo in progress."""
     thumbnail = make_photo(folder / "thumbnail.jpg", THUMBNAIL)
-    large = make_photo(folder / "large.jpg", LARGE)
+    side = (1e6 * arguments.large_mp / 6) ** 0.5
+    large = make_photo(folder / "large.jpg", (round(3 * side), round(2 * side)))
     seconds, clients = arguments.thumbnail_s, _THUMBNAIL_CLIENTS
     with serve(*_words(arguments)) as server:
         alone = send_for(server.address, thumbnail, clients=clients, seconds=seconds).as_row()
@@ -105,6 +107,7 @@ def measure_fairness(folder: Path, arguments: argparse.Namespace) -> dict[str, A
         sending.join()
     return {
         "clients": clients,
+        "large_megapixels": arguments.large_mp,
         "alone": alone,
         "beside_large": beside,
         "large": ended[0],
