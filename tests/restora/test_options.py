@@ -35,6 +35,7 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     *[(RestoreOptions, "device", wrong) for wrong in ("gpu:-1", True, 0, "cuda", "gpu:999", "")],
     *[(RestoreOptions, "denoise_strength", wrong) for wrong in (-0.1, 1.5, True, NAN, "1")],
     *[(RestoreOptions, "max_output_pixels", wrong) for wrong in (0, -1, 1e9, NAN, None, True)],
+    *[(RestoreOptions, "sharing", wrong) for wrong in ("", "Fair", "random", 1, None, True)],
     *[(RestoreOptions, "compat", wrong) for wrong in ("waifu2x", True, 1)],
     *[(RestoreOptions, "memory", wrong) for wrong in (0, -1, 1e9, True, "2G")],
     *[(FaceOptions, "strength", wrong) for wrong in (-0.1, 1.1, NAN, INF, True, "1", None)],

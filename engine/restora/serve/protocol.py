@@ -1,10 +1,12 @@
-"""HTTP/1.1 as uvicorn speaks it, with typed answers to what is no HTTP, and a limit for headers."""
+"""HTTP/1.1 as uvicorn speaks it, with typed answers to what is no HTTP, a limit for headers, and
+answers that arrive although the request is still being sent."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from restora.errors import RequestError
@@ -19,15 +21,21 @@ class Protocol(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._headers_timer: asyncio.TimerHandle | None = None
+        self._discards = False
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        wrapped: Any = _Transport(transport, self)
+        super().connection_made(wrapped)
         self._headers_timer = self.loop.call_later(_HEADERS_S, self._close_unless_begun)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._headers_timer is not None:
             self._headers_timer.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._discards:
+            super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
         """Called for bytes that are no HTTP, after which nothing can be read any more."""
@@ -40,7 +48,34 @@ class Protocol(H11Protocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
+    def begin_discarding(self) -> bool:
+        """Whether the client is still sending; what comes is dropped from now on, until it ends or
+        uvicorn closes the idle connection. False the second time."""
+        sending = self.conn.their_state is h11.SEND_BODY and not self._discards
+        self._discards = self._discards or sending
+        return sending
+
     def _close_unless_begun(self) -> None:
         begun: object = self.cycle  # typed as if there always were one
         if begun is None:
             self.transport.close()
+
+
+class _Transport:
+    """A transport whose close() ends our side alone while the client is sending.
+
+    A connection that is closed with unread data is reset, which may cost the client the answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: Protocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def close(self) -> None:
+        if self._transport.can_write_eof() and self._protocol.begin_discarding():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

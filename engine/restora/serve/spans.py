@@ -43,5 +43,5 @@ class Spans:
             finally:
                 span.update_name(facts.pop("name", "request"))
                 span.set_attributes(facts)
-                if facts.get("http.response.status_code", 0) >= 500:
+                if int(facts.get("http.response.status_code", 0)) >= 500:
                     span.set_status(self._trace.StatusCode.ERROR)
