@@ -29,6 +29,7 @@ from restora.serve.run import listen, make_server
 from serve_rig import face_stage, picture, service_on, until
 
 _WAIT_S = 20.0
+_PAUSE_S = 0.05
 _TOKEN = "0123456789abcdef"
 _METHODS = (b"GET", b"POST", b"DELETE", b"HEAD", b"PUT", b"OPTIONS", b"PATCH", b"BREW", b"")
 _PATHS = (
@@ -148,14 +149,21 @@ def _serve() -> tuple[Service, int]:
 
 
 def _exchange(port: int, data: bytes) -> bytes:
-    """Send all of it, and nothing more; what comes back until the server closes."""
-    found = b""
+    """Send all of it, and nothing more once an answer has come, or none comes for a while; what
+    comes back until the server closes."""
+    found, part = b"", b"first"
     with socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S) as connection:
         with contextlib.suppress(OSError):
             connection.sendall(data)
+            connection.settimeout(_PAUSE_S)
+            while part and not _split(found):
+                part = connection.recv(1 << 16)
+                found += part
+        with contextlib.suppress(OSError):
+            connection.settimeout(_WAIT_S)
             connection.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionError):
-            while part := connection.recv(1 << 16):
+            while part:
+                part = connection.recv(1 << 16)
                 found += part
     return found
 
@@ -171,8 +179,9 @@ def _split(data: bytes) -> list[tuple[int, bytes, bytes]]:
             break
         size = 0 if head[9:12] in (b"204", b"304") else int(length[1])
         found.append((int(head[9:12]), head, data[:size]))
-        if len(data) < size:  # a HEAD, or cut off
+        if len(data) < size or data.startswith(b"HTTP/1.1 "):  # a HEAD, or cut off
             found[-1] = (found[-1][0], b"", b"")
+            size = 0 if data.startswith(b"HTTP/1.1 ") else size
         data = data[size:]
     return found
 

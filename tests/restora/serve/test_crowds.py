@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from fakes import NearestSession
 from restora.serve import protocol
 from restora_tools.service.crowd import send_crowd
+from restora_tools.service.server import Server, serve
 from serve_rig import WAIT_S, command, picture, problem_in, service_on, serving, until
 
 
@@ -58,6 +60,25 @@ def test_a_server_that_was_killed_goes_on_with_its_jobs(tmp_path: Path) -> None:
     assert len(after) == 12
     # the one that was being written when the server was killed may be made again
     assert sum(after[name] != made for name, made in before.items()) <= 1
+
+
+@pytest.mark.slow
+def test_the_whole_process_stays_below_its_memory_limit(tmp_path: Path) -> None:
+    """Each of the photos needs 250 MB or more; without the limit all of them are in progress."""
+    large = picture(3000, 2000, format_="jpg")
+    with (
+        command(tmp_path, "--memory", "700M") as (process, client),
+        ThreadPoolExecutor(6) as threads,
+    ):
+        server = Server(str(client.base_url), process)
+        answers = [threads.submit(client.post, "/v1/restore", content=large) for _ in range(6)]
+        peak = 0
+        while not all(answer.done() for answer in answers):
+            peak = max(peak, server.memory_mb())
+        assert {answer.result().status_code for answer in answers} == {200}
+        assert 250 < peak < 700
+        huge = picture(6000, 5000, format_="jpg")
+        assert problem_in(client.post("/v1/restore", content=huge))["code"] == "memory-limit"
 
 
 def exchange(client: httpx.Client, data: bytes) -> bytes:
@@ -113,8 +134,6 @@ def test_a_request_that_was_refused_leaves_the_connection_usable() -> None:
 
 @pytest.mark.slow
 def test_the_tool_that_serves_waits_until_the_server_is_ready() -> None:
-    from restora_tools.service.server import serve
-
     with serve("--no-page", "--backend", "cpu") as server:
         assert httpx.get(f"{server.address}/health/ready").status_code == 200
         assert server.memory_mb() > 20
