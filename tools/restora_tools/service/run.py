@@ -26,7 +26,7 @@ from restora_tools.service.server import serve
 RESULTS = Path("benchmarks/results/service.json")
 CLIENTS = (1, 4, 16, 64)
 _THUMBNAIL_CLIENTS = 4
-_QUEUE = "64"
+_QUEUE = "32"
 _SAMPLES = 10
 
 
