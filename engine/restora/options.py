@@ -13,6 +13,7 @@ from restora.tile_memory import choose_max_pixels
 from restora.tiling import Blend, Tiling
 from restora.upsample import MAX_PRE_PAD, AlphaMethod, ResizeMethod
 
+_LARGE_PHOTO = (3000, 4000)
 AUTO_SIDE = 4096  # of automatic tiles, whose area is limited too
 PUBLISHED_TILE = 256  # on the published grid, unless told
 UPSTREAM_OVERLAP = 20  # twice the padding of the published scripts
@@ -54,7 +55,7 @@ class RestoreOptions:
     sharing: how photos that are restored at the same time share a network: "oldest" computes the
         tiles of the oldest photo first, "fair" gives each photo the same number of pixels
     memory: limit of main memory of the whole process in bytes, of which automatic tiles take at
-        most a third; None: they take at most 4 GiB, or a quarter of the machine's memory
+        most a third; None: they take at most 6 GiB, or a quarter of the machine's memory
     """
 
     tile: int | str = "auto"
@@ -166,6 +167,15 @@ class RestoreOptions:
             cpu=CpuOptions(threads=self.threads),
             plans=plans,
         )
+
+
+def computed_area(session: Session, options: RestoreOptions | None = None) -> float:
+    """How many pixels a session computes for each pixel of a large photo, because tiles overlap."""
+    tiling = (options or RestoreOptions()).tiling_for(session)
+    height, width = (side - side % session.limits.multiple for side in _LARGE_PHOTO)
+    rows, columns = tiling.split(height, width, session.limits.multiple)
+    tall, wide = (sum(span.stop - span.start for span in spans) for spans in (rows, columns))
+    return tall * wide / (height * width)
 
 
 def combine_options(options: RestoreOptions | None, **shorthand: str | int) -> RestoreOptions:

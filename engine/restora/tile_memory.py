@@ -16,7 +16,7 @@ _ELEMENTS = 128  # a pixel of the largest tensor, where the artifact does not sa
 _RESULTS = 4  # of a call that are held at once
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
-DEFAULT_BYTES = 4 << 30
+DEFAULT_BYTES = 6 << 30  # large enough for tiles of RRDBNet that overlap little: see docs/tiling.md
 _SHARE = 4  # of the machine's memory, at least this many times the tile's
 _LIMIT_SHARE = 3  # of a limit that was given, which photos in flight share
 _LEAST_SIDE = 64
@@ -40,7 +40,7 @@ def choose_max_pixels(
     overlap: of the tiles, in pixels; tiles of three times that side are allowed in any case, and
         tiles of more than 22 times that side, which save little, only if they are under 512 pixels
     memory: limit of the whole process in bytes; the network may take a third of it. None: the
-        network may take 4 GiB, or a quarter of the machine's memory if that is less
+        network may take 6 GiB, or a quarter of the machine's memory if that is less
     """
     share = (
         min(DEFAULT_BYTES, count_bytes() // _SHARE) if memory is None else memory // _LIMIT_SHARE

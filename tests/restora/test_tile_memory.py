@@ -7,7 +7,7 @@ import pytest
 from fakes import NearestSession, make_info
 from restora import tile_memory
 from restora.backends import SizeLimits
-from restora.options import RestoreOptions
+from restora.options import RestoreOptions, computed_area
 from restora.tile_memory import bytes_of_network, choose_max_pixels
 
 GIB = 1 << 30
@@ -28,8 +28,8 @@ def test_a_tile_takes_a_third_of_the_limit() -> None:
         assert 2 * GIB - bytes_of_network(INFO, LIMITS, 1) <= taken <= 2 * GIB
 
 
-@pytest.mark.parametrize(("machine", "share"), [(64, 4), (8, 2)])
-def test_without_a_limit_it_takes_4_gib_or_a_quarter_of_the_machine(
+@pytest.mark.parametrize(("machine", "share"), [(64, 6), (8, 2)])
+def test_without_a_limit_it_takes_6_gib_or_a_quarter_of_the_machine(
     machine: int, share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tile_memory, "count_bytes", lambda: machine * GIB)
@@ -47,6 +47,15 @@ def test_tiles_much_larger_than_their_overlap_are_allowed_in_any_memory(
     overlap: int, side: int
 ) -> None:
     assert choose_max_pixels(INFO, PARTS, overlap=overlap, memory=1) == side**2
+
+
+def test_the_computed_area_counts_what_tiles_share() -> None:
+    session = NearestSession()
+    assert computed_area(session, RestoreOptions(tile=0)) == 1
+    options = RestoreOptions(tile=500, overlap=100)
+    # 3000 x 4000: 8 x 10 tiles of 463 x 490, each sharing 100
+    rows, columns = 8 * 463, 10 * 490
+    assert computed_area(session, options) == pytest.approx(rows * columns / 12e6, rel=0.002)
 
 
 def test_a_session_that_limits_its_tiles_has_memory_of_its_own() -> None:

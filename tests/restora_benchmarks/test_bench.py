@@ -150,7 +150,7 @@ def test_auto_runs_what_a_trial_found_fastest_and_makes_the_trial_first(
     session = find_way("restora auto/fp32").open(model, 1)
     assert isinstance(session, NcnnSession)
     tuned: list[Path] = []
-    monkeypatch.setattr(ways, "tune", lambda path, _options: tuned.append(path))
+    monkeypatch.setattr(ways, "tune", lambda path, _options, **_: tuned.append(path))
     find_way("restora auto/default").open(model, 2)
     assert tuned == [model.path]
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from restora.artifact import ArtifactInfo, read_artifact
 from restora.artifact.split import GraphParts
+from restora.backends import onnxruntime_cpu, openvino_cpu
 from restora.backends.base import SizeLimits, limits_of
+from restora.backends.ncnn import session as ncnn_session
 from restora.backends.two_parts import limits_of_parts
 from restora.models import DEFAULT_MODEL, find_artifact
 from restora.options import AUTO_SIDE
@@ -42,7 +44,14 @@ _GIB = 1 << 30
 _LIMIT_SHARE = 3  # of --memory is the tile's
 LARGE_OVERLAP = 96  # of the published RealESRGAN_x4plus
 _OTHER_COST = 1.03  # of TensorRTSession
-_BYTES_PER_ELEMENT = 16  # of OnnxRuntimeCpuSession, and of OpenVinoSession in bfloat16
+_BYTES_PER_ELEMENT = {
+    "ONNX Runtime": onnxruntime_cpu.BYTES_PER_ELEMENT,
+    "OpenVINO bf16": openvino_cpu.BYTES_PER_ELEMENT["bf16"],
+    "OpenVINO FP32": openvino_cpu.BYTES_PER_ELEMENT["f32"],
+    "ncnn": ncnn_session.BYTES_PER_ELEMENT,
+}
+_DEFAULT = 6  # GiB, on a machine with 24 GiB or more
+_HOT = (512, 512)
 # a side that no tile with an overlap has: only prepared shapes are used
 _NO_OTHERS = 1
 
@@ -63,38 +72,44 @@ def ways_for(overlap: int) -> list[Way]:
     """Of a small network, on a CPU and on a GPU."""
     info = read_artifact(find_artifact(DEFAULT_MODEL, "uint8")).info
     side = min(512, max(256, 48 * overlap))
-    hot = ((512, 512),)
     return [
         Way(f"CPU: even tiles up to {side} px", Tiling(side, overlap), used=False),
-        _in_memory("CPU: least area", info, limits_of(info), overlap, gib=4),
+        _in_memory("CPU: least area", info, limits_of(info), overlap, gib=_DEFAULT),
         Way("GPU: static plan of 256 px", Tiling(256, overlap, fixed=True), used=False),
         Way(
             "GPU: static plans of 256 and 512 px",
-            Tiling(_NO_OTHERS, overlap, shapes=((256, 256), *hot)),
+            Tiling(_NO_OTHERS, overlap, shapes=((256, 256), _HOT)),
             used=False,
         ),
-        *(
-            Way(
-                f"GPU: static plan of 512 px, one for ranges to {largest} px",
-                Tiling(largest, overlap, shapes=hot, other_cost=_OTHER_COST),
-            )
-            for largest in (768, 1024)
-        ),
+        *(_on_gpu(largest, overlap) for largest in (768, 1024)),
     ]
 
 
 def ways_for_x4plus() -> list[Way]:
-    """Of RRDBNet with 23 blocks on a CPU, as a whole and in two parts."""
+    """Of RRDBNet with 23 blocks: on a CPU, as a whole and in two parts, and on a GPU."""
     small = read_artifact(find_artifact(DEFAULT_MODEL, "uint8")).info
     info = replace(small, scale=4, elements_per_pixel=1024.0)
     parts = GraphParts(trunk=b"", head=b"", features="", channels=64, reach=4)
-    limits = limits_of_parts(info, parts, bytes_per_element=_BYTES_PER_ELEMENT)
-    overlap = LARGE_OVERLAP
+    limits = {
+        runtime: limits_of_parts(info, parts, bytes_per_element=held)
+        for runtime, held in _BYTES_PER_ELEMENT.items()
+    }
+    overlap, whole = LARGE_OVERLAP, limits_of(info)
+    first = next(iter(limits))
     return [
         Way("CPU: even tiles up to 256 px", Tiling(256, overlap), used=False),
-        replace(_in_memory("CPU: as a whole", info, limits_of(info), overlap, gib=4), used=False),
-        *(_in_memory("CPU: in two parts", info, limits, overlap, gib=gib) for gib in (1, 2, 4, 8)),
+        replace(_in_memory("CPU: as a whole", info, whole, overlap, gib=_DEFAULT), used=False),
+        *(_in_memory(first, info, limits[first], overlap, gib=gib) for gib in (1, 2, 4)),
+        *(_in_memory(name, info, limits[name], overlap, gib=_DEFAULT) for name in limits),
+        *(_on_gpu(largest, overlap) for largest in (768, 1024, 1536, 2048)),
     ]
+
+
+def _on_gpu(largest: int, overlap: int) -> Way:
+    return Way(
+        f"GPU: static plan of 512 px, one for ranges to {largest} px",
+        Tiling(largest, overlap, shapes=(_HOT,), other_cost=_OTHER_COST),
+    )
 
 
 def _in_memory(name: str, info: ArtifactInfo, limits: SizeLimits, overlap: int, *, gib: int) -> Way:

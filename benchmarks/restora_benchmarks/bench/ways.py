@@ -12,6 +12,7 @@ from restora.backends.options import BackendChoice, PrecisionChoice
 from restora.backends.trial import read_trial
 from restora.backends.tune import tune
 from restora.errors import OptionError, RestoraError
+from restora.options import computed_area
 from restora_benchmarks.bench.models import Model
 
 
@@ -53,7 +54,8 @@ def _auto(precision: PrecisionChoice) -> Way:
     def open_(model: Model, threads: int) -> Session:
         cpu = CpuOptions(threads=threads)
         if read_trial(model.artifact, cpu) is None:
-            tune(model.path, SessionOptions(cpu=cpu))
+            area = None if model.is_face else computed_area
+            tune(model.path, SessionOptions(cpu=cpu), area=area)
         options = SessionOptions("auto", precision, cpu=cpu)
         return choose_session(model.path, options=options).session
 

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 DEVICE = "CPU"
 Arithmetic = Literal["f32", "bf16"]
 # measured with RRDBNet: 29 and 16
-_BYTES_PER_ELEMENT: dict[Arithmetic, int] = {"f32": 32, "bf16": 16}
+BYTES_PER_ELEMENT: dict[Arithmetic, int] = {"f32": 32, "bf16": 16}
 # OpenVINO caches prepared kernels for each layer and input size, 5000 by default: in a folder with
 # many photo sizes, each size then takes another megabyte. This is enough for the few tile sizes of
 # one photo.
@@ -140,7 +140,7 @@ class OpenVinoSession(NetworkSession[Compute]):
             runtime=f"OpenVINO {openvino.__version__}",
             setup=f"{arithmetic}, {self.threads} threads",
             limits=limits_of_parts(
-                artifact.info, self._parts, bytes_per_element=_BYTES_PER_ELEMENT[arithmetic]
+                artifact.info, self._parts, bytes_per_element=BYTES_PER_ELEMENT[arithmetic]
             ),
         )
 

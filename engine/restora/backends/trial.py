@@ -32,14 +32,15 @@ from restora.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 _PACKAGES = ("restora", "onnxruntime", "onnxruntime-gpu", "openvino", "ncnn")
 _MAX_CHARACTERS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What one backend reached. seconds: for a megapixel of input, the median of several runs."""
+    """What one backend reached. seconds: for a megapixel of a photo, the median of several runs,
+    overlaps of tiles included."""
 
     backend: Backend
     precision: PrecisionChoice

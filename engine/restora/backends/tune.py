@@ -46,6 +46,7 @@ def tune(
     options: SessionOptions | None = None,
     *,
     side: int | None = None,
+    area: Callable[[Session], float] | None = None,
     report: Report = logger.info,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trial:
@@ -55,6 +56,9 @@ def tune(
     options: precision, device and threads limit what is tried; the backend must be "auto"
     side: height and width of the tile, in pixels; None: all backends run on tiles of 128, and those
         that are among the fastest of their precision on tiles of 256
+    area: how many pixels a session computes for each pixel of a photo, such as
+        restora.options.computed_area: a backend that takes more memory has smaller tiles, which
+        overlap more; None compares tiles alone
     report: called with a description of each backend, and why one is not tried
     clock: seconds
 
@@ -77,9 +81,11 @@ def tune(
     sessions = _open_all(path, options, report)
     seconds: Seconds = {}
     try:
+        shares = {key: area(session) if area else 1.0 for key, session in sessions.items()}
         for wanted in sides:
             fastest = {key: sessions[key] for key in _closest(seconds) or sessions}
-            seconds |= _time_all(fastest, info, wanted, clock)
+            found = _time_all(fastest, info, wanted, clock)
+            seconds |= {key: value * shares[key] for key, value in found.items()}
     finally:
         for session in sessions.values():
             session.close()

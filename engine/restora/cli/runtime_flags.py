@@ -58,7 +58,7 @@ Memory = Annotated[
         envvar="RESTORA_MEMORY",
         help="Limit of main memory for the whole process, such as 2G. Tiles take a third of it, "
         "photos in flight share the rest, and a photo that would not fit alone fails. "
-        "Default: at most 4 GiB for a tile and half of what is free for photos.",
+        "Default: at most 6 GiB for a tile and half of what is free for photos.",
     ),
 ]
 MaxPixels = Annotated[int, limits(min=1, help="Refuse larger inputs before decoding them.")]

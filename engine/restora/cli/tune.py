@@ -17,6 +17,7 @@ from restora.cli.console import print_json, print_note, stdout_console
 from restora.cli.exits import reports_errors
 from restora.models import MODELS
 from restora.models.resolve import find_or_export
+from restora.options import computed_area
 
 
 @reports_errors
@@ -43,7 +44,9 @@ def tune(
     entry = MODELS.get(model.removesuffix(".pth"))
     kind: Kind = "upsampler" if entry is None else entry.kind
     options = SessionOptions(precision=precision, cpu=CpuOptions(threads=threads))
-    trial = tune_artifact(find_or_export(model, io, kind), options, side=side, report=print_note)
+    path = find_or_export(model, io, kind)
+    area = computed_area if kind == "upsampler" else None
+    trial = tune_artifact(path, options, side=side, area=area, report=print_note)
     if json_lines:
         print_json(asdict(trial))
     else:

@@ -256,12 +256,26 @@ def test_what_is_close_to_the_fastest_of_its_precision_runs_on_larger_tiles_too(
         made = measure(LITE, clock=clock)
     assert made.side == 256
     assert [(r.backend, r.precision, r.seconds) for r in made.results] == [
-        ("openvino", "bf16", 8.0 / large),
-        ("cpu", "fp32", 12.0 / large),
-        ("openvino", "fp32", 5.3 / small),
-        ("ncnn", "fp32", 24.0 / large),
+        ("openvino", "bf16", pytest.approx(8.0 / large)),
+        ("cpu", "fp32", pytest.approx(12.0 / large)),
+        ("openvino", "fp32", pytest.approx(5.3 / small)),
+        ("ncnn", "fp32", pytest.approx(24.0 / large)),
     ]
     assert {shape[1] for shape in given["openvino_fp32"].shapes} == {128}
+
+
+def test_a_backend_whose_small_tiles_overlap_more_counts_as_slower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    lean, greedy = TimedSession(clock, [1.1]), TimedSession(clock, [1.0])
+    area = {id(lean): 1.1, id(greedy): 1.5}
+    with sessions(monkeypatch, cpu_fp32=lean, ncnn_fp32=greedy) as measure:
+        made = measure(LITE, side=100, area=lambda session: area[id(session)], clock=clock)
+    assert [(result.backend, result.seconds) for result in made.results] == [
+        ("cpu", pytest.approx(1.1 * 1.1 / 0.01)),
+        ("ncnn", pytest.approx(1.5 / 0.01)),
+    ]
 
 
 def test_fast_networks_take_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from restora.backends.two_parts import Compute, TwoParts, limits_of_parts, split
 FP32 = Arithmetic()
 # memory for each element of the largest tensor: Winograd convolutions hold scratch memory of
 # several times its size. Measured with RRDBNet: 47 in FP32, 37 in bfloat16
-_BYTES_PER_ELEMENT = 48
+BYTES_PER_ELEMENT = 48
 _ELEMENTS = 128  # a pixel of the largest tensor, where the artifact does not say
 
 
@@ -129,8 +129,8 @@ def _pictures_of(
 
 
 def _limits(info: ArtifactInfo, parts: GraphParts | None) -> SizeLimits:
-    limits = limits_of_parts(info, parts, bytes_per_element=_BYTES_PER_ELEMENT)
+    limits = limits_of_parts(info, parts, bytes_per_element=BYTES_PER_ELEMENT)
     if parts is not None:
         return limits
-    held = _BYTES_PER_ELEMENT * (info.elements_per_pixel or _ELEMENTS)
+    held = BYTES_PER_ELEMENT * (info.elements_per_pixel or _ELEMENTS)
     return replace(limits, bytes_per_pixel=held + 4 * 3 * info.scale**2)
