@@ -135,7 +135,11 @@ def _restore(photo: bytes, token: str) -> bytes:
     request = urllib.request.Request(
         f"http://127.0.0.1:{PORT}/v1/restore",
         photo,
-        {"Authorization": f"Bearer {token}", "Accept": "image/png"},
+        {
+            "Authorization": f"Bearer {token}",
+            "Accept": "image/png",
+            "Content-Type": "image/jpeg",
+        },
     )
     with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
         data: bytes = answer.read()
