@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-browser page-picture test-weights test-triton check format docs release-check release-notes bench int8 bench-throughput bench-service bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-browser page-picture test-weights test-triton check format docs release-check release-notes bench int8 int8-published bench-throughput bench-service bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -82,6 +82,9 @@ int8: $(DEV)  ## make the bundled INT8 artifacts again and measure them (about 1
 	cp build/int8/restora-lite-x2.int8.json benchmarks/results/int8-lite.json
 	cp build/int8/restora-lite-x2.int8.svg docs/pictures/int8-lite.svg
 	$(BIN)/python -m restora_tools.int8
+
+int8-published: $(DEV)  ## calibrate published networks and measure them (an hour; models fetch first)
+	$(BIN)/python -m restora_tools.int8_published
 
 bench-throughput: $(DEV)  ## photos and frames end to end, each stage alone, 1 to 1,000 files (20 minutes)
 	$(BIN)/python -m restora_tools.throughput.run

@@ -161,6 +161,27 @@ def test_what_only_tiles_of_the_search_pass_is_not_accepted(
     assert not describe(result, tiles, Plan())["passed"]
 
 
+def test_the_search_goes_on_until_unseen_tiles_pass(
+    artifact: Artifact,
+    tiles: CalibrationSet,
+    log: TrialLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet)
+    judged: list[int] = []
+
+    def refuse_two(made: Artifact) -> Distance:
+        assert made.info.quantization is not None
+        judged.append(made.info.quantization.layers)
+        return Distance(39 if len({*judged}) <= 2 else 41, 36)
+
+    monkeypatch.setattr(calibration, "distance_of", refuse_two)
+    result = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet)
+    assert result.artifact is not None
+    assert len(result.best.recipe.layers) == len(first.best.recipe.layers) - 2
+    assert result.judged == Distance(41, 36)
+
+
 def test_what_fails_its_self_check_is_not_accepted(
     artifact: Artifact, tiles: CalibrationSet, log: TrialLog
 ) -> None:
@@ -178,7 +199,7 @@ def test_what_fails_its_self_check_is_not_accepted(
 def test_too_few_tiles_to_judge_on_are_refused_before_the_work(
     artifact: Artifact, tiles: CalibrationSet, log: TrialLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "gather_statistics", None)
+    monkeypatch.setattr(calibration, "gather_channels", None)
     few = replace(tiles, judging=tiles.judging[:20])
     with pytest.raises(OptionError, match="4 tiles are missing"):
         calibrate(artifact, few, Plan(), log=log, speed=None, report=quiet)

@@ -1,6 +1,7 @@
 """Facts about fair timing."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,3 +53,20 @@ def test_artifacts_are_timed_on_each_runtime_that_is_here(monkeypatch: pytest.Mo
     assert {runtime for _, runtime in found} == {"ONNX Runtime"}
     assert "nothing is timed on OpenVINO" in words[0]
     assert set(median_seconds(artifacts)) == set(found)
+
+
+def test_what_takes_too_long_is_repeated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def note(_ways: object, *, repeats: int) -> dict[str, object]:
+        asked.append(repeats)
+        return {}
+
+    monkeypatch.setattr("restora_calibration.int8.speed.time_in_turns", note)
+    clock = iter(range(0, 10_000, 4))  # each first run takes 4 seconds
+    watch = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr("restora_calibration.int8.speed.time", watch)
+    for budget_s in (float("inf"), 40.0, 1.0):
+        artifacts = {"tiny": tiny_artifact()}
+        measure_artifacts(artifacts, repeats=5, budget_s=budget_s)
+    assert asked == [5, 2, 1]  # 12 seconds for a turn of three runtimes

@@ -32,6 +32,6 @@ def quantize_whole(artifact: Artifact, tiles: CalibrationSet) -> Artifact:
     means = {name: found.means for name, found in statistics.items()}
     biases = correct_biases(model, [layer for layer in wanted if layer.name in alive], means)
     judging = as_input(tiles.judging, artifact.info)
-    trials = Trials(model, layers, judging, judging[:1], TrialLog(None, ""), judging=judging)
+    trials = Trials(model, layers, judging, TrialLog(None, ""), judging=judging)
     recipe = Recipe(frozenset(alive), ranges, biases)
     return build_artifact(artifact, trials, recipe, tiles, min_psnr=LOWEST_GATE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import onnx
 
@@ -13,8 +12,8 @@ from restora.errors import ModelError
 from restora_calibration.calibration_set import CalibrationSet
 from restora_calibration.int8.layers import Layer, find_layers
 from restora_calibration.int8.qdq import Recipe, quantize_graph, raise_to_opset19
-from restora_calibration.int8.statistics import open_graph
-from restora_calibration.int8.trial import Distance, Trials, run_graph
+from restora_calibration.int8.runner import open_runner
+from restora_calibration.int8.trial import Distance, Trials
 from restora_export.onnx_file import onnx_bytes
 from restora_export.verify import measure_against
 
@@ -62,24 +61,27 @@ def transfer_recipe(recipe: Recipe, layers: Sequence[Layer], others: Sequence[La
     """
     found = {layer.name: layer for layer in others}
     ranges: dict[str, float] = {}
+    branches = {}
     for layer in layers:
         if layer.name not in recipe.layers:
             continue
         other = found.get(layer.name)
         if other is None or len(other.sources) != len(layer.sources):
             raise ModelError(f"the FP16 artifact has no layer {layer.name} like the FP32 artifact")
-        sources = zip(layer.sources, other.sources, strict=True)
-        ranges |= {new: recipe.ranges[old] for old, new in sources}
-    return replace(recipe, ranges=ranges)
+        for old, new in zip(layer.sources, other.sources, strict=True):
+            ranges[new] = recipe.ranges[old]
+            if old in recipe.factors.branches:
+                branches[new] = recipe.factors.branches[old]
+    return replace(recipe, ranges=ranges, factors=replace(recipe.factors, branches=branches))
 
 
 def measure_selfcheck(made: Artifact) -> Distance | None:
-    """What the artifact reaches on its self-check with ONNX Runtime; None without a self-check."""
+    """What the artifact reaches on its self-check; None without a self-check."""
     selfcheck = made.read_selfcheck()
     if selfcheck is None:
         return None
-    session = open_graph(onnx.load_from_string(made.onnx))
-    return Distance(*measure_psnr(run_graph(session, selfcheck.image), selfcheck.answer))
+    run = open_runner(onnx.load_from_string(made.onnx))
+    return Distance(*measure_psnr(run(selfcheck.image), selfcheck.answer))
 
 
 def kept_layers(layers: Sequence[Layer], recipe: Recipe) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ def _measured(
         tiles_sha256=tiles.sha256,
     )
     accuracy = measure_against(
-        partial(run_graph, open_graph(graph)),
+        open_runner(graph),
         trials.cases(),
         io=artifact.info.io,
         kind=artifact.info.kind,

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from restora_calibration.int8.equalize import Equalization
 from restora_calibration.int8.formats import INT8, Array, Format, quantize_weight
 from restora_calibration.int8.layers import Layer, find_makers, read_weight
 
@@ -21,10 +22,14 @@ def correct_biases(
     layers: list[Layer],
     means: Mapping[str, Means],
     form: Format = INT8,
+    rounded: Mapping[str, NDArray[np.int8]] | None = None,
+    factors: Equalization | None = None,
 ) -> dict[str, Array]:
     """Compute corrected biases from the rounding errors of the weights, by name of the layer.
 
     means: mean of each channel on the calibration tiles, by source tensor
+    rounded: rounded weights, by name of the layer; others are rounded to the nearest step
+    factors: those that the graph is scaled with, if it is; the means are those of what is rounded
 
     Borders, where the padding is 0 instead of the mean, are treated like the rest.
     """
@@ -35,7 +40,10 @@ def correct_biases(
         if len(node.input) < 3:
             continue
         weight = read_weight(model, layer.weight)
+        if factors is not None and layer.name in factors.layers:
+            weight = weight * factors.layers[layer.name].rounded[None, :, None, None]
         values, scale = quantize_weight(weight, form)
+        values = (rounded or {}).get(layer.name, values)
         spread = scale.reshape(-1, 1, 1, 1) if form.per_channel else scale
         error = values.astype(np.float32) * spread - weight
         shift = error.sum((2, 3), dtype=np.float64) @ _means_of(layer.input, makers, means)

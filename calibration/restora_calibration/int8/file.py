@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from restora_calibration.degrade import FACES, MILD
 from restora_calibration.int8.opening import find_sessions
 from restora_calibration.int8.plan import LEAST_GATE, Plan
 from restora_calibration.int8.plot import plot_calibration
+from restora_calibration.int8.presets import find_preset
 from restora_calibration.int8.report import describe
 from restora_calibration.int8.run import Calibration, calibrate, log_key
 from restora_calibration.int8.speed import median_seconds
@@ -102,6 +103,7 @@ def calibrate_file(
     tiles: TileOptions,
     *,
     timed: bool = True,
+    search: bool = False,
     overwrite: bool = False,
     report: Report,
 ) -> CalibratedFile:
@@ -113,6 +115,7 @@ def calibrate_file(
     output: default: MODEL.int8.onnx or MODEL.fp8.onnx next to the model
     timed: measure the speed of INT8 that meets the threshold; else, and for FP8, which only GPUs
         compute, the most work in 8 bits counts as fastest
+    search: search the layers that stay in FP32, also where a preset for this model has them
     overwrite: replace the output
 
     An interrupted call continues where it stopped. Raises OptionError if the output exists, the
@@ -121,6 +124,8 @@ def calibrate_file(
     opens in a session of this machine; the report is written then too.
     """
     artifact = read_artifact(model)
+    if plan.format == "int8" and plan.only is None and not search:
+        plan = replace(plan, preset=find_preset(artifact.info.model))
     half = _find_half(artifact, model)
     target = output or model.with_suffix(f".{plan.format}.onnx")
     half_target = target.with_name(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from restora.artifact import EIGHT_BIT_GATE
 from restora.errors import OptionError
 from restora_calibration.int8.formats import FORMATS, FormatName
+from restora_calibration.int8.presets import Preset
 from restora_calibration.int8.ranges import METHODS, Method
 from restora_calibration.int8.trial import Distance
 
@@ -28,6 +29,8 @@ class Plan:
         encoder of the U-Net of a face network
     residuals: use 8 bits for the skip connections of dense blocks too, which is faster and less
         accurate
+    preset: the layers that stay in FP32, as an earlier search found; if what they give is not
+        accurate enough, the layers are searched again
     """
 
     methods: tuple[Method, ...] | None = None
@@ -35,6 +38,7 @@ class Plan:
     only: str | None = None
     residuals: bool = False
     format: FormatName = "int8"
+    preset: Preset | None = None
 
     def __post_init__(self) -> None:
         methods = METHODS if self.methods is None else self.methods
@@ -51,6 +55,15 @@ class Plan:
                 f"the gate can only be raised: 8 bits under {LOWEST_GATE:g} dB is refused when it "
                 f"is loaded, got {self.min_psnr:g}"
             )
+
+    @property
+    def range_methods(self) -> tuple[Method, ...]:
+        """The methods to try."""
+        if self.methods is not None:
+            return self.methods
+        if self.preset is not None:
+            return (self.preset.method,)
+        return METHODS if self.format == "int8" else ("max",)
 
     def passes(self, distance: Distance) -> bool:
         """Whether mean and worst tile reach their thresholds; NaN fails."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, version_converter
 
 from restora.errors import ModelError
+from restora_calibration.int8.equalize import Equalization, scale_channels
 from restora_calibration.int8.formats import FORMATS, Array, Format, FormatName, quantize_weight
 from restora_calibration.int8.layers import Layer, find_makers
 
@@ -31,6 +32,9 @@ class Recipe:
     layers: names of the convolutions in 8 bits
     ranges: magnitude that the largest value represents, by source tensor
     biases: corrected biases, by name of the convolution
+    weights: rounded weights, (out, in, kh, kw), by name of the convolution; others are rounded to
+        the nearest step
+    factors: of the channels; ranges, biases and weights belong to the scaled graph
     residuals: the skip connections of dense blocks use the 8-bit values too
     format: "int8" or "fp8"
     """
@@ -38,6 +42,8 @@ class Recipe:
     layers: frozenset[str]
     ranges: Mapping[str, float]
     biases: Mapping[str, Array] = field(default_factory=dict)
+    weights: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
+    factors: Equalization = field(default_factory=Equalization)
     residuals: bool = False
     format: FormatName = "int8"
 
@@ -50,7 +56,7 @@ def quantize_graph(model: onnx.ModelProto, layers: list[Layer], recipe: Recipe) 
     Raises ModelError if FP16 layers or FP8 are asked of a graph before opset 19.
     """
     chosen = [layer for layer in layers if layer.name in recipe.layers]
-    return _Writer(model, chosen, recipe).write()
+    return _Writer(scale_channels(model, layers, recipe.factors.layers), chosen, recipe).write()
 
 
 def raise_to_opset19(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -74,8 +80,7 @@ def raise_to_opset19(model: onnx.ModelProto) -> onnx.ModelProto:
 
 class _Writer:
     def __init__(self, model: onnx.ModelProto, chosen: list[Layer], recipe: Recipe) -> None:
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(model)
+        self.model = model
         del self.model.metadata_props[:]
         self.recipe = recipe
         self.format: Format = FORMATS[recipe.format]
@@ -154,8 +159,19 @@ class _Writer:
     def _round(self, name: str, magnitude: float) -> str:
         key = (name, magnitude)
         if key not in self.rounded:
-            self.rounded[key] = self._pair(name, name, magnitude)
+            self.rounded[key] = self._pair(self._branch(name), name, magnitude)
         return self.rounded[key]
+
+    def _branch(self, name: str) -> str:
+        """Divide a tensor by its own factors, if it has any. Returns the name of the result."""
+        factors = self.recipe.factors.branches.get(name)
+        if factors is None:
+            return name
+        inverse = (1 / factors.reshape(1, -1, 1, 1)).astype(self.dtype)
+        constant = self._constant(f"{name}_{self.format.name}_factors", inverse)
+        result = f"{name}_{self.format.name}_branch"
+        self.nodes.append(helper.make_node("Mul", [name, constant], [result], f"mul_{result}"))
+        return result
 
     def _pair(self, source: str, name: str, magnitude: float) -> str:
         """Add a Q/DQ pair. Returns the name of its result."""
@@ -172,7 +188,11 @@ class _Writer:
 
     def _weight(self, layer: Layer) -> str:
         weight = numpy_helper.to_array(self.tensors[layer.weight]).astype(np.float32)
+        factors = self.recipe.factors.layers.get(layer.name)
+        if factors is not None:
+            weight = weight * factors.rounded[None, :, None, None]
         values, scale = quantize_weight(weight, self.format, self.dtype)
+        values = self.recipe.weights.get(layer.name, values)
         stem = f"{layer.name}.weight_{self.format.name}"
         inputs = [
             self._constant(stem, values),

@@ -29,16 +29,15 @@ from restora_calibration.int8.layers import (
 )
 from restora_calibration.int8.plan import Plan
 from restora_calibration.int8.qdq import raise_to_opset19
-from restora_calibration.int8.ranges import METHODS, choose_ranges
+from restora_calibration.int8.recipes import Material, choose_largest, choose_recipe
 from restora_calibration.int8.search import (
+    FURTHER,
     Candidate,
+    Search,
     Sensitivity,
-    choose_recipe,
-    measure_sensitivity,
-    search_mixes,
     without_dead_layers,
 )
-from restora_calibration.int8.statistics import Tiles, gather_statistics
+from restora_calibration.int8.statistics import Tiles, gather_channels, keep_channels
 from restora_calibration.int8.trial import Distance, TrialLog, Trials
 from restora_calibration.judges import MIN_KINDS, require_judges
 
@@ -47,7 +46,6 @@ Report = Callable[[str], None]
 SpeedMeter = Callable[[Mapping[str, Artifact]], Mapping[tuple[str, str], float]]
 FP32 = "fp32"
 _AS_FAST = 1.03  # factor of the fastest time, within the noise of the measurement
-_FEW = 8  # tiles for comparisons between layers
 _ENCODER = r"conv_body_(first|down)|final_conv"
 
 
@@ -136,37 +134,43 @@ def calibrate(
     searching = as_input(tiles.searching, artifact.info)
     judging = as_input(tiles.judging, artifact.info)
     report(f"collecting values of {len(groups)} tensors on {len(calibrating)} tiles")
-    statistics = gather_statistics(model, groups, calibrating, report=report)
-    alive, dead = without_dead_layers(wanted, choose_ranges(statistics, groups, "max"))
+    channels = keep_channels(log.keep, lambda: gather_channels(model, groups, calibrating))
+    peaks = {name: found.peaks for name, found in channels.items()}
+    alive, dead = without_dead_layers(wanted, choose_largest(peaks, groups))
     if dead:
         report(f"{len(dead)} layers have only zeros as input and stay in FP32: {', '.join(dead)}")
     if not alive:
         raise OptionError("all layers have only zeros as input on the calibration tiles")
-    trials = Trials(model, layers, searching, calibrating[:_FEW], log, judging=judging)
+    trials = Trials(model, layers, searching, log, judging=judging)
     recipe, tried = choose_recipe(
         trials,
-        alive,
-        statistics,
-        groups,
-        plan.methods or (METHODS if plan.format == "int8" else ("max",)),
+        Material([layer for layer in wanted if layer.name in alive], groups, channels, calibrating),
+        plan.range_methods,
         residuals=plan.residuals,
         form=plan.format,
         report=report,
     )
-    sensitivities = measure_sensitivity(trials, recipe, report=report)
-    candidates = search_mixes(trials, recipe, sensitivities, passes=plan.passes, report=report)
-    passing = [found for found in candidates if plan.passes(found.distance)]
-    best = max(passing or candidates, key=lambda found: found.distance.mean)
     seconds: Mapping[tuple[str, str], float] = {}
     built: dict[str, Artifact] = {}
     judged: dict[str, Distance] = {}
-    if plan.format == "int8":
-        for found in passing:
+    candidates: list[Candidate] = []
+    passing: list[Candidate] = []
+    search = Search(trials, recipe, plan, report)
+    for found in search:
+        candidates.append(found)
+        if not plan.passes(found.distance):
+            continue
+        if plan.format == "int8":
             made = build_artifact(artifact, trials, found.recipe, tiles, min_psnr=plan.min_psnr)
             judged[name_of(found)] = distance_of(made)
-            if _accepts(made, plan, name_of(found), report):
-                built[name_of(found)] = made
-        passing = [found for found in passing if name_of(found) in built]
+            if not _accepts(made, plan, name_of(found), report):
+                continue
+            built[name_of(found)] = made
+        passing.append(found)
+        if len(passing) > (FURTHER if search.sensitivities else 0):  # a preset needs no other
+            break
+    close = [found for found in candidates if plan.passes(found.distance)]
+    best = max(passing or close or candidates, key=lambda found: found.distance.mean)
     if built and speed is not None:
         report(f"timing {len(passing)} layer assignments that pass")
         seconds = speed({FP32: artifact, **built})
@@ -187,7 +191,7 @@ def calibrate(
         best=best,
         judged=judged.get(name_of(best)),
         candidates=tuple(candidates),
-        sensitivities=tuple(sensitivities),
+        sensitivities=tuple(search.sensitivities),
         tried=tried,
         dead=tuple(dead),
         kept=kept_layers(layers, best.recipe),

@@ -1,21 +1,19 @@
-"""Search the layer assignment: value ranges, sensitivity of each layer, greedy search."""
+"""Search the layer assignment: sensitivity of each layer or block, then a greedy search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from restora_calibration.int8.bias import correct_biases
-from restora_calibration.int8.formats import FORMATS, FormatName
 from restora_calibration.int8.layers import Layer
+from restora_calibration.int8.plan import LEAST_GATE, Plan
 from restora_calibration.int8.qdq import Recipe
-from restora_calibration.int8.ranges import METHODS, Method, choose_ranges
-from restora_calibration.int8.statistics import Statistics
 from restora_calibration.int8.trial import Distance, Trials
 
 Report = Callable[[str], None]
-_STEPS = 40  # of the greedy search; in large networks a step changes several layers
-_FURTHER = 3  # steps after the first assignment that passes
+_UNITS = 40  # of layers that are measured and return to FP32 together
+_TILES = 4  # that units are measured on
+FURTHER = 3  # assignments to try after the first one that passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,105 +27,89 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """The distance from FP32 with a single layer in INT8."""
+    """The distance from FP32 with a single unit in INT8.
+
+    layer: name of the unit: of a layer, or of the block that `layers` belong to
+    macs: multiplications of the unit per input pixel
+    """
 
     layer: str
     distance: Distance
     macs: float
+    layers: tuple[str, ...]
 
 
-def choose_recipe(
-    trials: Trials,
-    names: Sequence[str],
-    statistics: Mapping[str, Statistics],
-    groups: Mapping[str, int],
-    methods: Sequence[Method] = METHODS,
-    *,
-    residuals: bool,
-    form: FormatName = "int8",
-    report: Report,
-) -> tuple[Recipe, dict[str, float]]:
-    """Choose the method for ranges, and whether to correct biases, with all of `names` in 8 bits.
+def group_layers(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Group layers to at most 40 units: each layer, or each block that its name says, or larger
+    blocks. A network with more than 40 large blocks has a unit for each.
 
-    residuals: quantize the skip connections too
-
-    Returns the most accurate recipe, and the mean PSNR of each method.
+    Returns the layers of each unit, in the order of `names`.
     """
-    means = {name: found.means for name, found in statistics.items()}
-    chosen = [layer for layer in trials.layers if layer.name in names]
-    biases = correct_biases(trials.model, chosen, means, FORMATS[form])
-    tried: dict[str, float] = {}
-    best: tuple[float, Recipe] | None = None
+    units = {name: [name] for name in names}
+    for cut in range(max((name.count(".") for name in names), default=0), 1, -1):
+        if len(units) <= _UNITS:
+            break
+        units = _units_of(names, cut)
+    return {found[0] if len(found) == 1 else unit: tuple(found) for unit, found in units.items()}
 
-    def attempt(words: str, recipe: Recipe) -> None:
-        nonlocal best
-        distance = trials.measure(recipe)
-        tried[words] = round(distance.mean, 2)
-        report(f"all {len(names)} layers in {form}, {words}: {distance.mean:.1f} dB")
-        if best is None or distance.mean > best[0]:
-            best = distance.mean, recipe
 
-    for method in methods:
-        ranges = choose_ranges(statistics, groups, method)
-        recipe = Recipe(frozenset(names), ranges, residuals=residuals, format=form)
-        attempt(f"ranges by {method}", recipe)
-    assert best is not None
-    attempt("the best of them with corrected biases", replace(best[1], biases=biases))
-    return best[1], tried
+class Search:
+    """Layer assignments, measured one by one, from the most to the fewest layers in 8 bits.
+
+    The first one is that of the plan's preset, if there is one. Then units return to FP32, starting
+    with those that cost the most accuracy per saved work.
+
+    sensitivities: those of the units; empty as long as nothing but the preset was measured
+    """
+
+    def __init__(self, trials: Trials, recipe: Recipe, plan: Plan, report: Report) -> None:
+        self.sensitivities: list[Sensitivity] = []
+        self._trials, self._recipe, self._plan, self._report = trials, recipe, plan, report
+
+    def __iter__(self) -> Iterator[Candidate]:
+        every = self._recipe.layers
+        if self._plan.preset is not None:
+            yield self._measure(self._plan.preset.choose(every))
+        self.sensitivities = measure_sensitivity(self._trials, self._recipe, report=self._report)
+        order = sorted(
+            self.sensitivities,
+            key=lambda found: _cost_of(found.distance, self._plan) / max(found.macs, 1e-9),
+            reverse=True,
+        )
+        for removed in range(len(order)):
+            yield self._measure(frozenset(name for unit in order[removed:] for name in unit.layers))
+
+    def _measure(self, layers: frozenset[str]) -> Candidate:
+        found = measure_mix(self._trials, replace(self._recipe, layers=layers))
+        self._report(
+            f"{len(layers)} of {len(self._recipe.layers)} layers in 8 bits, {found.macs:.0%} of "
+            f"the work: {found.distance.mean:.2f} dB mean, {found.distance.least:.2f} dB min"
+        )
+        return found
 
 
 def measure_sensitivity(trials: Trials, recipe: Recipe, *, report: Report) -> list[Sensitivity]:
-    """Measure each layer of the recipe alone in INT8, in the order of the graph."""
+    """Measure each unit of the recipe's layers alone in INT8, in the order of the graph.
+
+    It is measured on the tiles that are worst with all layers in INT8: the search must make those
+    pass.
+    """
     found = []
-    chosen = [layer for layer in trials.layers if layer.name in recipe.layers]
-    for number, layer in enumerate(chosen):
-        alone = replace(recipe, layers=frozenset({layer.name}))
-        distance = trials.measure(alone, few=True)
-        found.append(Sensitivity(layer.name, distance, layer.macs))
-        if len(chosen) <= _STEPS or number % (len(chosen) // _STEPS) == 0:
-            report(
-                f"layer {number + 1} of {len(chosen)} alone: {layer.name} {distance.mean:.1f} dB"
-            )
+    worst = trials.find_worst(recipe, _TILES)
+    macs = {layer.name: layer.macs for layer in trials.layers}
+    units = group_layers([layer.name for layer in trials.layers if layer.name in recipe.layers])
+    for number, (unit, layers) in enumerate(units.items(), 1):
+        distance = trials.measure(replace(recipe, layers=frozenset(layers)), only=worst)
+        found.append(Sensitivity(unit, distance, sum(macs[name] for name in layers), layers))
+        report(f"{number} of {len(units)} alone: {unit} {distance.mean:.1f} dB")
     return found
 
 
-def search_mixes(
-    trials: Trials,
-    recipe: Recipe,
-    sensitivities: Sequence[Sensitivity],
-    *,
-    passes: Callable[[Distance], bool],
-    report: Report,
-) -> list[Candidate]:
-    """Return layers to FP32, starting with those that cost the most accuracy per saved work.
-
-    The search ends a few steps after an assignment passes. The result is ordered from most to
-    fewest INT8 layers.
-    """
+def measure_mix(trials: Trials, recipe: Recipe) -> Candidate:
+    """Measure a layer assignment on the tiles of the search."""
     total = sum(layer.macs for layer in trials.layers) or 1.0
-    costs = {
-        found.layer: found.distance.squared_error / max(found.macs, 1e-9) for found in sensitivities
-    }
-    macs = {layer.name: layer.macs for layer in trials.layers}
-    order = sorted(costs, key=lambda name: costs[name], reverse=True)
-    step = max(1, len(order) // _STEPS)
-    candidates: list[Candidate] = []
-    further = 0
-    for removed in range(0, len(order), step):
-        layers = frozenset(order[removed:])
-        mix = replace(recipe, layers=layers)
-        distance = trials.measure(mix)
-        share = sum(macs[name] for name in layers) / total
-        candidates.append(Candidate(mix, distance, share))
-        report(
-            f"{len(layers)} of {len(order)} layers in 8 bits, {share:.0%} of the work: "
-            f"{distance.mean:.2f} dB mean, {distance.least:.2f} dB min"
-        )
-        if passes(distance):
-            further += 1
-            if further > _FURTHER:
-                break
-    return candidates
+    mine = sum(layer.macs for layer in trials.layers if layer.name in recipe.layers)
+    return Candidate(recipe, trials.measure(recipe), mine / total)
 
 
 def without_dead_layers(
@@ -140,3 +122,17 @@ def without_dead_layers(
         seen = max((ranges[source] for source in layer.sources), default=0.0) > 0
         (alive if seen else dead).append(layer.name)
     return alive, dead
+
+
+def _cost_of(distance: Distance, plan: Plan) -> float:
+    """Squared errors as shares of those that mean and worst tile may have."""
+    return float(
+        10 ** ((plan.min_psnr - distance.mean) / 10) + 10 ** ((LEAST_GATE - distance.least) / 10)
+    )
+
+
+def _units_of(names: Sequence[str], cut: int) -> dict[str, list[str]]:
+    units: dict[str, list[str]] = {}
+    for name in names:
+        units.setdefault(".".join(name.split(".")[:cut]), []).append(name)
+    return units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -16,6 +17,7 @@ from restora_calibration.timing import Times, time_in_turns
 
 Opener = Callable[[Artifact, CpuOptions], Session]
 _SIDE = 128
+_BUDGET_S = 180.0
 
 
 def measure_artifacts(
@@ -24,11 +26,14 @@ def measure_artifacts(
     side: int = _SIDE,
     threads: int = 0,
     repeats: int = 5,
+    budget_s: float = float("inf"),
     report: Callable[[str], None] = lambda _words: None,
 ) -> dict[tuple[str, str], Times]:
     """Measure the time of a tile, by (name of the artifact, runtime).
 
     side: side of the tile, unless the artifact has a fixed side
+    repeats: of each artifact on each runtime; fewer, but at least one, if they take more than
+        `budget_s` seconds
 
     A runtime that is not installed, or that cannot run an artifact, is reported and skipped.
     """
@@ -36,6 +41,7 @@ def measure_artifacts(
     openers = _openers(report)
     runs: dict[str, Callable[[], object]] = {}
     keys: dict[str, tuple[str, str]] = {}
+    first_s = 0.0
     for name, artifact in artifacts.items():
         length = artifact.info.side or side
         # speed does not depend on the pixels
@@ -45,17 +51,23 @@ def measure_artifacts(
         for runtime, open_ in openers.items():
             try:
                 session = open_(artifact, options)
+                started = time.perf_counter()
                 session.run(picture)
+                first_s += time.perf_counter() - started
             except RestoraError as error:
                 report(f"{name} is not timed on {runtime}: {error}")
                 continue
             key = f"{name} on {runtime}"
             runs[key], keys[key] = partial(session.run, picture), (name, runtime)
+    if (repeats + 1) * first_s > budget_s:  # another turn warms up and is not counted
+        repeats = max(1, int(budget_s / first_s) - 1)
     return {keys[key]: found for key, found in time_in_turns(runs, repeats=repeats).items()}
 
 
 def median_seconds(artifacts: Mapping[str, Artifact]) -> dict[tuple[str, str], float]:
-    return {key: found.median for key, found in measure_artifacts(artifacts).items()}
+    """Seconds per tile, by (name of the artifact, runtime); large networks run less often."""
+    found = measure_artifacts(artifacts, budget_s=_BUDGET_S)
+    return {key: times.median for key, times in found.items()}
 
 
 def _openers(report: Callable[[str], None]) -> dict[str, Opener]:

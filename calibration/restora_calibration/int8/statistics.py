@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,9 +16,13 @@ from restora.backends.cores import count_allowed_cores
 from restora.errors import NonFiniteOutputError
 
 BINS = 2048
-_AT_ONCE = 48  # tensors that are in memory at the same time
+_MEMORY = 2**30  # bytes of the tensors that a run returns
+_CHANNELS = 64  # of a tensor, for the number of tensors that fit
 Tiles = NDArray[np.uint8 | np.float32]
+Channels = NDArray[np.float64]
 Report = Callable[[str], None]
+# returns the arrays of an earlier run by the name of the collection, or makes and keeps them
+Keep = Callable[[str, Callable[[], Mapping[str, NDArray[Any]]]], Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,46 +36,88 @@ class Statistics:
     """
 
     largest: float
-    means: NDArray[np.float64]
+    means: Channels
     histogram: NDArray[np.float64]
     limit: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelStatistics:
+    """Statistics of each channel of a tensor, (channels,): the largest magnitude and the mean."""
+
+    peaks: Channels
+    means: Channels
+
+
+def gather_channels(
+    model: onnx.ModelProto, names: Iterable[str], tiles: Tiles
+) -> dict[str, ChannelStatistics]:
+    """Collect the statistics of the channels of tensors.
+
+    tiles: (n, height, width, 3), in the dtype of the graph
+
+    Raises NonFiniteOutputError, with the name of the tensor, if a value is NaN or Inf.
+    """
+    peaks: dict[str, Channels] = {}
+    sums: dict[str, Channels] = {}
+    for name, values in iter_values(model, list(names), tiles):
+        peak = np.abs(values).max((0, 2, 3)).astype(np.float64)
+        if not np.isfinite(peak).all():
+            raise NonFiniteOutputError(f"{name} holds NaN or Inf on a calibration tile")
+        peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
+        sums[name] = sums.get(name, 0.0) + values.mean((0, 2, 3), dtype=np.float64)
+    return {name: ChannelStatistics(peaks[name], sums[name] / len(tiles)) for name in names}
+
+
+def keep_channels(
+    keep: Keep, make: Callable[[], dict[str, ChannelStatistics]]
+) -> dict[str, ChannelStatistics]:
+    """Statistics of channels from an earlier run, or made and kept for a later one."""
+
+    def arrays() -> dict[str, Channels]:
+        made = make()
+        peaks = {f"peaks {name}": found.peaks for name, found in made.items()}
+        return peaks | {f"means {name}": found.means for name, found in made.items()}
+
+    kept = keep("channels", arrays)
+    names = [name.removeprefix("peaks ") for name in kept if name.startswith("peaks ")]
+    return {name: ChannelStatistics(kept[f"peaks {name}"], kept[f"means {name}"]) for name in names}
+
+
 def gather_statistics(
     model: onnx.ModelProto,
-    groups: dict[str, int],
+    groups: Mapping[str, int],
     tiles: Tiles,
     *,
+    channels: Mapping[str, ChannelStatistics] | None = None,
+    branches: Mapping[str, NDArray[np.float32]] | None = None,
     report: Report = lambda _words: None,
 ) -> dict[str, Statistics]:
     """Collect the statistics of every tensor in `groups`.
 
     groups: number of the group of each tensor; the histograms of a group have the same range
     tiles: (n, height, width, 3), in the dtype of the graph
+    channels: those of the tensors, if they are known already
+    branches: (channels,), what a tensor is divided by first, by name; known channels are divided
 
     Raises NonFiniteOutputError, with the name of the tensor, if a value is NaN or Inf.
     """
-    names = list(groups)
-    largest = dict.fromkeys(names, 0.0)
-    sums: dict[str, NDArray[np.float64]] = {}
-    for name, values in _iter_values(model, names, tiles):
-        peak = float(np.abs(values).max())
-        if not np.isfinite(peak):
-            raise NonFiniteOutputError(f"{name} holds NaN or Inf on a calibration tile")
-        largest[name] = max(largest[name], peak)
-        means = values.mean((0, 2, 3), dtype=np.float64)
-        sums[name] = sums.get(name, 0.0) + means
+    if channels is None:
+        channels = gather_channels(model, groups, tiles)
+    largest = {name: float(channels[name].peaks.max()) for name in groups}
     report("computing histograms")
     limits: dict[int, float] = {}
     for name, number in groups.items():
         limits[number] = max(limits.get(number, 0.0), largest[name])
-    counts = {name: np.zeros(BINS) for name in names}
-    for name, values in _iter_values(model, names, tiles):
+    counts = {name: np.zeros(BINS) for name in groups}
+    for name, values in iter_values(model, list(groups), tiles):
         limit = limits[groups[name]] or 1.0
-        counts[name] += np.histogram(np.abs(values), BINS, (0, limit))[0]
+        if branches and name in branches:
+            values = values / branches[name][None, :, None, None]
+        counts[name] += _histogram(values, limit)
     return {
-        name: Statistics(largest[name], sums[name] / len(tiles), counts[name], limits[groups[name]])
-        for name in names
+        name: Statistics(largest[name], channels[name].means, counts[name], limits[groups[name]])
+        for name in groups
     }
 
 
@@ -84,15 +131,26 @@ def open_graph(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _iter_values(
+def iter_values(
     model: onnx.ModelProto, names: Sequence[str], tiles: Tiles
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for start in range(0, len(names), _AT_ONCE):
-        chosen = names[start : start + _AT_ONCE]
+    """Yield the values of each tensor, (1, channels, height, width), for each tile.
+
+    The graph runs with as many of the tensors at once as fit in memory.
+    """
+    pixels = int(np.prod(tiles.shape[1:3]))
+    at_once = max(1, _MEMORY // (4 * _CHANNELS * pixels))
+    for start in range(0, len(names), at_once):
+        chosen = names[start : start + at_once]
         session = open_graph(_with_outputs(model, chosen))
         for tile in tiles:
             results = session.run(list(chosen), {INPUT: tile[None]})
             yield from zip(chosen, results, strict=True)
+
+
+def _histogram(values: NDArray[np.float32], limit: float) -> NDArray[np.int64]:
+    bins = (np.abs(values) * np.float32(BINS / limit)).astype(np.int32).ravel()
+    return np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
 
 
 def _with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
 from restora.artifact import measure_psnr
 from restora.artifact.tensors import INPUT, OUTPUT
+from restora.atomic import write_atomically
 from restora.errors import OutputError
 from restora_calibration.int8.layers import Layer
 from restora_calibration.int8.qdq import Recipe, quantize_graph
-from restora_calibration.int8.statistics import Tiles, open_graph
+from restora_calibration.int8.runner import open_runner
+from restora_calibration.int8.statistics import Tiles
+
+Array = NDArray[Any]
+_KEY = "key of the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +39,6 @@ class Distance:
 
     mean: float
     least: float
-
-    @property
-    def squared_error(self) -> float:
-        """The squared error of the mean PSNR, as a share of the value range."""
-        return float(10 ** (-self.mean / 10))
 
 
 class TrialLog:
@@ -75,16 +80,33 @@ class TrialLog:
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
 
+    def keep(self, name: str, make: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
+        """Arrays that took long to compute, from disk if an earlier run with this key kept them."""
+        if self.path is None:
+            return make()
+        path = self.path.with_name(f"{self.path.stem}.{name}.npz")
+        broken = (OSError, ValueError, KeyError, BadZipFile)
+        with contextlib.suppress(*broken), path.open("rb") as stream, np.load(stream) as found:
+            if str(found[_KEY]) == self.key:
+                return {stem: found[stem] for stem in found.files if stem != _KEY}
+        made = make()
+        written = BytesIO()
+        np.savez(written, **{_KEY: np.array(self.key)}, **made)
+        write_atomically(path, written.getvalue())
+        return made
+
     def remove(self) -> None:
+        """Remove the log and what was kept beside it."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+            for path in self.path.parent.glob(f"{glob.escape(self.path.stem)}.*.npz"):
+                path.unlink(missing_ok=True)
 
 
 class Trials:
     """Compares layer assignments of an FP32 graph with the graph itself.
 
     searching: tiles that the search compares all assignments on
-    few: fewer tiles, for comparisons between single layers
     judging: tiles that accept or refuse an artifact, which the search does not use
     """
 
@@ -93,7 +115,6 @@ class Trials:
         model: onnx.ModelProto,
         layers: Sequence[Layer],
         searching: Tiles,
-        few: Tiles,
         log: TrialLog,
         *,
         judging: Tiles,
@@ -102,19 +123,31 @@ class Trials:
         self.layers = list(layers)
         self.log = log
         self._judging = judging
-        self._tiles = {"all": searching, "few": few}
-        self._exact = {name: self._run(model, tiles) for name, tiles in self._tiles.items()}
+        self._searching = searching
 
-    def measure(self, recipe: Recipe, *, few: bool = False) -> Distance:
-        """Measure a recipe. `few` uses a smaller set of tiles, for comparisons between layers."""
-        tiles = "few" if few else "all"
+    def measure(self, recipe: Recipe, *, only: tuple[int, ...] | None = None) -> Distance:
+        """Measure a recipe on the tiles of the search, or on those of these indices only."""
+        tiles = "all" if only is None else ",".join(map(str, only))
         key = f"{tiles} {key_of(recipe)}"
         if key not in self.log.found:
-            graph = quantize_graph(self.model, self.layers, recipe)
-            got = self._run(graph, self._tiles[tiles])
-            mean, least = measure_psnr(got, self._exact[tiles])
+            chosen = list(range(len(self._searching)) if only is None else only)
+            got = self._run(self._quantize(recipe), self._searching[chosen])
+            mean, least = measure_psnr(got, self._exact[chosen])
             self.log.add(key, Distance(mean, least))
         return self.log.found[key]
+
+    def find_worst(self, recipe: Recipe, count: int) -> tuple[int, ...]:
+        """Indices of the tiles of the search on which a recipe is the least accurate."""
+        got = self._run(self._quantize(recipe), self._searching)
+        found = [measure_psnr(got[[i]], self._exact[[i]])[0] for i in range(len(got))]
+        return tuple(int(index) for index in np.argsort(found, kind="stable")[:count])
+
+    def _quantize(self, recipe: Recipe) -> onnx.ModelProto:
+        return quantize_graph(self.model, self.layers, recipe)
+
+    @cached_property
+    def _exact(self) -> Tiles:
+        return self._run(self.model, self._searching)
 
     def cases(self) -> Iterator[tuple[Tiles, Tiles]]:
         """The tiles to judge on, one by one, with the results of FP32."""
@@ -127,8 +160,8 @@ class Trials:
 
     @staticmethod
     def _run(model: onnx.ModelProto, tiles: Tiles) -> Tiles:
-        session = open_graph(model)
-        return np.concatenate([run_graph(session, tile[None]) for tile in tiles])
+        run = open_runner(model)
+        return np.concatenate([run(tile[None]) for tile in tiles])
 
 
 def run_graph(session: onnxruntime.InferenceSession, batch: Tiles) -> Tiles:
@@ -142,7 +175,11 @@ def key_of(recipe: Recipe) -> str:
     digest.update("|".join(sorted(recipe.layers)).encode())
     for name in sorted(recipe.ranges):
         digest.update(f"{name}={recipe.ranges[name]:.9g};".encode())
-    for name in sorted(recipe.biases):
-        digest.update(name.encode() + recipe.biases[name].tobytes())
+    for values in (recipe.biases, recipe.weights):
+        for name in sorted(values):
+            digest.update(name.encode() + values[name].tobytes())
+    for name, found in sorted(recipe.factors.layers.items()):
+        digest.update(name.encode() + found.inputs.tobytes() + found.outputs.tobytes())
+        digest.update(found.rounded.tobytes())
     digest.update(f"{recipe.residuals} {recipe.format}".encode())
     return digest.hexdigest()[:24]

@@ -32,7 +32,10 @@ Only = Annotated[
 
 @reports_errors
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="The .onnx file of an FP32 artifact.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="The .onnx file of an FP32 artifact, or a name of `restora models`."),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +73,10 @@ def calibrate(
     number_format: NumberFormat = "int8",
     range_methods: RangeMethods = None,
     only: Only = None,
+    search: Annotated[
+        bool,
+        _layers("--search", help="Search the layers, also where a preset for the model has them."),
+    ] = False,
     residuals: Annotated[
         bool, _layers("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too.")
     ] = False,
@@ -83,7 +90,7 @@ def calibrate(
     """
     int8 = _import_calibration()
     made = int8.file.calibrate_file(
-        model,
+        _find_model(model),
         output,
         int8.plan.Plan(
             None if range_methods is None else tuple(range_methods.split(",")),
@@ -94,11 +101,20 @@ def calibrate(
         ),
         int8.file.TileOptions(data, degrade, tile, calibration_tiles, validation_tiles, seed),
         timed=timed,
+        search=search,
         overwrite=overwrite,
         report=print_note,
     )
     for line in made.describe():
         print_note(line)
+
+
+def _find_model(model: str) -> Path:
+    """The artifact of that name, which is exported first if only its checkpoint is here."""
+    from restora.models.resolve import find_or_export
+
+    path = Path(model)
+    return path if path.suffix == ".onnx" else find_or_export(model, "uint8", "upsampler")
 
 
 def _import_calibration() -> ModuleType:

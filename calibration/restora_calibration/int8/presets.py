@@ -1,0 +1,51 @@
+"""Presets: the layers of published networks that a search returned to FP32, to save the search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import get_args
+
+from restora.errors import OptionError
+from restora_calibration.int8.ranges import Method
+
+_FILE = "presets.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What a search found for a network.
+
+    kept: names of layers, and of blocks whose layers all stay in FP32; the first and the last layer
+        do so anyway
+    method: the most accurate method of finding value ranges
+    """
+
+    kept: tuple[str, ...]
+    method: Method
+
+    def choose(self, names: Iterable[str]) -> frozenset[str]:
+        """The layers in 8 bits, of those that may be."""
+        starts = tuple(f"{kept}." for kept in self.kept)
+        return frozenset(
+            name for name in names if name not in self.kept and not name.startswith(starts)
+        )
+
+
+def find_preset(model: str) -> Preset | None:
+    """The preset of a model in the model table, or None."""
+    return _read().get(model)
+
+
+@cache
+def _read() -> dict[str, Preset]:
+    text = (files("restora_calibration.int8") / _FILE).read_text()
+    found = {}
+    for model, values in json.loads(text).items():
+        if values["method"] not in get_args(Method):
+            raise OptionError(f"{_FILE} has an unknown method for {model}: {values['method']}")
+        found[model] = Preset(tuple(values["kept"]), values["method"])
+    return found

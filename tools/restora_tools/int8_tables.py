@@ -1,0 +1,57 @@
+"""The table of published networks in 8 bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from restora_tools.page_tables import heads_of, row_of
+
+Row = dict[str, Any]
+
+
+def published_table(result: dict[str, Any]) -> str:
+    """Accuracy and speed of what passes, and the closest assignment of what does not."""
+    heads = ["network", "convolutions in INT8", "share of the work", "PSNR on unseen tiles"]
+    heads += ["PSNR on held-out photos", "bf16 there", "times bf16", "times FP32", "size"]
+    lines = heads_of(heads)
+    lines += [row_of(_cells(row)) for row in result["rows"]]
+    machine = result["machine"]
+    sides = ", ".join(
+        f"{row['timed_side']} ({row['model']})" for row in result["rows"] if row["passed"]
+    )
+    words = (
+        "PSNR against FP32, mean and worst tile. Unseen tiles: tiles of the free photos that "
+        "neither calibration nor search used; held-out photos: 32 tiles of other photos, in the "
+        "session that `--precision int8` opens (OpenVINO, INT8 with bf16 around it)."
+    )
+    if sides:
+        words += (
+            f" Speed: medians of {result['rows'][0].get('turns', 7)} turns in one process beside "
+            f"OpenVINO in bf16 and FP32, on tiles of {sides} pixels."
+        )
+    words += f" {machine['cpu']}, {machine['cores_allowed']} cores; OpenVINO {machine['openvino']}."
+    return "\n".join([*lines, "", words])
+
+
+def _cells(row: Row) -> list[str]:
+    best, judged = row["best"], row["judged"]
+    total = best["layers"] + len(row["kept"])
+    unseen = judged or {"mean": best["psnr_mean"], "least": best["psnr_min"]}
+    cells = [
+        f"**{row['model']}**" if row["passed"] else row["model"],
+        f"{best['layers']} of {total}",
+        f"{best['products']:.0%}",
+        f"{unseen['mean']:.1f} / {unseen['least']:.1f} dB",
+    ]
+    if not row["passed"]:
+        return [*cells, "refused", "", "", "", ""]
+    held, bf16 = row["held_out_int8"], row["held_out_bf16"]
+    seconds = row["seconds"]
+    return [
+        *cells,
+        f"{held['mean']:.1f} / {held['least']:.1f} dB",
+        f"{bf16['mean']:.1f} / {bf16['least']:.1f} dB",
+        f"{row['times_bf16']:.2f}",
+        f"{seconds['fp32']['median'] / seconds['int8']['median']:.2f}",
+        f"{row['size_mb']['int8']:.1f} MB (FP32 {row['size_mb']['fp32']:.1f})",
+    ]
