@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from restora.artifact import Precision
 from restora_export.reference import DamageDetector, Repairer
-from restora_export.reference.damage_detector import fold_norms
 
 
 class DamageDetectorGraph(nn.Module):
@@ -19,10 +18,8 @@ class DamageDetectorGraph(nn.Module):
 
     def __init__(self, network: DamageDetector, precision: Precision) -> None:
         super().__init__()
-        network = copy.deepcopy(network).eval().requires_grad_(False)
-        fold_norms(network)
         self.dtype = _dtype_of(precision)
-        self.network = network.to(self.dtype)
+        self.network = copy.deepcopy(network).eval().requires_grad_(False).to(self.dtype)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = image.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)

@@ -24,7 +24,18 @@ from restora_export.tensorrt_rules import check_uint8_casts, rewrite_shapes
 IR_VERSION = 8  # belongs to opset 17
 _SIZELESS = {"Add", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "DepthToSpace"}
 _SIZELESS |= {"LeakyRelu", "Mul", "PRelu", "ReduceMean", "Relu", "Resize", "Transpose"}
-_SIZELESS |= {"AveragePool", "Div", "Greater", "Round", "Sigmoid", "Split", "Sub", "Where"}
+_SIZELESS |= {
+    "AveragePool",
+    "Div",
+    "Greater",
+    "MaxPool",
+    "Neg",
+    "Round",
+    "Sigmoid",
+    "Split",
+    "Sub",
+    "Where",
+}
 
 
 def onnx_from_network(

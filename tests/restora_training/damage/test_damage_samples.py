@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,10 +90,10 @@ def test_a_training_that_was_stopped_continues_to_the_same_weights(
 
     make = PatchSource.make_batch
 
-    def stopping(self: PatchSource, number: int, size: int, *, for_repair: bool) -> object:
+    def stopping(self: PatchSource, number: int, size: int, **how: Any) -> object:
         if number == 3:
             raise StoppedError
-        return make(self, number, size, for_repair=for_repair)
+        return make(self, number, size, **how)
 
     with monkeypatch.context() as patched:
         patched.setattr(PatchSource, "make_batch", stopping)

@@ -74,21 +74,24 @@ class PatchSource:
         drawn = rng.choice(len(names), windows, p=shares / shares.sum())
         self._windows = [_draw_window(names[number], patch, rng) for number in drawn]
 
-    def make_batch(self, number: int, size: int, *, for_repair: bool) -> list[Sample]:
+    def make_batch(
+        self, number: int, size: int, *, for_repair: bool, clean: float = 0.2
+    ) -> list[Sample]:
         """for_repair: damage without what scanning and saving do to a whole picture, which a mask
-        cannot undo"""
+        cannot undo; clean: else, the share of samples without damage, 0..1"""
         rng = np.random.default_rng([self.seed, 2, number])
-        make = self._for_repair if for_repair else self._for_detection
-        return [make(rng) for _ in range(size)]
+        if for_repair:
+            return [self._for_repair(rng) for _ in range(size)]
+        return [self._for_detection(rng, without=clean) for _ in range(size)]
 
-    def _for_detection(self, rng: np.random.Generator) -> Sample:
+    def _for_detection(self, rng: np.random.Generator, *, without: float) -> Sample:
         clean = self._cut(rng)
         names = list(LOOKALIKES)
         if rng.uniform() < 0.15:
             clean = LOOKALIKES[names[int(rng.integers(len(names)))]](clean, rng)
         if rng.uniform() < 0.4:
             clean = age_photo(clean, rng, _AGING)
-        damaged, opacity = self._damage(clean, rng, none=0.2)
+        damaged, opacity = self._damage(clean, rng, none=without)
         change = np.abs(damaged.picture.astype(np.int16) - clean).max(2)
         plain = (change >= FAINT) & (opacity >= FAINT_OPACITY)
         mask, asked = damaged.mask & plain, ~damaged.mask | plain

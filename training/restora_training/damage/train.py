@@ -42,6 +42,8 @@ class Plan:
     steps: the learning rate falls to nothing over so many
     patch: in pixels, a multiple of 32
     warmup: steps until the full rate
+    calm: the last share of the steps, in which a detector learns how rare damage is: many patches
+        are clean, and each pixel counts once. Before, damage counts more, or nothing would be found
     """
 
     part: Part
@@ -51,13 +53,14 @@ class Plan:
     rate: float = 1.5e-3
     warmup: int = 100
     ema: float = 0.995
+    calm: float = 0.27
     windows: int = 1500
     seed: int = 20261126
 
 
 PLANS: dict[Part, Plan] = {
-    "detector": Plan("detector", steps=4000),
-    "repairer": Plan("repairer", steps=3500),
+    "detector": Plan("detector", steps=11000),
+    "repairer": Plan("repairer", steps=7500),
 }
 
 
@@ -75,15 +78,17 @@ def make_network(part: Part) -> nn.Module:
     return network
 
 
-def detection_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
-    """Cross entropy, and one minus the overlap of mask and probability (Milletari et al.,
-    arXiv:1606.04797), where the answer counts."""
+def detection_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False) -> Tensor:
+    """Cross entropy where the answer counts; unless `calm`, damage weighs more, and one minus the
+    overlap of mask and probability (Milletari et al., arXiv:1606.04797) is added."""
     pictures = torch.from_numpy(stack([s.picture for s in samples]))
     mask, asked = (torch.from_numpy(stack(m)) for m in _masks(samples))
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(pictures.contiguous(memory_format=torch.channels_last))
     logits = logits.float()
     each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    if calm:
+        return (each * asked).sum() / asked.sum()
     # damage is rare: an unweighted mean would be small for an empty mask
     weight = asked * (1 + _POSITIVE * mask)
     entropy = (each * weight).sum() / weight.sum()
@@ -92,8 +97,9 @@ def detection_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
     return entropy + (1 - overlap)
 
 
-def repair_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
+def repair_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False) -> Tensor:
     """The error inside the mask: Charbonnier, and its gradient there."""
+    del calm
     mask, _ = (torch.from_numpy(stack(m)) for m in _masks(samples))
     clean = torch.from_numpy(stack([s.clean for s in samples]))
     pictures = torch.from_numpy(stack([s.picture for s in samples]))
@@ -108,7 +114,7 @@ def repair_loss(network: nn.Module, samples: list[Sample]) -> Tensor:
     return total / (3 * mask.sum()).clamp(min=1)
 
 
-LOSSES: dict[Part, Callable[[nn.Module, list[Sample]], Tensor]] = {
+LOSSES: dict[Part, Callable[..., Tensor]] = {
     "detector": detection_loss,
     "repairer": repair_loss,
 }
@@ -129,12 +135,15 @@ def train(plan: Plan, folder: Path) -> None:
     running, started, waited = 0.0, time.monotonic(), 0.0
     while step < plan.steps:
         before = time.monotonic()
-        samples = source.make_batch(step, plan.batch, for_repair=plan.part == "repairer")
+        calm = step >= plan.steps * (1 - plan.calm)
+        samples = source.make_batch(
+            step, plan.batch, for_repair=plan.part == "repairer", clean=0.5 if calm else 0.2
+        )
         waited += time.monotonic() - before
         rate = plan.rate * cosine_factor(step, plan.steps, warmup=plan.warmup, last=0.01)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = LOSSES[plan.part](network, samples)
+        loss = LOSSES[plan.part](network, samples, calm=calm)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
