@@ -13,6 +13,7 @@ from restora.serve.tokens import Client
 from restora.serve.uploads import Blob
 
 _ID_BYTES = 24
+MOST_RESULTS = 10_000  # each is a file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +31,8 @@ class Kept:
 class KeptResults:
     """Results by random names. Used in the thread of one event loop.
 
-    keep_s: how long each is kept; most_bytes: of all; the oldest go first
+    keep_s: how long each is kept; most_bytes: of all, which are MOST_RESULTS at most; the oldest go
+        first
     """
 
     def __init__(self, *, keep_s: float, most_bytes: int) -> None:
@@ -56,7 +58,7 @@ class KeptResults:
             time.monotonic() + self._keep_s,
             datetime.now(timezone.utc) + timedelta(seconds=self._keep_s),
         )
-        while self._kept and self.bytes + blob.size > self._most_bytes:
+        while self._kept and not self._has_room(blob.size):
             self._drop(next(iter(self._kept)))
         self._kept[kept.id] = kept
         loop = asyncio.get_running_loop()
@@ -77,6 +79,9 @@ class KeptResults:
     def close(self) -> None:
         for id_ in list(self._kept):
             self._drop(id_)
+
+    def _has_room(self, size: int) -> bool:
+        return self.bytes + size <= self._most_bytes and len(self._kept) < MOST_RESULTS
 
     def _drop(self, id_: str) -> None:
         kept = self._kept.pop(id_, None)

@@ -30,6 +30,7 @@ from serve_rig import face_stage, picture, service_on, until
 
 _WAIT_S = 20.0
 _PAUSE_S = 0.05
+_KEEP_BYTES = 1 << 20  # more than any result has
 _TOKEN = "0123456789abcdef"
 _METHODS = (b"GET", b"POST", b"DELETE", b"HEAD", b"PUT", b"OPTIONS", b"PATCH", b"BREW", b"")
 _PATHS = (
@@ -120,10 +121,9 @@ def _check_rest(service: Service) -> None:
     while service.queue.running or service.queue.waiting or service.tickets:
         assert time.monotonic() < latest, "a request does not end"
         time.sleep(0.001)
-    kept = len(service.kept)
-    assert kept <= 20, "results are kept beyond their limit"
+    assert service.kept.bytes <= _KEEP_BYTES, "results are kept beyond their limit"
     left = [path for path in service.spool.iterdir() if path.is_file()]
-    assert len(left) <= kept, f"files are left: {left[:3]}"
+    assert len(left) <= len(service.kept), f"files are left: {left[:3]}"
 
 
 @cache
@@ -137,7 +137,7 @@ def _serve() -> tuple[Service, int]:
         restore=RestoreOptions(max_output_pixels=200_000),
         memory_upload_bytes=500,
         upload_timeout_s=2.0,
-        keep_bytes=20_000,
+        keep_bytes=_KEEP_BYTES,
         spool=Path(tempfile.gettempdir()),
     )
     listener = listen(service.options)
