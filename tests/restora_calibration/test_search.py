@@ -89,6 +89,18 @@ def test_the_block_that_costs_most_returns_to_fp32_as_a_whole() -> None:
     assert mixed.macs == pytest.approx(89 / 94)
 
 
+def test_how_many_blocks_must_return_is_found_without_trying_each_number() -> None:
+    bad = {f"body.{block}.blocks.0.conv1" for block in range(5)}
+    trials = Counted(bad)
+    search, measured = find(trials, None)
+    mixes = trials.measured - len(search.sensitivities)
+    assert mixes <= 7  # all, 22 halved again and again, and what passes once more, from the log
+    passing = [found for found in measured if found.distance.mean >= 40]
+    assert len(passing) == 1
+    assert not passing[0].recipe.layers & bad
+    assert len(passing[0].recipe.layers) == 94 - 5 * 5
+
+
 def test_a_preset_that_passes_saves_the_search() -> None:
     trials = Counted({"body.3.blocks.1.conv2", "conv_hr"})
     search, (found,) = find(trials, Preset(("body.3.blocks.1", "conv_hr"), "mse"))

@@ -190,7 +190,7 @@ def calibrate(
         half=around if plan.format == "int8" else None,
         best=best,
         judged=judged.get(name_of(best)),
-        candidates=tuple(candidates),
+        candidates=tuple(sorted(candidates, key=lambda found: -found.macs)),
         sensitivities=tuple(search.sensitivities),
         tried=tried,
         dead=tuple(dead),

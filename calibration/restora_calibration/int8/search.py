@@ -54,10 +54,11 @@ def group_layers(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 class Search:
-    """Layer assignments, measured one by one, from the most to the fewest layers in 8 bits.
+    """Layer assignments, measured one by one.
 
     The first one is that of the plan's preset, if there is one. Then units return to FP32, starting
-    with those that cost the most accuracy per saved work.
+    with those that cost the most accuracy per saved work. How many must return is found by
+    bisection; assignments with one more unit in FP32 each follow.
 
     sensitivities: those of the units; empty as long as nothing but the preset was measured
     """
@@ -76,8 +77,23 @@ class Search:
             key=lambda found: _cost_of(found.distance, self._plan) / max(found.macs, 1e-9),
             reverse=True,
         )
-        for removed in range(len(order)):
-            yield self._measure(frozenset(name for unit in order[removed:] for name in unit.layers))
+
+        def measure(removed: int) -> Candidate:
+            return self._measure(
+                frozenset(name for unit in order[removed:] for name in unit.layers)
+            )
+
+        failing, passing = -1, len(order) - 1
+        while passing - failing > 1:
+            middle = 0 if failing < 0 else (failing + passing) // 2
+            found = measure(middle)
+            if self._plan.passes(found.distance):
+                passing = middle
+            else:
+                failing = middle
+                yield found
+        for removed in range(passing, len(order)):
+            yield measure(removed)
 
     def _measure(self, layers: frozenset[str]) -> Candidate:
         found = measure_mix(self._trials, replace(self._recipe, layers=layers))
