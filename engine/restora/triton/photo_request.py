@@ -49,7 +49,7 @@ def request_from(parameters: Mapping[str, object]) -> PhotoRequest:
         asked = replace(asked, outscale=_number("outscale", fields["outscale"]))
     if "ext" in fields:
         ext = check_choice("ext", fields["ext"], _EXTS)
-        asked = replace(asked, ext=ext)  # type: ignore[arg-type]
+        asked = replace(asked, ext=ext)
     if "quality" in fields:
         quality = _number("quality", fields["quality"])
         whole = int(quality) if quality == int(quality) else quality

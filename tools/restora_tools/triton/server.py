@@ -101,7 +101,7 @@ def serving(
         process = subprocess.Popen(  # noqa: S603
             command, stdout=stream, stderr=subprocess.STDOUT, env=_environment(folder)
         )
-    running = Running(process, *addresses, log)
+    running = Running(process, addresses[0], addresses[1], addresses[2], log)
     try:
         deadline = time.monotonic() + START_S
         while process.poll() is None and not running.is_ready():

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 CODE_KEY = "restora-code"  # of the trailing metadata of an error
 _OVERHEAD_BYTES = 1 << 16
+_OTHER_CALLS = 64  # beside those that wait: that run, and that only ask
 _STATUSES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -69,11 +70,12 @@ async def start_grpc(
     """
     most = MAX_BYTES + _OVERHEAD_BYTES
     server = grpc.aio.server(
+        maximum_concurrent_rpcs=service.options.queue + _OTHER_CALLS,
         options=[
             ("grpc.max_receive_message_length", most),
             ("grpc.max_send_message_length", -1),  # answers are larger by the scale, squared
             ("grpc.so_reuseport", 0),
-        ]
+        ],
     )
     handlers = _Handlers(table or NetworkTable(service))
     server.add_generic_rpc_handlers((handlers.generic(),))
@@ -126,7 +128,7 @@ class _Handlers:
 
         async def handle(request: Any, context: Any) -> Any:
             try:
-                # as over HTTP, a probe needs no token
+                # probes need no token, as /health/live and /health/ready
                 open_ = name in ("ServerLive", "ServerReady")
                 client = Client("probe") if open_ else self._client_of(context)
                 values = await method(request, context, client)
@@ -148,8 +150,8 @@ class _Handlers:
             answer = CLASSES["ModelStreamInferResponse"]()
             try:
                 answer.infer_response.CopyFrom(await self._run(request, context))
-            except RestoraError as error:
-                answer.error_message = problem_of(error).detail
+            except Exception as error:  # noqa: BLE001  the stream goes on
+                answer.error_message = _problem_of(error).detail
                 answer.infer_response.id = request.id
             yield answer
 
@@ -214,14 +216,18 @@ async def _abort(context: Any, error: Exception) -> None:
     """End a call with the status of an error, and restora's code in its trailing metadata."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    problem = problem_of(error)
-    if not isinstance(error, RestoraError):
-        logger.exception("a call failed", exc_info=error)
+    problem = _problem_of(error)
     await context.abort(
         _STATUSES.get(problem.status, grpc.StatusCode.INTERNAL),
         problem.detail,
         trailing_metadata=_metadata_of(problem),
     )
+
+
+def _problem_of(error: Exception) -> Problem:
+    if not isinstance(error, RestoraError):
+        logger.error("a call failed", exc_info=error)
+    return problem_of(error)
 
 
 def _metadata_of(problem: Problem) -> tuple[tuple[str, str], ...]:

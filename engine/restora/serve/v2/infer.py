@@ -17,7 +17,7 @@ from restora.serve.v2.tensors import InferRequest, batch_of, count_pixels
 from restora.tile_memory import bytes_of_network
 
 T = TypeVar("T")
-MAX_BYTES = 64 << 20  # of a request, as by default on a Triton server
+MAX_BYTES = 32 << 20  # of a request: photos belong to /v1/restore, which keeps them on disk
 _COPIES = 3  # of input and output at once: as received, as an array, in the session
 
 

@@ -170,7 +170,7 @@ def _make_classes() -> dict[str, Any]:
         nodes[name] = into.add(name=own)
         _add_fields(nodes[name], name, fields)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
         for name in _MESSAGES

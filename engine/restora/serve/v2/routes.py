@@ -1,34 +1,41 @@
-"""The Open Inference Protocol over HTTP, with tensors as JSON or as bytes."""
+"""The Open Inference Protocol over HTTP, with tensors as JSON or as bytes.
+
+Errors are problem documents as of all routes, with the member "error" that the protocol asks for.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from restora.artifact.tensors import OUTPUT
-from restora.errors import FileTooLargeError, RequestError, RestoraError, UnsupportedMediaTypeError
+from restora.backends import Batch
+from restora.errors import (
+    FileTooLargeError,
+    QueueFullError,
+    RequestError,
+    UnsupportedMediaTypeError,
+)
 from restora.serve.boundary import exchange_of
-from restora.serve.problems import problem_of
 from restora.serve.responses import make_route
 from restora.serve.service import Service
 from restora.serve.tickets import parse_deadline
+from restora.serve.uploads import iter_body
 from restora.serve.v2.bodies import HEADER_LENGTH, HttpInferRequest, read_body, write_body
 from restora.serve.v2.infer import MAX_BYTES, run_network, shorten
 from restora.serve.v2.networks import VERSION, NetworkTable
 from restora.serve.v2.tensors import output_of
 from restora.serve.watching import watching
 
-logger = logging.getLogger(__name__)
-
 Handler = Callable[[Request], Awaitable[Response]]
 _SMALL_BODY = 1 << 16  # is parsed in the event loop
+_MOST_HELD = 8 * MAX_BYTES  # bytes of all bodies that are in memory
 
 
 def v2_routes(service: Service, table: NetworkTable | None = None) -> list[BaseRoute]:
@@ -54,7 +61,7 @@ def v2_routes(service: Service, table: NetworkTable | None = None) -> list[BaseR
         }
         posts[f"{path}/infer"] = routes.infer
     return [
-        make_route(path, _with_errors(service, handler), (method,))
+        make_route(path, handler, (method,))
         for method, handlers in (("GET", gets), ("POST", posts))
         for path, handler in handlers.items()
     ]
@@ -64,6 +71,7 @@ class _Routes:
     def __init__(self, table: NetworkTable) -> None:
         self._table = table
         self._service = table.service
+        self._held = 0
 
     async def server(self, _request: Request) -> Response:
         return JSONResponse(self._table.describe_server())
@@ -88,12 +96,11 @@ class _Routes:
         return JSONResponse(self._table.count(*_model_of(request)))
 
     async def index(self, request: Request) -> Response:
-        body = await _read_limited(request, _SMALL_BODY)
-        try:
-            asked = json.loads(body or b"{}")
-            only_ready = bool(asked.get("ready", False))
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise RequestError("the request must be a JSON object") from error
+        async with self._body(request, _SMALL_BODY) as body:
+            try:
+                only_ready = bool(json.loads(body or b"{}").get("ready", False))
+            except (ValueError, AttributeError, RecursionError) as error:
+                raise RequestError("the request must be a JSON object") from error
         return JSONResponse(self._table.index(only_ready=only_ready))
 
     async def infer(self, request: Request) -> Response:
@@ -106,64 +113,59 @@ class _Routes:
             request.headers.get("x-restora-deadline"), self._service.options.deadline_s
         )
         exchange = exchange_of(request)
-        with self._service.queue.admit(
+        admitted = self._service.queue.admit(
             exchange.client, request_id=exchange.request_id, deadline_s=deadline
-        ) as ticket:
-            asked = await self._read(request)
-            shorten(ticket, asked.request.timeout_s)
-
-            def finish(result: Any) -> tuple[bytes, dict[str, str]]:
-                datatype = output_of(info).datatype
-                return write_body(name, VERSION, asked, OUTPUT, datatype, result)
-
-            async with watching(request, ticket):
-                body, headers = await run_network(
-                    self._table, name, version, asked.request, ticket, finish
-                )
-        return Response(body, headers=headers)
-
-    async def _read(self, request: Request) -> HttpInferRequest:
-        body = await asyncio.wait_for(
-            _read_limited(request, MAX_BYTES), self._service.options.upload_timeout_s
         )
-        length = request.headers.get(HEADER_LENGTH)
-        if length is not None or len(body) <= _SMALL_BODY:
-            return read_body(body, length)
-        return await asyncio.to_thread(read_body, body, None)
+        with admitted as ticket:
+            async with self._body(request, MAX_BYTES) as body:
+                asked = await _parse(body, request.headers.get(HEADER_LENGTH))
+                shorten(ticket, asked.request.timeout_s)
+
+                def finish(result: Batch) -> tuple[bytes, dict[str, str]]:
+                    datatype = output_of(info).datatype
+                    return write_body(name, VERSION, asked, OUTPUT, datatype, result)
+
+                async with watching(request, ticket):
+                    answer, headers = await run_network(
+                        self._table, name, version, asked.request, ticket, finish
+                    )
+        return Response(answer, headers=headers)
+
+    @asynccontextmanager
+    async def _body(self, request: Request, most: int) -> AsyncIterator[bytes]:
+        """The body, which counts as memory until the block ends.
+
+        Raises FileTooLargeError as soon as it is known to be larger, QueueFullError if all bodies
+        together are.
+        """
+        declared = request.headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > most:
+            raise _too_large(most)
+        body = bytearray()
+        timeout_s = self._service.options.upload_timeout_s
+        try:
+            async for part in iter_body(request.receive, timeout_s=timeout_s):
+                body += part
+                self._held += len(part)
+                if len(body) > most:
+                    raise _too_large(most)
+                if self._held > _MOST_HELD:
+                    raise QueueFullError("the tensors of other requests fill the memory for them")
+            yield bytes(body)
+        finally:
+            self._held -= len(body)
+
+
+async def _parse(body: bytes, length: str | None) -> HttpInferRequest:
+    """Long JSON is read in a thread."""
+    if length is not None or len(body) <= _SMALL_BODY:
+        return read_body(body, length)
+    return await asyncio.to_thread(read_body, body, None)
 
 
 def _model_of(request: Request) -> tuple[str, str]:
     """Name and version of a path; "" for what it does not name."""
     return request.path_params.get("name", ""), request.path_params.get("version", "")
-
-
-def _with_errors(service: Service, handler: Handler) -> Handler:
-    """Errors in the form of the protocol: {"error": a sentence}, with restora's code beside it."""
-
-    async def handle(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except RestoraError as error:
-            problem = problem_of(error)
-            service.note(error)
-            service.metrics.problems.labels(problem.code).inc()
-            values = {"error": problem.detail, "code": problem.code}
-            return JSONResponse(values, problem.status, headers=problem.headers)
-
-    return handle
-
-
-async def _read_limited(request: Request, most: int) -> bytes:
-    """Raises FileTooLargeError as soon as the body is known to be larger."""
-    declared = request.headers.get("content-length", "0")
-    body = bytearray()
-    if declared.isdecimal() and int(declared) > most:
-        raise _too_large(most)
-    async for part in request.stream():
-        body += part
-        if len(body) > most:
-            raise _too_large(most)
-    return bytes(body)
 
 
 def _too_large(most: int) -> FileTooLargeError:

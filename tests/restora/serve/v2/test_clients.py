@@ -237,7 +237,7 @@ def test_bodies_that_are_too_large_or_compressed_are_refused_before_they_are_rea
     served: Served,
 ) -> None:
     path = "/v2/models/tiny/infer"
-    status, answer = post(served, path, b"", Content_Length=str(65 << 20))
+    status, answer = post(served, path, b"", Content_Length=str(33 << 20))
     assert (status, answer["code"]) == (413, "file-too-large")
     status, answer = post(served, path, b"x", Content_Encoding="gzip")
     assert (status, answer["code"]) == (415, "unsupported-media-type")
@@ -246,6 +246,20 @@ def test_bodies_that_are_too_large_or_compressed_are_refused_before_they_are_rea
     assert "JSON cannot be read" in answer["error"]
     status, answer = post(served, "/v2/repository/index", b"[]")
     assert (status, answer["code"]) == (400, "request")
+
+
+def test_bodies_of_all_requests_together_have_a_limit(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"inputs": []}).encode()
+    path = "/v2/models/tiny/infer"
+    with monkeypatch.context() as patch:
+        patch.setattr("restora.serve.v2.routes._MOST_HELD", len(body) - 1)
+        status, answer = post(served, path, body)
+        assert (status, answer["code"]) == (503, "queue-full")
+    for _ in range(2):  # what was refused or answered is not held any more
+        monkeypatch.setattr("restora.serve.v2.routes._MOST_HELD", len(body))
+        assert post(served, path, body)[1]["code"] == "request"
 
 
 def test_statistics_count_requests_and_pictures(served: Served, kind: str) -> None:
