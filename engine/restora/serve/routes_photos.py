@@ -45,7 +45,7 @@ from restora.serve.uploads import Blob, iter_body
 from restora.serve.watching import watching
 
 _FORM = "multipart/form-data"
-_NO_PHOTOS = ("application/x-www-form-urlencoded", "application/json")
+_JSON = "application/json"
 _FORM_BYTES = 1 << 20  # of a form beside its photo
 _POLL_S = 0.1
 _MOST_PROBES = 8
@@ -152,7 +152,7 @@ class _Photos:
         given: list[tuple[str, object]] = list(request.query_params.multi_items())
         content_type = request.headers.get("content-type", "")
         kind = content_type.partition(";")[0].strip().lower()
-        if kind in _NO_PHOTOS:
+        if kind == _JSON:
             raise UnsupportedMediaTypeError(
                 f"the body must be a photo, or a form ({_FORM}) with one, not {kind}"
             )

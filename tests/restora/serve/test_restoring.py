@@ -96,6 +96,15 @@ def test_auto_is_the_format_of_the_input(client: httpx.Client) -> None:
     assert post(client, bitmap.getvalue()).headers["content-type"] == "image/png"
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/x-www-form-urlencoded", "application/octet-stream", "image/jpeg", "", "?"],
+)
+def test_the_content_decides_and_not_its_type(client: httpx.Client, content_type: str) -> None:
+    """`curl --data-binary` calls everything a form."""
+    assert post(client, picture(), content_type=content_type).status_code == 200
+
+
 def test_a_form_may_carry_the_photo_and_parameters(client: httpx.Client) -> None:
     answer = client.post(
         "/v1/restore?ext=jpg",
