@@ -26,8 +26,8 @@ def load_table(result: dict[str, Any]) -> str:
     words = (
         f"restora-lite-x2 on {machine['cores_allowed']} cores of an {machine['cpu']}, which the "
         f"clients share. `restore_folder` restores {load['folder_photos_per_s']:.2f} of these "
-        "photos (128 x 128 to 800 x 600) per second. Latencies are those of admitted requests; refused "
-        "ones came again after `Retry-After`."
+        "photos (128 x 128 to 800 x 600) per second. Latencies are those of admitted requests; "
+        "refused ones came again after `Retry-After`."
     )
     return "\n".join([*lines, "", words])
 
