@@ -220,3 +220,42 @@ def test_the_cache_is_the_users_own(tmp_path: Path, caplog: pytest.LogCaptureFix
     folder.chmod(0o700)
     OpenVinoSession(tiny_artifact()).close()
     assert list(folder.iterdir())
+
+
+class Opened:
+    """What open_bf16 opens."""
+
+    def __init__(self, in_parts: bool, exact_head: bool) -> None:
+        self.in_parts, self.exact_head = in_parts, exact_head
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_a_network_in_parts_that_fails_in_bf16_gets_a_head_in_fp32(
+    in_parts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Opened] = []
+
+    def start(*_: Any, exact_head: bool = False, **__: Any) -> Opened:
+        made.append(Opened(in_parts, exact_head))
+        return made[-1]
+
+    def check(session: Any, *_: Any, **__: Any) -> tuple[float, float]:
+        if not session.exact_head:
+            raise AccuracyGateError("44.6 dB")
+        return 53.0, 46.0
+
+    monkeypatch.setattr(openvino_cpu, "require_bf16", lambda: None)
+    monkeypatch.setattr(openvino_cpu, "OpenVinoSession", start)
+    monkeypatch.setattr(openvino_cpu, "check_answer", check)
+    if not in_parts:
+        with pytest.raises(AccuracyGateError, match="44.6 dB"):
+            open_bf16(checked(), CpuOptions())
+        assert [session.closed for session in made] == [True]
+        return
+    session: Any = open_bf16(checked(), CpuOptions())
+    assert session.exact_head
+    assert [session.closed for session in made] == [True, False]

@@ -16,6 +16,7 @@ from fakes import make_info, tiny_artifact, with_info
 from restora.artifact import Artifact
 from restora.artifact.split import split_graph
 from restora.artifact.tensors import INPUT, MEANS, OUTPUT
+from restora.backends import CpuOptions, openvino_cpu
 from restora.backends.base import limits_of
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.backends.openvino_cpu import OpenVinoSession
@@ -186,6 +187,32 @@ def test_sessions_run_in_two_parts_and_count_the_memory_of_the_trunk(kind: type[
     whole_bytes = bytes_of_network(artifact.info, limits_of(artifact.info), large)
     assert bytes_of_network(artifact.info, limits, large) < whole_bytes
     session.close()
+
+
+def test_on_openvino_the_head_can_compute_in_fp32_beside_a_trunk_in_bf16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    rounded: list[int] = []
+    settings = OpenVinoSession._settings
+
+    def record(session: OpenVinoSession, arithmetic: Any) -> dict[str, Any]:
+        asked.append(arithmetic)
+        return settings(session, "f32")
+
+    monkeypatch.setattr(OpenVinoSession, "_settings", record)
+    diffuse = openvino_cpu.diffuse_rounding
+    monkeypatch.setattr(
+        openvino_cpu, "diffuse_rounding", lambda model: rounded.append(diffuse(model))
+    )
+    options = CpuOptions(threads=1)
+    for exact_head in (True, False):
+        OpenVinoSession(
+            enlarging_artifact(), options, arithmetic="bf16", exact_head=exact_head
+        ).close()
+    assert asked == ["bf16", "f32", "bf16", "bf16"]
+    assert len(rounded) == 3
+    assert min(rounded) > 0
 
 
 def test_a_network_whose_trunk_is_nearly_as_large_runs_as_a_whole() -> None:
