@@ -252,7 +252,7 @@ def test_a_network_in_parts_that_fails_in_bf16_gets_a_head_in_fp32(
     monkeypatch.setattr(openvino_cpu, "OpenVinoSession", start)
     monkeypatch.setattr(openvino_cpu, "check_answer", check)
     if not in_parts:
-        with pytest.raises(AccuracyGateError, match="44.6 dB"):
+        with pytest.raises(AccuracyGateError, match=r"44\.6 dB"):
             open_bf16(checked(), CpuOptions())
         assert [session.closed for session in made] == [True]
         return
