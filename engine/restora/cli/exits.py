@@ -39,10 +39,10 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(exit_code_of(error)) from error
         except KeyboardInterrupt:
             print_error("interrupted; finished files are kept; run again to go on")
-            _leave(ExitCode.INTERRUPTED)
+            leave(ExitCode.INTERRUPTED)
         except Terminated:
             print_error("terminated; finished files are kept; run again to go on")
-            _leave(ExitCode.TERMINATED)
+            leave(ExitCode.TERMINATED)
 
     return wrapped
 
@@ -51,7 +51,7 @@ def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def _leave(code: ExitCode) -> NoReturn:
+def leave(code: ExitCode) -> NoReturn:
     """Exit at once: a network that runs in another thread would keep the process for minutes."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # None if it was closed at the start

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from restora.byte_size import parse_size
 from restora.cli import face_flags, photo_flags, runtime_flags, serve_flags, tile_flags
 from restora.cli.console import print_note
-from restora.cli.exits import reports_errors
+from restora.cli.exits import leave, reports_errors
 from restora.errors import MissingBackendError
+from restora.exit_codes import ExitCode
 from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import DEFAULT_MAX_OUTPUT_PIXELS, RestoreOptions
@@ -94,4 +95,5 @@ def _run(make_options: Callable[[], ServeOptions]) -> None:
 
     options = make_options()
     return_freed_memory()
-    run_service(options, report=print_note)
+    if not run_service(options, report=print_note):
+        leave(ExitCode.OK)

@@ -79,7 +79,8 @@ class _Jobs:
 
     async def results(self, request: Request) -> Response:
         job = self._job(request)
-        return json_response({"results": await anyio.to_thread.run_sync(self._rows, job, 0)})
+        rows = await anyio.to_thread.run_sync(self._service.jobs.store.rows(job).read)
+        return json_response({"results": [_row_of(job, *numbered) for numbered in rows]})
 
     async def file(self, request: Request) -> Response:
         job, number = self._job(request), int(request.path_params["number"])
@@ -101,16 +102,9 @@ class _Jobs:
         self._require_enabled()
         return self._service.jobs.get(request.path_params["id"], client_of(request))
 
-    def _rows(self, job: Job, start: int) -> list[dict[str, Any]]:
-        rows = []
-        for number, row in enumerate(self._service.jobs.store.read_rows(job, start), start):
-            has_file = row.get("status") != "failed"
-            href = f"/v1/jobs/{job.id}/files/{number}"
-            rows.append({"number": number, **row, **({"href": href} if has_file else {})})
-        return rows
-
-    async def _iter_events(self, job: Job, number: int) -> AsyncIterator[bytes]:
-        """Results have numbers; a client that comes back gets those that it has not seen."""
+    async def _iter_events(self, job: Job, first: int) -> AsyncIterator[bytes]:
+        """Results have numbers; a client that comes back gets those from `first` on."""
+        rows = self._service.jobs.store.rows(job)
         heartbeat, state, progress = Heartbeat(), "", b""
         while True:
             ended = job.has_ended  # before the rows, so that none is missed
@@ -118,9 +112,9 @@ class _Jobs:
                 state = job.state
                 if not ended:
                     yield event("state", job.document())
-            for row in await anyio.to_thread.run_sync(self._rows, job, number):
-                yield event("result", row, number=number)
-                number += 1
+            for number, row in await anyio.to_thread.run_sync(rows.read):
+                if number >= first:
+                    yield event("result", _row_of(job, number, row), number=number)
             found = event("progress", job.document()["progress"])
             if found != progress:
                 progress = found
@@ -133,6 +127,11 @@ class _Jobs:
             if self._service.state != "ready":
                 return  # the next server goes on: ask again
             await anyio.sleep(_POLL_S)
+
+
+def _row_of(job: Job, number: int, row: dict[str, Any]) -> dict[str, Any]:
+    href = f"/v1/jobs/{job.id}/files/{number}"
+    return {"number": number, **row, **({} if row.get("status") == "failed" else {"href": href})}
 
 
 async def _read(request: Request) -> bytes:

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -27,9 +28,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 Report = Callable[[str], None]
 
 
-def run_service(options: ServeOptions, *, report: Report = logger.info) -> None:
+def run_service(options: ServeOptions, *, report: Report = logger.info) -> bool:
     """Serve until SIGTERM or Ctrl-C, then finish what was admitted and return. A second signal ends
-    the process's requests at once.
+    requests at once; a third one does what it did before.
+
+    Returns whether all work ended. False: photos of a job are still in progress, in threads that
+    would keep the process for as long as they take; the next server continues the job.
 
     report: is called with a line for people when the service listens, is ready and drains
 
@@ -37,7 +41,9 @@ def run_service(options: ServeOptions, *, report: Report = logger.info) -> None:
     """
     listener = listen(options)
     with listener:
-        asyncio.run(_run(Service(options), listener, report))
+        service = Service(options)
+        asyncio.run(_run(service, listener, report))
+        return service.ended
 
 
 def make_server(service: Service, *, v2: bool = True) -> uvicorn.Server:
@@ -92,26 +98,30 @@ class _Ending:
         self._server = server
         self._report = report
         self._asked = False
+        self._before: dict[int, Any] = {}
 
     @contextlib.contextmanager
     def handling(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        before = {}
         for number in _SIGNALS:
             # not by the loop: handlers of the command must be there again afterwards
-            before[number] = signal.signal(
+            self._before[number] = signal.signal(
                 number, lambda _n, _f: loop.call_soon_threadsafe(self._ask)
             )
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self) -> None:
         if self._asked:
             self._server.force_exit = True
             self._end()
+            self._restore()
             return
         self._asked = True
         self._report("finishing requests; a second signal ends them")

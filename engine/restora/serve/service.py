@@ -48,6 +48,7 @@ class Service:
         self.options = options
         self.state: ServiceState = "starting"
         self.failure: BaseException | None = None
+        self.ended = True
         self._refusing = False
         self.lost: DeviceLostError | None = None
         self.tokens = read_tokens(options.tokens)
@@ -134,18 +135,24 @@ class Service:
             logger.warning("requests did not end within %g s", self.options.drain_timeout_s)
         return ended
 
-    async def close(self) -> None:
-        """Free everything. Work that is still running ends at its next tile."""
+    async def close(self) -> bool:
+        """Free everything. Requests that still run end at their next tile. Returns False if photos
+        of a job were still in progress after options.drain_timeout_s: threads run on then, and the
+        process is to be ended.
+        """
         self.refuse()
         if self._opening is not None and not self._opening.done():
             await asyncio.wait([self._opening])
         if self._queue is not None:
             await self._queue.close()
-        await asyncio.to_thread(self.jobs.close)
+        ended = await asyncio.to_thread(self.jobs.close, self.options.drain_timeout_s)
         self.kept.close()
-        await asyncio.to_thread(self.models.close)
+        if ended:
+            await asyncio.to_thread(self.models.close)
         self._resources.close()
         self.state = "closed"
+        self.ended = ended
+        return ended
 
     def note(self, error: BaseException) -> None:
         """Take notice of an error that ends the use of the GPU: the process must be replaced."""

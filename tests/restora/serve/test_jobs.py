@@ -312,3 +312,20 @@ def test_a_video_is_restored(disk: Path) -> None:
         (row,) = client.get(f"/v1/jobs/{job['id']}/results").json()["results"]
         assert row["output"] == "photos/clip-new.mkv"
         assert len(client.get(row["href"]).content) > 100
+
+
+def test_a_server_does_not_wait_for_a_photo_longer_than_its_timeout(disk: Path) -> None:
+    session = GateSession()
+    service = job_service(disk, session, drain_timeout_s=0.2)
+    try:
+        with serving(service) as client:
+            href = post(client).headers["location"]
+            until(lambda: client.get(href).json()["state"] == "running")
+            session.entered.acquire()
+        assert not service.ended
+    finally:
+        session.open()
+    until(lambda: not service.jobs.is_running)
+    with serving(job_service(disk)) as client:
+        job = finished(client, href)
+        assert (job["state"], job["resumed"]) == ("done", 1)

@@ -61,6 +61,10 @@ class Jobs:
         return bool(self.roots)
 
     @property
+    def is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def store(self) -> JobStore:
         if self._store is None:
             raise NotFoundError("this service takes no jobs: it has no roots")
@@ -134,7 +138,7 @@ class Jobs:
 
     def file_of(self, job: Job, number: int) -> Path:
         """The result number `number` of a job. Raises NotFoundError if there is none."""
-        row = next(self.store.read_rows(job, number), None)
+        row = dict(self.store.rows(job).read()).get(number)
         if row is None or row.get("status") == "failed":
             raise NotFoundError("the job has no such result")
         path = self.roots.resolve(str(row["output"]))
@@ -153,13 +157,17 @@ class Jobs:
                 job.pause = True
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Pause, and wait for the photos in progress."""
+    def close(self, timeout_s: float) -> bool:
+        """Pause, and wait for the photos in progress. Returns whether they ended in time."""
         self.pause()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout_s)
+            if self.is_running:
+                logger.warning("photos of a job did not end within %g s", timeout_s)
+                return False
         if self._store is not None:
             self._store.close()
+        return True
 
     def _work(self) -> None:
         while True:

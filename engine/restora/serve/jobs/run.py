@@ -94,20 +94,21 @@ class _FolderProgress(NoProgress):
         self._job = job
         self._roots = roots
         self._add_row = add_row
-        self._weights: dict[Path, int] = {}
-        self._parts: dict[Path, float] = {}
+        self._weight = self._ended = 0  # pixels of all photos, and of those that have ended
+        self._parts: dict[Path, float] = {}  # pixels that are done of those in progress
 
     def begin(self, networks: Sequence[OpenNetwork], jobs: Sequence[PhotoJob]) -> None:
         del networks
         self._job.total = len(jobs)
-        self._weights = {one.source: max(1, one.pixels) for one in jobs}
+        self._weight = sum(map(_weigh, jobs))
 
     def update(self, job: PhotoJob, done: int, total: int) -> None:
-        self._parts[job.source] = done / max(1, total)
+        self._parts[job.source] = _weigh(job) * done / max(1, total)
         self._show()
 
     def end(self, job: PhotoJob, outcome: Outcome) -> None:
-        self._parts[job.source] = 1.0
+        self._parts.pop(job.source, None)
+        self._ended += _weigh(job)
         if outcome.status == "failed":
             self._job.failed += 1
         elif outcome.status == "skipped":
@@ -118,11 +119,13 @@ class _FolderProgress(NoProgress):
         self._add_row(_row_of(outcome, self._roots))
 
     def _show(self) -> None:
-        weight = sum(self._weights.values())
-        if weight:
-            parts = self._parts.copy().items()
-            done = sum(self._weights.get(path, 0) * part for path, part in parts)
-            self._job.fraction = min(1.0, done / weight)
+        if self._weight:
+            done = self._ended + sum(self._parts.copy().values())
+            self._job.fraction = min(1.0, done / self._weight)
+
+
+def _weigh(job: PhotoJob) -> int:
+    return max(1, job.pixels)
 
 
 def _row_of(outcome: Outcome, roots: Roots) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,27 @@ logger = logging.getLogger(__name__)
 _FOLDER, _LOCK = "jobs", "server"
 _KEPT = ("id", "client", "state", "created", "started", "ended", "resumed", "done", "failed",
          "skipped", "total", "fraction", "problem")  # fmt: skip
+
+
+class RowReader:
+    """Reads the results of a job as they come; each once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = self._number = 0
+
+    def read(self) -> list[tuple[int, dict[str, Any]]]:
+        """Results that were not read yet, with their numbers from 0 on."""
+        found = []
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            for line in stream:
+                if not line.endswith(b"\n"):  # it is being written
+                    break
+                found.append((self._number, json.loads(line)))
+                self._number += 1
+                self._offset += len(line)
+        return found
 
 
 class JobStore:
@@ -64,12 +84,8 @@ class JobStore:
         with self._rows(job).open("ab") as stream:
             stream.write(json.dumps(row).encode() + b"\n")
 
-    def read_rows(self, job: Job, start: int = 0) -> Iterator[dict[str, Any]]:
-        """The results from number `start` on."""
-        with contextlib.suppress(FileNotFoundError), self._rows(job).open("rb") as stream:
-            for number, line in enumerate(stream):
-                if number >= start and line.endswith(b"\n"):
-                    yield json.loads(line)
+    def rows(self, job: Job) -> RowReader:
+        return RowReader(self._rows(job))
 
     def close(self) -> None:
         self._held.close()
