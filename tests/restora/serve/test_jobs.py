@@ -17,6 +17,7 @@ from restora.serve import Service
 from restora.serve.jobs import parse_job
 from restora.serve.jobs.roots import Roots
 from serve_rig import (
+    WAIT_S,
     GateSession,
     picture,
     problem_in,
@@ -325,7 +326,7 @@ def test_a_server_does_not_wait_for_a_photo_longer_than_its_timeout(disk: Path) 
         assert not service.ended
     finally:
         session.open()
-    until(lambda: not service.jobs.is_running)
+    assert service.jobs.close(WAIT_S)
     with serving(job_service(disk)) as client:
         job = finished(client, href)
         assert (job["state"], job["resumed"]) == ("done", 1)
