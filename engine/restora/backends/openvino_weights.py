@@ -27,7 +27,9 @@ def diffuse_rounding(model: openvino.Model) -> int:
             continue
         weights = _weights_of(node.input_value(1).get_node())
         if weights is not None:
-            rounded = opset13.constant(round_kernels(weights))
+            # OpenVINO multiplies the weights by the factor of the input, and then rounds them
+            factor = _factor_of(node.input_value(0).get_node())
+            rounded = opset13.constant(round_kernels(weights * factor) / factor)
             node.input(1).replace_source_output(rounded.output(0))
             found += 1
     return found
@@ -57,6 +59,16 @@ def round_to_bf16(values: Floats) -> Floats:
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     half = ((bits >> np.uint32(16)) & np.uint32(1)) + np.uint32(0x7FFF)
     return ((bits + half) & _KEPT).view(np.float32)
+
+
+def _factor_of(node: Any) -> np.float32:
+    """The number by which a node multiplies; 1 if it does something else."""
+    if node.get_type_name() == "Multiply":
+        for side in (0, 1):
+            constant = node.input_value(side).get_node()
+            if constant.get_type_name() == "Constant" and constant.get_data().size == 1:
+                return np.float32(constant.get_data().reshape(()))
+    return np.float32(1)
 
 
 def _weights_of(node: Any) -> Floats | None:

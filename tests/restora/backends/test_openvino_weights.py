@@ -64,6 +64,19 @@ def test_a_flat_picture_keeps_its_level(stored: str) -> None:
     assert np.abs(diffused - exact)[inside].max() > 0
 
 
+def test_the_factor_of_the_input_is_taken_into_account() -> None:
+    """OpenVINO multiplies the weights by it, and would round them again."""
+    weights, factor = kernels(3, 3, 3, 3), np.float32(1 / 255)
+    picture = opset13.parameter([1, 3, 8, 8], np.float32, name="picture")
+    scaled = opset13.multiply(picture, opset13.constant(factor))
+    made = opset13.convolution(scaled, opset13.constant(weights), [1, 1], [1, 1], [1, 1], [1, 1])
+    model = openvino.Model([made], [picture])
+    assert diffuse_rounding(model) == 1
+    convolution = model.get_results()[0].input_value(0).get_node()
+    given = convolution.input_value(1).get_node().get_data() * factor
+    assert np.allclose(given, round_kernels(weights * factor), rtol=1e-6, atol=0)
+
+
 def test_weights_that_are_computed_are_left_alone() -> None:
     picture = opset13.parameter([1, 3, 8, 8], np.float32, name="picture")
     weights = opset13.parameter([3, 3, 3, 3], np.float32, name="weights")
