@@ -131,6 +131,18 @@ def test_a_model_without_a_preset_is_searched() -> None:
     assert find_preset("my_net") is None
 
 
+def test_the_presets_keep_whole_blocks_of_published_networks() -> None:
+    assert find_preset("realesr-animevideov3") == Preset((), "mse")
+    found = find_preset("RealESRGAN_x4plus_anime_6B")
+    assert found is not None
+    chosen = found.choose([*RRDB[:90], *HEAD])
+    assert {name.rpartition(".")[0] for name in chosen if "." in name} == {
+        "body.0.blocks.1",
+        "body.2.blocks.0",
+    }
+    assert len(chosen) == 13
+
+
 def test_arrays_that_took_long_outlive_the_run_and_go_with_its_log(tmp_path: Path) -> None:
     made = {"a.weight": np.arange(6, dtype=np.int8).reshape(2, 3)}
     path = tmp_path / "net.int8.trials.jsonl"
