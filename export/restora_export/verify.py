@@ -92,9 +92,9 @@ def with_mask(tiles: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     mask = np.zeros((batch, height, width, 1), np.float32)
     for plane in mask:
         for _ in range(6):
-            ends = rng.integers(0, (width, height), (2, 2))
+            first, last = rng.integers(0, (width, height), (2, 2)).tolist()
             canvas = np.ascontiguousarray(plane[..., 0])
-            cv2.line(canvas, *(tuple(map(int, end)) for end in ends), 1.0, int(rng.integers(1, 6)))
+            cv2.line(canvas, first, last, 1.0, int(rng.integers(1, 6)))
             plane[..., 0] = canvas
         top, left = rng.integers(0, (height // 2, width // 2))
         plane[top : top + height // 3, left : left + width // 3] = 1

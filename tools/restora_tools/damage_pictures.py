@@ -1,5 +1,5 @@
-"""Make the sheet of samples of damage, the bundled sample print, and the picture of its repair:
-`python -m restora_tools.damage_pictures sheet`, `print` or `repair`.
+"""Make the sheet of samples of damage, the bundled sample print and its mask, and the picture of
+its repair: `python -m restora_tools.damage_pictures sheet`, `print` or `repair`.
 
 The sample print is coffee (CC0, Rachel Michetti), which training never reads: faded, yellowed,
 scratched, dusty, and folded once, with a fixed seed.
@@ -25,6 +25,7 @@ Photo = NDArray[np.uint8]
 
 SHEET = Path("docs/pictures/damage.jpg")
 PRINT = Path("engine/restora/data/print.jpg")
+MASK = Path("engine/restora/data/print_mask.png")
 REPAIR = Path("docs/pictures/print.jpg")
 _CELL, _COLUMNS, _GAP = 152, 7, 4
 _DEFECTS = ("scratch", "scratches", "scratch", "hair", "dust", "fold")
@@ -56,8 +57,8 @@ def make_sheet() -> Photo:
     return _grid(cells)
 
 
-def make_print() -> bytes:
-    """The JPEG bytes of the sample print."""
+def make_print() -> tuple[bytes, bytes]:
+    """The sample print as JPEG, and the mask of its damage as PNG."""
     photo = read_free_photo(HELD_OUT[0])
     factor = _PRINT_SIDE / max(photo.shape)
     small = cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -69,18 +70,21 @@ def make_print() -> bytes:
     rng = np.random.default_rng(_DAMAGE_SEED)
     for name in _DEFECTS:
         damaged = apply_layer(damaged, DEFECTS[name](aged8.shape[:2], rng))
-    stream = BytesIO()
-    Image.fromarray(damaged.picture).save(stream, "JPEG", quality=90)
-    return stream.getvalue()
+    picture, mask = BytesIO(), BytesIO()
+    Image.fromarray(damaged.picture).save(picture, "JPEG", quality=90)
+    # JPEG smears damage over its neighbors
+    wider = cv2.dilate(damaged.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    Image.fromarray(wider).save(mask, "PNG", optimize=True)
+    return picture.getvalue(), mask.getvalue()
 
 
-def make_repair(detector: str | None, repairer: str | None) -> Photo:
+def make_repair(repairer: str | None) -> Photo:
     """The sample print before, with its damage repaired, and with its color corrected too."""
     before = np.asarray(Image.open(PRINT).convert("RGB"))
-    damage = DamageOptions(detector=detector, repairer=repairer)
+    damage = DamageOptions(find="off", mask=MASK, repairer=repairer)
     steps = [before]
     for color in ("off", "unfade"):
-        options = RestoreOptions(backend="cpu", color=color)  # type: ignore[arg-type]
+        options = RestoreOptions(backend="cpu", color=color)
         with Restorer(None, damage=damage, options=options) as restorer:
             result = restorer.restore(before, outscale=1).photo.pixels
         steps.append(np.asarray(result, np.uint8))
@@ -120,16 +124,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("sheet", "print", "repair"))
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--damage-detector")
     parser.add_argument("--damage-repairer")
     arguments = parser.parse_args()
     if arguments.what == "sheet":
         _save(make_sheet(), arguments.output or SHEET, 72)
     elif arguments.what == "print":
-        (arguments.output or PRINT).write_bytes(make_print())
+        for path, data in zip((PRINT, MASK), make_print(), strict=True):
+            path.write_bytes(data)
     else:
-        made = make_repair(arguments.damage_detector, arguments.damage_repairer)
-        _save(made, arguments.output or REPAIR, 80)
+        _save(make_repair(arguments.damage_repairer), arguments.output or REPAIR, 80)
 
 
 if __name__ == "__main__":

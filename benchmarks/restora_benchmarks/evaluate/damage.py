@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restora.damage.mask import decide_mask
+from restora.damage.networks import cut_color
 from restora.damage.stage import DamageStage
 from restora.image import Photo, read_photo
 from restora_benchmarks.evaluate.damage_figures import (
@@ -211,7 +212,5 @@ def _read_photos(folder: Path | None) -> Iterator[Pixels]:
         yield from (read_free_photo(photo) for photo in HELD_OUT)
         return
     for path in list_photos(folder):
-        pixels = read_photo(path).pixels
-        eight = pixels if pixels.dtype == np.uint8 else pixels // 257
-        eight = np.asarray(eight, np.uint8)
-        yield np.repeat(eight[..., None], 3, 2) if eight.ndim == 2 else eight
+        photo = read_photo(path)
+        yield cut_color(photo, np.arange(photo.height), np.arange(photo.width))

@@ -40,7 +40,7 @@ class DamageFlags:
             "on, beside OpenCV's inpaint. Default photos: those that training does not use.",
         ),
     ] = False
-    damage_detector: Annotated[str | None, _damage(help="A damage detector. Default: bundled.")] = (
+    damage_detector: Annotated[str | None, _damage(help="A damage detector; none is bundled.")] = (
         None
     )
     damage_repairer: Annotated[str | None, _damage(help="A repairer. Default: bundled.")] = None

@@ -17,10 +17,18 @@ def sample(
         "sample.jpg"
     ),
     print_: Annotated[
-        bool, typer.Option("--print", help="An old print, scratched and faded, instead.")
+        bool,
+        typer.Option(
+            "--print",
+            help="An old print instead, scratched and faded, and beside it a mask of its damage, "
+            "NAME_mask.png.",
+        ),
     ] = False,
 ) -> None:
     """Write the bundled sample photo, which is small and noisy, to try restora on."""
-    name = "print.jpg" if print_ else "sample.jpg"
-    write_file(output, (files("restora") / "data" / name).read_bytes())
-    print_note(f"wrote {output}")
+    found = {output: "print.jpg" if print_ else "sample.jpg"}
+    if print_:
+        found[output.with_name(f"{output.stem}_mask.png")] = "print_mask.png"
+    for path, name in found.items():
+        write_file(path, (files("restora") / "data" / name).read_bytes())
+        print_note(f"wrote {path}")

@@ -73,7 +73,7 @@ def decide_mask(probability: Plane, threshold: float, *, grow_px: int = 1) -> Ma
     if grow_px:
         side = 2 * grow_px + 1
         found = np.asarray(cv2.dilate(found, np.ones((side, side), np.uint8)), np.uint8)
-    return found > 0
+    return np.asarray(found > 0, np.bool_)
 
 
 def keep_thin(mask: Mask) -> Mask:

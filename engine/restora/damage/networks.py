@@ -82,10 +82,8 @@ class PhotoRepairer:
 def cut_color(photo: Photo, rows: Index, columns: Index) -> NDArray[np.uint8]:
     """A part of a photo as uint8 RGB."""
     part = photo.pixels[np.ix_(rows, columns)]
-    if part.dtype != np.uint8:
-        part = part // 257
-    part = part.astype(np.uint8, copy=False)
-    return np.repeat(part[..., None], 3, 2) if part.ndim == 2 else part
+    eight = np.asarray(part if part.dtype == np.uint8 else part // 257, np.uint8)
+    return np.repeat(eight[..., None], 3, 2) if eight.ndim == 2 else eight
 
 
 def _require(session: Session, kind: str) -> None:

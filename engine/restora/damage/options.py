@@ -32,8 +32,9 @@ class DamageOptions:
     max_share: a photo of which more than this share is damaged is not repaired, 0..1
     max_face_share: where damage covers more than this share of a face, the face is left to the face
         network; only with faces, and not for the pixels of `mask`
-    detector, repairer: name of a model, or path of its artifact or checkpoint; None: the bundled
-        one
+    detector: name of a damage detector, or path of its artifact or checkpoint; none is bundled, so
+        it is needed unless find is "off"
+    repairer: the same of a repairer; None: the bundled one
     """
 
     find: Find = "all"

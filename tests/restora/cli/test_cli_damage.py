@@ -69,6 +69,20 @@ def test_too_much_damage_ends_with_code_3_and_says_so(folder: Path) -> None:
     assert (folder / "new.png").exists()
 
 
+def test_finding_damage_without_a_detector_says_what_is_missing(folder: Path) -> None:
+    result = run(folder, *COMMON, "--damage", "all", "-o", "new.png")
+    assert result.returncode == 5
+    assert "needs a damage detector, and none is bundled" in result.stderr
+    assert "--damage-mask" in result.stderr
+
+
+def test_the_sample_print_comes_with_a_mask_of_its_damage(folder: Path) -> None:
+    assert run(folder, "sample", "--print", "-o", "old.jpg").returncode == 0
+    mask, photo = read_photo(folder / "old_mask.png"), read_photo(folder / "old.jpg")
+    assert mask.pixels.shape == photo.pixels.shape[:2]
+    assert 0.01 < (mask.pixels > 0).mean() < 0.2
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from restora.atomic import write_atomically
 from restora_export.reference import DamageDetector, Repairer
+from restora_training.damage.layer import Mask
 from restora_training.damage.samples import PatchSource, Sample, stack
 from restora_training.run.log import Log
 from restora_training.schedule import cosine_factor
@@ -111,7 +112,8 @@ def repair_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False
     across = (difference[..., 1:] - difference[..., :-1]).abs()
     down = (difference[..., 1:, :] - difference[..., :-1, :]).abs()
     total = error.sum() + 0.25 * (across.sum() + down.sum())
-    return total / (3 * mask.sum()).clamp(min=1)
+    loss: Tensor = total / (3 * mask.sum()).clamp(min=1)
+    return loss
 
 
 LOSSES: dict[Part, Callable[..., Tensor]] = {
@@ -162,7 +164,7 @@ def train(plan: Plan, folder: Path) -> None:
             _save(folder, network, optimizer, average, step=step, seed=plan.seed)
 
 
-def _masks(samples: list[Sample]) -> tuple[list[object], list[object]]:
+def _masks(samples: list[Sample]) -> tuple[list[Mask], list[Mask]]:
     return [s.mask for s in samples], [s.asked for s in samples]
 
 
