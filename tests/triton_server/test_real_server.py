@@ -357,7 +357,7 @@ def test_a_network_that_is_not_there_is_named_in_the_answer(
             restore(client, picture())
 
 
-def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(
+def test_when_its_processes_are_killed_photos_fail_at_once_and_networks_go_on(
     repository: Path, tmp_path: Path
 ) -> None:
     with (
@@ -365,47 +365,52 @@ def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(
         grpc.InferenceServerClient(running.grpc) as client,
     ):
         assert running.is_ready(), running.log.read_text()[-4000:]
-        expected, _ = restore(client, picture_of_seed(1), faces=False)
-        before = executions(running)[0]
-        errors: list[Any] = []
-        ended = threading.Event()
-
-        def finish(result: Any, error: Any) -> None:
-            errors.append(error)
-            ended.set()
-
-        client.async_infer(
-            "restora-photo",
-            photo_inputs(grpc, picture(1600, 1600)),
-            parameters={"faces": False},
-            callback=finish,
-        )
-        wait_until(lambda: executions(running)[0] > before)
-        for process in photo_processes(running):
-            process.send_signal(signal.SIGKILL)
-        assert ended.wait(120)
-        assert errors[0] is not None
-        wait_until(lambda: is_restored_as(client, expected), 120)
+        error = error_of_photo_in_work(client, running, lambda: kill_photo_processes(running))
+        assert error is not None
+        with pytest.raises(grpc.InferenceServerException):
+            client.infer("restora-photo", photo_inputs(grpc, picture()), client_timeout=60)
+        batch = RNG.integers(0, 256, (1, 48, 64, 3), np.uint8)
+        tensor = grpc.InferInput("image", list(batch.shape), "UINT8")
+        tensor.set_data_from_numpy(batch)
+        assert client.infer(NETWORK, [tensor]).as_numpy("restored").shape == (1, 96, 128, 3)
 
 
-def is_restored_as(client: Any, expected: bytes) -> bool:
-    try:
-        return restore(client, picture_of_seed(1), faces=False)[0] == expected
-    except grpc.InferenceServerException:
-        return False
+def error_of_photo_in_work(client: Any, running: Running, end: Callable[[], None]) -> Any:
+    """What the client of a large photo is told when `end` is called in the middle of it."""
+    before = executions(running)[0]
+    errors: list[Any] = []
+    ended = threading.Event()
+
+    def finish(result: Any, error: Any) -> None:
+        errors.append(error)
+        ended.set()
+
+    client.async_infer(
+        "restora-photo",
+        photo_inputs(grpc, picture(1600, 1600)),
+        parameters={"faces": False},
+        callback=finish,
+    )
+    wait_until(lambda: executions(running)[0] > before)
+    end()
+    assert ended.wait(120)  # it is told, and does not hang
+    return errors[0]
+
+
+def kill_photo_processes(running: Running) -> None:
+    killed = [
+        process
+        for process in psutil.Process(running.process.pid).children(recursive=True)
+        if "stub" in process.name() and "restora-photo" in " ".join(process.cmdline())
+    ]
+    assert len(killed) == 3
+    for process in killed:
+        process.send_signal(signal.SIGKILL)
 
 
 def picture_of_seed(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (80, 120, 3), np.uint8)
     return encode_photo(Photo(pixels), format="png")
-
-
-def photo_processes(running: Running) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process(running.process.pid).children(recursive=True)
-        if "stub" in process.name() and "restora-photo" in " ".join(process.cmdline())
-    ]
 
 
 def test_a_server_that_is_killed_while_it_works_starts_again_and_answers_the_same(
@@ -417,25 +422,11 @@ def test_a_server_that_is_killed_while_it_works_starts_again_and_answers_the_sam
     ):
         assert running.is_ready(), running.log.read_text()[-4000:]
         expected, _ = restore(client, picture_of_seed(2), faces=False)
-        before = executions(running)[0]
-        ended = threading.Event()
-        errors: list[Any] = []
-
-        def finish(result: Any, error: Any) -> None:
-            errors.append(error)
-            ended.set()
-
-        client.async_infer(
-            "restora-photo",
-            photo_inputs(grpc, picture(1600, 1600)),
-            parameters={"faces": False},
-            callback=finish,
-        )
-        wait_until(lambda: executions(running)[0] > before)
         children = psutil.Process(running.process.pid).children(recursive=True)
-        os.kill(running.process.pid, signal.SIGKILL)
-        assert ended.wait(60)
-        assert errors[0] is not None  # the client is told, and does not hang
+        error = error_of_photo_in_work(
+            client, running, lambda: os.kill(running.process.pid, signal.SIGKILL)
+        )
+        assert error is not None
         _, alive = psutil.wait_procs(children, timeout=60)
         assert alive == []
     with (

@@ -37,6 +37,8 @@ NETWORK, TILE = "restora-lite-x2", 128
 RESULTS = ROOT / "benchmarks" / "results" / "triton-load.json"
 _ANALYZER = "tritonclient==2.51.0"
 _WINDOWS = {NETWORK: 200, PHOTO_MODEL: 12}  # requests in each of three windows that must agree
+# the wheel of the server holds those that the binary needs, under names of its own
+_LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
 _COLUMNS = {
     "requests_per_s": "Inferences/Second",
     "p50_ms": "p50 latency",
@@ -97,7 +99,8 @@ def _analyze(
         "--measurement-request-count", str(_WINDOWS[model]), "-s", "20", "-f", str(report),
         "--collect-metrics", "--metrics-url", f"{running.metrics}/metrics",
     ]  # fmt: skip
-    environment = {**os.environ, "LD_LIBRARY_PATH": libraries(folder)}
+    path = f"{analyzer.parents[1] / 'lib'}:{libraries(folder)}"
+    environment = {**os.environ, "LD_LIBRARY_PATH": path}
     done = subprocess.run(  # noqa: S603
         command, env=environment, capture_output=True, text=True, timeout=600
     )
@@ -122,6 +125,12 @@ def _install_analyzer(folder: Path) -> Path:
              "--no-deps", "--target", str(target), _ANALYZER],
             check=True,
         )  # fmt: skip
+    links = target / "lib"
+    links.mkdir(exist_ok=True)
+    for name, pattern in _LIBRARIES.items():
+        (library,) = (folder.resolve() / "wheel" / "nvidia_pytriton.libs").glob(pattern)
+        (links / name).unlink(missing_ok=True)
+        (links / name).symlink_to(library)
     return found
 
 

@@ -93,7 +93,7 @@ def serving(
         f"--http-port={ports[0]}",
         f"--grpc-port={ports[1]}",
         f"--metrics-port={ports[2]}",
-        "--exit-timeout-secs=20",
+        "--exit-timeout-secs=5",
         "--disable-auto-complete-config",
         *flags,
     ]
