@@ -15,7 +15,7 @@ from restora_export.photo_tiles import load_photo_tiles
 from restora_export.verify import psnr_from_difference
 
 SEAM_TARGET_DB = 55.0  # 5 dB above the FP16 accuracy gate
-OVERLAPS = (8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 112, 144, 192)
+OVERLAPS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 160, 192)
 _LONG = (288, 96)
 BAND = 8  # input pixels on either side of a seam that are compared
 

@@ -28,7 +28,7 @@ class FarSession(NearestSession):
 
 
 # a tile counts from a quarter of the overlap on, and little at first
-@pytest.mark.parametrize(("reach", "overlap"), [(1, 8), (20, 56), (30, 72), (60, 144)])
+@pytest.mark.parametrize(("reach", "overlap"), [(1, 8), (20, 64), (30, 80), (60, 160)])
 def test_the_smallest_overlap_without_seams_is_found(reach: int, overlap: int) -> None:
     found = choose_overlap(FarSession(reach))
     assert found.overlap_px == overlap
