@@ -74,6 +74,9 @@ bench: $(DEV)  ## measure runtimes, peers and whole photos (28 minutes); reports
 		--photo-repeats 1 --photo-ways command,ncnn
 	cp build/bench/bench-*.json benchmarks/results/
 
+bench-cpu-settings: $(DEV)  ## measure settings of ncnn, ONNX Runtime and OpenVINO on a CPU (8 minutes)
+	$(BIN)/python -m restora_tools.cpu_experiments.run
+
 int8: $(DEV)  ## make the bundled INT8 artifacts again and measure them (about 15 minutes)
 	$(BIN)/restora calibrate engine/restora/data/restora-lite-x2.onnx --overwrite \
 		-o build/int8/restora-lite-x2.int8.onnx

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from restora.backends.base import Batch
+from restora.backends.openvino_weights import diffuse_rounding
 from restora.models.checkpoint_files import files_of_checkpoint
 from restora_benchmarks.bench.models import Model
 
@@ -115,15 +116,21 @@ def _onnxruntime_run(source: bytes | str, options: Any) -> Run:
     return run
 
 
-def start_openvino(threads: int = 2, *, requests: int = 1, **settings: Any) -> Start:
-    """OpenVINO. requests: how many pictures it computes at once"""
+def start_openvino(
+    threads: int = 2, *, requests: int = 1, diffused: bool = False, **settings: Any
+) -> Start:
+    """OpenVINO. requests: how many pictures it computes at once; diffused: round weights to
+    bfloat16 as restora does"""
 
     def start(model: Model) -> Run:
         import openvino
 
         core = openvino.Core()
         chosen = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", **settings}
-        compiled = core.compile_model(core.read_model(model.artifact.onnx), "CPU", chosen)
+        network = core.read_model(model.artifact.onnx)
+        if diffused:
+            diffuse_rounding(network)
+        compiled = core.compile_model(network, "CPU", chosen)
         made = [compiled.create_infer_request() for _ in range(requests)]
 
         def run(batch: Batch) -> Batch:

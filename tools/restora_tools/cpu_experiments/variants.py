@@ -53,6 +53,15 @@ EXPERIMENTS: dict[str, tuple[Variant, ...]] = {
         ),
         Variant("bf16, matrix products", start_ncnn(bf16=True, winograd_convolution=False)),
     ),
+    "weights in bf16 on OpenVINO": (
+        Variant(
+            "rounded to the nearest (OpenVINO)", start_openvino(INFERENCE_PRECISION_HINT="bf16")
+        ),
+        Variant(
+            "errors diffused in each kernel (restora)",
+            start_openvino(INFERENCE_PRECISION_HINT="bf16", diffused=True),
+        ),
+    ),
     "pinned threads of ncnn": (
         Variant("free", start_ncnn()),
         Variant("pinned", start_ncnn(), {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"}),
