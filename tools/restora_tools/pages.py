@@ -17,6 +17,7 @@ from restora.options import RestoreOptions
 from restora_tools.cpu_experiments.table import experiments_table, loading_table
 from restora_tools.gpu.tables import gpu_table
 from restora_tools.page_tables import choices_table, heads_of, int8_table, row_of, seams_table
+from restora_tools.service.tables import facts_list, load_table
 from restora_tools.speed_tables import speed_summary, speed_table, whole_photo_table
 from restora_tools.throughput.tables import (
     endurance_table,
@@ -36,6 +37,7 @@ PAGES = (
     Path("docs/gpu.md"),
     Path("docs/benchmarks.md"),
     Path("docs/int8.md"),
+    Path("docs/service.md"),
     Path("docs/throughput.md"),
     Path("docs/tiling.md"),
     Path("docs/untrusted-files.md"),
@@ -66,6 +68,8 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "photos": photos_table(throughput),
         "video": video_table(throughput),
         "scale": scale_table(throughput),
+        "service-load": load_table(_read(results / "service.json")),
+        "service-facts": facts_list(_read(results / "service.json")),
         "seams": seams_table(json.loads((results / "seams-large.json").read_text())),
         "tile-area": tile_area_table(_read(results / "tile-area.json")),
         "endurance": endurance_table(_read(results / "endurance.json")),

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "the photo"  # of an upload, in messages
 _PROBE_S = 5.0
+MOST_PROBES = 4  # files made to take long hold up headers alone
 FOR_SMALL = 2  # requests beside those that keep the networks busy
 _STAGES = {"detect": "detect", "restore": "faces", "paste": "paste", "upsample": "upsample"}
 
@@ -60,7 +61,8 @@ class Made:
 class PhotoStages:
     """Bounds of what happens at once.
 
-    decoders: photos that are decoded at the same time
+    decoders, probes: photos that are decoded, and whose headers are read, at the same time; with a
+        limit of memory these are one in all
     long, large: photos of more than a tile, and large ones, that are computed at the same time;
         what is left of `restore` is for small ones
     """
@@ -69,17 +71,20 @@ class PhotoStages:
     restore: Stage
     encode: Stage
     decoders: Budget
+    probes: Budget
     long: Budget
     large: Budget = field(default_factory=lambda: Budget(1))
 
     @classmethod
     def around(cls, restorer: Restorer, *, memory: int | None) -> PhotoStages:
         coders, in_flight = count_coders(), max_in_flight(restorer.networks)
+        decoders = Budget(coders if memory is None else 1)
         return cls(
             Stage("decode", coders),
             Stage("restore", in_flight + FOR_SMALL),
             Stage("encode", coders),
-            Budget(coders if memory is None else 1),
+            decoders,
+            Budget(MOST_PROBES) if memory is None else decoders,
             Budget(in_flight),
         )
 
@@ -128,6 +133,12 @@ class PhotoWork:
         self._limits = limits
         self._folder = folder
         self._memory_bytes = memory_bytes
+
+    def probe(self, source: Path | bytes) -> PhotoHeader:
+        """The header of an upload; see probe_upload. With a limit of memory it waits for the only
+        decoder."""
+        with self.stages.probes.holding(1):
+            return probe_upload(source, self._limits)
 
     def restore(
         self,

@@ -28,7 +28,7 @@ from restora.serve.boundary import client_of, exchange_of
 from restora.serve.memory import bytes_for
 from restora.serve.multipart import PhotoForm, find_boundary
 from restora.serve.parameters import PhotoParameters, parse_parameters
-from restora.serve.photos import Made, check_result_size, probe_upload
+from restora.serve.photos import MOST_PROBES, Made, check_result_size
 from restora.serve.problems import problem_of
 from restora.serve.responses import (
     COMMENT,
@@ -48,7 +48,6 @@ _FORM = "multipart/form-data"
 _JSON = "application/json"
 _FORM_BYTES = 1 << 20  # of a form beside its photo
 _POLL_S = 0.1
-_MOST_PROBES = 8
 _WAIT_FOR_TICKET_S = 10.0
 
 
@@ -122,9 +121,9 @@ class _Photos:
         return Response(None, 204)
 
     def _probing(self) -> anyio.CapacityLimiter:
-        """Files made to take long hold up headers alone."""
+        """Threads of their own: others send results."""
         if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(_MOST_PROBES)
+            self._limiter = anyio.CapacityLimiter(MOST_PROBES)
         return self._limiter
 
     def _make_blob(self) -> Blob:
@@ -182,7 +181,7 @@ class _Photos:
         service = self._service
         restorer = service.models.variant(parameters, large=False)
         header = await anyio.to_thread.run_sync(
-            probe_upload, source, service.options.limits, limiter=self._probing()
+            service.photos.probe, source, limiter=self._probing()
         )
         check_result_size(header, restorer, parameters)
         pixels = header.width * header.height
