@@ -17,7 +17,7 @@ export function describe(job) {
   if (job.state === "failed") return job.problem.message.replace(/^./, (first) => first.toUpperCase());
   if (job.state === "done") {
     const { input, output } = job.result;
-    return `${input.width} × ${input.height} → ${output.width} × ${output.height}, ${job.result.seconds.total.toFixed(1)} s`;
+    return `${input.width} × ${input.height} → ${output.width} × ${output.height}, ${job.result.seconds.total.toFixed(1)}\u00a0s`;
   }
   let words = job.state === "working" ? STEPS[job.note] : WORDS[job.state];
   if (job.note && job.state !== "working") words += `, ${job.note}`;
