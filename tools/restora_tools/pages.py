@@ -14,7 +14,7 @@ from restora import Restorer, write_photo
 from restora.image import decode_photo
 from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
-from restora_tools.cpu_experiments.table import experiments_table, loading_table
+from restora_tools.cpu_experiments.table import experiments_table
 from restora_tools.gpu.tables import gpu_table
 from restora_tools.page_tables import choices_table, heads_of, int8_table, row_of, seams_table
 from restora_tools.service.tables import facts_list, load_table
@@ -57,7 +57,6 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "bench": speed_table(benches),
         "whole-photos": whole_photo_table(benches),
         "cpu-experiments": experiments_table(_read(results / "cpu-experiments.json")),
-        "loading": loading_table(_read(results / "cpu-experiments.json")),
         "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
         "lite": accuracy_table(lite, photos=True),
         "exports": exports_table(json.loads((results / "exports.json").read_text())),

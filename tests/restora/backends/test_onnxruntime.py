@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from fakes import tiny_artifact
@@ -91,6 +92,38 @@ def test_every_setting_still_gives_the_same_picture(tiny_x2: Artifact) -> None:
         assert np.array_equal(
             open_session(tiny_x2, options=SessionOptions(cpu=options)).run(batch), expected
         )
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "spins"),
+    [
+        ("1.25.3", CpuOptions(), ("0", "200")),
+        ("1.26.0", CpuOptions(), ("1", "200")),
+        ("2.0.0", CpuOptions(), ("1", "200")),
+        ("1.26.0", CpuOptions(spinning=True), ("1", None)),
+    ],
+)
+def test_idle_threads_wait_briefly_where_onnx_runtime_can_limit_that(
+    version: str,
+    options: CpuOptions,
+    spins: tuple[str, str | None],
+    tiny_x2: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    entries: dict[str, str] = {}
+
+    class Options(onnxruntime.SessionOptions):  # type: ignore[misc]
+        def add_session_config_entry(self, name: str, value: str) -> None:
+            entries[name] = value
+            super().add_session_config_entry(name, value)
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
+    OnnxRuntimeCpuSession(tiny_x2, options).close()
+    found = (
+        entries.get(f"session.intra_op.{name}") for name in ("allow_spinning", "spin_duration_us")
+    )
+    assert tuple(found) == spins
 
 
 def test_without_onnx_runtime_the_error_says_what_to_install(

@@ -1,4 +1,4 @@
-"""The experiments as tables for docs/benchmarks.md."""
+"""The experiments as a table for docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Any
 from restora_tools.page_tables import heads_of, row_of
 
 Row = dict[str, Any]
-LOADING = "load time"
 
 
 def experiments_table(result: Row) -> str:
     """Times of each variant, and the machine below them."""
-    rows = [row for row in result["rows"] if not row["experiment"].startswith(LOADING)]
+    rows = result["rows"]
     models = list(dict.fromkeys((row["model"], row["side"]) for row in rows))
     heads = ["experiment", "variant"]
     for model, side in models:
         heads += [f"{model}, {side} px", "relative time"]
-    lines = heads_of([*heads, "PSNR vs. PyTorch FP32"])
+    lines = heads_of([*heads, "PSNR vs. PyTorch FP32", "loads in"])
     for experiment, variant in dict.fromkeys((r["experiment"], r["variant"]) for r in rows):
         found = _of(rows, experiment, variant)
         cells = [experiment, variant]
@@ -25,7 +24,8 @@ def experiments_table(result: Row) -> str:
             row = found[model]
             cells += [f"{row['seconds'] * 1e3:.0f} ms", f"{row['share']:.2f}"]
         accuracy = " and ".join(f"{found[model]['psnr_mean']:.1f}" for model, _ in models)
-        lines.append(row_of([*cells, f"{accuracy} dB"]))
+        loading = " and ".join(f"{found[model]['load_s']:.2f}" for model, _ in models)
+        lines.append(row_of([*cells, f"{accuracy} dB", f"{loading} s"]))
     machine = result["machine"]
     words = (
         f"{machine['cpu']}, {result['threads']} threads; ONNX Runtime {machine['onnxruntime']}, "
@@ -33,18 +33,6 @@ def experiments_table(result: Row) -> str:
         f"{result['repeats']} interleaved runs, each variant in a process of its own."
     )
     return "\n".join([*lines, "", words])
-
-
-def loading_table(result: Row) -> str:
-    """Seconds until a network is loaded."""
-    rows = [row for row in result["rows"] if row["experiment"].startswith(LOADING)]
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    lines = heads_of(["runtime", "loads", *models])
-    for experiment, variant in dict.fromkeys((r["experiment"], r["variant"]) for r in rows):
-        found = _of(rows, experiment, variant)
-        cells = [experiment.removeprefix(f"{LOADING} of "), variant]
-        lines.append(row_of([*cells, *(f"{found[model]['load_s']:.2f} s" for model in models)]))
-    return "\n".join(lines)
 
 
 def _of(rows: list[Row], experiment: str, variant: str) -> dict[str, Row]:
