@@ -2,11 +2,16 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torchmetrics.functional.image import lpips
+from torchmetrics.image import lpip
 
 from restora.errors import MissingBackendError, OptionError
 from restora_training import make_recipe
@@ -79,12 +84,45 @@ def test_lpips_needs_its_weights_and_its_packages(
         open_distance(tmp_path / "alexnet.pth")
 
 
-def test_lpips_is_zero_for_equal_pictures_and_grows_with_their_difference(tmp_path: Path) -> None:
-    torchvision = pytest.importorskip("torchvision")
-    import torch
+def alexnet_features() -> nn.Sequential:
+    """The convolutions of torchvision's AlexNet (arXiv:1404.5997)."""
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 11, 4, 2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(64, 192, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(192, 384, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+    )
 
+
+@pytest.fixture
+def torchvision_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision has no build for every PyTorch; this reads the weights from where it does."""
+
+    def features(net: str, pretrained: bool = False) -> nn.Sequential:
+        assert (net, pretrained) == ("alexnet", True)
+        network = alexnet_features()
+        file = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
+        network.load_state_dict(torch.load(file))
+        return network
+
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    monkeypatch.setattr(lpip, "_TORCHVISION_AVAILABLE", True)
+    monkeypatch.setattr(lpips, "_get_tv_model_features", features)
+
+
+@pytest.mark.usefixtures("torchvision_double")
+def test_lpips_is_zero_for_equal_pictures_and_grows_with_their_difference(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    torch.save(torchvision.models.alexnet().state_dict(), tmp_path / "alexnet.pth")
+    torch.save(alexnet_features().state_dict(), tmp_path / "alexnet.pth")
     before = torch.hub.get_dir()
     distance = open_distance(tmp_path / "alexnet.pth")
     assert torch.hub.get_dir() == before
@@ -95,6 +133,7 @@ def test_lpips_is_zero_for_equal_pictures_and_grows_with_their_difference(tmp_pa
     (tmp_path / "other.pth").write_bytes(b"no weights")
     with pytest.raises(OptionError, match="is not torchvision's"):
         open_distance(tmp_path / "other.pth")
+    assert torch.hub.get_dir() == before
 
 
 def test_lpips_of_held_out_photos_is_in_the_log(

@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from restora_tools.plain_training import make_plain_step
+from restora_tools.plain_training import PlainLoop
 from restora_tools.results import write_results
+from restora_tools.training_table import WAYS, training_table
 from restora_training import StepReport, make_recipe, read_recipe, train
 from restora_training.data.batches import Batch
 from restora_training.extractors import VGG19Features
@@ -36,7 +37,6 @@ from restora_training.steps.averages import start_average
 
 RESULTS = Path("benchmarks/results/training.json")
 LITE_RECIPE = Path("training/recipes/restora-lite-x2.toml")
-WAYS = ("plain loop", "fp32", "bf16")
 _SCALE = 4
 
 
@@ -68,7 +68,8 @@ def make_step(way: str, name: str, vgg19: Path) -> Callable[[], None]:
     degraded = torch.rand(setting.batch, 3, setting.side, setting.side)
     clean = torch.rand(setting.batch, 3, _SCALE * setting.side, _SCALE * setting.side)
     if way == "plain loop":
-        return make_plain_step(setting.network, degraded, clean, all_losses=setting.all_losses)
+        loop = PlainLoop(setting.network, degraded, clean, all_losses=setting.all_losses)
+        return loop.step
     recipe = _recipe(setting, vgg19, precision=way)
     network = make_network(recipe.network)
     objective = Objective(recipe, network, Processes())
@@ -125,7 +126,12 @@ def measure_waiting(folder: Path, *, steps: int) -> list[dict[str, Any]]:
     )
     bundled = read_recipe(LITE_RECIPE)
     changes = {"steps": steps, "validate_every": 2 * steps, "log": steps}
-    bundled = bundled.model_copy(update={"run": bundled.run.model_copy(update=changes)})
+    bundled = bundled.model_copy(
+        update={
+            "run": bundled.run.model_copy(update=changes),
+            "data": bundled.data.model_copy(update={"held_out": 0}),
+        }
+    )
     rows = []
     for name, recipe in (("srvgg-16x64, L1", distilled), ("restora-lite-x2", bundled)):
         seen: list[StepReport] = []
@@ -198,35 +204,6 @@ def main() -> None:
         waiting=waiting,
     )
     print(training_table(json.loads(arguments.json.read_text())))
-
-
-def training_table(result: dict[str, Any]) -> str:
-    """Speed and memory of the trainer beside the plain loop, and its waiting for data."""
-    from restora_tools.page_tables import heads_of, row_of
-
-    heads = ["network, losses", "batch", "plain loop", "FP32", "bf16", "memory (plain, FP32, bf16)"]
-    lines = heads_of(heads)
-    for row in result["rows"]:
-        speed, ratio, peak = row["steps_per_s"], row["ratio"], row["peak_megabytes"]
-        cells = [f"{speed['plain loop']:.2f} steps/s"]
-        cells += [f"{speed[way]:.2f} steps/s ({ratio[way]:.2f} x)" for way in WAYS[1:]]
-        cells.append(", ".join(f"{peak[way] / 1000:.1f}" for way in WAYS) + " GB")
-        size = f"{row['batch']} x {row['clean_patch']} px"
-        lines.append(row_of([row["setting"], size, *cells]))
-    waits = "; ".join(
-        f"{row['waiting_share']:.0%} with {row['recipe']} in bf16 at {row['steps_per_s']:.1f} "
-        f"steps/s (degradation `{row['degradation']}`)"
-        for row in result["waiting"]
-    )
-    machine = result["machine"]
-    words = (
-        "The plain loop is eager PyTorch in FP32 with the same network, batch, losses and "
-        "optimizers as the published training code. "
-        f"{machine['cpu']}, {result['threads']} threads, PyTorch {machine['torch']}; medians of "
-        f"{result['rounds']} interleaved rounds. Share of the time that a run waits for data, with "
-        f"one worker thread on the same cores: {waits}."
-    )
-    return "\n".join([*lines, "", words])
 
 
 if __name__ == "__main__":

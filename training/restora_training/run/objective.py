@@ -23,6 +23,7 @@ from restora_training.recipe import Recipe
 from restora_training.recipe_parts import OptimizerPart
 from restora_training.run.distributed import Processes, average_gradients
 from restora_training.run.fixed_weights import load_torchvision_vgg19, load_weights
+from restora_training.run.prelu import quicken_prelu
 from restora_training.schedule import cosine_factor, multistep_factor
 from restora_training.steps import FaceStep, FaceWeights, UpscalerStep, UpscalerWeights
 from restora_training.steps.face import FaceGenerator
@@ -48,6 +49,8 @@ class Objective:
             # what convolutions compute in, so that nothing is copied between them; the grouped
             # convolutions of face networks gain nothing
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if self.device.type == "cpu" and recipe.run.precision == "bf16":
+                quicken_prelu(network)
         part = recipe.optimizer
         self._add("generator", network, part.rate, part.betas)
         self._step = self._make_face_step() if self.is_face else self._make_upscaler_step()

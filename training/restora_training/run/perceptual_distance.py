@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def open_distance(weights: Path) -> Distance:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of torchvision, about its own arguments
                 measure = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
             raise OptionError(f"{weights} is not torchvision's {WEIGHTS_FILE}: {error}") from error
         finally:
             torch.hub.set_dir(before)
