@@ -8,6 +8,7 @@ import pytest
 
 from fakes import NearestSession
 from restora import PhotoLimits
+from restora.backends.base import Batch
 from restora.errors import DeadlineExceededError, ImageTooLargeError, MemoryLimitError
 from restora.pipeline import Restorer
 from restora.serve.parameters import PhotoParameters
@@ -18,7 +19,7 @@ from serve_rig import picture, restorer_on
 
 
 class FullSession(NearestSession):
-    def run(self, batch: object) -> object:  # type: ignore[override]
+    def run(self, batch: Batch) -> Batch:
         raise MemoryError
 
 
