@@ -65,6 +65,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos").mkdir()
     for name in ("old.jpg", "upload.bin", "photos/a.jpg", "photos/b.jpg"):
         write_photo(small, tmp_path / name, format="jpg")
+    for name in ("print.jpg", "print_mask.png"):
+        shutil.copy(ROOT / "engine" / "restora" / "data" / name, tmp_path)
     (tmp_path / "my_net.onnx").write_bytes(tiny_artifact().onnx)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RESTORA_MODELS", str(tmp_path / "models"))

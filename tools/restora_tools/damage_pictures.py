@@ -132,7 +132,7 @@ def main() -> None:
         for path, data in zip((PRINT, MASK), make_print(), strict=True):
             path.write_bytes(data)
     else:
-        _save(make_repair(arguments.damage_repairer), arguments.output or REPAIR, 80)
+        _save(make_repair(arguments.damage_repairer), arguments.output or REPAIR, 68)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,14 @@ _ENTRIES = (
         license="Apache-2.0",
     ),
     ModelEntry(
+        "restora-repair",
+        "repairer",
+        "repaints what a damage mask names; comes with restora",
+        "restora-repair.safetensors",
+        bundled=True,
+        license="Apache-2.0",
+    ),
+    ModelEntry(
         "RealESRGAN_x4plus",
         "upsampler",
         "photos with heavy damage",
