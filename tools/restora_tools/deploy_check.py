@@ -52,7 +52,7 @@ def iter_problems(tools: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(DEPLOY.glob("*.Dockerfile")):
         yield str(path), _run([tools / "hadolint", *ignored, path])
     for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
-        words = ["--strict", "-k", KUBERNETES, path]
+        words = ["--strict", "-k", KUBERNETES, str(path)]
         yield str(path), _run([tools / "kubernetes-validate", *words])
     compose = DEPLOY / "compose.yaml"
     words = ["--builtin-schema", "vendor.compose-spec", str(compose)]
