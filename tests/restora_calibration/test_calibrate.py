@@ -167,7 +167,6 @@ def test_the_search_goes_on_until_unseen_tiles_pass(
     log: TrialLog,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet)
     judged: list[int] = []
 
     def refuse_two(made: Artifact) -> Distance:
@@ -178,7 +177,8 @@ def test_the_search_goes_on_until_unseen_tiles_pass(
     monkeypatch.setattr(calibration, "distance_of", refuse_two)
     result = calibrate(artifact, tiles, Plan(), log=log, speed=None, report=quiet)
     assert result.artifact is not None
-    assert len(result.best.recipe.layers) == len(first.best.recipe.layers) - 2
+    most, second, third, *_ = dict.fromkeys(judged)
+    assert most > second > third == len(result.best.recipe.layers)
     assert result.judged == Distance(41, 36)
 
 
