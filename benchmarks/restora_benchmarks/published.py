@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from restora.backends.base import Batch
 from restora.tiling import split_published
 
 
@@ -37,7 +38,7 @@ def upsample_published(
 
 
 def enlarge_published(
-    run: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    run: Callable[[Batch], Batch],
     photo: NDArray[np.uint8],
     *,
     scale: int,

@@ -20,6 +20,7 @@ from restora.backends import CpuOptions, openvino_cpu
 from restora.backends.base import limits_of
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.backends.openvino_cpu import OpenVinoSession
+from restora.backends.openvino_weights import diffuse_rounding
 from restora.backends.two_parts import Run, TwoParts, limits_of_parts, split_upsampler
 from restora.tile_memory import bytes_of_network
 
@@ -201,9 +202,8 @@ def test_on_openvino_the_head_can_compute_in_fp32_beside_a_trunk_in_bf16(
         return settings(session, "f32")
 
     monkeypatch.setattr(OpenVinoSession, "_settings", record)
-    diffuse = openvino_cpu.diffuse_rounding
     monkeypatch.setattr(
-        openvino_cpu, "diffuse_rounding", lambda model: rounded.append(diffuse(model))
+        openvino_cpu, "diffuse_rounding", lambda model: rounded.append(diffuse_rounding(model))
     )
     options = CpuOptions(threads=1)
     for exact_head in (True, False):

@@ -39,7 +39,7 @@ class Worker:
     def __init__(
         self, experiment: str, variant: Variant, model: str, side: int, result: Path
     ) -> None:
-        self.result = result
+        self.result, self._name = result, variant.name
         words = [experiment, variant.name, model, str(side), str(self.result)]
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "restora_tools.cpu_experiments.worker", *words],
@@ -68,7 +68,7 @@ class Worker:
         assert stdout is not None
         line = stdout.readline()
         if not line:
-            raise RuntimeError(f"the variant does not run: {self._process.args}")
+            raise RuntimeError(f"the variant {self._name!r} does not run")
         return float(line)
 
 
