@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from restora_calibration.degrade import MILD, DegradationRange, draw_degradation
+from restora_calibration.degrade import MILD, Degradation, DegradationRange, draw_degradation
 from restora_training.data import samples
 from restora_training.data.photos import PhotoSet
 from restora_training.data.samples import PatchMaker
@@ -17,7 +17,7 @@ def test_a_recipe_can_mix_its_own_range_with_mild_and_clean_patches(
 ) -> None:
     drawn: list[DegradationRange] = []
 
-    def draw(ranges: DegradationRange, rng: np.random.Generator) -> samples.Degradation:
+    def draw(ranges: DegradationRange, rng: np.random.Generator) -> Degradation:
         drawn.append(ranges)
         return draw_degradation(ranges, rng)
 
@@ -46,7 +46,7 @@ def test_the_degradation_of_the_paper_reaches_its_whole_range(
 ) -> None:
     drawn: list[DegradationRange] = []
 
-    def draw(ranges: DegradationRange, rng: np.random.Generator) -> samples.Degradation:
+    def draw(ranges: DegradationRange, rng: np.random.Generator) -> Degradation:
         drawn.append(ranges)
         return draw_degradation(ranges, rng)
 

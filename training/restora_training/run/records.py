@@ -90,5 +90,4 @@ def _open_board(folder: Path, done: int) -> SummaryWriter:
         raise MissingBackendError(
             f"run.tensorboard needs pip install 'restora[tensorboard]' ({error})"
         ) from error
-    # PyTorch does not annotate it
-    return SummaryWriter(str(folder), purge_step=done + 1)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=done + 1)
