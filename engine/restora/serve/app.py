@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Router
 
+from restora.errors import RestoraError
 from restora.serve.boundary import Boundary
 from restora.serve.guard import Guard
 from restora.serve.routes_facts import fact_routes, health_routes
@@ -115,9 +116,14 @@ async def _grpc(service: Service, table: NetworkTable | None) -> AsyncIterator[N
     if options.grpc_port is None or table is None:
         yield
         return
-    from restora.serve.v2.grpc_server import start_grpc
+    try:
+        from restora.serve.v2.grpc_server import start_grpc
 
-    server = await start_grpc(service, options.host, options.grpc_port, table)
+        server = await start_grpc(service, options.host, options.grpc_port, table)
+    except RestoraError as error:
+        service.failure = error  # the server ends with it
+        yield
+        return
     try:
         yield
     finally:

@@ -90,6 +90,7 @@ class RequestQueue:
         self.limits = limits
         self._meter = meter
         self._admitted: set[Ticket] = set()
+        self._worked_on: set[Ticket] = set()  # whose answer is on its way
         self._waiting: list[_Entry] = []  # in the order in which they should begin
         self._running: set[_Entry] = set()
         self._px_per_s = _FIRST_PX_PER_S
@@ -101,7 +102,8 @@ class RequestQueue:
     @property
     def waiting(self) -> int:
         # what runs although nobody waits for it any more is not admitted
-        return len(self._admitted.difference(entry.ticket for entry in self._running))
+        running = (entry.ticket for entry in self._running)
+        return len(self._admitted.difference(self._worked_on, running))
 
     @property
     def running(self) -> int:
@@ -143,6 +145,7 @@ class RequestQueue:
             raise
         finally:
             self._admitted.discard(ticket)
+            self._worked_on.discard(ticket)
             self._settle()
 
     async def run(
@@ -171,6 +174,7 @@ class RequestQueue:
                 f"the photo needs {memory_bytes >> 20} MB, the service has "
                 f"{self.limits.memory >> 20} MB for photos"
             )
+        self._worked_on.discard(ticket)
         loop = asyncio.get_running_loop()
         order = ticket.arrived + _PATIENCE * pixels / self._px_per_s
         answer: asyncio.Future[T] = loop.create_future()
@@ -239,6 +243,8 @@ class RequestQueue:
 
     def _end(self, entry: _Entry, done: asyncio.Future[Any]) -> None:
         self._running.discard(entry)
+        if entry.ticket in self._admitted:
+            self._worked_on.add(entry.ticket)
         assert entry.started is not None
         error = None if done.cancelled() else done.exception()
         if entry.answer.done():

@@ -101,6 +101,24 @@ def test_a_full_queue_refuses_at_once_and_counts_it() -> None:
     with_rig(test, waiting=2)
 
 
+def test_a_request_whose_work_is_done_does_not_wait_again_for_its_answer() -> None:
+    async def test(rig: Rig) -> None:
+        ticket = rig.admit("one")  # which counts until its block ends
+        rig.gate.set()
+        assert await rig.begin(ticket) == "one"
+        assert rig.queue.waiting == 0
+        rig.gate.clear()
+        other = rig.begin(rig.admit("two"))
+        await rig.begun("one", "two")
+        again = rig.begin(ticket)  # a second step of the same request waits as any
+        await asyncio.sleep(0)
+        assert rig.queue.waiting == 1
+        rig.gate.set()
+        await asyncio.gather(other, again)
+
+    with_rig(test)
+
+
 def test_a_request_that_has_ended_makes_room() -> None:
     async def test(rig: Rig) -> None:
         with rig.queue.admit(ANONYMOUS, request_id="one"), pytest.raises(QueueFullError):

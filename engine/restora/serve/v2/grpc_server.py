@@ -8,7 +8,7 @@ from typing import Any
 
 from restora.artifact.tensors import OUTPUT
 from restora.backends import Batch
-from restora.errors import ClientGoneError, MissingBackendError, OutputError, RestoraError
+from restora.errors import ClientGoneError, MissingBackendError, OptionError, RestoraError
 from restora.serve.problems import Problem, problem_of
 from restora.serve.service import Service
 from restora.serve.tickets import Ticket
@@ -66,7 +66,7 @@ async def start_grpc(
 ) -> GrpcServer:
     """Listen at an address. port: 0 for a free one.
 
-    Raises OutputError if the address is in use or cannot be listened at.
+    Raises OptionError if the address is in use or cannot be listened at.
     """
     most = MAX_BYTES + _OVERHEAD_BYTES
     server = grpc.aio.server(
@@ -83,7 +83,10 @@ async def start_grpc(
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OutputError(f"gRPC cannot listen at {address}: {error}") from error
+        raise OptionError(
+            f"the service cannot listen at {address} for gRPC: {error}; choose another port "
+            "(--grpc-port)"
+        ) from error
     await server.start()
     logger.info("the Open Inference Protocol is served over gRPC at %s:%d", host, bound)
     return GrpcServer(server, bound)
