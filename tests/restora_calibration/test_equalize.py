@@ -36,7 +36,7 @@ Tiles = NDArray[np.uint8]
 def export(kind: str) -> bytes:
     network = RRDBNet(2, 8, 4, 1, upsamples=1) if kind == "rrdb" else SRVGGNetCompact(2, 8, 3)
     filled = fill_network(network, 0, kind)
-    return onnx_from_network(filled, io="uint8").SerializeToString()
+    return bytes(onnx_from_network(filled, io="uint8").SerializeToString())
 
 
 @pytest.fixture(scope="module", params=["rrdb", "srvgg"])

@@ -156,7 +156,7 @@ def _relative_peaks(stream: Stream, peaks: Peaks) -> NDArray[np.float64]:
     if not shares:
         return np.ones(stream.channels)
     found: NDArray[np.float64] = np.mean(shares, axis=0)
-    return np.maximum(found / found.max(), _SMALLEST)
+    return np.asarray(np.maximum(found / found.max(), _SMALLEST), np.float64)
 
 
 def _range_within(

@@ -91,7 +91,8 @@ class TrialLog:
                 return {stem: found[stem] for stem in found.files if stem != _KEY}
         made = make()
         written = BytesIO()
-        np.savez(written, **{_KEY: np.array(self.key)}, **made)
+        arrays: dict[str, Any] = {_KEY: np.array(self.key), **made}
+        np.savez(written, **arrays)
         write_atomically(path, written.getvalue())
         return made
 
