@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restora.damage.mask import decide_mask
+from restora.damage.mask import decide_mask, keep_thin
 from restora.damage.networks import cut_color
 from restora.damage.stage import DamageStage
 from restora.image import Photo, read_photo
@@ -150,21 +150,21 @@ class _Run:
     def __init__(self, stage: DamageStage, find: _Clock, repair: _Clock) -> None:
         assert stage.finder is not None
         self._finder, self._repairer = stage.finder, stage.repairer
-        self._threshold = stage.options.threshold
+        self._options = stage.options
         self._find, self._repair = find, repair
 
     def detect(self, pairs: Sequence[DamagePair]) -> Detection:
         total = Detection()
         for pair in pairs:
             change = np.abs(pair.picture.astype(int) - pair.clean).max(2)
-            found = decide_mask(self._probability(pair.picture), self._threshold, grow_px=0)
+            found = self._mask(pair.picture, grow_px=0)
             total += detection_of(found, pair.mask, asked=change >= _LEAST_CONTRAST)
         return total
 
     def repair(self, pairs: Sequence[DamagePair]) -> dict[str, Repair]:
         totals: dict[str, Repair] = {}
         for pair in pairs:
-            found = decide_mask(self._probability(pair.picture), self._threshold)
+            found = self._mask(pair.picture)
             made = {"nothing": (pair.picture, pair.mask)}
             for name, mask in (("true mask", pair.mask), ("found mask", found)):
                 made[f"restora, {name}"] = (self._repaint(pair.picture, mask), mask)
@@ -185,16 +185,21 @@ class _Run:
         shares: dict[str, list[float]] = {"photos": []}
         least = 150.0
         for number, photo in enumerate(photos):
-            mask = decide_mask(self._probability(photo), self._threshold)
+            mask = self._mask(photo)
             shares["photos"].append(float(mask.mean()))
             if mask.any():
                 difference = self._repaint(photo, mask).astype(float) - photo
                 least = min(least, psnr_of(float(np.square(difference).sum()), difference.size))
             for kind, draw in LOOKALIKES.items():
                 picture = draw(photo, np.random.default_rng([_SEED, 3, number]))
-                found = decide_mask(self._probability(picture), self._threshold)
+                found = self._mask(picture)
                 shares.setdefault(kind, []).append(float(found.mean()))
         return {kind: float(np.mean(values)) for kind, values in shares.items()}, least
+
+    def _mask(self, picture: Pixels, *, grow_px: int = 1) -> Mask:
+        probability = self._probability(picture)
+        mask = decide_mask(probability, self._options.threshold, grow_px=grow_px)
+        return keep_thin(mask) if self._options.find == "scratches" else mask
 
     def _probability(self, picture: Pixels) -> Pixels:
         pixels = picture.shape[0] * picture.shape[1]

@@ -33,13 +33,12 @@ class DamageFlags:
     """Options of the evaluation of damage."""
 
     damage: Annotated[
-        bool,
+        Literal["off", "scratches", "all"],
         _damage(
-            "--damage",
-            help="Evaluate how damage is found and repaired, on clean photos that damage is drawn "
-            "on, beside OpenCV's inpaint. Default photos: those that training does not use.",
+            help="Evaluate how such damage is found and repaired, on clean photos that damage is "
+            "drawn on, beside OpenCV's inpaint. Default photos: those that training does not use."
         ),
-    ] = False
+    ] = "off"
     damage_detector: Annotated[str | None, _damage(help="A damage detector; none is bundled.")] = (
         None
     )
@@ -99,7 +98,7 @@ def evaluate(
     restora evaluate --clean DIR --aligned --share 0.01 --metrics psnr,ssim,lpips,fid
     --model RealESRGAN_x2plus --face-model GFPGANv1.4
     """
-    if repairing.damage:
+    if repairing.damage != "off":
         _evaluate_damage(clean, repairing, backend, output)
         return
     if clean is None:
@@ -132,7 +131,9 @@ def _evaluate_damage(
         raise MissingBackendError(
             f"evaluating damage needs pip install 'restora[evaluate,training,cpu]' ({error})"
         ) from error
-    options = DamageOptions(detector=flags.damage_detector, repairer=flags.damage_repairer)
+    options = DamageOptions(
+        find=flags.damage, detector=flags.damage_detector, repairer=flags.damage_repairer
+    )
     with Restorer(None, damage=options, options=RestoreOptions(backend=backend)) as restorer:
         assert restorer.damage is not None
         result = evaluate_damage(restorer.damage, clean, draws=flags.draws, report=print_note)

@@ -9,6 +9,8 @@ import pytest
 from restora import available_models
 from restora.models import DEFAULT_MODEL, MODELS
 
+BUNDLED = [name for name, entry in MODELS.items() if entry.bundled]
+
 
 def test_every_published_model_is_listed_with_its_license_and_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -20,7 +22,7 @@ def test_every_published_model_is_listed_with_its_license_and_use(
         assert model.license in ("Apache-2.0", "BSD-3-Clause", "MIT")
         assert model.purpose
         assert (model.scale is None) == (model.kind != "upsampler")
-        assert model.is_here == (model.name == DEFAULT_MODEL)
+        assert model.is_here == (model.name in BUNDLED)
         assert not model.needs_export
 
 
@@ -40,4 +42,6 @@ def test_a_model_is_here_as_an_artifact_or_as_a_checkpoint_to_export(
 
 def test_it_can_be_listed_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("restora.models.store.find_model_folder", lambda: None)
-    assert [model.name for model in available_models() if model.is_here] == [DEFAULT_MODEL]
+    found = [model.name for model in available_models() if model.is_here]
+    assert found == BUNDLED
+    assert DEFAULT_MODEL in found
