@@ -16,6 +16,8 @@ def published_table(result: dict[str, Any]) -> str:
     lines = heads_of(heads)
     lines += [row_of(_cells(row)) for row in result["rows"]]
     machine = result["machine"]
+    count = machine["cores_allowed"]
+    cores = f"{count} core" if count == 1 else f"{count} cores"
     sides = ", ".join(
         f"{row['timed_side']} ({row['model']})" for row in result["rows"] if row["passed"]
     )
@@ -30,7 +32,7 @@ def published_table(result: dict[str, Any]) -> str:
             f" Speed: medians of {result['rows'][0].get('turns', 7)} turns in one process beside "
             f"OpenVINO in bf16 and FP32, on tiles of {sides} pixels."
         )
-    words += f" {machine['cpu']}, {machine['cores_allowed']} cores; OpenVINO {machine['openvino']}."
+    words += f" {machine['cpu']}, {cores}; OpenVINO {machine['openvino']}."
     return "\n".join([*lines, "", words, "", *_gains(result["rows"])])
 
 
