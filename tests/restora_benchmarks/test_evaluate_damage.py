@@ -99,7 +99,8 @@ def test_the_command_prints_a_table_and_writes_figures(tmp_path: Path) -> None:
     write_photo(Photo(gray_picture(40, 40)), tmp_path / "clean" / "a.png")
     result = run(
         tmp_path, "evaluate", "--damage", "all", "--clean", "clean", "--draws", 1,
-        "--backend", "cpu", "--damage-detector", "marks.onnx", "--damage-repairer", "filler.onnx", "-o", "out.json",
+        "--backend", "cpu", "--damage-detector", "marks.onnx", "--damage-repairer", "filler.onnx",
+        "-o", "out.json",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "| repaired by | PSNR inside |" in result.stdout
