@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
     from restora.artifact import Kind, Precision
 
-# in the source tree, not in the wheel
-LITE_WEIGHTS = Path("calibration/weights/restora-lite-x2.safetensors")
+BUNDLED = ("restora-lite-x2", "restora-fast-x4")
+# where weights of bundled models are if the wheel does not hold them
+BUNDLED_WEIGHTS = Path("calibration/weights")
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network of known shape, with synthetic weights drawn by recipe, or those of the bundled
-    model. Speed does not depend on weights, accuracy does."""
+    """One network of known shape, with synthetic weights drawn by recipe, or those of a
+    bundled model. Speed does not depend on weights, accuracy does."""
 
     name: str
     kind: Kind
@@ -27,13 +28,13 @@ class Network:
     def make(self) -> nn.Module:
         """The PyTorch reference, in eval mode. Needs the extra `export`.
 
-        Raises LookupError for the bundled model outside of the source tree.
+        Raises LookupError for a bundled model outside of the source tree.
         """
         from restora_benchmarks.recipe import fill_network
         from restora_export.reference import GFPGANv1Clean, RRDBNet, SRVGGNetCompact
 
-        if self.name == "restora-lite-x2":
-            return _load_lite()
+        if self.name in BUNDLED:
+            return _load_bundled(self.name)
         if self.kind == "face":
             return fill_network(GFPGANv1Clean(channel_multiplier=2), 0, "gfpgan_clean")
         if self.name == "realesr-general-x4v3":
@@ -71,6 +72,7 @@ NETWORKS = (
 )
 # not among those that a GPU must prove: their layers are those of larger networks
 SMALLER = (
+    Network("restora-fast-x4", "upsampler", 4),
     Network("RealESRGAN_x4plus_anime_6B", "upsampler", 4),
     Network("realesr-animevideov3", "upsampler", 4),
 )
@@ -78,9 +80,12 @@ SMALLER = (
 TINY = Network("tiny", "upsampler", 2)
 
 
-def _load_lite() -> nn.Module:
+def _load_bundled(name: str) -> nn.Module:
     from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 
-    if not LITE_WEIGHTS.is_file():
-        raise LookupError(f"the weights of restora-lite-x2 are not here: {LITE_WEIGHTS}")
-    return network_from_checkpoint(load_checkpoint(LITE_WEIGHTS))
+    from restora.models import find_model
+
+    weights = find_model(name).checkpoint or BUNDLED_WEIGHTS / f"{name}.safetensors"
+    if not weights.is_file():
+        raise LookupError(f"the weights of {name} are not here: {weights}")
+    return network_from_checkpoint(load_checkpoint(weights))

@@ -37,3 +37,16 @@ def test_weights_that_float16_cannot_hold_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be finite in float16"):
         bundle("large", tmp_path / "network.safetensors", weights=tmp_path, data=tmp_path)
     assert not (tmp_path / "large.safetensors").exists()
+
+
+def test_a_small_bundle_is_an_artifact_and_the_checkpoint_to_export_others_from(
+    tmp_path: Path,
+) -> None:
+    network = fill_network(SRVGGNetCompact(features=16, convs=2, scale=2), 3, "srvgg")
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
+    paths = bundle("small-x2", tmp_path / "network.safetensors", small=True, data=tmp_path / "data")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        "small-x2.onnx",
+        "small-x2.safetensors",
+    ]
+    assert set(paths) == set((tmp_path / "data").iterdir())

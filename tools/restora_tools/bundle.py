@@ -20,20 +20,24 @@ LICENSE = "Apache-2.0"
 
 
 def bundle(
-    name: str, network: Path, *, weights: Path = WEIGHTS, data: Path = DATA
+    name: str, network: Path, *, small: bool = False, weights: Path = WEIGHTS, data: Path = DATA
 ) -> tuple[Path, ...]:
     """Write the checkpoint and the artifacts of a model; returns their paths.
 
     network: float32 weights in the published key layout, as .safetensors
+    small: put the uint8 artifact and the checkpoint into the package, and no other artifact: users
+        export those from the checkpoint, at their first use
 
     Raises AccuracyGateError if an artifact misses its threshold.
     """
     halves = {key: _rounded(value) for key, value in load_file(network).items()}
-    checkpoint = weights / f"{name}.safetensors"
-    save_file(halves, checkpoint)
     data.mkdir(parents=True, exist_ok=True)
+    checkpoint = (data if small else weights) / f"{name}.safetensors"
+    save_file(halves, checkpoint)
     first, second, half = (data / f"{name}{ending}.onnx" for ending in ("", ".float32", ".fp16"))
     export_file(checkpoint, first, compact=True, license_name=LICENSE)
+    if small:
+        return checkpoint, first
     export_file(checkpoint, second, io="float32", compact=True, license_name=LICENSE, like=first)
     export_file(checkpoint, half, precision="fp16", license_name=LICENSE, like=first)
     return checkpoint, first, second, half
@@ -50,8 +54,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="of the model, such as restora-lite-x2")
     parser.add_argument("network", type=Path, help="network.safetensors of a training run")
+    parser.add_argument("--small", action="store_true", help="only the uint8 artifact")
     arguments = parser.parse_args()
-    for path in bundle(arguments.name, arguments.network):
+    for path in bundle(arguments.name, arguments.network, small=arguments.small):
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 

@@ -16,7 +16,15 @@ from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
 from restora_tools.cpu_experiments.table import experiments_table
 from restora_tools.gpu.tables import gpu_table
-from restora_tools.page_tables import choices_table, heads_of, int8_table, row_of, seams_table
+from restora_tools.int8_tables import published_table
+from restora_tools.page_tables import (
+    choices_table,
+    fast_table,
+    heads_of,
+    int8_table,
+    row_of,
+    seams_table,
+)
 from restora_tools.service.tables import facts_list, load_table
 from restora_tools.speed_tables import speed_summary, speed_table, whole_photo_table
 from restora_tools.throughput.tables import (
@@ -28,11 +36,12 @@ from restora_tools.throughput.tables import (
     video_table,
 )
 from restora_tools.tile_area import tile_area_table
+from restora_tools.training_table import training_table
 
 PAGES = (
     Path("README.md"),
     Path("docs/artifacts.md"),
-    Path("docs/restora-lite.md"),
+    Path("docs/bundled-models.md"),
     Path("docs/faces.md"),
     Path("docs/gpu.md"),
     Path("docs/benchmarks.md"),
@@ -40,6 +49,7 @@ PAGES = (
     Path("docs/service.md"),
     Path("docs/throughput.md"),
     Path("docs/tiling.md"),
+    Path("docs/training.md"),
     Path("docs/untrusted-files.md"),
 )
 BENCHES = ("lite", "small", "x4plus", "photo")
@@ -59,10 +69,12 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "cpu-experiments": experiments_table(_read(results / "cpu-experiments.json")),
         "accuracy": accuracy_table([row for row in lite if row["photo"] == "mean"]),
         "lite": accuracy_table(lite, photos=True),
+        "fast": fast_table(_read(results / "fast.json")),
         "exports": exports_table(json.loads((results / "exports.json").read_text())),
         "faces": faces_table(json.loads((results / "faces.json").read_text())),
         "gpu": gpu_table(results / "gpu.json"),
         "int8": int8_table(_read(results / "int8.json")),
+        "int8-published": published_table(_read(results / "int8-published.json")),
         "choices": choices_table(_read(results / "choices.json")),
         "photos": photos_table(throughput),
         "video": video_table(throughput),
@@ -70,6 +82,7 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "service-load": load_table(_read(results / "service.json")),
         "service-facts": facts_list(_read(results / "service.json")),
         "seams": seams_table(json.loads((results / "seams-large.json").read_text())),
+        "training": training_table(_read(results / "training.json")),
         "tile-area": tile_area_table(_read(results / "tile-area.json")),
         "endurance": endurance_table(_read(results / "endurance.json")),
         "isolation": isolation_table(_read(results / "isolation.json")),

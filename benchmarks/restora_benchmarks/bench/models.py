@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from restora.artifact import Artifact, read_artifact
 from restora.errors import ModelError, OptionError
-from restora.models import DEFAULT_MODEL, MODELS, find_artifact
+from restora.models import MODELS, find_artifact
 from restora.models import find_model as find_files
 from restora.models.fetch import fetch_model
 from restora.models.resolve import find_or_export
-from restora_benchmarks.networks import NETWORKS, SMALLER, TINY, Network
+from restora_benchmarks.networks import BUNDLED, NETWORKS, SMALLER, TINY, Network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +68,7 @@ def find_model(
     had, `report` says why, and synthetic weights are measured.
 
     folder: for artifacts with synthetic weights
-    synthetic: measure synthetic weights in any case, except for the bundled model
+    synthetic: measure synthetic weights in any case, except for bundled models
 
     Raises OptionError for an unknown name.
     """
@@ -78,7 +78,7 @@ def find_model(
     if name not in KNOWN:
         raise OptionError(f"unknown model {name!r}; known: {', '.join(KNOWN)}, or an .onnx file")
     network = KNOWN[name]
-    if name == DEFAULT_MODEL:
+    if name in BUNDLED:
         # with those of other precisions beside it
         return Model(name, find_artifact(name, "uint8"), "bundled", network, folder=folder)
     checkpoint = None if synthetic else _find_checkpoint(name, report)

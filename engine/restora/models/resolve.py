@@ -24,6 +24,7 @@ from restora.errors import (
     UnsafePathError,
 )
 from restora.models import (
+    MODELS,
     FindArtifact,
     find_artifact,
     find_model,
@@ -82,7 +83,7 @@ def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False)
     """The artifact of a model, of an .onnx file or of a checkpoint file, which an .onnx file of
     another exporter is too.
 
-    half: export an FP16 one beside it too, if the network gives pictures and is exported at all
+    half: export an FP16 one beside it too, if the network gives pictures and its checkpoint is here
 
     Raises UnknownModelError or MissingModelError if there is neither an artifact nor a checkpoint,
     MissingBackendError if an export needs `restora[export]` and it is not installed.
@@ -99,7 +100,7 @@ def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False)
     if path.suffix.lower() == ".onnx" and is_foreign(path):
         return _export_once(path, path.stem, io, [(path, 1.0)], half=half)
     try:
-        return find_artifact(model, io, kind)
+        artifact = find_artifact(model, io, kind)
     except MissingModelError:
         if path.suffix.lower() == ".onnx":
             raise
@@ -107,6 +108,21 @@ def find_or_export(model: str | Path, io: Io, kind: Kind, *, half: bool = False)
         if checkpoint is None:
             raise
         return _export_once(checkpoint, name, io, [(checkpoint, 1.0)], half=half)
+    return _with_half(artifact, str(model), io) if half else artifact
+
+
+def _with_half(artifact: Path, name: str, io: Io) -> Path:
+    """An artifact of a bundled model that has an FP16 one beside it, which is exported where only
+    the checkpoint is in the package; the artifact itself without PyTorch."""
+    entry = MODELS.get(name)
+    checkpoint = find_model(name).checkpoint if entry is not None and entry.bundled else None
+    if checkpoint is None:
+        return artifact
+    try:
+        return _export_once(checkpoint, name, io, [(checkpoint, 1.0)], half=True)
+    except MissingBackendError as error:
+        logger.warning("%s runs without its FP16 artifact: %s", name, error)
+        return artifact
 
 
 def _checkpoint_by_name(name: str) -> tuple[str, Path | None]:

@@ -81,8 +81,13 @@ def ncnn_path(entry: ModelEntry) -> Path:
 
 
 def find_checkpoint_of(entry: ModelEntry) -> Path | None:
-    """The published checkpoint if it is here, or else a file of the model's name in any format."""
-    if entry.bundled or find_model_folder() is None:
+    """The published checkpoint if it is here, or else a file of the model's name in any format.
+
+    Of a bundled model: the one in the package, if there is one.
+    """
+    if entry.bundled:
+        return _if_file(_package_file(entry.file))
+    if find_model_folder() is None:
         return None
     published = checkpoint_path(entry)
     return published if is_regular_file(published) else find_own_checkpoint(entry.name)
@@ -116,9 +121,7 @@ def own_models() -> tuple[str, ...]:
 def artifact_path(entry: ModelEntry, io: Io) -> Path:
     """Where the artifact belongs, there or not: in the package if bundled."""
     name = f"{entry.name}{_artifact_suffix(io)}"
-    if entry.bundled:
-        return Path(str(files("restora") / "data" / name))
-    return model_folder() / name
+    return _package_file(name) if entry.bundled else model_folder() / name
 
 
 def find_model(name: str) -> ModelFiles:
@@ -186,6 +189,10 @@ def sha256_of(path: Path) -> str:
     """Of a regular file. Raises MissingModelError or ModelError."""
     with open_model_file(path, what="file", error=ModelError, max_bytes=_MAX_BYTES) as stream:
         return sha256_of_stream(stream)
+
+
+def _package_file(name: str) -> Path:
+    return Path(str(files("restora") / "data" / name))
 
 
 def _artifact_suffix(io: Io) -> str:

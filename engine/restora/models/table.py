@@ -96,11 +96,21 @@ _ENTRIES = (
     ModelEntry(
         DEFAULT_MODEL,
         "upsampler",
-        "small and quick; mild noise, blur and JPEG marks; comes with restora",
+        "small and quick; noise, blur and JPEG marks; comes with restora",
         "restora-lite-x2.safetensors",
         scale=2,
         bundled=True,
         license="Apache-2.0",
+    ),
+    ModelEntry(
+        "restora-fast-x4",
+        "upsampler",
+        "small and quick; photos with heavy damage; comes with restora",
+        "restora-fast-x4.safetensors",
+        scale=4,
+        bundled=True,
+        license="Apache-2.0",
+        terms="trained on answers of RealESRGAN_x4plus, which is under BSD-3-Clause",
     ),
     ModelEntry(
         "restora-repair",
