@@ -1,15 +1,19 @@
 """The published ways, as peers to measure against: padded tiles and hard cuts, in eager PyTorch
 and in ncnn."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from restora.backends.base import Batch
 from restora.tiling import split_published
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def upsample_published(
@@ -19,6 +23,8 @@ def upsample_published(
 
     photo  uint8 RGB, (height, width, 3); sides multiples of what the network takes
     """
+    import torch
+
     x = torch.from_numpy(photo.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
     height, width = photo.shape[:2]
     canvas = torch.empty(1, 3, height * scale, width * scale)
