@@ -81,9 +81,8 @@ TINY = Network("tiny", "upsampler", 2)
 
 
 def _load_bundled(name: str) -> nn.Module:
-    from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
-
     from restora.models import find_model
+    from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 
     weights = find_model(name).checkpoint or BUNDLED_WEIGHTS / f"{name}.safetensors"
     if not weights.is_file():
