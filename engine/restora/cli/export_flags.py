@@ -32,7 +32,7 @@ License = Annotated[
 ]
 Compact = Annotated[
     bool,
-    typer.Option(
+    _network(
         "--compact",
         help="Store weights as float16 where that loses nothing: half the size, the same network.",
     ),
