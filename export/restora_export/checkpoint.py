@@ -2,11 +2,13 @@
 
 Nothing in them is executed, and sizes are compared with the network before memory is allocated."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,9 @@ from restora_export.state_dict import WRAPPING_KEYS, check_prefix, clean_keys, u
 from restora_export.stored_tensor import StoredTensor
 from restora_export.torch_file import open_torch_file
 
+if TYPE_CHECKING:
+    from restora_export.own_onnx import OwnWeights
+
 _NO_HINTS = Hints()
 _LICENSES = {entry.sha256: entry.license for entry in MODELS.values() if entry.sha256} | {
     entry.wheel.sha256: entry.wheel.license for entry in MODELS.values() if entry.wheel
@@ -42,8 +47,8 @@ class Checkpoint:
 
     state: tensors by their published keys, float32
     architecture: the architecture detected from keys and shapes
-    sha256: SHA-256 of the file (of an ncnn network: of .param and .bin, one after the other), or of
-        the digests and shares of a blend
+    sha256: SHA-256 of the file (of an ncnn network: of .param and .bin, one after the other; of an
+        artifact: of the checkpoint that it was made of), or of the digests and shares of a blend
     license: SPDX name of the license of a published file; "" for other files
     """
 
@@ -60,8 +65,8 @@ def load_checkpoint(
     expected_sha256: str | None = None,
     hints: Hints = _NO_HINTS,
 ) -> Checkpoint:
-    """Load a .pth, .pt, .ckpt, .safetensors or .param file, or an .onnx file of another exporter,
-    without executing anything in it.
+    """Load a .pth, .pt, .ckpt, .safetensors or .param file, or an .onnx file of another exporter or
+    an artifact of SRVGGNetCompact, without executing anything in it.
 
     expected_sha256: required SHA-256; by default that of the published file of the same name
     hints: what the file does not determine
@@ -78,9 +83,12 @@ def load_checkpoint(
                 "or it is another network with the name of a published one (then rename it)"
             )
         try:
-            spec, state = _load(path, streams, hints)
+            own = _read_own(path, streams)
+            spec, state = _load(path, streams, hints, own)
         except CheckpointError as error:
             raise CheckpointError(f"{shown(path)}: {error}") from error
+    if own is not None:
+        digest = own.sha256
     return Checkpoint(path.stem, spec, digest, state, _LICENSES.get(digest, ""))
 
 
@@ -95,9 +103,13 @@ def _build(spec: Spec, state: State) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _load(path: Path, streams: Sequence[BinaryIO], hints: Hints) -> tuple[Spec, State]:
-    layers = _read_layers(path, streams)
-    if layers is None:
+def _load(
+    path: Path, streams: Sequence[BinaryIO], hints: Hints, own: OwnWeights | None
+) -> tuple[Spec, State]:
+    layers = _read_layers(path, streams) if own is None else None
+    if own is not None:
+        stored = own.tensors
+    elif layers is None:
         stored = rename_old_keys(_find_tensors(streams[0], path, hints.key))
     elif hints.key is not None:
         raise CheckpointError("it holds one network without names: leave the key out")
@@ -109,6 +121,14 @@ def _load(path: Path, streams: Sequence[BinaryIO], hints: Hints) -> tuple[Spec, 
     if layers is not None:
         check_same_function(layers, _build(spec, state))
     return spec, state
+
+
+def _read_own(path: Path, streams: Sequence[BinaryIO]) -> OwnWeights | None:
+    if path.suffix.lower() != ".onnx":
+        return None
+    from restora_export.own_onnx import read_own_onnx
+
+    return read_own_onnx(streams[0])
 
 
 def _read_layers(path: Path, streams: Sequence[BinaryIO]) -> list[Layer] | None:

@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from recipe import fill_network
 from restora.artifact import read_artifact
+from restora.errors import CheckpointError
+from restora.models import find_artifact
 from restora_export.checkpoint import load_checkpoint
 from restora_export.reference import SRVGGNetCompact
 from restora_tools.bundle import bundle
@@ -39,14 +41,20 @@ def test_weights_that_float16_cannot_hold_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "large.safetensors").exists()
 
 
-def test_a_small_bundle_is_an_artifact_and_the_checkpoint_to_export_others_from(
-    tmp_path: Path,
-) -> None:
+def test_a_small_bundle_is_one_artifact_from_which_others_are_exported(tmp_path: Path) -> None:
     network = fill_network(SRVGGNetCompact(features=16, convs=2, scale=2), 3, "srvgg")
     save_file(network.state_dict(), tmp_path / "network.safetensors")
-    paths = bundle("small-x2", tmp_path / "network.safetensors", small=True, data=tmp_path / "data")
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
-        "small-x2.onnx",
-        "small-x2.safetensors",
-    ]
-    assert set(paths) == set((tmp_path / "data").iterdir())
+    (artifact,) = bundle(
+        "small-x2", tmp_path / "network.safetensors", small=True, data=tmp_path / "data"
+    )
+    assert list((tmp_path / "data").iterdir()) == [artifact]
+    loaded = load_checkpoint(artifact)
+    assert loaded.sha256 == load_checkpoint(tmp_path / "small-x2.safetensors").sha256
+    assert loaded.sha256 == read_artifact(artifact).info.weights_sha256
+    for key, value in loaded.state.items():
+        assert torch.equal(value, network.state_dict()[key].half().float())
+
+
+def test_an_artifact_whose_weights_are_folded_is_not_a_checkpoint() -> None:
+    with pytest.raises(CheckpointError, match=r"only fp32 artifacts of SRVGGNetCompact"):
+        load_checkpoint(find_artifact("restora-lite-x2", "uint8"))

@@ -22,22 +22,22 @@ LICENSE = "Apache-2.0"
 def bundle(
     name: str, network: Path, *, small: bool = False, weights: Path = WEIGHTS, data: Path = DATA
 ) -> tuple[Path, ...]:
-    """Write the checkpoint and the artifacts of a model; returns their paths.
+    """Write the checkpoint and the artifacts of a model; returns the paths of what is bundled.
 
     network: float32 weights in the published key layout, as .safetensors
-    small: put the uint8 artifact and the checkpoint into the package, and no other artifact: users
-        export those from the checkpoint, at their first use
+    small: put only the uint8 artifact into the package. Of an SRVGGNetCompact it holds the weights
+        too, from which users export the other artifacts at their first use
 
     Raises AccuracyGateError if an artifact misses its threshold.
     """
     halves = {key: _rounded(value) for key, value in load_file(network).items()}
     data.mkdir(parents=True, exist_ok=True)
-    checkpoint = (data if small else weights) / f"{name}.safetensors"
+    checkpoint = (network.parent if small else weights) / f"{name}.safetensors"
     save_file(halves, checkpoint)
     first, second, half = (data / f"{name}{ending}.onnx" for ending in ("", ".float32", ".fp16"))
     export_file(checkpoint, first, compact=True, license_name=LICENSE)
     if small:
-        return checkpoint, first
+        return (first,)
     export_file(checkpoint, second, io="float32", compact=True, license_name=LICENSE, like=first)
     export_file(checkpoint, half, precision="fp16", license_name=LICENSE, like=first)
     return checkpoint, first, second, half

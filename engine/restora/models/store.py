@@ -83,7 +83,7 @@ def ncnn_path(entry: ModelEntry) -> Path:
 def find_checkpoint_of(entry: ModelEntry) -> Path | None:
     """The published checkpoint if it is here, or else a file of the model's name in any format.
 
-    Of a bundled model: the one in the package, if there is one.
+    Of a bundled model: what others of its artifacts are exported from, which may be an artifact.
     """
     if entry.bundled:
         return _if_file(_package_file(entry.file))

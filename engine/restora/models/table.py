@@ -106,7 +106,7 @@ _ENTRIES = (
         "restora-fast-x4",
         "upsampler",
         "small and quick; photos with heavy damage; comes with restora",
-        "restora-fast-x4.safetensors",
+        "restora-fast-x4.onnx",
         scale=4,
         bundled=True,
         license="Apache-2.0",
