@@ -80,13 +80,11 @@ def make_picture(student: str | Path, pairs: list[Pair]) -> Photo:
             pair = pairs[index]
             answer = np.asarray(small.restore(pair.degraded).photo.pixels, np.uint8)
             side = pair.answer.shape[:2]
-            ways = (
-                cv2.resize(pair.degraded, side, interpolation=cv2.INTER_NEAREST),
-                cv2.resize(pair.degraded, side, interpolation=cv2.INTER_CUBIC),
-                answer,
-                pair.answer,
-            )
-            rows.append(_join(list(ways), axis=1))
+            enlarged = [
+                np.asarray(cv2.resize(pair.degraded, side, interpolation=how), np.uint8)
+                for how in (cv2.INTER_NEAREST, cv2.INTER_CUBIC)
+            ]
+            rows.append(_join([*enlarged, answer, pair.answer], axis=1))
     picture = _join(rows, axis=0)
     header = np.full((_HEADER, picture.shape[1], 3), 255, np.uint8)
     step = picture.shape[1] / len(_HEADS)
