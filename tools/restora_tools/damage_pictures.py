@@ -127,12 +127,12 @@ def main() -> None:
     parser.add_argument("--damage-repairer")
     arguments = parser.parse_args()
     if arguments.what == "sheet":
-        _save(make_sheet(), arguments.output or SHEET, 72)
+        _save(make_sheet(), arguments.output or SHEET, 55)
     elif arguments.what == "print":
         for path, data in zip((PRINT, MASK), make_print(), strict=True):
             path.write_bytes(data)
     else:
-        _save(make_repair(arguments.damage_repairer), arguments.output or REPAIR, 68)
+        _save(make_repair(arguments.damage_repairer), arguments.output or REPAIR, 60)
 
 
 if __name__ == "__main__":
