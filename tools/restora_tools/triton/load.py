@@ -11,6 +11,7 @@ import base64
 import csv
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -76,9 +77,10 @@ def measure(folder: Path = DEFAULT_FOLDER) -> list[Row]:
 
 
 def _write_photo(path: Path) -> Path:
-    """The bundled sample photo, as perf_analyzer takes bytes."""
+    """The bundled sample photo, as perf_analyzer takes bytes: with their number in front."""
     photo = (files("restora") / "data" / "sample.jpg").read_bytes()
-    value = {"content": {"b64": base64.b64encode(photo).decode()}, "shape": [1]}
+    content = struct.pack("<I", len(photo)) + photo
+    value = {"content": {"b64": base64.b64encode(content).decode()}, "shape": [1]}
     path.write_text(json.dumps({"data": [{"photo": value}]}))
     return path
 
@@ -96,7 +98,7 @@ def _analyze(
     command = [
         str(analyzer), "-m", model, "-i", "grpc", "-u", running.grpc, *inputs,
         "--concurrency-range", str(clients), "--measurement-mode", "count_windows",
-        "--measurement-request-count", str(_WINDOWS[model]), "-s", "20", "-f", str(report),
+        "--measurement-request-count", str(_WINDOWS[model]), "-s", "50", "-f", str(report),
         "--collect-metrics", "--metrics-url", f"{running.metrics}/metrics",
     ]  # fmt: skip
     path = f"{analyzer.parents[1] / 'lib'}:{libraries(folder)}"
