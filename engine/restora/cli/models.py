@@ -151,6 +151,6 @@ def present_parts(files: ModelFiles) -> list[str]:
     parts = []
     if files.artifact is not None or files.artifact_float32 is not None:
         parts.append("bundled" if files.entry.bundled else "artifact")
-    if files.checkpoint is not None:
+    if files.checkpoint is not None and not files.entry.bundled:
         parts.append("checkpoint")
     return parts

@@ -113,14 +113,6 @@ _ENTRIES = (
         terms="trained on answers of RealESRGAN_x4plus, which is under BSD-3-Clause",
     ),
     ModelEntry(
-        "restora-repair",
-        "repairer",
-        "repaints what a damage mask names; comes with restora",
-        "restora-repair.safetensors",
-        bundled=True,
-        license="Apache-2.0",
-    ),
-    ModelEntry(
         "RealESRGAN_x4plus",
         "upsampler",
         "photos with heavy damage",
@@ -276,6 +268,14 @@ _ENTRIES = (
         size_bytes=85331193,
         license="MIT",
         terms="facexlib refers to that of the original, PSFR-GAN: CC-BY-NC-SA-4.0",
+    ),
+    ModelEntry(
+        "restora-repair",
+        "repairer",
+        "repaints what a mask of damage marks; comes with restora",
+        "restora-repair.safetensors",
+        bundled=True,
+        license="Apache-2.0",
     ),
 )
 MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
