@@ -102,11 +102,11 @@ class Enlarger:
             if io not in self._upsamplers:
                 # a variant of this one may have opened it
                 session = self._networks.session("upsampler", io)
-                if session is None and self.source is None:
-                    raise MissingModelError(
-                        f"a session for {io} pictures is needed: give one as session_16bit"
-                    )
                 if session is None:
+                    if self.source is None:
+                        raise MissingModelError(
+                            f"a session for {io} pictures is needed: give one as session_16bit"
+                        )
                     path = self._find(self.source, io, "upsampler")
                     session = self._networks.open(path, "upsampler", io)
                 self._upsamplers[io] = self._make_upsampler(session)

@@ -108,7 +108,7 @@ def settings_of_damage(stage: DamageStage, networks: Networks) -> Settings:
         if opened is None
         else _network(opened),
         "repairer": _given(stage.repairer.session.info) if repairer is None else _network(repairer),
-        "mask": None if drawn is None else hashlib.sha256(np.packbits(drawn)).hexdigest(),
+        "mask": None if drawn is None else hashlib.sha256(np.packbits(drawn).tobytes()).hexdigest(),
         "threshold": options.threshold,
         "max_share": options.max_share,
         "max_face_share": options.max_face_share,

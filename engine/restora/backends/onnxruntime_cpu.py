@@ -36,9 +36,7 @@ class OnnxRuntimeCpuSession(NetworkSession[Compute]):
             artifact,
             runtime=f"ONNX Runtime {onnxruntime.__version__}",
             setup=f"{self.threads} threads",
-            limits=limits_of_parts(
-                artifact.info, self._parts, bytes_per_element=BYTES_PER_ELEMENT
-            ),
+            limits=limits_of_parts(artifact.info, self._parts, bytes_per_element=BYTES_PER_ELEMENT),
         )
 
     def _load(self, artifact: Artifact) -> Compute:

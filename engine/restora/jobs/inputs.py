@@ -81,7 +81,7 @@ def identify(file: Path, folder: Path, ext: Ext, limits: PhotoLimits | None = No
     if suffix in RAW_SUFFIXES and kind in (None, "TIFF"):
         reason = f"{file} is a camera's raw file, which restora does not read: develop it first"
         failure = Failure(UnsupportedImageError.__name__, reason)
-    format_ = ext if ext != "auto" else _WRITTEN_AS.get(kind or "")
+    format_: Ext | None = ext if ext != "auto" else _WRITTEN_AS.get(kind or "")
     if format_ is None:
         format_ = "png" if kind else RESULT_FORMATS.get(suffix, "png")
     # the user's spelling is kept: .jpeg stays .jpeg

@@ -114,8 +114,8 @@ def name_outputs(
     if save_faces:
         faces[:] = _name_faces(sources, results, root, ending, taken | guarded.keys, keys)
     return [
-        Outputs(path, Extras(*extras))
-        for path, *extras in zip(results, comparisons, faces, masks, strict=True)
+        Outputs(path, Extras(comparison, named, mask))
+        for path, comparison, named, mask in zip(results, comparisons, faces, masks, strict=True)
     ]
 
 

@@ -49,7 +49,7 @@ def _run_ncnn(ncnn: Any, net: Any, picture: Batch) -> Batch:
     if code:
         raise RuntimeError(f"ncnn: code {code}")
     pixels = np.rint(np.clip(np.array(result), 0, 1) * 255).astype(np.uint8)
-    return pixels.transpose(1, 2, 0)
+    return np.asarray(pixels.transpose(1, 2, 0))
 
 
 def start_onnxruntime(threads: int = 2, *, spin: str = "200", **entries: str) -> Start:
