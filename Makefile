@@ -17,7 +17,8 @@ help:  ## list the targets
 demo: $(CPU)  ## restore the bundled sample photo and write a before | after picture into demo/
 	@mkdir -p demo
 	@$(BIN)/restora sample --output demo/old.jpg
-	$(BIN)/restora restore --input demo/old.jpg --output demo/restored.png --compare --overwrite
+	$(BIN)/restora restore --input demo/old.jpg --output demo/restored.png --compare --overwrite \
+		--model restora-fast-x4
 	@$(BIN)/restora sample --print --output demo/print.jpg
 	$(BIN)/restora restore --input demo/print.jpg --output demo/repaired.png --compare --overwrite \
 		--damage-mask demo/print_mask.png --color unfade
