@@ -4,7 +4,6 @@ from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 # faces, an animal, a machine, a still life, buildings, print; neither flat nor only texture
 _PHOTOS = ("astronaut", "coffee", "chelsea", "rocket", "grace_hopper", "text")
@@ -38,6 +37,8 @@ def cut_tiles(count: int, side: int) -> NDArray[np.uint8]:
 
 
 def _middle(photo: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    from PIL import Image  # here, since machines that measure a GPU lack it
+
     height, width = photo.shape[:2]
     if min(height, width) < side:
         size = [-(-length * side // min(height, width)) for length in (width, height)]

@@ -99,7 +99,11 @@ def test_the_stored_resolution_covers_each_extra_python_and_machine_and_fits() -
 
 
 def test_each_extra_that_code_or_a_page_tells_to_install_exists() -> None:
-    places = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*")]
+    places = [
+        ROOT / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *(path for path in ROOT.glob("deploy/**/*") if path.is_file()),
+    ]
     places += ROOT.glob("engine/**/*.py")
     named = {
         (extra, path.name)
