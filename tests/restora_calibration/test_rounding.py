@@ -94,6 +94,7 @@ def test_a_layer_is_rounded_with_its_own_inputs(
         assert len(seen[name]) == weights[layer.weight][0].size
 
 
+@pytest.mark.slow
 def test_little_memory_gives_the_same_weights(
     model: onnx.ModelProto, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
