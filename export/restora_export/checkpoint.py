@@ -116,6 +116,11 @@ def _load(
     else:
         stored, hints = name_tensors(layers)
     spec = detect_architecture({name: value.on_meta() for name, value in stored.items()}, hints)
+    if own is not None and str(spec) != own.architecture:
+        raise CheckpointError(
+            f"it is an artifact of {own.architecture}, its weights look like {spec}: give the "
+            "checkpoint"
+        )
     _check_claims(stored, spec, sum(os.fstat(stream.fileno()).st_size for stream in streams))
     state = {name: _read(name, value) for name, value in stored.items()}
     if layers is not None:

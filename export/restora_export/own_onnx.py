@@ -6,6 +6,8 @@ are folded into each other for speed.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
@@ -26,13 +28,17 @@ from restora.errors import ArtifactError, CheckpointError
 from restora_export.stored_tensor import StoredTensor
 
 _PREFIX = "network."
+_CONV = re.compile(r"network\.body\.([0-9]+)\.weight")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnWeights:
-    """tensors: by their published keys; sha256: of the checkpoint that the artifact was made of"""
+    """tensors: by their published keys
+    architecture, sha256: of the checkpoint that the artifact was made of
+    """
 
     tensors: dict[str, StoredTensor]
+    architecture: str
     sha256: str
 
 
@@ -54,14 +60,31 @@ def read_own_onnx(stream: BinaryIO) -> OwnWeights | None:
             "only fp32 artifacts of SRVGGNetCompact hold their weights as they were, this is "
             f"{info.architecture} in {info.precision}: give its checkpoint"
         )
-    tensors = {}
-    for tensor in onnx.load_model_from_string(data).graph.initializer:
-        key = tensor.name.removesuffix(HALF_SUFFIX)
-        if key.startswith(_PREFIX):
-            values = numpy_helper.to_array(tensor)
-            values = values.reshape(len(values)) if values.ndim == 3 else values  # of a PReLU
-            tensors[key.removeprefix(_PREFIX)] = _stored(values)
-    return OwnWeights(tensors, info.weights_sha256)
+    graph = onnx.load_model_from_string(data).graph
+    constants = {
+        tensor.name.removesuffix(HALF_SUFFIX): numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+    }
+    tensors = {
+        name.removeprefix(_PREFIX): _stored(values)
+        for name, values in constants.items()
+        if name.startswith(_PREFIX)
+    }
+    tensors |= {key: _stored(constants[name].reshape(-1)) for key, name in _slopes_of(graph)}
+    return OwnWeights(tensors, info.architecture, info.weights_sha256)
+
+
+def _slopes_of(graph: onnx.GraphProto) -> Iterator[tuple[str, str]]:
+    """Published keys of the slopes of each PReLU, and the names of the constants that hold them.
+
+    The exporter reshapes the slopes, and so renames them. They belong to the module behind the
+    convolution.
+    """
+    weights = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "Conv"}
+    for node in graph.node:
+        found = _CONV.fullmatch(weights.get(node.input[0], "")) if node.op_type == "PRelu" else None
+        if found is not None:
+            yield f"body.{int(found[1]) + 1}.weight", node.input[1]
 
 
 def _stored(values: NDArray[np.generic]) -> StoredTensor:

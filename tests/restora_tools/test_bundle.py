@@ -6,12 +6,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fakes import open_on_cpu
 from recipe import fill_network
 from restora.artifact import read_artifact
 from restora.errors import CheckpointError
 from restora.models import find_artifact
-from restora_export.checkpoint import load_checkpoint
+from restora_export.architecture import Hints
+from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
+from restora_export.files import export_file
 from restora_export.reference import SRVGGNetCompact
+from restora_export.verify import measure_accuracy
 from restora_tools.bundle import bundle
 
 
@@ -51,8 +55,35 @@ def test_a_small_bundle_is_one_artifact_from_which_others_are_exported(tmp_path:
     loaded = load_checkpoint(artifact)
     assert loaded.sha256 == load_checkpoint(tmp_path / "small-x2.safetensors").sha256
     assert loaded.sha256 == read_artifact(artifact).info.weights_sha256
+    assert set(loaded.state) == set(network.state_dict())
     for key, value in loaded.state.items():
         assert torch.equal(value, network.state_dict()[key].half().float())
+
+
+def test_an_artifact_and_its_checkpoint_give_the_same_other_artifacts(tmp_path: Path) -> None:
+    network = fill_network(SRVGGNetCompact(features=16, convs=2, scale=2), 3, "srvgg")
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
+    (artifact,) = bundle("small-x2", tmp_path / "network.safetensors", small=True, data=tmp_path)
+    made = [
+        export_file(source, tmp_path / f"{number}.onnx", name="small-x2", io="float32")
+        for number, source in enumerate((artifact, tmp_path / "small-x2.safetensors"))
+    ]
+    assert made[0].artifact.onnx == made[1].artifact.onnx
+
+
+def test_the_weights_of_restora_fast_x4_are_read_whole_from_its_artifact() -> None:
+    artifact = find_artifact("restora-fast-x4", "uint8")
+    network = network_from_checkpoint(load_checkpoint(artifact))
+    assert measure_accuracy(open_on_cpu(artifact), network).psnr_min > 70
+
+
+def test_an_artifact_of_another_activation_is_refused(tmp_path: Path) -> None:
+    network = SRVGGNetCompact(features=16, convs=2, scale=2, activation="leakyrelu")
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
+    artifact = tmp_path / "leaky.onnx"
+    export_file(tmp_path / "network.safetensors", artifact, hints=Hints(activation="leakyrelu"))
+    with pytest.raises(CheckpointError, match="give the checkpoint"):
+        load_checkpoint(artifact)
 
 
 def test_an_artifact_whose_weights_are_folded_is_not_a_checkpoint() -> None:
