@@ -69,6 +69,8 @@ release-notes:  ## print the changes of VERSION (the one at hand) from CHANGELOG
 bench: $(DEV)  ## measure runtimes, peers and whole photos (28 minutes); reports go to build/bench
 	$(BIN)/restora bench run -o build/bench/bench-lite.json --batches 1 --repeats 9 \
 		--suites tiles,photo --megapixels 12 --photo-repeats 1 --photo-ways session,command
+	$(BIN)/restora bench run -o build/bench/bench-fast.json --batches 1 --suites tiles \
+		-m restora-fast-x4 --no-probes
 	$(BIN)/restora bench run -o build/bench/bench-small.json --batches 1 --suites tiles \
 		-m realesr-animevideov3,RealESRGAN_x4plus_anime_6B --no-probes
 	$(BIN)/restora bench run -o build/bench/bench-x4plus.json --batches 1 --suites tiles \

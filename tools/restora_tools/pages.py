@@ -52,7 +52,7 @@ PAGES = (
     Path("docs/training.md"),
     Path("docs/untrusted-files.md"),
 )
-BENCHES = ("lite", "small", "x4plus", "photo")
+BENCHES = ("lite", "fast", "small", "x4plus", "photo")
 PICTURE = Path("docs/pictures/before_after.jpg")
 SHOWN_MODEL, SHOWN_SCALE = "restora-fast-x4", 2.0
 RESULTS = Path("benchmarks/results")
