@@ -88,7 +88,7 @@ def load_checkpoint(
         except CheckpointError as error:
             raise CheckpointError(f"{shown(path)}: {error}") from error
     if own is not None:
-        digest = own.sha256
+        return Checkpoint(path.stem, spec, own.sha256, state, own.license)
     return Checkpoint(path.stem, spec, digest, state, _LICENSES.get(digest, ""))
 
 

@@ -34,12 +34,13 @@ _CONV = re.compile(r"network\.body\.([0-9]+)\.weight")
 @dataclass(frozen=True, slots=True)
 class OwnWeights:
     """tensors: by their published keys
-    architecture, sha256: of the checkpoint that the artifact was made of
+    architecture, sha256, license: of the checkpoint that the artifact was made of
     """
 
     tensors: dict[str, StoredTensor]
     architecture: str
     sha256: str
+    license: str
 
 
 def read_own_onnx(stream: BinaryIO) -> OwnWeights | None:
@@ -71,7 +72,7 @@ def read_own_onnx(stream: BinaryIO) -> OwnWeights | None:
         if name.startswith(_PREFIX)
     }
     tensors |= {key: _stored(constants[name].reshape(-1)) for key, name in _slopes_of(graph)}
-    return OwnWeights(tensors, info.architecture, info.weights_sha256)
+    return OwnWeights(tensors, info.architecture, info.weights_sha256, info.license)
 
 
 def _slopes_of(graph: onnx.GraphProto) -> Iterator[tuple[str, str]]:

@@ -65,7 +65,9 @@ def test_an_artifact_and_its_checkpoint_give_the_same_other_artifacts(tmp_path: 
     save_file(network.state_dict(), tmp_path / "network.safetensors")
     (artifact,) = bundle("small-x2", tmp_path / "network.safetensors", small=True, data=tmp_path)
     made = [
-        export_file(source, tmp_path / f"{number}.onnx", name="small-x2", io="float32")
+        export_file(
+            source, tmp_path / f"{number}.onnx", name="small-x2", io="float32", license_name="MIT"
+        )
         for number, source in enumerate((artifact, tmp_path / "small-x2.safetensors"))
     ]
     assert made[0].artifact.onnx == made[1].artifact.onnx

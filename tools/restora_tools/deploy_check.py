@@ -26,7 +26,7 @@ DEPLOY = Path("deploy")
 KUBERNETES = "1.31"
 PORT = 18_080
 START_S = 180.0
-# pip and apt take the newest versions on purpose: the image is built anew for a release
+# pip and apt take the newest versions on purpose: the image is built again for a release
 HADOLINT_IGNORED = ("DL3008", "DL3013")
 _INTERVAL = {"$__rate_interval": "5m", "$instance": ".*"}
 

@@ -67,7 +67,7 @@ def measure_network(
 ) -> Row:
     """Calibrate a network unless its artifact is in the folder, then measure it.
 
-    search: search the layers anew, also where a preset has them
+    search: search the layers again, also where a preset has them
     """
     model = find_or_export(network.name, "uint8", "upsampler")
     target = folder / f"{network.name}.int8.onnx"

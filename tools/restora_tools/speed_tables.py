@@ -184,7 +184,7 @@ def _weights_of(benches: list[Row]) -> str:
     rows = [row for bench in benches for row in bench["rows"]]
     models = {row["model"]: row["weights"] for row in rows}
     synthetic = [model for model, weights in models.items() if weights == "synthetic"]
-    words = "The models have their published weights"
+    words = "The published models have their published weights"
     if synthetic:
         words += f", except for {' and '.join(synthetic)}, whose synthetic weights change only PSNR"
     return f"{words}."

@@ -61,7 +61,7 @@ def decide_mask(probability: Plane, threshold: float, *, grow_px: int = 1) -> Ma
     threshold: 0..1
     grow_px: how much wider the mask is than what was found: the rim of a scratch is faint
 
-    A place of damage has a few pixels from the threshold on, and goes on where its neighbors reach
+    A region of damage has a few pixels above the threshold, and extends to its neighbors that reach
     half of the threshold (hysteresis: Canny, 1986).
     """
     sure = probability >= threshold * 255

@@ -28,6 +28,7 @@ from restora.models import (
     FindArtifact,
     find_artifact,
     find_model,
+    find_model_folder,
     find_own_checkpoint,
     model_folder,
 )
@@ -117,6 +118,9 @@ def _with_half(artifact: Path, name: str, io: Io) -> Path:
     entry = MODELS.get(name)
     checkpoint = find_model(name).checkpoint if entry is not None and entry.bundled else None
     if checkpoint is None:
+        return artifact
+    if find_model_folder() is None:
+        logger.warning("%s runs without its FP16 artifact: there is no folder to export to", name)
         return artifact
     try:
         return _export_once(checkpoint, name, io, [(checkpoint, 1.0)], half=True)

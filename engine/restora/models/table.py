@@ -96,7 +96,7 @@ _ENTRIES = (
     ModelEntry(
         DEFAULT_MODEL,
         "upsampler",
-        "small and quick; noise, blur and JPEG marks; comes with restora",
+        "small and quick; mild noise, blur and JPEG marks; comes with restora",
         "restora-lite-x2.safetensors",
         scale=2,
         bundled=True,

@@ -21,7 +21,7 @@ _KEPT = ("id", "client", "state", "created", "started", "ended", "resumed", "don
 
 
 class RowReader:
-    """Reads the results of a job as they come; each once."""
+    """Reads the results of a job as they arrive, each once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
