@@ -101,7 +101,7 @@ def test_speeds_are_relative_to_the_fastest_peer_of_the_same_accuracy_and_size()
     )
     assert eager_line == "| small | eager PyTorch, FP32 | 2 | 1.00 | 1 | 1.00 | (reference) |  |"
     assert "| 9 | 4.50 | 9 | 9.00 | 50.0 dB | 80.0 dB |" in openvino_line
-    assert "The models have their published weights." in table
+    assert "The published models have their published weights." in table
 
 
 def test_a_whole_photo_stands_beside_the_tiles_of_the_same_backend() -> None:
