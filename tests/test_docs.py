@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import re
 import shlex
 import shutil
@@ -73,9 +74,16 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
+def free_ports(count: int) -> list[str]:
+    """Different ports below those that the system gives to clients, so that nothing takes them
+    before a service listens, not even the connection that waits for it."""
+    found: list[str] = []
+    for port in random.sample(range(20000, 32000), 1000):
+        if len(found) == count:
+            break
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(str(port))
+    return found
 
 
 @contextlib.contextmanager
@@ -103,7 +111,7 @@ def test_python_code_runs_as_it_is_written(
     page: Path, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Blocks of a page run one after another, beside its services; only ports are replaced."""
-    ports = {port: free_port() for port in _PORTS}
+    ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
     with contextlib.ExitStack() as services:
         for block in blocks_of(page, "python"):
             code = block.code
