@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from restora.errors import MissingBackendError, OptionError, VideoError
 from restora.video.options import VideoOptions
-from restora.video.segment_file import NO_TIME, Encoded
+from restora.video.segment_file import Encoded
 from restora.video.source import VideoFacts, reason_of
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -143,16 +143,38 @@ def encode_frames(
         for frame in frames:
             packets += _encode(stream, frame)
         packets += _encode(stream, None)
+    units = [packet.time_base or facts.time_base for packet in packets]
+    shown = [
+        _rescale(packet.pts, unit, facts.time_base)
+        for packet, unit in zip(packets, units, strict=True)
+    ]
     return [
         Encoded(
             bytes(packet),
-            _rescale(packet.pts, packet.time_base, facts.time_base),
-            _rescale(packet.dts, packet.time_base, facts.time_base),
-            _rescale(packet.duration or 0, packet.time_base, facts.time_base),
+            pts,
+            dts,
+            _rescale(packet.duration or 0, unit, facts.time_base),
             packet.is_keyframe,
         )
-        for packet in packets
+        for packet, unit, pts, dts in zip(packets, units, shown, decoding_times(shown), strict=True)
     ]
+
+
+def decoding_times(shown: list[int]) -> list[int]:
+    """Decoding times of packets in decoding order, from the times at which their frames are shown.
+
+    They increase, none is later than its frame is shown, and they are as late as that allows. The
+    encoder's own are not used: libx265 gives the frames of a very short segment times from memory
+    that it never wrote.
+
+    shown: distinct presentation times, in decoding order
+    """
+    ordered = sorted(shown)
+    rank = {time: index for index, time in enumerate(ordered)}
+    delay = max((index - rank[time] for index, time in enumerate(shown)), default=0)
+    step = ordered[1] - ordered[0] if len(ordered) > 1 else 1
+    early = [ordered[0] - step * (delay - index) for index in range(delay)]
+    return early + ordered[: len(ordered) - delay]
 
 
 def _encode(stream: Any, frame: VideoFrame | None) -> list[Any]:
@@ -163,7 +185,5 @@ def _encode(stream: Any, frame: VideoFrame | None) -> list[Any]:
         raise VideoError(f"{at} cannot be encoded: {reason_of(error)}") from error
 
 
-def _rescale(value: int | None, unit: Fraction | None, to: Fraction) -> int:
-    if value is None:
-        return NO_TIME
-    return value if unit is None or unit == to else round(value * unit / to)
+def _rescale(value: int, unit: Fraction, to: Fraction) -> int:
+    return value if unit == to else round(value * unit / to)

@@ -18,7 +18,7 @@ from av.stream import Stream
 from restora.errors import RestoraError, VideoError
 from restora.video.decode import MAX_GAP_S
 from restora.video.encoder import Encoder, add_video, require_container
-from restora.video.segment_file import NO_TIME, Encoded
+from restora.video.segment_file import Encoded
 from restora.video.sink import Sink
 from restora.video.source import VideoFacts, open_video, reason_of
 from restora.video.target import whole_file, write_error
@@ -276,5 +276,5 @@ def _by_time(*streams: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
 
 
 def _time_of(packet: Packet[Any]) -> Fraction:
-    time = packet.dts if packet.dts not in (None, NO_TIME) else packet.pts
+    time = packet.dts if packet.dts is not None else packet.pts
     return Fraction(time or 0) * Fraction(packet.time_base)

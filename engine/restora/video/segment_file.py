@@ -17,7 +17,6 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-NO_TIME = -(2**63)
 _DIGEST_BYTES = 32
 _HEAD = np.dtype([("frames", "<i8"), ("packets", "<i8")])
 _ROW = np.dtype(
