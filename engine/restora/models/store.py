@@ -22,6 +22,7 @@ from restora.models.checkpoint_files import (
     files_of_checkpoint,
     is_checkpoint_name,
 )
+from restora.models.entry import Kind, ModelEntry
 from restora.models.regular_file import (
     is_regular_file,
     kind_of,
@@ -29,7 +30,7 @@ from restora.models.regular_file import (
     sha256_of_stream,
     shown,
 )
-from restora.models.table import MODELS, YUNET_FILE, Kind, ModelEntry, find_entry
+from restora.models.table import MODELS, YUNET_FILE, find_entry
 
 Io = Literal["uint8", "float32"]
 FindArtifact = Callable[[str | Path, Io, Kind], Path]

