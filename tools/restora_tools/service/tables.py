@@ -18,18 +18,23 @@ _WORDS = {
 def load_table(result: dict[str, Any]) -> str:
     """Photos per second and latency by the number of clients, beside a folder run."""
     load, machine = result["load"], result["machine"]
-    lines = heads_of(_HEADS)
-    for row in load["rows"]:
-        cells = [str(row["clients"]), f"{row['photos_per_s']:.2f}", f"{row['of_folder']:.2f}"]
-        cells += [f"{row[name]:.2f} s" for name in ("p50_s", "p95_s", "p99_s")]
-        lines.append(row_of([*cells, str(row["refused"])]))
     words = (
         f"restora-lite-x2 on {machine['cores_allowed']} cores of an {machine['cpu']}, which the "
         f"clients share. `restore_folder` restores {load['folder_photos_per_s']:.2f} of these "
         "photos (128 x 128 to 800 x 600) per second. Latencies are those of admitted requests; "
         "refused ones came again after `Retry-After`."
     )
-    return "\n".join([*lines, "", words])
+    return "\n".join([*load_lines(load["rows"]), "", words])
+
+
+def load_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """A table with one line for each number of clients."""
+    lines = heads_of(_HEADS)
+    for row in rows:
+        cells = [str(row["clients"]), f"{row['photos_per_s']:.2f}", f"{row['of_folder']:.2f}"]
+        cells += [f"{row[name]:.2f} s" for name in ("p50_s", "p95_s", "p99_s")]
+        lines.append(row_of([*cells, str(row["refused"])]))
+    return lines
 
 
 def facts_list(result: dict[str, Any]) -> str:

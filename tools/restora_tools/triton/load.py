@@ -1,12 +1,14 @@
-"""Load on a Triton server by perf_analyzer: python -m restora_tools.triton.load.
+"""Load on a Triton server: python -m restora_tools.triton.load.
 
-Tiles to the bundled network, and photos to restora-photo, by 1, 4 and 16 clients at once; figures
-go to benchmarks/results/triton-load.json. The binary of perf_analyzer is that of the wheel
-tritonclient 2.51.0, with libraries of the server's wheel.
+perf_analyzer sends tiles to the bundled network, and a photo to restora-photo, by 1, 4 and 16
+clients at once; then comes the load of `make bench-service`. Figures go to
+benchmarks/results/triton-load.json. The binary of perf_analyzer is that of the wheel tritonclient
+2.51.0, with libraries of the server's wheel.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import csv
 import json
@@ -23,6 +25,7 @@ from restora.options import RestoreOptions
 from restora.triton import ServerOptions, export_repository
 from restora.triton.photo_model import PHOTO_MODEL
 from restora_benchmarks.machine import describe_machine
+from restora_tools.triton.photos import measure_photos
 from restora_tools.triton.server import (
     DEFAULT_FOLDER,
     ROOT,
@@ -137,10 +140,15 @@ def _install_analyzer(folder: Path) -> Path:
 
 
 def main() -> None:
-    rows = measure()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="of the server")
+    folder = parser.parse_args().folder
+    rows = measure(folder)
+    with tempfile.TemporaryDirectory() as name:
+        photos = measure_photos(NETWORK, Path(name), folder=folder)
     facts = {
         "machine": describe_machine(), "server": WHEEL, "network": NETWORK, "tile": TILE,
-        "rows": rows,
+        "rows": rows, "photos": photos,
     }  # fmt: skip
     write_atomically(RESULTS, (json.dumps(facts, indent=1) + "\n").encode())
     print(f"wrote {RESULTS}")
