@@ -37,6 +37,7 @@ from restora_tools.throughput.tables import (
 )
 from restora_tools.tile_area import tile_area_table
 from restora_tools.training_table import training_table
+from restora_tools.triton.tables import triton_analyzer_table, triton_photos_table
 
 PAGES = (
     Path("README.md"),
@@ -50,6 +51,7 @@ PAGES = (
     Path("docs/throughput.md"),
     Path("docs/tiling.md"),
     Path("docs/training.md"),
+    Path("docs/triton.md"),
     Path("docs/untrusted-files.md"),
 )
 BENCHES = ("lite", "fast", "small", "x4plus", "photo")
@@ -81,6 +83,8 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "video": video_table(throughput),
         "scale": scale_table(throughput),
         "service-load": load_table(_read(results / "service.json")),
+        "triton-photos": triton_photos_table(_read(results / "triton-load.json")),
+        "triton-analyzer": triton_analyzer_table(_read(results / "triton-load.json")),
         "service-facts": facts_list(_read(results / "service.json")),
         "seams": seams_table(json.loads((results / "seams-large.json").read_text())),
         "training": training_table(_read(results / "training.json")),
