@@ -1,7 +1,5 @@
 """`restora cluster`: many photos on many machines, on Ray."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +8,10 @@ from typing import Annotated
 import typer
 
 from restora.byte_size import parse_size
-from restora.cli import face_flags, panels, photo_flags, runtime_flags, tile_flags
+from restora.cli import face_flags, panels, photo_flags, repair_flags, runtime_flags, tile_flags
 from restora.cli.console import print_note
 from restora.cli.exits import reports_errors
+from restora.cli.groups import takes_group
 from restora.cli.report import report_outcome, summarize
 from restora.cluster.options import ClusterOptions
 from restora.cluster.restore import restore_on_cluster
@@ -27,6 +26,7 @@ _workers = panels.in_panel("Workers")
 
 
 @reports_errors
+@takes_group("repairs", repair_flags.RepairFlags)
 def cluster(
     input_: Annotated[
         Path,
@@ -63,6 +63,7 @@ def cluster(
     backend: runtime_flags.Backend = "auto",
     precision: runtime_flags.Precision = "auto",
     fp32: runtime_flags.Fp32 = False,
+    repairs: repair_flags.RepairFlags = repair_flags.RepairFlags(),
     faces: face_flags.Faces = None,
 ) -> None:
     """Restore photos on many machines; manifest, resuming and exit codes are those of `restore`.
@@ -91,9 +92,12 @@ def cluster(
         output,
         model=None if model == "none" else model,
         restore_options=RestoreOptions(
-            backend=backend, precision=runtime_flags.choose_precision(precision, fp32=fp32)
+            backend=backend,
+            precision=runtime_flags.choose_precision(precision, fp32=fp32),
+            color=repairs.color,
         ),
         faces=face_flags.face_options_or_none(faces, FaceOptions()),
+        damage=repairs.damage_options(),
         options=options,
         progress=report,
     )

@@ -30,9 +30,6 @@ class RepairFlags:
             "--damage finds, or alone without it."
         ),
     ] = None
-    save_mask: Annotated[
-        bool, _prints("--save-mask", help="Also write what was repaired, as NAME_mask.png.")
-    ] = False
     damage_threshold: Annotated[
         float,
         _prints(min=0, max=1, help="Probability from which on a pixel counts as damaged."),
@@ -68,14 +65,10 @@ class RepairFlags:
         ),
     ] = "off"
 
-    def damage_options(self, *, aligned: bool = False) -> DamageOptions | None:
+    def damage_options(self) -> DamageOptions | None:
         """None if no damage is repaired. Raises OptionError for options that contradict."""
         if self.damage == "off" and self.damage_mask is None:
-            if self.save_mask:
-                raise OptionError("--save-mask needs --damage or --damage-mask")
             return None
-        if aligned:
-            raise OptionError("--aligned faces are not repaired: leave --damage out")
         return DamageOptions(
             find=self.damage,
             mask=self.damage_mask,
@@ -85,3 +78,21 @@ class RepairFlags:
             detector=self.damage_detector,
             repairer=self.damage_repairer,
         )
+
+
+@dataclass(frozen=True)
+class SavedRepairFlags(RepairFlags):
+    """With what a command that writes more than results takes."""
+
+    save_mask: Annotated[
+        bool, _prints("--save-mask", help="Also write what was repaired, as NAME_mask.png.")
+    ] = False
+
+    def checked_options(self, *, aligned: bool) -> DamageOptions | None:
+        """Like damage_options, for a run with other options."""
+        options = self.damage_options()
+        if options is None and self.save_mask:
+            raise OptionError("--save-mask needs --damage or --damage-mask")
+        if options is not None and aligned:
+            raise OptionError("--aligned faces are not repaired: leave --damage out")
+        return options

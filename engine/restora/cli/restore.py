@@ -28,7 +28,7 @@ from restora.pipeline import Restorer
 
 @reports_errors
 @takes_group("face", face_flags.FaceFlags)
-@takes_group("repairs", repair_flags.RepairFlags)
+@takes_group("repairs", repair_flags.SavedRepairFlags)
 def restore(
     input_: photo_flags.Input,
     output: photo_flags.Output = Path("results"),
@@ -42,7 +42,7 @@ def restore(
     denoise_strength: photo_flags.DenoiseStrength = None,
     alpha_upsampler: photo_flags.AlphaUpsampler = "network",
     quality: photo_flags.Quality = 95,
-    repairs: repair_flags.RepairFlags = repair_flags.RepairFlags(),
+    repairs: repair_flags.SavedRepairFlags = repair_flags.SavedRepairFlags(),
     face: face_flags.FaceFlags = face_flags.FaceFlags(),
     tile: tile_flags.Tile = "auto",
     tile_pad: photo_flags.TilePad = None,
@@ -94,7 +94,7 @@ def restore(
     if dry_run:
         report_plan(plan_photos(input_, output, run_options).jobs, json_lines)
         return
-    damage = repairs.damage_options(aligned=face.aligned)
+    damage = repairs.checked_options(aligned=face.aligned)
     restorer = _opener(model, options, face, damage, run_options)
     raise typer.Exit(_restore(input_, output, restorer, run_options, json_lines))
 

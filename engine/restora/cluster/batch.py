@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from restora.cluster.rows import COLUMNS, Columns, Row, row_of
+from restora.damage import DamageOptions
 from restora.errors import DecoderProcessError, DeviceLostError, RestoraError
 from restora.faces.options import FaceOptions
 from restora.image import PhotoLimits
@@ -34,6 +35,7 @@ class BatchRecipe:
     """How photos are restored. It can be pickled and sent to any machine that has the model.
 
     model: a name of the model table or the path of an artifact; None: faces only
+    damage: how damage is repaired; paths in it are those of the machine that restores
     root: a folder that results must lie in; None: anywhere
     limits: of inputs
     memory: limit of the whole process in bytes; None: its share of half of what is free
@@ -43,6 +45,7 @@ class BatchRecipe:
     model: str | None = DEFAULT_MODEL
     options: RestoreOptions = field(default_factory=RestoreOptions)
     faces: FaceOptions | None = None
+    damage: DamageOptions | None = None
     outscale: float | None = None
     quality: int = 95
     strip_metadata: bool = False
@@ -127,6 +130,6 @@ def _open(recipe: BatchRecipe) -> Restorer:
     with _opening:
         if key not in _open_restorers:
             _open_restorers[key] = Restorer(
-                recipe.model, options=recipe.options, faces=recipe.faces
+                recipe.model, options=recipe.options, faces=recipe.faces, damage=recipe.damage
             )
         return _open_restorers[key]

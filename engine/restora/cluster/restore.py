@@ -15,6 +15,7 @@ from restora.cluster.inputs import plan_inputs
 from restora.cluster.old_attempts import iter_old_attempts
 from restora.cluster.options import ClusterOptions, ClusterProgress, NoProgress
 from restora.cluster.rows import outcome_of
+from restora.damage import DamageOptions
 from restora.errors import MissingBackendError
 from restora.faces.options import FaceOptions
 from restora.jobs.disk import prepare_folder, require_own_folder
@@ -39,6 +40,7 @@ def restore_on_cluster(
     model: str | None = DEFAULT_MODEL,
     restore_options: RestoreOptions | None = None,
     faces: FaceOptions | None = None,
+    damage: DamageOptions | None = None,
     options: ClusterOptions | None = None,
     progress: ClusterProgress | None = None,
 ) -> RunResult:
@@ -46,6 +48,7 @@ def restore_on_cluster(
 
     output: a folder that all machines share
     model: see Restorer; None: faces only
+    damage: how damage is repaired; a mask in a file must be at the same path on all machines
     restore_options: of the Restorer in each worker; `threads` is options.cpus there
 
     The journal in the output folder is that of restore_folder: an interrupted run continues, what
@@ -68,6 +71,7 @@ def restore_on_cluster(
         model=model,
         options=options_of_workers(restore_options or RestoreOptions(), options.memory),
         faces=faces,
+        damage=damage,
         outscale=options.outscale,
         quality=options.quality,
         limits=options.limits,
@@ -186,7 +190,10 @@ def _require_ray() -> None:
 
 def _recipe_hashes(recipe: BatchRecipe) -> tuple[dict[str, str], str]:
     """The recipe hash of each format of results, and one of all of them."""
-    with Restorer(recipe.model, options=recipe.options, faces=recipe.faces) as restorer:
+    restorer = Restorer(
+        recipe.model, options=recipe.options, faces=recipe.faces, damage=recipe.damage
+    )
+    with restorer:
         hashes: dict[str, str] = {}
         for format_ in RESULT_FORMATS.values():
             settings = writing_settings(

@@ -11,10 +11,11 @@ from restora.jobs.outcome import Outcome
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
-# faces: restored ones; face_rows: all of them, as JSON; face_error: why none was restored
+# faces: restored ones; face_rows: all of them, as JSON; face_error: why none was restored; damage,
+# color: what was repaired, as JSON
 COLUMNS = (
     "input", "output", "status", "error_type", "reason", "width", "height", "faces", "face_rows",
-    "face_error", "sha256", "ms",
+    "face_error", "damage", "color", "sha256", "ms",
 )  # fmt: skip
 
 
@@ -35,6 +36,8 @@ def row_of(source: str, target: str, outcome: Outcome) -> Row:
         "faces": sum(face["status"] == "restored" for face in faces or ()),
         "face_rows": None if faces is None else json.dumps(faces),
         "face_error": outcome.face_error,
+        "damage": _as_text(outcome.damage),
+        "color": _as_text(outcome.color),
         "sha256": outcome.sha256,
         "ms": round(1000 * (outcome.seconds or 0)),
     }
@@ -50,7 +53,7 @@ def is_row(row: object) -> bool:
     if not isinstance(row, dict) or row.get("status") not in ("restored", "failed"):
         return False
     numbers = ("width", "height", "ms") if row["status"] == "restored" else ()
-    texts = ("error_type", "reason", "sha256", "face_rows", "face_error")
+    texts = ("error_type", "reason", "sha256", "face_rows", "face_error", "damage", "color")
     return (
         all(isinstance(row.get(name), str) for name in ("input", "output"))
         and all(isinstance(row.get(name), int) for name in numbers)
@@ -72,5 +75,15 @@ def outcome_of(source: Path, target: Path, row: Mapping[str, Any], model: str | 
         seconds=row["ms"] / 1000,
         faces=None if faces is None else tuple(json.loads(faces)),
         face_error=row.get("face_error"),
+        damage=_from_text(row.get("damage")),
+        color=_from_text(row.get("color")),
         sha256=row["sha256"],
     )
+
+
+def _as_text(facts: dict[str, Any] | None) -> str | None:
+    return None if facts is None else json.dumps(facts)
+
+
+def _from_text(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -106,6 +106,21 @@ def test_what_cannot_work_is_said_and_has_its_exit_code(
     assert said in result.stderr
 
 
+def test_a_cluster_takes_the_same_options_but_saves_no_masks(folder: Path) -> None:
+    pytest.importorskip("ray")
+    words = ("cluster", "-i", ".", "-o", "out", "-n", "tiny.onnx", "--damage", "all")
+    result = run(folder, *words, "--damage-threshold", "0")
+    assert result.returncode == 2
+    assert "between 0 and 1" in result.stderr
+    assert "No such option: --save-mask" in run(folder, *words, "--save-mask").stderr
+
+
+def test_a_video_is_not_repaired_and_the_option_is_refused(folder: Path) -> None:
+    result = run(folder, "video", "-i", "old.mp4", "-o", "new.mp4", "--damage", "all")
+    assert result.returncode == 2
+    assert "No such option: --damage" in result.stderr
+
+
 def test_masks_of_a_folder_lie_beside_the_results_and_the_run_continues(folder: Path) -> None:
     (folder / "in").mkdir()
     for name in ("a.png", "b.png"):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from damage_fakes import FILLED, MAGENTA, gray_picture, write_networks
 from fakes import tiny_artifact
 from restora.cluster import BatchRecipe, RestoreBatch
+from restora.damage import DamageOptions
 from restora.errors import MissingModelError
 from restora.image import Photo, read_photo, write_photo
 from restora.options import RestoreOptions
@@ -81,6 +85,19 @@ def test_it_can_be_sent_to_another_process_after_use(recipe: BatchRecipe, tmp_pa
     assert len(pickle.dumps(restore)) < 10_000
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(restore, batch).result()["sha256"] == first["sha256"]
+
+
+def test_a_worker_repairs_damage_and_its_row_says_what(recipe: BatchRecipe, tmp_path: Path) -> None:
+    detector, repairer = write_networks(tmp_path)
+    pixels = gray_picture(24, 32)
+    pixels[12, 4:28] = MAGENTA
+    write_photo(Photo(pixels), tmp_path / "print.png")
+    damage = DamageOptions(detector=detector, repairer=repairer)
+    restore = pickle.loads(pickle.dumps(RestoreBatch(replace(recipe, damage=damage))))
+    (text,) = restore(columns(tmp_path, ["print.png"]))["damage"]
+    facts = json.loads(text)
+    assert (facts["status"], facts["pixels"]) == ("repaired", 3 * 26)
+    assert (read_photo(tmp_path / "out" / "print.png").pixels[24, 20:40] == FILLED).all()
 
 
 def test_a_missing_model_is_raised(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def test_an_outcome_is_the_same_after_it_travelled_as_a_row(
         seconds=1.5,
         faces=faces,
         face_error=face_error,
+        damage={"status": "repaired", "share": 0.25, "pixels": 3, "regions": 1, "faces_left": 0},
+        color={"changed": True, "strength": 0.5},
         sha256="00",
     )
     row = row_of("a.png", "b.png", outcome)
