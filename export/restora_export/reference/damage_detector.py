@@ -14,7 +14,7 @@ from torch.nn import functional as F
 DEPTH = 8  # the coarsest features have an eighth of the resolution
 DILATIONS = (1, 2, 4)
 THIN_PX = 11  # what is narrower is thin
-_THIN_GAIN = 2.0  # differences are smaller than colors
+THIN_GAIN = 2.0  # differences are smaller than colors
 
 
 class ConvUnit(nn.Module):
@@ -84,8 +84,12 @@ class DamageDetector(nn.Module):
         self.mask_head = nn.Conv2d(half, 4, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.find(x, thin_parts(x))
+
+    def find(self, x: Tensor, thin: Tensor) -> Tensor:
+        """Like forward, with thin_parts(x) computed before: training does so faster."""
         centered = x - 0.5
-        half = self.half_in(self.stem(torch.cat((centered, thin_parts(x)), 1)))
+        half = self.half_in(self.stem(torch.cat((centered, thin), 1)))
         glance = self.glance(F.avg_pool2d(centered, 4))
         quarter = self.quarter_in(self.to_quarter(half) + glance)
         eighth = self.context(self.to_eighth(quarter))
@@ -104,7 +108,7 @@ def thin_parts(picture: Tensor) -> Tensor:
     level = picture.mean(1, keepdim=True)
     bright = level - _widen(-_widen(-level))
     dark = -_widen(-_widen(level)) - level
-    return torch.cat((bright, dark), 1) * _THIN_GAIN
+    return torch.cat((bright, dark), 1) * THIN_GAIN
 
 
 def _widen(level: Tensor) -> Tensor:

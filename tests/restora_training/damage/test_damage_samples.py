@@ -21,13 +21,13 @@ from restora_training.damage.train import LOSSES, Plan, make_network, train
 def one_photo() -> Iterator[None]:
     """Reading all photos takes a second."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("restora_training.damage.samples.TRAINING", TRAINING[:1])
+        patched.setattr("restora_training.damage.contents.TRAINING", TRAINING[:1])
         yield
 
 
 @pytest.fixture(scope="module")
 def source(one_photo: None) -> PatchSource:
-    return PatchSource(32, seed=5, windows=12)
+    return PatchSource(32, seed=5, defects=12)
 
 
 @pytest.mark.parametrize("for_repair", [False, True])
@@ -81,7 +81,7 @@ def test_a_training_that_was_stopped_continues_to_the_same_weights(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("restora_training.damage.train._SAVE_EVERY", 2)
-    choices = {"patch": 32, "batch": 2, "windows": 6, "warmup": 2}
+    choices = {"patch": 32, "batch": 2, "defects": 6, "warmup": 2}
     whole = Plan(part, steps=4, **choices)  # type: ignore[arg-type]
     train(whole, tmp_path / "whole")
 

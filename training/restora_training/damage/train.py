@@ -24,6 +24,7 @@ from restora.atomic import write_atomically
 from restora_export.reference import DamageDetector, Repairer
 from restora_training.damage.layer import Mask
 from restora_training.damage.samples import PatchSource, Sample, stack
+from restora_training.damage.thin import stack_thin, stack_weights
 from restora_training.run.log import Log
 from restora_training.schedule import cosine_factor
 
@@ -31,9 +32,10 @@ logger = logging.getLogger(__name__)
 
 Part = Literal["detector", "repairer"]
 _STATE, _NETWORK = "state.pt", "network.safetensors"
-_LOG_EVERY, _SAVE_EVERY = 50, 250
+_LOG_EVERY, _SAVE_EVERY = 50, 500
 _RARE_LOGIT = -2.0  # of an untrained detector: most pixels are not damaged
-_POSITIVE = 3.0  # additional weight of damaged pixels
+_POSITIVE = 1.0  # additional weight of damaged pixels
+_OVERLAP = 0.5  # weight of the overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,19 @@ class Plan:
 
     part: Part
     steps: int
-    patch: int = 96
-    batch: int = 8
-    rate: float = 1.5e-3
-    warmup: int = 100
-    ema: float = 0.995
-    calm: float = 0.27
-    windows: int = 1500
+    patch: int = 128
+    batch: int = 4
+    rate: float = 2e-3
+    warmup: int = 300
+    ema: float = 0.999
+    calm: float = 0.3
+    defects: int = 2500
     seed: int = 20261126
 
 
 PLANS: dict[Part, Plan] = {
-    "detector": Plan("detector", steps=11000),
-    "repairer": Plan("repairer", steps=7500),
+    "detector": Plan("detector", steps=50000),
+    "repairer": Plan("repairer", steps=16000),
 }
 
 
@@ -83,19 +85,22 @@ def detection_loss(network: nn.Module, samples: list[Sample], *, calm: bool = Fa
     """Cross entropy where the answer counts; unless `calm`, damage weighs more, and one minus the
     overlap of mask and probability (Milletari et al., arXiv:1606.04797) is added."""
     pictures = torch.from_numpy(stack([s.picture for s in samples]))
+    thin = torch.from_numpy(stack_thin([s.picture for s in samples]))
     mask, asked = (torch.from_numpy(stack(m)) for m in _masks(samples))
+    assert isinstance(network, DamageDetector)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = network(pictures.contiguous(memory_format=torch.channels_last))
+        logits = network.find(pictures.contiguous(memory_format=torch.channels_last), thin)
     logits = logits.float()
     each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
     if calm:
         return (each * asked).sum() / asked.sum()
     # damage is rare: an unweighted mean would be small for an empty mask
-    weight = asked * (1 + _POSITIVE * mask)
+    share = torch.from_numpy(stack_weights([s.mask for s in samples])).where(mask > 0, 1.0) * asked
+    weight = share * (1 + _POSITIVE * mask)
     entropy = (each * weight).sum() / weight.sum()
-    found = torch.sigmoid(logits) * asked
-    overlap = (2 * (found * mask).sum() + 1) / (found.sum() + (mask * asked).sum() + 1)
-    return entropy + (1 - overlap)
+    found = torch.sigmoid(logits) * share
+    overlap = (2 * (found * mask).sum() + 1) / (found.sum() + (mask * share).sum() + 1)
+    return entropy + _OVERLAP * (1 - overlap)
 
 
 def repair_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False) -> Tensor:
@@ -131,8 +136,8 @@ def train(plan: Plan, folder: Path) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     step = _load(folder / _STATE, network, optimizer, average)
     log = Log(folder, ["loss"], done=step)
-    source = PatchSource(plan.patch, seed=plan.seed, windows=plan.windows)
-    logger.info("%s: %d windows of damage are drawn", plan.part, plan.windows)
+    source = PatchSource(plan.patch, seed=plan.seed, defects=plan.defects)
+    logger.info("%s: %d defects are drawn", plan.part, plan.defects)
     network.train()
     running, started, waited = 0.0, time.monotonic(), 0.0
     while step < plan.steps:

@@ -1,0 +1,113 @@
+"""What the pictures to damage show: parts of the free photos, turned, resized and pasted together.
+
+The free photos are few. A network that saw them as they are would learn their contents by heart,
+and take the edges of other photos for scratches.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restora_calibration.photos import TRAINING, read_free_photo
+from restora_training.damage.layer import Photo, Plane
+from restora_training.data.augment import jitter_color, shrink_photo
+
+_SIZES = (1.0, 0.71, 0.5)
+_LARGEST = 1.8  # enlarged parts are soft, as scans of high resolution are
+# pictures of other things than prints show, which would outweigh the rest
+_RARE = {"hubble_deep_field", "retina", "immunohistochemistry", "cell"}
+_PASTED = 0.35  # the share of parts with shapes pasted on them
+_NARROWEST_PX = 8  # of a pasted band; what is thinner looks like a scratch
+
+
+class Contents:
+    """Cuts square parts of `patch` pixels from the free photos for training."""
+
+    def __init__(self, patch: int) -> None:
+        self.patch = patch
+        self._photos, self._odds = _read_photos(patch)
+
+    def cut(self, rng: np.random.Generator) -> Photo:
+        """A random part with random colors; sometimes with parts of other photos pasted on it."""
+        cut = self._cut_plain(rng)
+        if rng.uniform() < _PASTED:
+            for _ in range(1 + int(rng.poisson(1.5))):
+                cut = self._paste(cut, rng)
+        return cut
+
+    def _cut_plain(self, rng: np.random.Generator) -> Photo:
+        photo = self._photos[int(rng.choice(len(self._photos), p=self._odds))]
+        if rng.uniform() < 0.5:
+            top = int(rng.integers(photo.shape[0] - self.patch + 1))
+            left = int(rng.integers(photo.shape[1] - self.patch + 1))
+            cut = photo[top : top + self.patch, left : left + self.patch]
+            cut = np.rot90(cut, int(rng.integers(4)))
+            cut = np.ascontiguousarray(cut[:, ::-1] if rng.uniform() < 0.5 else cut)
+        else:
+            cut = self._turn(photo, rng)
+        return jitter_color(cut, rng) if rng.uniform() < 0.7 else cut
+
+    def _turn(self, photo: Photo, rng: np.random.Generator) -> Photo:
+        """A part turned by any angle, stretched and enlarged."""
+        angle, scale = rng.uniform(0, 2 * np.pi), _LARGEST ** rng.uniform(0, 1)
+        stretch = rng.uniform(0.85, 1.15)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turn = turn * np.array([stretch, 1 / stretch]) / scale
+        if rng.uniform() < 0.5:
+            turn = turn[:, ::-1]
+        size = np.array([photo.shape[1], photo.shape[0]])
+        middle = size / 2 + rng.uniform(-0.5, 0.5, 2) * np.maximum(size - self.patch / scale, 0)
+        shift = middle - turn @ np.full(2, self.patch / 2)
+        matrix = np.concatenate((turn, shift[:, None]), 1)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        side = (self.patch, self.patch)
+        turned = cv2.warpAffine(photo, matrix, side, flags=flags, borderMode=cv2.BORDER_REFLECT)
+        return np.asarray(turned, np.uint8)
+
+    def _paste(self, picture: Photo, rng: np.random.Generator) -> Photo:
+        """Paste a shape: filled with a part of a photo, or with one color that varies a little."""
+        share = _draw_shape(self.patch, rng)[..., None]
+        if rng.uniform() < 0.6:
+            filling = self._cut_plain(rng).astype(np.float32)
+        else:
+            low, high = rng.uniform(0, 255, 3), rng.normal(0, 25, 3)
+            ramp = np.linspace(0, 1, self.patch)[:, None, None]
+            filling = (low + high * ramp).astype(np.float32)
+        return np.rint(np.clip(picture + (filling - picture) * share, 0, 255)).astype(np.uint8)
+
+
+def _draw_shape(side: int, rng: np.random.Generator) -> Plane:
+    """The coverage of a polygon, an ellipse or a band, (side, side)."""
+    plane = np.zeros((side, side), np.uint8)
+    kind = int(rng.integers(3))
+    if kind == 0:
+        middle = rng.uniform(0, side, 2)
+        angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
+        reach = rng.uniform(0.1, 0.6) * side * rng.uniform(0.5, 1, len(angles))
+        corners = middle + reach[:, None] * np.stack((np.cos(angles), np.sin(angles)), 1)
+        fine = np.rint(corners * 16).astype(np.int32)
+        cv2.fillPoly(plane, [fine], 255, cv2.LINE_AA, 4)
+    elif kind == 1:
+        center = tuple(rng.integers(0, side, 2).tolist())
+        axes = tuple(rng.integers(_NARROWEST_PX, max(side // 2, _NARROWEST_PX + 1), 2).tolist())
+        cv2.ellipse(plane, center, axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
+    else:
+        ends = [tuple(rng.integers(-side // 2, side * 3 // 2, 2).tolist()) for _ in range(2)]
+        width = int(rng.integers(_NARROWEST_PX, max(side // 4, _NARROWEST_PX + 1)))
+        cv2.line(plane, ends[0], ends[1], 255, width, cv2.LINE_AA)
+    soft = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), rng.uniform(0.3, 1.2))
+    return np.asarray(soft, np.float32) / np.float32(255)
+
+
+def _read_photos(patch: int) -> tuple[list[Photo], NDArray[np.float64]]:
+    photos, odds = [], []
+    for entry in TRAINING:
+        original = read_free_photo(entry)
+        for size in _SIZES:
+            photo = shrink_photo(original, size)
+            if min(photo.shape[:2]) >= patch:
+                photos.append(photo)
+                odds.append((0.3 if entry.name in _RARE else 1.0) * size)
+    return photos, np.array(odds) / sum(odds)
