@@ -41,6 +41,18 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         (VALID + "[data]\nbatch = 0\n", r"data.batch: input should be greater than or equal to 1"),
         (VALID.replace("rrdb", "unet"), r"network.architecture: input should be 'rrdb', 'srvgg'"),
         (VALID.replace("blocks", "start = 'a.pth'\nblocks"), r"network: give either start"),
+        (
+            VALID.replace('architecture = "rrdb"', 'start = "a.pth"'),
+            r"network: blocks cannot be given with start: the checkpoint decides it",
+        ),
+        (
+            VALID.replace("blocks", "scale = 3\nblocks"),
+            r"the scale of an rrdb must divide 2 to the power of upsamples = 2, got 3",
+        ),
+        (
+            VALID.replace("blocks", "initial = 'bilinear'\nfeatures = 2\nblocks"),
+            r'network: initial = "bilinear" needs 3 features, got 2',
+        ),
         (VALID + "[losses]\nperceptual = 1.0\n", r"losses: perceptual and style need vgg19"),
         (VALID + "[losses]\nidentity = 10.0\n", r"losses: identity needs arcface"),
         (VALID + '[losses]\ncomponents = ["hat"]\n', r"losses: components are left_eye, .*got hat"),
@@ -62,6 +74,22 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
             VALID + '[degradation]\nkind = "paper"\nquality = [0, 40]\n',
             r"quality.0: input should be greater than or equal to 1",
         ),
+        (VALID + "[losses]\npixel = nan\n", r"losses.pixel: input should be a finite number"),
+        (VALID + "[losses]\npixel = inf\n", r"losses.pixel: input should be a finite number"),
+        (
+            VALID + "[losses]\ncomponent_style = 1.0\n",
+            r"component_style compares features that component trains",
+        ),
+        (
+            VALID + "[optimizer]\nbetas = [0.9, 1.0]\n",
+            r"optimizer.betas.1: input should be less than 1",
+        ),
+        (
+            VALID + "[optimizer]\nmilestones = [20, 10]\n",
+            r"optimizer: milestones must rise, got \[20, 10\]",
+        ),
+        (VALID + "x = " + 5000 * "[", r"recipe.toml is not TOML"),
+        ("#" * (1 << 21), r"^a recipe must have at most 1048576 bytes: .*recipe.toml$"),
         ("[network\n", r"recipe.toml is not TOML"),
         ("[network]\narchitecture = 'rrdb'\n", r"run: field required"),
     ],

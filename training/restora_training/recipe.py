@@ -52,12 +52,15 @@ def read_recipe(path: Path) -> Recipe:
     Raises OptionError that names each wrong key and what it may be.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise OptionError(f"a recipe must have at most {_MOST_BYTES} bytes: {path}")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # TOML and UTF-8
+    if len(data) > _MOST_BYTES:
+        raise OptionError(f"a recipe must have at most {_MOST_BYTES} bytes: {path}")
+    try:
+        values = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8 and brackets without end
         raise OptionError(f"{path} is not TOML: {error}") from error
     return make_recipe(values, folder=path.parent, name=str(path))
 

@@ -14,11 +14,12 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Quality = Annotated[int, Field(ge=1, le=100)]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NetworkPart(Part):
@@ -52,6 +53,22 @@ class NetworkPart(Part):
     def _one_origin(self) -> NetworkPart:
         if (self.start is None) == (self.architecture is None):
             raise ValueError("give either start (a checkpoint) or architecture")
+        ignored = sorted(self.model_fields_set - {"start", "frozen_decoder"})
+        if self.start is not None and ignored:
+            raise ValueError(
+                f"{', '.join(ignored)} cannot be given with start: the checkpoint decides it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> NetworkPart:
+        if self.architecture == "rrdb" and 2**self.upsamples % self.scale:
+            raise ValueError(
+                f"the scale of an rrdb must divide 2 to the power of upsamples = {self.upsamples}, "
+                f"got {self.scale}"
+            )
+        if self.initial == "bilinear" and self.features < 3:
+            raise ValueError(f'initial = "bilinear" needs 3 features, got {self.features}')
         return self
 
 
@@ -164,6 +181,8 @@ class LossPart(Part):
             )
         if self.identity and self.arcface is None:
             raise ValueError("identity needs arcface, the path of arcface_resnet18.pth")
+        if self.component_style and not self.component:
+            raise ValueError("component_style compares features that component trains: set both")
         unknown = sorted(set(self.components) - set(COMPONENTS))
         if unknown:
             raise ValueError(f"components are {', '.join(COMPONENTS)}; got {', '.join(unknown)}")
@@ -181,15 +200,21 @@ class OptimizerPart(Part):
     """
 
     rate: Rate = 1e-4
-    betas: tuple[Share, Share] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     discriminator_rate: Rate = 1e-4
-    discriminator_betas: tuple[Share, Share] = (0.9, 0.99)
+    discriminator_betas: tuple[Decay, Decay] = (0.9, 0.99)
     schedule: Literal["multistep", "cosine"] = "multistep"
     milestones: tuple[Positive, ...] = ()
     gamma: Rate = 0.5
     last: Share = 0.0
     warmup: Annotated[int, Field(ge=0)] = 0
     clip: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _milestones_rise(self) -> OptimizerPart:
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError(f"milestones must rise, got {list(self.milestones)}")
+        return self
 
 
 class RunPart(Part):
@@ -209,7 +234,7 @@ class RunPart(Part):
 
     steps: Positive
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    average: Decay = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"
     float32_tail: Share = 0.0
     save: Positive = 500
