@@ -9,7 +9,7 @@ from restora_export.reference import RRDBNet
 from restora_tools.lite.accuracy import enlarge_bicubic, evaluate, format_table
 from restora_training import read_recipe
 from restora_training.networks import make_network
-from restora_training.run.samples import check_data
+from restora_training.run.checks import check_recipe
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "calibration" / "weights" / "restora-lite-x2.safetensors"
@@ -18,7 +18,7 @@ WEIGHTS = ROOT / "calibration" / "weights" / "restora-lite-x2.safetensors"
 def test_the_recipe_makes_the_network_that_is_bundled() -> None:
     recipe = read_recipe(ROOT / "training" / "recipes" / "restora-lite-x2.toml")
     network = make_network(recipe.network)
-    check_data(recipe, network)
+    check_recipe(recipe, network)
     bundled = load_checkpoint(WEIGHTS).architecture
     assert isinstance(network, RRDBNet)
     assert (bundled.scale, bundled.features, bundled.blocks) == (

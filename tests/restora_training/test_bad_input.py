@@ -53,20 +53,6 @@ def test_a_network_that_cannot_be_trained_is_refused(photos: Path, tmp_path: Pat
         run(values, tmp_path / "run")
 
 
-def test_a_patch_that_does_not_fit_the_scale_is_refused(photos: Path, tmp_path: Path) -> None:
-    values = values_of(photos)
-    values["data"]["patch"] = 33
-    with pytest.raises(OptionError, match=r"data.patch must be a multiple of 2, got 33"):
-        run(values, tmp_path / "run")
-
-
-def test_losses_of_faces_are_refused_for_upscalers(photos: Path, tmp_path: Path) -> None:
-    values = values_of(photos)
-    values["losses"] = {"component": 1.0}
-    with pytest.raises(OptionError, match=r"losses.component is for face networks"):
-        run(values, tmp_path / "run")
-
-
 def test_weights_of_a_loss_must_exist_and_be_its_own(tmp_path: Path) -> None:
     vgg19 = VGG19Features(["conv1_2"])
     with pytest.raises(OptionError, match=r"none.pth cannot be read: No such file"):

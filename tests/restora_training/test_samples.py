@@ -55,3 +55,9 @@ def test_the_degradation_of_the_paper_reaches_its_whole_range(
     maker = PatchMaker(PhotoSet(["a"], lambda _: PHOTO), part, scale=4, patch=16, seed=1)
     maker.make(0, 0)
     assert drawn == [DegradationRange((0.2, 10.0), (4, 4), (0, 15), (60, 100))]
+
+
+def test_patches_of_a_run_that_only_downsamples_are_marked_so() -> None:
+    part = DegradationPart(kind="shrink")
+    maker = PatchMaker(PhotoSet(["a"], lambda _: PHOTO), part, scale=2, patch=16, seed=1)
+    assert maker.make(0, 0).shrunk

@@ -10,8 +10,9 @@ import torch
 from restora.errors import OptionError
 from restora_training.networks import is_face_network, make_network
 from restora_training.recipe import Recipe
+from restora_training.run.checks import check_recipe
 from restora_training.run.records import write_sheet
-from restora_training.run.samples import check_data, open_samples
+from restora_training.run.samples import open_samples
 from restora_training.run.validate import picture_of
 
 _COLUMNS = 4
@@ -29,7 +30,7 @@ def write_preview(recipe: Recipe, path: Path, *, rows: int = 4) -> None:
         raise OptionError(f"a sheet must have at least 1 row, got {rows}")
     with torch.device("meta") if recipe.network.start is None else torch.device("cpu"):
         network = make_network(recipe.network)
-    check_data(recipe, network)
+    check_recipe(recipe, network)
     maker, _ = open_samples(recipe, network)
     is_face = is_face_network(network)
     lines = []

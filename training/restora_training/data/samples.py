@@ -99,16 +99,14 @@ class PatchMaker:
         source = self._cut(photo, rng)
         if self.jitter:
             source = jitter_color(source, rng)
-        drawn = rng.uniform()
-        shrunk = bool(drawn < self.degradation.clean_share)
-        kind = self._kind_of(float(drawn))
+        kind = self._kind_of(float(rng.uniform()))
         if kind == "second_order":
             return self._make_second_order(source, rng)
         how = self._draw_simple(kind, rng)
         degraded = degrade_photo(source, how, rng)
         small = tensor_of(degraded)
         clean = tensor_of(source)
-        return self._crop(small, clean, clean, rng, shrunk=shrunk)
+        return self._crop(small, clean, clean, rng, shrunk=kind == "shrink")
 
     def _make_second_order(self, source: Photo, rng: np.random.Generator) -> Sample:
         clean = tensor_of(source)[None]

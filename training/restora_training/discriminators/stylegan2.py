@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from restora_export.reference.equalized import EqualLinear
 from restora_export.reference.gfpgan import EqualBlock, count_channels, equal_conv
 
+GROUP = 4  # samples that one standard deviation is computed over
 _EPSILON = 1e-8
 
 
@@ -32,7 +33,7 @@ class StyleGAN2Discriminator(nn.Module):
         side: int = 512,
         channel_multiplier: int = 2,
         *,
-        group: int = 4,
+        group: int = GROUP,
         narrow: float = 1.0,
     ) -> None:
         super().__init__()

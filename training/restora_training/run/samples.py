@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import nn
 
-from restora.errors import OptionError
 from restora_training.data.faces import FaceMaker, read_places
 from restora_training.data.pairs import PairMaker, open_pairs
 from restora_training.data.photos import PhotoSet, open_photos
@@ -48,24 +47,6 @@ def open_samples(recipe: Recipe, network: nn.Module) -> tuple[SampleMaker, list[
         else [held_out.make(_VALIDATION_STEP, index) for index in range(_VALIDATED)]
     )
     return maker, samples
-
-
-def check_data(recipe: Recipe, network: nn.Module) -> None:
-    """Raise OptionError unless patch and losses suit the network."""
-    scale, patch = scale_of(network), recipe.data.patch
-    if is_face_network(network):
-        if recipe.degradation.kind not in ("faces", "paper"):
-            raise OptionError(
-                f'degradation.kind must be "faces" or "paper" for a face network, got '
-                f'"{recipe.degradation.kind}"'
-            )
-        return
-    multiple = scale * 8 if recipe.losses.adversarial else scale
-    if patch % multiple:
-        raise OptionError(f"data.patch must be a multiple of {multiple}, got {patch}")
-    for name in ("style", "component", "identity"):
-        if getattr(recipe.losses, name):
-            raise OptionError(f"losses.{name} is for face networks")
 
 
 def _smallest(recipe: Recipe, network: nn.Module) -> int:

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from restora.errors import OptionError, RestoraError
+from restora.errors import RestoraError
 from restora.jobs.lock import output_lock
 from restora_training.data.batches import Batch, BatchSource
 from restora_training.networks import make_network
 from restora_training.recipe import Recipe
+from restora_training.run.checks import check_recipe
 from restora_training.run.device import choose_device
 from restora_training.run.distributed import (
     Processes,
@@ -29,7 +30,7 @@ from restora_training.run.distributed import (
 from restora_training.run.objective import Objective
 from restora_training.run.perceptual_distance import open_distance
 from restora_training.run.records import Records
-from restora_training.run.samples import check_data, open_samples
+from restora_training.run.samples import open_samples
 from restora_training.run.state import NETWORK_FILE, STATE_FILE, load_state, save_state
 from restora_training.run.validate import Figures, validate
 from restora_training.steps.averages import start_average
@@ -97,11 +98,6 @@ def train(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with join_processes(device) as processes:
-        if recipe.data.batch % processes.count:
-            raise OptionError(
-                f"data.batch must be a multiple of the {processes.count} processes, got "
-                f"{recipe.data.batch}"
-            )
         lock = output_lock(folder / STATE_FILE) if processes.is_first else nullcontext()
         with lock:
             return _Run(recipe, folder, processes, device).work(report or _ignore, should_stop)
@@ -117,7 +113,7 @@ class _Run:
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
         network = make_network(recipe.network)
-        check_data(recipe, network)
+        check_recipe(recipe, network, processes=processes.count)
         network.to(device)
         share_weights(network, processes)
         self.network = network

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from restora_training.data.samples import Sample
 from restora_training.run.perceptual_distance import Distance
 
-_MOST = 8  # samples
-
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -52,7 +50,7 @@ def validate(
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    for sample in samples[:_MOST]:
+    for sample in samples:
         with torch.no_grad():
             output = network(sample.degraded[None].to(device))[0].cpu()
         clean, made, degraded = (
