@@ -1,5 +1,7 @@
 """What a run leaves to look at."""
 
+import errno
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +15,7 @@ from torch import nn
 from torchmetrics.functional.image import lpips
 from torchmetrics.image import lpip
 
-from restora.errors import MissingBackendError, OptionError
+from restora.errors import DiskFullError, MissingBackendError, OptionError
 from restora_training import make_recipe
 from restora_training.run import trainer
 from restora_training.run.log import read_log
@@ -38,8 +40,8 @@ def read_board(folder: Path) -> EventAccumulator:
 
 def test_tensorboard_gets_the_figures_and_samples_of_the_log(tmp_path: Path) -> None:
     with Records(tmp_path, done=0, tensorboard=True) as records:
-        records.add(1, {"rate": 0.5, "pixel": 0.25}, columns=["psnr"])
-        records.add(2, {"rate": 0.5, "pixel": 0.125, "psnr": 30.0}, columns=["psnr"])
+        records.add(1, {"rate": 0.5, "pixel": 0.25})
+        records.add(2, {"rate": 0.5, "pixel": 0.125, "psnr": 30.0})
         records.add_samples(2, SHEET)
     board = read_board(tmp_path)
     assert [(e.step, e.value) for e in board.Scalars("pixel")] == [(1, 0.25), (2, 0.125)]
@@ -57,6 +59,39 @@ def test_records_of_steps_that_are_done_again_are_replaced(tmp_path: Path) -> No
         records.add(3, {"rate": 0.5, "pixel": 2.0})
     assert [e.value for e in read_board(tmp_path).Scalars("pixel")] == [1, 1, 2]
     assert [row["pixel"] for row in read_log(tmp_path / "log.csv")] == ["1", "1", "2"]
+
+
+def test_a_figure_that_comes_later_gets_a_column(tmp_path: Path) -> None:
+    with Records(tmp_path, done=0, tensorboard=False) as records:
+        records.add(15, {"rate": 0.5, "pixel": 1.0, "pyramid": 2.0})
+        records.add(16, {"rate": 0.5, "pixel": 1.0, "discriminator_r1": 3.0})
+    with Records(tmp_path, done=16, tensorboard=False) as records:
+        records.add(17, {"rate": 0.5, "pixel": 1.0})
+    rows = read_log(tmp_path / "log.csv")
+    assert [row["discriminator_r1"] for row in rows] == ["", "3", ""]
+    assert [row["pyramid"] for row in rows] == ["2", "", ""]
+
+
+def test_lines_that_were_cut_off_are_left_out_of_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("step,seconds,rate,waiting_share,pixel\n10,1,1,0,1\n\0\0\0\n2")
+    with Records(tmp_path, done=30, tensorboard=False) as records:
+        records.add(31, {"pixel": 2.0})
+    assert [row["step"] for row in read_log(log)] == ["10", "31"]
+
+
+def test_a_full_disk_keeps_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Records(tmp_path, done=0, tensorboard=False) as records:
+        records.add(1, {"pixel": 1.0})
+    before = (tmp_path / "log.csv").read_bytes()
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(DiskFullError, match=r"log.csv cannot be written"):
+        Records(tmp_path, done=1, tensorboard=False)
+    assert (tmp_path / "log.csv").read_bytes() == before
 
 
 def test_a_run_without_tensorboard_writes_nothing_for_it(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ class Records:
     """
 
     def __init__(self, folder: Path, *, done: int, tensorboard: bool) -> None:
-        self.folder, self.done = folder, done
-        self._log: Log | None = None
+        self.folder = folder
+        self._log = Log(folder, done=done)
         self._board = _open_board(folder / TENSORBOARD_FOLDER, done) if tensorboard else None
 
     def __enter__(self) -> Records:
@@ -50,14 +50,8 @@ class Records:
         if self._board is not None:
             self._board.close()
 
-    def add(self, step: int, figures: Mapping[str, float], *, columns: Sequence[str] = ()) -> None:
-        """Record figures of a step.
-
-        columns: names of figures that other steps have
-        """
-        if self._log is None:
-            names = [name for name in figures if name not in columns]
-            self._log = Log(self.folder, [*names, *columns], done=self.done)
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        """Record figures of a step."""
         self._log.add({"step": step, **figures})
         if self._board is not None:
             for name, value in figures.items():

@@ -131,7 +131,6 @@ class _Run:
         )
         self.digest = digest_of_recipe(recipe)
         self.distance = None if recipe.run.lpips is None else open_distance(recipe.run.lpips)
-        self.figure_names = ["psnr", "ssim"] + (["lpips"] if self.distance else [])
         self.figures: Figures | None = None
 
     def work(
@@ -157,7 +156,7 @@ class _Run:
                 report(StepReport(done, run.steps, seconds, losses, figures, waiting))
                 if records is not None and (done % run.log == 0 or figures):
                     row = self._row(seconds, waiting, losses, figures)
-                    records.add(done, row, columns=self.figure_names)
+                    records.add(done, row)
                 if last or done % run.save == 0:
                     self._save(done)
                     saved = done
