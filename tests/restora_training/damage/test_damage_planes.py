@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -11,8 +11,12 @@ import torch
 from restora_calibration.photos import TRAINING
 from restora_export.reference.damage_detector import DamageDetector, thin_parts
 from restora_training.damage.contents import Contents
+from restora_training.damage.layer import Photo
 from restora_training.damage.samples import stack
+from restora_training.damage.strokes import draw_bar, draw_rim, draw_strokes
 from restora_training.damage.thin import stack_thin, stack_weights
+
+Draw = Callable[[Photo, np.random.Generator], Photo]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,3 +53,33 @@ def test_contents_are_seeded_and_no_two_are_alike() -> None:
     assert all(cut.shape == (48, 48, 3) and cut.dtype == np.uint8 for cut in first)
     assert all(np.array_equal(one, same) for one, same in zip(first, again, strict=True))
     assert len({cut.tobytes() for cut in first}) == 24
+
+
+def test_objects_with_lines_are_drawn_only_where_they_are_asked_for() -> None:
+    contents = Contents(48)
+    plain, lined = (
+        [contents.cut(np.random.default_rng([3, number]), lines=lines) for number in range(24)]
+        for lines in (False, True)
+    )
+    again = contents.cut(np.random.default_rng([3, 5]), lines=True)
+    assert np.array_equal(again, lined[5])
+    assert not all(np.array_equal(one, other) for one, other in zip(plain, lined, strict=True))
+
+
+def test_a_rim_lies_on_the_outline_of_its_shape() -> None:
+    picture = np.full((40, 40, 3), 120, np.uint8)
+    share = np.zeros((40, 40), np.float32)
+    share[:, 20:] = 1
+    rims = [draw_rim(picture, share, np.random.default_rng(seed)) for seed in range(8)]
+    changed = np.any([(rim != picture).any(2) for rim in rims], axis=0)
+    assert changed[:, 19:21].any()
+    assert not changed[:, :12].any()
+    assert not changed[:, 28:].any()
+
+
+@pytest.mark.parametrize("draw", [draw_strokes, draw_bar])
+def test_lines_of_objects_are_seeded(draw: Draw) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    one, same, other = (draw(picture, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)

@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 
 from restora_calibration.photos import TRAINING, read_free_photo
 from restora_training.damage.layer import Photo, Plane
+from restora_training.damage.strokes import draw_bar, draw_rim, draw_strokes
 from restora_training.data.augment import jitter_color, shrink_photo
+
+Odds = NDArray[np.float64]
 
 _SIZES = (1.0, 0.71, 0.5)
 _LARGEST = 1.8  # enlarged parts are soft, as scans of high resolution are
 # pictures of other things than prints show, which would outweigh the rest
 _RARE = {"hubble_deep_field", "retina", "immunohistochemistry", "cell"}
+_SCENES = {"astronaut", "chelsea", "rocket", "coins"}  # with objects, not one texture
 _PASTED = 0.35  # the share of parts with shapes pasted on them
+_LINED = 0.6  # the share of parts with lines, if lines are asked for
 _NARROWEST_PX = 8  # of a pasted band; what is thinner looks like a scratch
 
 
@@ -27,18 +32,25 @@ class Contents:
 
     def __init__(self, patch: int) -> None:
         self.patch = patch
-        self._photos, self._odds = _read_photos(patch)
+        self._photos, self._odds, self._scene_odds = _read_photos(patch)
 
-    def cut(self, rng: np.random.Generator) -> Photo:
-        """A random part with random colors; sometimes with parts of other photos pasted on it."""
-        cut = self._cut_plain(rng)
+    def cut(self, rng: np.random.Generator, *, lines: bool = False) -> Photo:
+        """A random part with random colors; sometimes with parts of other photos pasted on it.
+
+        lines: more of the parts show objects, many with lines on them
+        """
+        cut = self._cut_plain(rng, self._scene_odds if lines else self._odds)
+        if lines and rng.uniform() < _LINED:
+            for _ in range(1 + int(rng.poisson(1.0))):
+                cut = self._paste_lined(cut, rng)
+            return cut
         if rng.uniform() < _PASTED:
             for _ in range(1 + int(rng.poisson(1.5))):
                 cut = self._paste(cut, rng)
         return cut
 
-    def _cut_plain(self, rng: np.random.Generator) -> Photo:
-        photo = self._photos[int(rng.choice(len(self._photos), p=self._odds))]
+    def _cut_plain(self, rng: np.random.Generator, odds: Odds) -> Photo:
+        photo = self._photos[int(rng.choice(len(self._photos), p=odds))]
         if rng.uniform() < 0.5:
             top = int(rng.integers(photo.shape[0] - self.patch + 1))
             left = int(rng.integers(photo.shape[1] - self.patch + 1))
@@ -67,15 +79,34 @@ class Contents:
         return np.asarray(turned, np.uint8)
 
     def _paste(self, picture: Photo, rng: np.random.Generator) -> Photo:
-        """Paste a shape: filled with a part of a photo, or with one color that varies a little."""
-        share = _draw_shape(self.patch, rng)[..., None]
+        """Paste a filled shape."""
+        share = _draw_shape(self.patch, rng)
+        return _join(picture, self._fill(rng), share)
+
+    def _paste_lined(self, picture: Photo, rng: np.random.Generator) -> Photo:
+        """A bar, or a shape with a rim, with lines on it, or with both."""
+        kind = rng.uniform()
+        if kind < 0.25:
+            return draw_bar(picture, rng)
+        share = _draw_shape(self.patch, rng)
+        filling = np.rint(np.clip(self._fill(rng), 0, 255)).astype(np.uint8)
+        if kind < 0.75:
+            filling = draw_strokes(filling, rng)
+        joined = _join(picture, filling.astype(np.float32), share)
+        return draw_rim(joined, share, rng) if kind > 0.5 else joined
+
+    def _fill(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A part of a photo, or one color that varies a little."""
         if rng.uniform() < 0.6:
-            filling = self._cut_plain(rng).astype(np.float32)
-        else:
-            low, high = rng.uniform(0, 255, 3), rng.normal(0, 25, 3)
-            ramp = np.linspace(0, 1, self.patch)[:, None, None]
-            filling = (low + high * ramp).astype(np.float32)
-        return np.rint(np.clip(picture + (filling - picture) * share, 0, 255)).astype(np.uint8)
+            return self._cut_plain(rng, self._odds).astype(np.float32)
+        low, high = rng.uniform(0, 255, 3), rng.normal(0, 25, 3)
+        ramp = np.linspace(0, 1, self.patch)[:, None, None]
+        return np.broadcast_to((low + high * ramp).astype(np.float32), (self.patch, self.patch, 3))
+
+
+def _join(picture: Photo, filling: NDArray[np.float32], share: Plane) -> Photo:
+    mixed = picture + (filling - picture) * share[..., None]
+    return np.asarray(np.rint(np.clip(mixed, 0, 255)), np.uint8)
 
 
 def _draw_shape(side: int, rng: np.random.Generator) -> Plane:
@@ -101,8 +132,9 @@ def _draw_shape(side: int, rng: np.random.Generator) -> Plane:
     return np.asarray(soft, np.float32) / np.float32(255)
 
 
-def _read_photos(patch: int) -> tuple[list[Photo], NDArray[np.float64]]:
-    photos, odds = [], []
+def _read_photos(patch: int) -> tuple[list[Photo], Odds, Odds]:
+    """The photos in all sizes, the odds of each, and those that prefer scenes."""
+    photos, odds, scene_odds = [], [], []
     for entry in TRAINING:
         original = read_free_photo(entry)
         for size in _SIZES:
@@ -110,4 +142,5 @@ def _read_photos(patch: int) -> tuple[list[Photo], NDArray[np.float64]]:
             if min(photo.shape[:2]) >= patch:
                 photos.append(photo)
                 odds.append((0.3 if entry.name in _RARE else 1.0) * size)
-    return photos, np.array(odds) / sum(odds)
+                scene_odds.append(odds[-1] * (3 if entry.name in _SCENES else 1))
+    return photos, np.array(odds) / sum(odds), np.array(scene_odds) / sum(scene_odds)

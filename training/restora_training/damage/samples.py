@@ -83,17 +83,24 @@ class PatchSource:
         self._defects = [_draw_defect(names[number], rng) for number in drawn]
 
     def make_batch(
-        self, number: int, size: int, *, for_repair: bool, clean: float = 0.2
+        self,
+        number: int,
+        size: int,
+        *,
+        for_repair: bool,
+        clean: float = 0.2,
+        lines: bool = False,
     ) -> list[Sample]:
         """for_repair: damage without what scanning and saving do to a whole picture, which a mask
-        cannot undo; clean: else, the share of samples without damage, 0..1"""
+        cannot undo; clean: else, the share of samples without damage, 0..1; lines: else, show
+        many objects with lines that are no damage"""
         rng = np.random.default_rng([self.seed, 2, number])
         if for_repair:
             return [self._for_repair(rng) for _ in range(size)]
-        return [self._for_detection(rng, without=clean) for _ in range(size)]
+        return [self._for_detection(rng, without=clean, lines=lines) for _ in range(size)]
 
-    def _for_detection(self, rng: np.random.Generator, *, without: float) -> Sample:
-        clean = self._contents.cut(rng)
+    def _for_detection(self, rng: np.random.Generator, *, without: float, lines: bool) -> Sample:
+        clean = self._contents.cut(rng, lines=lines)
         names = list(LOOKALIKES)
         if rng.uniform() < 0.15:
             clean = LOOKALIKES[names[int(rng.integers(len(names)))]](clean, rng)
@@ -111,7 +118,7 @@ class PatchSource:
             clean = age_photo(clean, rng, _AGING)
         damaged, _ = self._damage(clean, rng, none=0.0)
         mask = damaged.mask
-        if rng.uniform() < 0.7:  # masks that are found are a little too wide
+        if rng.uniform() < 0.5:  # masks that are found are a little too wide
             side = int(rng.choice([2, 3, 3, 5]))
             mask = cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
         return Sample(clean, damaged.picture, mask, mask)
