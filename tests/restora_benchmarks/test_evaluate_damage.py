@@ -11,8 +11,14 @@ import pytest
 from damage_fakes import gray_picture, stage_of, write_networks
 from processes import run
 from restora.image import Photo, write_photo
-from restora_benchmarks.evaluate.damage import evaluate_damage, iter_pairs, iter_scratched
+from restora_benchmarks.evaluate.damage import (
+    DamageReport,
+    evaluate_damage,
+    iter_pairs,
+    iter_scratched,
+)
 from restora_benchmarks.evaluate.damage_figures import Detection, Repair, detection_of, repair_of
+from restora_benchmarks.evaluate.damage_tables import format_tables
 
 
 def line(row: int, side: int = 30) -> np.ndarray:
@@ -111,3 +117,13 @@ def test_only_the_evaluation_of_damage_has_photos_of_its_own(tmp_path: Path) -> 
     result = run(tmp_path, "evaluate")
     assert result.returncode == 2
     assert "needs a folder of clean photos (--clean)" in result.stderr
+
+
+def test_a_report_survives_json_and_its_table_shows_f1_with_and_without_tolerance() -> None:
+    everywhere = np.ones((30, 30), bool)
+    aside = detection_of(line(11), line(10), asked=everywhere)
+    right = detection_of(line(20), line(20), asked=everywhere)
+    report = DamageReport(1, 2, {"lines": aside + right}, {"nothing": Repair(4, 9.0)}, {}, 50, 1, 1)
+    again = DamageReport.from_dict(json.loads(json.dumps(report.as_dict())))
+    assert again == report
+    assert "| lines | 1.000 | 1.000 | 1.000 | 0.500 |" in format_tables(again)

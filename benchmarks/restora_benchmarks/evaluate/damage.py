@@ -73,6 +73,14 @@ class DamageReport:
         """JSON-able."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DamageReport:
+        """The report that `as_dict` gave these values."""
+        own = dict(values)
+        own["detection"] = {kind: Detection(**row) for kind, row in own["detection"].items()}
+        own["repair"] = {name: Repair(**row) for name, row in own["repair"].items()}
+        return cls(**own)
+
 
 @dataclass(slots=True)
 class _Clock:

@@ -50,6 +50,12 @@ class Detection:
         return 2 * self.precision * self.recall / total if total else 0.0
 
     @property
+    def exact_f1(self) -> float:
+        """F1 without the tolerance of one pixel."""
+        total = self.both + self.either  # found and true together
+        return 2 * self.both / total if total else 1.0
+
+    @property
     def iou(self) -> float:
         return self.both / self.either if self.either else 1.0
 

@@ -1,0 +1,41 @@
+"""The tables of docs/damage.md follow from the file of results."""
+
+from __future__ import annotations
+
+import json
+
+from restora_benchmarks.evaluate.damage import DamageReport
+from restora_benchmarks.evaluate.damage_figures import Detection, Repair
+from restora_tools.damage_report import UPSAMPLERS, damage_tables
+
+
+def test_tables_show_what_was_measured() -> None:
+    report = DamageReport(
+        photos=3,
+        pairs=12,
+        detection={"scratches": Detection(100, 80, 50, 40, 30, 120)},
+        repair={"restora, true mask": Repair(10, 65.025, 9.0, 5, 3.25125, 0)},
+        false_share={"photos": 0.00125},
+        clean_psnr=51.25,
+        find_mp_per_s=1.0,
+        repair_mp_per_s=1.0,
+    )
+    seconds = {"damage_find": 0.5, "damage_repair": 0.25, "color": 0.1, "upsample": 4.0}
+    result = {
+        "machine": {"cpu": "a CPU", "cores_allowed": 2},
+        "evaluation": report.as_dict(),
+        "cost": {
+            "megapixels": 2.0,
+            "damaged_share": 0.02,
+            "repeats": 5,
+            "seconds": dict.fromkeys(UPSAMPLERS, seconds),
+        },
+    }
+    tables = damage_tables(json.loads(json.dumps(result)))
+    assert "| scratches | 0.800 | 0.800 | 0.800 | 0.400 | 0.250 |" in tables["damage-found"]
+    assert "reach 51.2 dB" in tables["damage-found"]
+    assert "| restora, true mask | 40.00 dB | 50.00 dB | 0.900 | 0 |" in tables["damage-repair"]
+    assert "| photos | 0.12% |" in tables["damage-clean"]
+    assert "| finding damage | 0.25 | 4.00 |" in tables["damage-cost"]
+    assert f"| enlarging with {UPSAMPLERS[1]} | 2.00 | 0.50 |" in tables["damage-cost"]
+    assert "2.0 MP, 2% of it damaged. a CPU, 2 cores" in tables["damage-cost"]

@@ -1,0 +1,122 @@
+"""Measure how damage is found and repaired, and the cost: `python -m restora_tools.damage_report`.
+
+Writes benchmarks/results/damage.json; about two minutes on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from restora import DamageOptions, RestoreOptions, Restorer
+from restora_benchmarks.evaluate.damage import DamageReport, evaluate_damage, iter_pairs
+from restora_benchmarks.evaluate.damage_tables import clean_table, found_table, repair_table
+from restora_calibration.photos import HELD_OUT, read_free_photo
+from restora_tools.page_tables import heads_of, row_of
+from restora_tools.results import write_results
+
+RESULTS = Path("benchmarks/results/damage.json")
+UPSAMPLERS = ("restora-lite-x2", "restora-fast-x4")
+SIZE = (1200, 840)  # of the photo whose repair is timed, in pixels
+_STAGES = {
+    "damage_find": "finding damage",
+    "damage_repair": "repairing it",
+    "color": "correcting the color",
+}
+
+
+def damage_tables(result: dict[str, Any]) -> dict[str, str]:
+    """The tables of docs/damage.md, by name."""
+    report = DamageReport.from_dict(result["evaluation"])
+    return {
+        "damage-found": f"{found_table(report)}\n\n{_found_words(report)}",
+        "damage-repair": repair_table(report),
+        "damage-clean": clean_table(report),
+        "damage-cost": _cost_table(result),
+    }
+
+
+def measure_cost(repeats: int, size: tuple[int, int] = SIZE) -> dict[str, Any]:
+    """Seconds of each stage, medians of interleaved runs, with each bundled upsampler.
+
+    size: width and height of the photo
+    """
+    photo = np.asarray(cv2.resize(read_free_photo(HELD_OUT[0]), size), np.uint8)
+    pair = list(iter_pairs(photo, 2))[1]
+    options = RestoreOptions(color="unfade")
+    restorers = {n: Restorer(n, options=options, damage=DamageOptions()) for n in UPSAMPLERS}
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in restorers}
+    try:
+        for turn in range(repeats + 1):
+            for name, restorer in restorers.items():
+                seconds = restorer.restore(pair.picture).seconds
+                if turn:  # the first runs prepare the networks
+                    rows[name].append(seconds)
+        runs = [network.describe() for r in restorers.values() for network in r.networks]
+    finally:
+        for restorer in restorers.values():
+            restorer.close()
+    return {
+        "megapixels": size[0] * size[1] / 1e6,
+        "damaged_share": float(pair.mask.mean()),
+        "repeats": repeats,
+        "networks": runs,
+        "seconds": {name: _medians(measured) for name, measured in rows.items()},
+    }
+
+
+def measure_quality(draws: int) -> tuple[dict[str, Any], list[str]]:
+    """The evaluation of the bundled networks, and what they ran on."""
+    with Restorer(None, damage=DamageOptions()) as restorer:
+        assert restorer.damage is not None
+        report = evaluate_damage(restorer.damage, draws=draws, report=print)
+        return report.as_dict(), [network.describe() for network in restorer.networks]
+
+
+def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {stage: statistics.median(row[stage] for row in rows) for stage in rows[0]}
+
+
+def _found_words(report: DamageReport) -> str:
+    return (
+        f"{report.photos} held-out photos, {report.pairs} damaged pictures of each kind. Repaired "
+        f"clean photos reach {report.clean_psnr:.1f} dB or more to themselves."
+    )
+
+
+def _cost_table(result: dict[str, Any]) -> str:
+    cost, machine = result["cost"], result["machine"]
+    pixels = cost["megapixels"]
+    lines = heads_of(["stage", "s/MP", "MP/s"])
+    first = cost["seconds"][UPSAMPLERS[0]]
+    cells = [(words, first[stage]) for stage, words in _STAGES.items()]
+    cells += [(f"enlarging with {n}", cost["seconds"][n]["upsample"]) for n in UPSAMPLERS]
+    lines += [row_of([w, f"{s / pixels:.2f}", f"{pixels / s:.2f}"]) for w, s in cells]
+    words = (
+        f"A photo of {pixels:.1f} MP, {cost['damaged_share']:.0%} of it damaged. {machine['cpu']}, "
+        f"{machine['cores_allowed']} cores; medians of {cost['repeats']} interleaved runs."
+    )
+    return "\n".join([*lines, "", words])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    cost = measure_cost(arguments.repeats)
+    evaluation, networks = measure_quality(arguments.draws)
+    write_results(arguments.json, cost=cost, evaluation=evaluation, networks=networks)
+    for name, table in damage_tables(json.loads(arguments.json.read_text())).items():
+        print(f"{name}\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()
