@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Router
 from restora.errors import RestoraError
 from restora.serve.boundary import Boundary
 from restora.serve.guard import Guard
+from restora.serve.problem_layer import ProblemLayer
 from restora.serve.routes_facts import fact_routes, health_routes
 from restora.serve.routes_jobs import job_routes
 from restora.serve.routes_photos import photo_routes
@@ -58,7 +59,8 @@ def create_app(service: Service, *, v2: bool = True) -> Starlette:
     routes: list[BaseRoute] = [
         *health_routes(service),
         *(_page_routes() if service.options.page else ()),
-        Mount("/", app=Guard(Router(guarded), service)),
+        # a redirect would lead clients behind a proxy from https:// to http://, with their tokens
+        Mount("/", app=Guard(Router(guarded, redirect_slashes=False), service)),
     ]
     middleware = [Middleware(Boundary, service=service)]
     if service.options.cors:
@@ -71,6 +73,7 @@ def create_app(service: Service, *, v2: bool = True) -> Starlette:
                 expose_headers=_TOLD,
             )
         )
+    middleware.append(Middleware(ProblemLayer, service=service))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -91,7 +94,7 @@ def create_app(service: Service, *, v2: bool = True) -> Starlette:
 
 
 async def _raise_again(_request: Request, error: Exception) -> Response:
-    """Boundary answers."""
+    """For ProblemLayer to answer."""
     raise error
 
 

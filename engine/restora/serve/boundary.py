@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, headers of every answer, errors as documents, counts."""
+"""The outermost layer: request ids, headers of every answer, counts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from restora.errors import ClientGoneError, ForbiddenError, RestoraError
-from restora.serve.options import is_loopback
-from restora.serve.problems import CONTENT_TYPE, Problem, problem_of, problem_of_status
 from restora.serve.service import Service
 from restora.serve.spans import Attributes, Spans
 from restora.serve.tokens import ANONYMOUS, Client
@@ -54,7 +49,11 @@ class Exchange:
 
 
 def exchange_of(request: Request) -> Exchange:
-    exchange = request.scope[_KEY]
+    return exchange_in(request.scope)
+
+
+def exchange_in(scope: Scope) -> Exchange:
+    exchange = scope[_KEY]
     assert isinstance(exchange, Exchange)
     return exchange
 
@@ -80,56 +79,15 @@ class Boundary:
         exchange = Exchange(_choose_id(headers.get("x-request-id")), route=_guess_route(scope))
         scope[_KEY] = exchange
         with self._spans.around(headers, exchange.facts):
-            await self._answer(scope, receive, _Answer(send, exchange), headers.get("host"))
+            await self._answer(scope, receive, _Answer(send, exchange))
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, answer: _Answer, host: str | None
-    ) -> None:
-        exchange, started = answer.exchange, time.perf_counter()
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        started = time.perf_counter()
         try:
-            self._check_host(host)
             await self._app(scope, receive, answer.send)
-        except Exception as error:
-            if answer.status is not None:  # a part of it has been sent
-                raise
-            await self._answer_problem(error, exchange, scope, receive, answer)
         finally:
-            self._count(scope, exchange, answer.status or 499, time.perf_counter() - started)
-
-    async def _answer_problem(
-        self,
-        error: Exception,
-        exchange: Exchange,
-        scope: Scope,
-        receive: Receive,
-        answer: _Answer,
-    ) -> None:
-        self._service.note(error)
-        more: Mapping[str, str] = {}
-        if isinstance(error, HTTPException):
-            problem = problem_of_status(error.status_code, str(error.detail))
-            more = error.headers or {}
-        else:
-            problem = problem_of(error)
-            if not isinstance(error, RestoraError):
-                logger.error("request %s failed", exchange.request_id, exc_info=error)
-        self._service.metrics.problems.labels(problem.code).inc()
-        if isinstance(error, ClientGoneError):
-            logger.info("%s: %s", exchange.request_id, error)
-        await problem_response(problem, exchange, more)(scope, receive, answer.send)
-
-    def _check_host(self, host: str | None) -> None:
-        """A page of another site may have a name that leads to this machine."""
-        options = self._service.options
-        if "*" in options.allowed_hosts or host is None:
-            return
-        if self._service.tokens.required and not options.allowed_hosts:
-            return
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if not is_loopback(name) and name not in options.allowed_hosts:
-            raise ForbiddenError(
-                f"this service is not called {name[:80]!r}: name it with --allowed-host"
-            )
+            elapsed_s = time.perf_counter() - started
+            self._count(scope, answer.exchange, answer.status or 499, elapsed_s)
 
     def _count(self, scope: Scope, exchange: Exchange, status: int, seconds: float) -> None:
         metrics, method = self._service.metrics, str(scope["method"])
@@ -165,17 +123,6 @@ class _Answer:
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)
-
-
-def problem_response(
-    problem: Problem, exchange: Exchange, headers: Mapping[str, str] | None = None
-) -> Response:
-    return Response(
-        problem.body(exchange.request_id, v2=exchange.route.startswith("/v2")),
-        problem.status,
-        {**problem.headers, **(headers or {})},
-        CONTENT_TYPE,
-    )
 
 
 def _with_headers(message: Message) -> MutableMapping[str, Any]:

@@ -35,8 +35,8 @@ class ServeOptions:
     restore: how photos are cut and on what networks run; `memory` bounds the whole process
     limits: limits of photos, checked before they are decoded
     tokens: a file of bearer tokens; None: requests need none
-    allowed_hosts: names of this server in the Host header, beside loopback addresses; "*": any.
-        Without tokens, requests with another name are refused
+    allowed_hosts: names of this server in the Host header, beside localhost and IP addresses; "*":
+        any. Requests with another name are refused; with tokens, only if some are given
     cors: origins whose pages may read answers; none by default
     rate: requests per second of each token, or of each address where there are no tokens; None: no
         limit

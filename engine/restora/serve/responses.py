@@ -22,20 +22,29 @@ _HEARTBEAT_S = 15.0
 EVENTS = "text/event-stream"
 
 
-def make_route(path: str, endpoint: Endpoint, methods: tuple[str, ...] = ("GET",)) -> Route:
-    """A route whose requests are counted by its path."""
+def make_route(path: str, **endpoints: Endpoint) -> Route:
+    """A route whose requests are counted by its path.
+
+    endpoints: by method, such as GET=show, which answers HEAD too
+    """
 
     async def call(request: Request) -> Response:
         exchange_of(request).route = path
-        answer = await endpoint(request)
+        method = "GET" if request.method == "HEAD" else request.method
+        answer = await endpoints[method](request)
         assert isinstance(answer, Response)
         return answer
 
-    return Route(path, call, methods=list(methods), name=path)
+    return Route(path, call, methods=list(endpoints), name=path)
 
 
 def bytes_response(
-    source: Path | bytes, media_type: str, headers: dict[str, str], *, unlink: bool = False
+    request: Request,
+    source: Path | bytes,
+    media_type: str,
+    headers: dict[str, str],
+    *,
+    unlink: bool = False,
 ) -> Response:
     """An answer with these bytes; those of a file are read as the client takes them.
 
@@ -48,12 +57,18 @@ def bytes_response(
     if unlink:
         source.unlink()
     headers = {**headers, "Content-Length": str(size)}
+    if request.method == "HEAD":
+        stream.close()
+        return Response(None, 200, headers, media_type)
     return StreamingResponse(_iter_file(stream), 200, headers, media_type)
 
 
-def events_response(events: AsyncIterator[bytes]) -> Response:
+def events_response(request: Request, events: AsyncIterator[bytes]) -> Response:
     """Server-sent events, each made by `event`."""
-    return StreamingResponse(events, 200, {"X-Accel-Buffering": "no"}, EVENTS)
+    headers = {"X-Accel-Buffering": "no"}
+    if request.method == "HEAD":
+        return Response(None, 200, headers, EVENTS)
+    return StreamingResponse(events, 200, headers, EVENTS)
 
 
 def event(name: str, data: object, *, number: int | None = None) -> bytes:

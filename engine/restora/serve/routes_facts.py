@@ -23,18 +23,18 @@ def health_routes(service: Service) -> list[BaseRoute]:
     """Routes that need no token."""
     facts = _Facts(service)
     return [
-        make_route("/health/live", facts.live),
-        make_route("/health/ready", facts.ready),
-        make_route("/problems/{code}", facts.problem),
+        make_route("/health/live", GET=facts.live),
+        make_route("/health/ready", GET=facts.ready),
+        make_route("/problems/{code}", GET=facts.problem),
     ]
 
 
 def fact_routes(service: Service) -> list[BaseRoute]:
     facts = _Facts(service)
     return [
-        make_route("/v1/models", facts.models),
-        make_route("/metrics", facts.metrics),
-        make_route("/openapi.json", facts.openapi),
+        make_route("/v1/models", GET=facts.models),
+        make_route("/metrics", GET=facts.metrics),
+        make_route("/openapi.json", GET=facts.openapi),
     ]
 
 

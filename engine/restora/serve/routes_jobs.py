@@ -36,13 +36,11 @@ _TIMEOUT_S = 10.0
 def job_routes(service: Service) -> list[BaseRoute]:
     jobs = _Jobs(service)
     return [
-        make_route("/v1/jobs", jobs.add, ("POST",)),
-        make_route("/v1/jobs", jobs.list_all),
-        make_route("/v1/jobs/{id}", jobs.show),
-        make_route("/v1/jobs/{id}", jobs.end, ("DELETE",)),
-        make_route("/v1/jobs/{id}/results", jobs.results),
-        make_route("/v1/jobs/{id}/files/{number:int}", jobs.file),
-        make_route("/v1/jobs/{id}/events", jobs.events),
+        make_route("/v1/jobs", GET=jobs.list_all, POST=jobs.add),
+        make_route("/v1/jobs/{id}", GET=jobs.show, DELETE=jobs.end),
+        make_route("/v1/jobs/{id}/results", GET=jobs.results),
+        make_route("/v1/jobs/{id}/files/{number}", GET=jobs.file),
+        make_route("/v1/jobs/{id}/events", GET=jobs.events),
     ]
 
 
@@ -83,16 +81,18 @@ class _Jobs:
         return json_response({"results": [_row_of(job, *numbered) for numbered in rows]})
 
     async def file(self, request: Request) -> Response:
-        job, number = self._job(request), int(request.path_params["number"])
+        job, number = self._job(request), _number_of(request.path_params["number"])
+        if number is None:
+            raise NotFoundError("the job has no such result")
         path = await anyio.to_thread.run_sync(self._service.jobs.file_of, job, number)
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return bytes_response(path, media_type, {})
+        return bytes_response(request, path, media_type, {})
 
     async def events(self, request: Request) -> Response:
         job = self._job(request)
-        last = request.headers.get("last-event-id", "")
-        plain = last.isascii() and last.isdecimal() and len(last) < 10
-        return events_response(self._iter_events(job, int(last) + 1 if plain else 0))
+        last = _number_of(request.headers.get("last-event-id", ""))
+        first = 0 if last is None else last + 1
+        return events_response(request, self._iter_events(job, first))
 
     def _require_enabled(self) -> None:
         if not self._service.jobs.enabled:
@@ -132,6 +132,11 @@ class _Jobs:
 def _row_of(job: Job, number: int, row: dict[str, Any]) -> dict[str, Any]:
     href = f"/v1/jobs/{job.id}/files/{number}"
     return {"number": number, **row, **({} if row.get("status") == "failed" else {"href": href})}
+
+
+def _number_of(text: str) -> int | None:
+    """Of a result; None for what is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 async def _read(request: Request) -> bytes:

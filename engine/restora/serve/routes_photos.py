@@ -54,10 +54,9 @@ _WAIT_FOR_TICKET_S = 10.0
 def photo_routes(service: Service) -> list[BaseRoute]:
     photos = _Photos(service)
     return [
-        make_route("/v1/restore", photos.restore, ("POST",)),
-        make_route("/v1/progress/{request_id}", photos.progress),
-        make_route("/v1/results/{id}", photos.result),
-        make_route("/v1/results/{id}", photos.remove_result, ("DELETE",)),
+        make_route("/v1/restore", POST=photos.restore),
+        make_route("/v1/progress/{request_id}", GET=photos.progress),
+        make_route("/v1/results/{id}", GET=photos.result, DELETE=photos.remove_result),
     ]
 
 
@@ -108,13 +107,13 @@ class _Photos:
             if anyio.current_time() > until or self._service.state != "ready":
                 raise NotFoundError("no request with this id is under way")
             await anyio.sleep(_POLL_S)
-        return events_response(self._iter_progress(ticket))
+        return events_response(request, self._iter_progress(ticket))
 
     async def result(self, request: Request) -> Response:
         kept = self._service.kept.get(request.path_params["id"], client_of(request))
         left = max(0, int(kept.until - time.monotonic()))
         headers = {"Cache-Control": f"private, max-age={left}"}
-        return bytes_response(kept.blob.finish(), kept.media_type, headers)
+        return bytes_response(request, kept.blob.finish(), kept.media_type, headers)
 
     async def remove_result(self, request: Request) -> Response:
         self._service.kept.remove(request.path_params["id"], client_of(request))
@@ -226,7 +225,7 @@ class _Photos:
         media_type = MEDIA_TYPES[made.format]
         if not as_json:
             headers = answer_headers(header, made, network, seconds)
-            return bytes_response(made.blob.finish(), media_type, headers, unlink=True)
+            return bytes_response(request, made.blob.finish(), media_type, headers, unlink=True)
         kept = service.kept.add(made.blob, media_type, exchange.client)
         return json_response(
             answer_document(exchange.request_id, header, made, network, seconds, kept)

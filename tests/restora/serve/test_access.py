@@ -105,6 +105,32 @@ def test_without_tokens_only_names_of_this_machine_are_answered() -> None:
         assert "access-control-allow-origin" not in client.get("/v1/models").headers
 
 
+def test_a_page_that_may_use_the_service_may_read_its_problems(client: httpx.Client) -> None:
+    """Otherwise it learns neither the code nor Retry-After."""
+    origin = "https://friend.example"
+    for path, token in (("/v1/models", "unknown"), ("/v1/restore", ANN), ("/v1/nothing", ANN)):
+        answer = client.get(path, headers={"Authorization": f"Bearer {token}", "Origin": origin})
+        assert problem_in(answer)["status"] in (401, 404, 405)
+        assert answer.headers["access-control-allow-origin"] == origin
+
+
+def test_addresses_are_answered_beside_names() -> None:
+    """Probes and Prometheus ask for a pod's address; only a name can be made to lead elsewhere."""
+    with serving(service_on(NearestSession(), allowed_hosts=("Photos.lan",))) as client:
+        for host in ("10.1.2.3:8000", "[fd00::1]:80", "[fd00::1]", "photos.LAN:80", "LOCALHOST"):
+            answer = client.get("/health/live", headers={"Host": host})
+            assert answer.status_code == 200, host
+        for host in ("10.1.2.3.evil.example", "evil.example:80", "999.1.1.1", ""):
+            answer = client.get("/health/live", headers={"Host": host})
+            assert problem_in(answer)["code"] == "forbidden", host
+
+
+def test_a_path_with_a_slash_behind_it_is_not_found(client: httpx.Client) -> None:
+    """A redirect would send the token to http://, also behind a proxy that speaks HTTPS."""
+    for path in ("/v1/models/", "/health/live/"):
+        assert problem_in(client.get(path, headers=bearer(ANN)))["code"] == "not-found"
+
+
 def test_paths_in_requests_reach_no_file(client: httpx.Client, tmp_path: Path) -> None:
     for path in ("/v1/results/..%2f..%2fetc%2fpasswd", "/v1/results/%2e%2e", "/problems/../tokens"):
         assert client.get(path, headers=bearer(ANN)).status_code == 404

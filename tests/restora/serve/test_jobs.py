@@ -98,6 +98,9 @@ def test_a_folder_is_restored_and_every_file_has_a_result(disk: Path) -> None:
         assert "href" not in broken
         answer = client.get(f"{href}/files/{broken['number']}")
         assert problem_in(answer)["code"] == "not-found"
+        for number in ("x", "-1", "²", "9" * 5000):  # which int() refuses
+            answer = client.get(f"{href}/files/{number}")
+            assert problem_in(answer)["code"] == "not-found"
         assert [one["id"] for one in client.get("/v1/jobs").json()["jobs"]] == [job["id"]]
         assert client.delete(href).status_code == 204
         assert problem_in(client.get(href))["code"] == "not-found"

@@ -138,7 +138,9 @@ def test_json_has_all_facts_and_a_link_to_the_result(client: httpx.Client) -> No
     assert kept.headers["content-type"] == facts["result"]["type"] == "image/png"
     assert len(kept.content) == facts["result"]["bytes"] == facts["output"]["bytes"]
     assert kept.headers["cache-control"].startswith("private, max-age=")
-    assert client.head(facts["result"]["href"]).status_code == 200
+    head = client.head(facts["result"]["href"])
+    assert head.status_code == 200
+    assert head.headers["content-length"] == kept.headers["content-length"]
     assert client.delete(facts["result"]["href"]).status_code == 204
     assert problem_in(client.get(facts["result"]["href"]))["code"] == "not-found"
 
@@ -213,6 +215,8 @@ def test_paths_and_methods_that_do_not_exist_are_problems(client: httpx.Client) 
     answer = client.get("/v1/restore")
     assert problem_in(answer)["code"] == "method-not-allowed"
     assert answer.headers["allow"] == "POST"
+    answer = client.put("/v1/results/x")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
 def test_a_declared_length_above_the_limit_is_refused_before_the_body(
@@ -307,6 +311,21 @@ def test_progress_of_a_request_can_be_followed() -> None:
         assert lines[0] == "event: progress"
         assert any('"state": "restoring"' in line for line in lines)
         assert '"state": "done"' in lines[-2]
+
+
+def test_asking_for_the_headers_of_events_does_not_wait_for_their_end() -> None:
+    session = GateSession()
+    service = service_on(session)
+    with serving(service) as client, ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(post, client, picture(), x_request_id="abc")
+        until(lambda: "abc" in [ticket.request_id for ticket in service.tickets.values()])
+        head = client.head("/v1/progress/abc")
+        assert head.headers["content-type"].startswith("text/event-stream")
+        # the same connection is free for the next request
+        assert client.get("/health/live").status_code == 200
+        assert not answer.done()
+        session.open()
+        assert answer.result().status_code == 200
 
 
 def test_an_error_of_the_network_is_typed_and_the_next_photo_is_restored() -> None:

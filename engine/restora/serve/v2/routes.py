@@ -61,7 +61,7 @@ def v2_routes(service: Service, table: NetworkTable | None = None) -> list[BaseR
         }
         posts[f"{path}/infer"] = routes.infer
     return [
-        make_route(path, handler, (method,))
+        make_route(path, **{method: handler})
         for method, handlers in (("GET", gets), ("POST", posts))
         for path, handler in handlers.items()
     ]
