@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 from restora.artifact.tensors import OUTPUT
 from restora.backends import Batch
@@ -13,7 +15,8 @@ from restora.serve.problems import Problem, problem_of
 from restora.serve.service import Service
 from restora.serve.tickets import Ticket
 from restora.serve.tokens import Client
-from restora.serve.v2.infer import MAX_BYTES, run_network, shorten
+from restora.serve.v2.bodies_held import MAX_BYTES
+from restora.serve.v2.infer import run_network, shorten
 from restora.serve.v2.networks import VERSION, NetworkTable
 from restora.serve.v2.tensors import output_of
 
@@ -143,22 +146,23 @@ class _Handlers:
 
     async def _infer(self, request: Any, context: Any) -> Any:
         try:
-            return await self._run(request, context)
+            return await self._run(request, context, _Waiting(context))
         except Exception as error:  # noqa: BLE001  every error has a status
             await _abort(context, error)
 
     async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """One answer for each request, in their order; an error costs its request alone."""
+        waiting = _Waiting(context)
         async for request in requests:
             answer = CLASSES["ModelStreamInferResponse"]()
             try:
-                answer.infer_response.CopyFrom(await self._run(request, context))
+                answer.infer_response.CopyFrom(await self._run(request, context, waiting))
             except Exception as error:  # noqa: BLE001  the stream goes on
                 answer.error_message = _problem_of(error).detail
                 answer.infer_response.id = request.id
             yield answer
 
-    async def _run(self, request: Any, context: Any) -> Any:
+    async def _run(self, request: Any, context: Any, waiting: _Waiting) -> Any:
         self._service.require_ready()
         client = self._client_of(context)
         name, version = request.model_name, request.model_version
@@ -171,17 +175,22 @@ class _Handlers:
 
         left = context.time_remaining()
         limits = [limit for limit in (left, self._service.options.deadline_s) if limit is not None]
-        with self._service.queue.admit(
+        admitted = self._service.queue.admit(
             client, request_id=request.id or "grpc", deadline_s=min(limits, default=None)
-        ) as ticket:
-            shorten(ticket, asked.timeout_s)
-            context.add_done_callback(lambda _: _cancel(ticket))
-            return await run_network(self._table, name, version, asked, ticket, finish)
+        )
+        size = request.ByteSize()
+        try:
+            self._table.bodies.add(size)
+            with admitted as ticket, waiting.on(ticket):
+                shorten(ticket, asked.timeout_s)
+                return await run_network(self._table, name, version, asked, ticket, finish)
+        finally:
+            self._table.bodies.remove(size)
 
     def _client_of(self, context: Any) -> Client:
         header = dict(context.invocation_metadata() or ()).get("authorization")
         client = self._service.tokens.authenticate(header)
-        self._service.check_rate(client, context.peer())
+        self._service.check_rate(client, _host_of(context.peer()))
         return client
 
     async def _live(self, _request: Any, _context: Any, _client: Client) -> dict[str, Any]:
@@ -211,8 +220,30 @@ class _Handlers:
         return {"models": self._table.index(only_ready=request.ready)}
 
 
-def _cancel(ticket: Ticket) -> None:
-    ticket.cancel(ClientGoneError("the client has ended its call"))
+class _Waiting:
+    """The client of one call, while it waits for the answer to a request."""
+
+    def __init__(self, context: Any) -> None:
+        self._ticket: Ticket | None = None
+        context.add_done_callback(lambda _: self._cancel())
+
+    @contextmanager
+    def on(self, ticket: Ticket) -> Iterator[None]:
+        """Cancel the ticket if the client ends its call within the block."""
+        self._ticket = ticket
+        try:
+            yield
+        finally:
+            self._ticket = None
+
+    def _cancel(self) -> None:
+        if self._ticket is not None:
+            self._ticket.cancel(ClientGoneError("the client has ended its call"))
+
+
+def _host_of(peer: str) -> str:
+    """The address in "ipv4:127.0.0.1:5000" or "ipv6:[::1]:5000", whose brackets are escaped."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 async def _abort(context: Any, error: Exception) -> None:

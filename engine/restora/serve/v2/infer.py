@@ -17,7 +17,6 @@ from restora.serve.v2.tensors import InferRequest, batch_of, count_pixels
 from restora.tile_memory import bytes_of_network
 
 T = TypeVar("T")
-MAX_BYTES = 32 << 20  # of a request: photos belong to /v1/restore, which keeps them on disk
 _COPIES = 3  # of input and output at once: as received, as an array, in the session
 
 
@@ -34,10 +33,9 @@ async def run_network(
     Raises UnknownModelError, RequestError or ShapeError for a request that the network does not
     take, and what RequestQueue.run and the session raise.
     """
-    statistics = table.statistics_of(name) if _is_known(table, name) else None
+    session, statistics = table.get(name, version), table.statistics_of(name)
     arrived, seconds = time.perf_counter(), {}
     try:
-        session = table.get(name, version)
 
         def work() -> tuple[T, int]:
             ticket.check()
@@ -59,12 +57,10 @@ async def run_network(
         )
     except RestoraError as error:
         table.service.note(error)
-        if statistics is not None:
-            statistics.failed(time.perf_counter() - arrived)
+        statistics.failed(time.perf_counter() - arrived)
         raise
-    if statistics is not None:
-        seconds["success"] = time.perf_counter() - arrived
-        statistics.succeeded(pictures, seconds)
+    seconds["success"] = time.perf_counter() - arrived
+    statistics.succeeded(pictures, seconds)
     return answer
 
 
@@ -89,7 +85,3 @@ def _beyond_a_tile(session: Session, info: ArtifactInfo, pixels: int) -> int:
     if info.side is not None or (largest and pixels <= largest**2):
         return 0
     return bytes_of_network(info, session.limits, pixels)
-
-
-def _is_known(table: NetworkTable, name: str) -> bool:
-    return name in table.service.models.networks()

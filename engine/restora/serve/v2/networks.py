@@ -7,6 +7,7 @@ from typing import Any
 from restora.backends import Session
 from restora.errors import NotFoundError, UnknownModelError
 from restora.serve.service import Service
+from restora.serve.v2.bodies_held import HeldBodies
 from restora.serve.v2.statistics import NetworkStatistics
 from restora.serve.v2.tensors import MAX_BATCH, TensorSpec, input_of, output_of
 from restora.version import __version__
@@ -17,10 +18,14 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 
 class NetworkTable:
-    """The open networks, and what requests to them have cost."""
+    """The open networks, and what requests to them have cost.
+
+    bodies: of requests that are in memory
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.bodies = HeldBodies()
         self._statistics: dict[str, NetworkStatistics] = {}
 
     def get(self, name: str, version: str = "") -> Session:
@@ -42,6 +47,8 @@ class NetworkTable:
         return self.service.state == "ready"
 
     def statistics_of(self, name: str) -> NetworkStatistics:
+        """Raises UnknownModelError for a network that is not open."""
+        self.get(name)
         return self._statistics.setdefault(name, NetworkStatistics())
 
     def describe_server(self) -> dict[str, Any]:

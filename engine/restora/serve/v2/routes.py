@@ -18,7 +18,6 @@ from restora.artifact.tensors import OUTPUT
 from restora.backends import Batch
 from restora.errors import (
     FileTooLargeError,
-    QueueFullError,
     RequestError,
     UnsupportedMediaTypeError,
 )
@@ -28,14 +27,14 @@ from restora.serve.service import Service
 from restora.serve.tickets import parse_deadline
 from restora.serve.uploads import iter_body
 from restora.serve.v2.bodies import HEADER_LENGTH, HttpInferRequest, read_body, write_body
-from restora.serve.v2.infer import MAX_BYTES, run_network, shorten
+from restora.serve.v2.bodies_held import MAX_BYTES
+from restora.serve.v2.infer import run_network, shorten
 from restora.serve.v2.networks import VERSION, NetworkTable
 from restora.serve.v2.tensors import output_of
 from restora.serve.watching import watching
 
 Handler = Callable[[Request], Awaitable[Response]]
 _SMALL_BODY = 1 << 16  # is parsed in the event loop
-_MOST_HELD = 8 * MAX_BYTES  # bytes of all bodies that are in memory
 
 
 def v2_routes(service: Service, table: NetworkTable | None = None) -> list[BaseRoute]:
@@ -71,7 +70,6 @@ class _Routes:
     def __init__(self, table: NetworkTable) -> None:
         self._table = table
         self._service = table.service
-        self._held = 0
 
     async def server(self, _request: Request) -> Response:
         return JSONResponse(self._table.describe_server())
@@ -146,14 +144,12 @@ class _Routes:
         try:
             async for part in iter_body(request.receive, timeout_s=timeout_s):
                 body += part
-                self._held += len(part)
+                self._table.bodies.add(len(part))
                 if len(body) > most:
                     raise _too_large(most)
-                if self._held > _MOST_HELD:
-                    raise QueueFullError("the tensors of other requests fill the memory for them")
             yield bytes(body)
         finally:
-            self._held -= len(body)
+            self._table.bodies.remove(len(body))
 
 
 async def _parse(body: bytes, length: str | None) -> HttpInferRequest:

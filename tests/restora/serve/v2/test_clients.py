@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import threading
@@ -16,8 +17,11 @@ import pytest
 from fakes import tiny_artifact
 from restora import Restorer, open_session
 from restora.backends import SessionOptions
+from restora.errors import UnknownModelError
 from restora.faces.options import FaceOptions
 from restora.options import RestoreOptions
+from restora.serve.tickets import Ticket
+from restora.serve.v2.networks import NetworkTable
 from v2_service import HeldSession, Served, serving
 
 grpc = pytest.importorskip("tritonclient.grpc")
@@ -171,6 +175,18 @@ def test_a_stream_answers_each_request_and_errors_cost_their_own_alone(served: S
     assert answers[2][0].as_numpy("restored").shape == (1, 12, 16, 3)
 
 
+def test_an_open_stream_keeps_nothing_of_requests_that_are_answered(served: Served) -> None:
+    answered = threading.Semaphore(0)
+    with client_of(served, "grpc") as client:
+        client.start_stream(lambda result, error: answered.release())
+        for _ in range(6):
+            client.async_stream_infer("tiny", [tensor_of("grpc", np.zeros((1, 4, 4, 3), np.uint8))])
+            assert answered.acquire(timeout=60)
+        gc.collect()
+        assert sum(isinstance(one, Ticket) for one in gc.get_objects()) <= 1
+        client.stop_stream()
+
+
 @pytest.mark.parametrize(
     ("name", "batch", "tensor", "status", "words"),
     [
@@ -192,6 +208,18 @@ def test_what_a_network_does_not_take_is_refused_with_the_reason(
     number, code = status.split(" ")
     assert found == (f"StatusCode.{code}" if kind == "grpc" else number)
     assert words in message
+
+
+def test_statistics_are_kept_of_open_networks_only(served: Served, kind: str) -> None:
+    """Names are made up by clients."""
+    table = NetworkTable(served.service)
+    with pytest.raises(UnknownModelError):
+        table.count("nobody")
+    with pytest.raises(UnknownModelError):
+        table.statistics_of("nobody")
+    with client_of(served, kind) as client:
+        _, message = error_of(kind, lambda: client.get_inference_statistics("nobody"))
+    assert "no network 'nobody'" in message
 
 
 def test_another_version_than_the_only_one_is_not_found(served: Served, kind: str) -> None:
@@ -254,12 +282,38 @@ def test_bodies_of_all_requests_together_have_a_limit(
     body = json.dumps({"inputs": []}).encode()
     path = "/v2/models/tiny/infer"
     with monkeypatch.context() as patch:
-        patch.setattr("restora.serve.v2.routes._MOST_HELD", len(body) - 1)
+        patch.setattr("restora.serve.v2.bodies_held.MOST_HELD", len(body) - 1)
         status, answer = post(served, path, body)
         assert (status, answer["code"]) == (503, "queue-full")
     for _ in range(2):  # what was refused or answered is not held any more
-        monkeypatch.setattr("restora.serve.v2.routes._MOST_HELD", len(body))
+        monkeypatch.setattr("restora.serve.v2.bodies_held.MOST_HELD", len(body))
         assert post(served, path, body)[1]["code"] == "request"
+
+
+def test_messages_count_as_bodies(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = tensor_of("grpc", np.zeros((1, 4, 4, 3), np.uint8))
+    with client_of(served, "grpc") as client:
+        with monkeypatch.context() as patch:
+            patch.setattr("restora.serve.v2.bodies_held.MOST_HELD", 40)
+            status, message = error_of("grpc", lambda: client.infer("tiny", [tensor]))
+        assert status == "StatusCode.UNAVAILABLE"
+        assert "fill the memory" in message
+        monkeypatch.setattr("restora.serve.v2.bodies_held.MOST_HELD", 200)
+        for _ in range(3):
+            client.infer("tiny", [tensor])
+
+
+def test_the_rate_of_an_address_is_one_for_both_protocols(folder: Path, tmp_path: Path) -> None:
+    """And for all of its connections."""
+    with (
+        serving(lambda: open_real(folder), tmp_path, rate=1 / 3600) as served,
+        client_of(served, "http") as first,
+        client_of(served, "grpc") as second,
+    ):
+        first.get_server_metadata()
+        status, message = error_of("grpc", second.get_server_metadata)
+    assert status == "StatusCode.RESOURCE_EXHAUSTED"
+    assert "requests per second" in message
 
 
 def test_statistics_count_requests_and_pictures(served: Served, kind: str) -> None:
