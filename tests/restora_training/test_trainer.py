@@ -128,14 +128,66 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_state(
         run(values_of(photos), tmp_path / "run")
 
 
+def test_a_weight_that_is_not_finite_is_never_saved(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = Objective.run
+
+    def diverge(objective: Objective, batch: Any, step: int) -> Any:
+        result = compute(objective, batch, step)
+        if step == 3:  # the last one, so no later loss shows it
+            with torch.no_grad():
+                next(objective.networks["generator"].parameters()).fill_(torch.inf)
+        return result
+
+    monkeypatch.setattr(Objective, "run", diverge)
+    message = r"a weight of the generator is not finite at step 4; the last state is .*state.pt"
+    with pytest.raises(DivergedError, match=message):
+        run(values_of(photos), tmp_path / "run")
+    weights = load_file(tmp_path / "run" / NETWORK_FILE)
+    assert all(value.isfinite().all() for value in weights.values())
+    assert torch.load(tmp_path / "run" / STATE_FILE)["step"] == 2
+
+
+@pytest.mark.parametrize("file", [STATE_FILE, NETWORK_FILE])
+def test_a_run_that_was_killed_in_its_last_save_gives_its_last_weights(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    whole = load_file(run(values_of(photos), tmp_path / "whole").network)
+    write = state.write_atomically
+
+    def write_or_die(path: Path, data: Any) -> None:
+        if path.name == file:
+            raise KeyboardInterrupt
+        write(path, data)
+
+    run(values_of(photos, steps=2), tmp_path / "run")
+    monkeypatch.setattr(state, "write_atomically", write_or_die)
+    with pytest.raises(KeyboardInterrupt):
+        run(values_of(photos), tmp_path / "run")
+    monkeypatch.undo()
+    killed = load_file(run(values_of(photos), tmp_path / "run").network)
+    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+def test_a_finished_run_makes_its_network_again(photos: Path, tmp_path: Path) -> None:
+    values = values_of(photos, steps=2)
+    first = run(values, tmp_path / "run").network.read_bytes()
+    (tmp_path / "run" / NETWORK_FILE).unlink()
+    assert run(values, tmp_path / "run").network.read_bytes() == first
+
+
 def test_a_full_disk_keeps_the_earlier_state(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(values_of(photos, steps=2), tmp_path / "run")
     before = (tmp_path / "run" / STATE_FILE).read_bytes()
+    write = state.write_atomically
 
-    def full(*_: Any, **__: Any) -> None:
-        raise DiskFullError("no space left")
+    def full(path: Path, data: Any) -> None:
+        if path.name == STATE_FILE:
+            raise DiskFullError("no space left")
+        write(path, data)
 
     monkeypatch.setattr(state, "write_atomically", full)
     with pytest.raises(DiskFullError):
@@ -192,3 +244,26 @@ def test_two_processes_train_like_one_with_the_joint_batch(photos: Path, tmp_pat
     for key in first:
         # means over two halves round differently from one mean; Adam's first steps are rate * sign
         torch.testing.assert_close(first[key], second[key], rtol=0, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_after_the_same_step(photos: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import os
+            from pathlib import Path
+            from restora_training import make_recipe, train
+            asked = iter([False, os.environ["RANK"] == "1", False, False]).__next__
+            recipe = make_recipe({values_of(photos, save=4)!r}, folder=Path())
+            result = train(recipe, Path({str(tmp_path / "run")!r}), should_stop=asked)
+            Path({str(tmp_path)!r}, os.environ["RANK"]).write_text(str(result.steps))
+            """
+        )
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*command, str(script)], check=True, env=environment, timeout=120)
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["2", "2"]
+    assert torch.load(tmp_path / "run" / STATE_FILE)["step"] == 2

@@ -18,13 +18,19 @@ from torch.optim import Optimizer
 
 from restora.errors import OptionError
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among all of them."""
+    """This process among all of them.
+
+    device: what this process trains on
+    """
 
     index: int = 0
     count: int = 1
+    device: torch.device = _CPU
 
     @property
     def is_first(self) -> bool:
@@ -49,7 +55,7 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
     except (RuntimeError, ValueError) as error:
         raise OptionError(f"the processes of torchrun cannot join ({backend}): {error}") from error
     try:
-        yield Processes(distributed.get_rank(), count)
+        yield Processes(distributed.get_rank(), count, device)
     finally:
         distributed.destroy_process_group()
 
@@ -83,6 +89,31 @@ def share_weights(network: nn.Module, processes: Processes) -> None:
     if processes.count > 1:
         for tensor in network.state_dict().values():
             distributed.broadcast(tensor, 0)
+
+
+def any_process(flag: bool, processes: Processes) -> bool:
+    """Whether the flag of any process is set, so that all do the same."""
+    return bool(_extremes(int(flag), processes)[1])
+
+
+def require_same_step(done: int, processes: Processes) -> None:
+    """Raise OptionError in all processes unless all continue after the same step."""
+    first, last = _extremes(done, processes)
+    if first != last:
+        raise OptionError(
+            f"the processes continue after different steps, {first} and {last}: all machines must "
+            "see the same folder of the run"
+        )
+
+
+def _extremes(value: int, processes: Processes) -> tuple[int, int]:
+    """The smallest and the largest value of all processes."""
+    if processes.count == 1:
+        return value, value
+    values = torch.tensor([-value, value], device=processes.device)
+    distributed.all_reduce(values, distributed.ReduceOp.MAX)
+    smallest, largest = values.tolist()
+    return -smallest, largest
 
 
 def average_losses(losses: dict[str, Tensor], processes: Processes) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,19 @@ STATE_FILE = "state.pt"
 EARLIER_STATE_FILE = "state.earlier.pt"
 NETWORK_FILE = "network.safetensors"
 _FORMAT = 1
+_CHUNK_BYTES = 1 << 24
 
 
 def save_state(
     folder: Path, objective: Objective, average: AveragedModel, *, step: int, recipe_sha256: str
 ) -> None:
-    """Write the state after `step` steps, and the averaged weights for export.
+    """Write the averaged weights for export, and the state after `step` steps.
 
     A file is replaced whole or not at all; the earlier state is kept beside the new one.
     Raises DiskFullError or OutputError; then the earlier state is still there.
     """
+    # first, so that a state is never newer than the weights: a finished run does no step again
+    save_network(folder / NETWORK_FILE, average.module, metadata={"steps": str(step)})
     stream = io.BytesIO()
     state = {
         "format": _FORMAT,
@@ -45,12 +48,11 @@ def save_state(
     if current.exists():
         current.replace(folder / EARLIER_STATE_FILE)
     try:
-        write_atomically(current, stream.getvalue())
+        write_atomically(current, _chunks_of(stream))
     except BaseException:
         if not current.exists() and (folder / EARLIER_STATE_FILE).exists():
             (folder / EARLIER_STATE_FILE).replace(current)
         raise
-    save_network(folder / NETWORK_FILE, average.module, metadata={"steps": str(step)})
 
 
 def save_network(path: Path, network: nn.Module, *, metadata: Mapping[str, str]) -> None:
@@ -93,6 +95,13 @@ def load_state(
             f"{EARLIER_STATE_FILE}, or to start again"
         ) from error
     return int(state["step"])
+
+
+def _chunks_of(stream: io.BytesIO) -> Iterator[bytes]:
+    # a second copy of a large state would need as much memory as the networks
+    stream.seek(0)
+    while chunk := stream.read(_CHUNK_BYTES):
+        yield chunk
 
 
 def _find_state(folder: Path) -> Path | None:

@@ -23,15 +23,23 @@ from restora_training.run.checks import check_recipe
 from restora_training.run.device import choose_device
 from restora_training.run.distributed import (
     Processes,
+    any_process,
     average_losses,
     join_processes,
+    require_same_step,
     share_weights,
 )
 from restora_training.run.objective import Objective
 from restora_training.run.perceptual_distance import open_distance
 from restora_training.run.records import Records
 from restora_training.run.samples import open_samples
-from restora_training.run.state import NETWORK_FILE, STATE_FILE, load_state, save_state
+from restora_training.run.state import (
+    NETWORK_FILE,
+    STATE_FILE,
+    load_state,
+    save_network,
+    save_state,
+)
 from restora_training.run.validate import Figures, validate
 from restora_training.steps.averages import start_average
 
@@ -39,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 class DivergedError(RestoraError):
-    """A loss became NaN or infinite."""
+    """A loss or a weight became NaN or infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class TrainingResult:
     """The end of a run.
 
     steps: done; network: file of the averaged weights, in the published key layout
-    figures: the last ones on held-out photos; None without held-out photos
+    figures: the last ones on held-out photos; None without held-out photos, or if no step was left
     stopped: the caller asked to stop before the last step
     """
 
@@ -89,10 +97,12 @@ def train(
     should_stop: asked after every step; the state is saved before the run ends early
 
     On one CPU a run that was killed and continued gives the same weights, bit for bit, as one that
-    was not. Started by torchrun, every process calls this with the same recipe.
+    was not. Started by torchrun, every process calls this with the same recipe and folder; the
+    first one reports, and all stop after the same step if any of them is asked to.
 
-    Raises OptionError for a recipe that cannot run or a folder in use, DivergedError if a loss is
-    not finite, and DiskFullError or OutputError if a file cannot be written.
+    Raises OptionError for a recipe that cannot run or a folder in use, DivergedError if a loss, or
+    a weight that is about to be saved, is not finite, and DiskFullError or OutputError if a file
+    cannot be written.
     """
     device = choose_device(recipe.run.device)
     if device.type == "cuda":
@@ -115,11 +125,10 @@ class _Run:
         network = make_network(recipe.network)
         check_recipe(recipe, network, processes=processes.count)
         network.to(device)
-        share_weights(network, processes)
         self.network = network
         self.objective = Objective(recipe, network, processes)
-        for other in self.objective.networks.values():
-            share_weights(other, processes)
+        for trained in self.objective.networks.values():
+            share_weights(trained, processes)
         self.average: AveragedModel = start_average(network, recipe.run.average)
         maker, self.held_out = open_samples(recipe, network)
         self.batches = BatchSource(
@@ -139,32 +148,36 @@ class _Run:
         run = self.recipe.run
         self.folder.mkdir(parents=True, exist_ok=True)
         done = load_state(self.folder, self.objective, self.average, recipe_sha256=self.digest)
+        require_same_step(done, self.processes)
         if done:
             logger.info("continuing from step %d", done)
-        started, saved = time.perf_counter(), done
+        started = time.perf_counter()
         with self._open_records(done) as records, self.batches.open(done, run.steps) as batches:
             for batch in batches:
                 losses = self._step(batch, done)
                 done += 1
-                stopping = should_stop()
+                stopping = any_process(should_stop(), self.processes)
                 last = done == run.steps or stopping
+                saving = last or done % run.save == 0
+                if saving:
+                    self._require_finite_weights(done)
                 figures = None
                 if records is not None and (last or done % run.validate_every == 0):
                     figures = self._validate(done, records)
                 seconds = time.perf_counter() - started
                 waiting = self.batches.waited_s / seconds
-                report(StepReport(done, run.steps, seconds, losses, figures, waiting))
+                if self.processes.is_first:
+                    report(StepReport(done, run.steps, seconds, losses, figures, waiting))
                 if records is not None and (done % run.log == 0 or figures):
                     row = self._row(seconds, waiting, losses, figures)
                     records.add(done, row)
-                if last or done % run.save == 0:
+                if saving:
                     self._save(done)
-                    saved = done
                 if stopping:
                     break
-        if saved < done:
-            self._save(done)
         network = self.folder / NETWORK_FILE
+        if self.processes.is_first and not network.exists():  # of a run that was done before
+            save_network(network, self.average.module, metadata={"steps": str(done)})
         return TrainingResult(done, network, self.figures, done < run.steps)
 
     def _step(self, batch: Batch, done: int) -> dict[str, float]:
@@ -174,14 +187,26 @@ class _Run:
         values = average_losses(losses, self.processes)
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
-            state = self.folder / STATE_FILE
-            kept = f"the last state is {state}" if state.exists() else "no state was saved yet"
-            raise DivergedError(
-                f"the loss {broken[0]} is not finite at step {done + 1}; {kept}: continue with "
-                "a lower rate, or with clip"
-            )
+            raise self._diverged(f"the loss {broken[0]}", done + 1)
         self.average.update_parameters(self.network)
         return values
+
+    def _require_finite_weights(self, done: int) -> None:
+        """Raise DivergedError if the last gradient broke a network: no loss has shown it yet."""
+        for name, network in self.objective.networks.items():
+            if not all(bool(value.isfinite().all()) for value in network.parameters()):
+                raise self._diverged(f"a weight of the {name}", done)
+
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        state = self.folder / STATE_FILE
+        kept, start = "no state was saved yet", ""
+        if state.exists():
+            kept = f"the last state is {state}"
+            start = f" from network.start = {self.folder / NETWORK_FILE}"
+        return DivergedError(
+            f"{what} is not finite at step {step}; {kept}: train in another folder{start} with a "
+            "lower rate, or with clip"
+        )
 
     def _open_records(self, done: int) -> AbstractContextManager[Records | None]:
         if not self.processes.is_first:
