@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from restora.errors import RequestError
 from restora.serve.problems import CONTENT_TYPE, problem_of
 
-_HEADERS_S = 20.0  # for the first request of a connection; later ones have uvicorn's own limit
+_HEADERS_S = 20.0  # from the connection, or the first byte of a later request, to its last header
 
 
 class Protocol(H11Protocol):
@@ -26,16 +26,20 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         wrapped: Any = _Transport(transport, self)
         super().connection_made(wrapped)
-        self._headers_timer = self.loop.call_later(_HEADERS_S, self._close_unless_begun)
+        self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._headers_timer is not None:
-            self._headers_timer.cancel()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._discards:
-            super().data_received(data)
+        if self._discards:
+            return
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._headers_timer is None:  # a part of the next request: uvicorn would wait for ever
+            self._expect_headers()
 
     def send_400_response(self, msg: str) -> None:
         """Called for bytes that are no HTTP, after which nothing can be read any more."""
@@ -55,10 +59,13 @@ class Protocol(H11Protocol):
         self._discards = self._discards or sending
         return sending
 
-    def _close_unless_begun(self) -> None:
-        begun: object = self.cycle  # typed as if there always were one
-        if begun is None:
-            self.transport.close()
+    def _expect_headers(self) -> None:
+        self._headers_timer = self.loop.call_later(_HEADERS_S, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
 
 
 class _Transport:

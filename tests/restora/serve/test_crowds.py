@@ -108,6 +108,23 @@ def test_a_connection_that_sends_no_request_is_closed(monkeypatch: pytest.Monkey
         assert client.get("/health/live").status_code == 200
 
 
+def test_a_connection_that_stops_within_a_later_request_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its first byte ends the time for which idle connections are kept."""
+    monkeypatch.setattr(protocol, "_HEADERS_S", 0.2)
+    with serving(service_on(NearestSession())) as client:
+        address = (client.base_url.host, client.base_url.port or 0)
+        with socket.create_connection(address, timeout=10) as connection:
+            for _ in range(2):
+                connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                found = b""
+                while b'"live"}' not in found:
+                    found += connection.recv(1 << 16)
+            connection.sendall(b"GET /health/live HTTP/1.1\r\n")
+            assert connection.recv(1 << 16) == b""
+
+
 def test_an_answer_arrives_although_the_client_is_still_sending() -> None:
     """Closing a connection with unread data would reset it."""
     with serving(service_on(NearestSession())) as client:
