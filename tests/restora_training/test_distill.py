@@ -1,11 +1,14 @@
 """Distillation from a tiny teacher to a tinier student, through the engine."""
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import save_file
 
 import recipe
@@ -87,6 +90,42 @@ def test_answers_that_an_earlier_version_collected_are_used(teacher: Path, tmp_p
             collect_answers(restorer, folder, replace(OPTIONS, pairs=2), None, lambda: False)
 
 
+def test_pairs_to_compare_with_show_photos_that_no_other_pair_shows(
+    teacher: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for value in range(1, 6):
+        Image.new("RGB", (96, 96), (40 * value,) * 3).save(photos / f"{value}.png")
+    options = replace(
+        OPTIONS,
+        photos=photos,
+        degradation=DegradationPart(kind="shrink"),
+        jitter=False,
+        pairs=24,
+        held_out=12,
+    )
+    with Restorer(teacher, options=RestoreOptions(backend="cpu")) as restorer:
+        collect_answers(restorer, tmp_path / "pairs", options, None, lambda: False)
+    training, held_out = open_pairs(tmp_path / "pairs", scale=2, held_out=12)
+    seen, unseen = (
+        {int(pairs[index].degraded[0, 0, 0]) for index in range(len(pairs))}
+        for pairs in (training, held_out)
+    )
+    assert (len(seen), len(unseen)) == (2, 3)
+    assert not seen & unseen
+
+
+def test_the_teacher_is_asked_about_pictures_that_hold_a_patch(
+    teacher: Path, tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, pairs=1, held_out=0, side=8, patch=96)
+    with Restorer(teacher, options=RestoreOptions(backend="cpu")) as restorer:
+        collect_answers(restorer, tmp_path / "pairs", options, None, lambda: False)
+    training, _ = open_pairs(tmp_path / "pairs", scale=2, held_out=0)
+    assert training[0].degraded.shape == (48, 48, 3)
+
+
 def pair_of(side: int, value: int) -> Pair:
     degraded = np.full((side, side, 3), value, np.uint8)
     return Pair(degraded, degraded.repeat(2, 0).repeat(2, 1), None)
@@ -107,6 +146,50 @@ def test_pairs_are_kept_whole_and_checked(tmp_path: Path) -> None:
         training[0]
     with pytest.raises(OptionError, match="has 3 pairs; training needs more than the 3"):
         open_pairs(tmp_path, scale=2, held_out=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"degraded": np.zeros(8, np.uint8)}, r"the degraded picture must be uint8 of shape"),
+        ({"degraded": np.zeros((8, 8, 4), np.uint8)}, r"degraded picture must be .* \(8, 8, 3\)"),
+        ({"degraded": np.zeros((8, 8, 3))}, r"it is float64 of shape \(8, 8, 3\)"),
+        ({"clean": np.zeros((8, 8, 3), np.uint8)}, r"clean picture must be .* \(16, 16, 3\)"),
+    ],
+)
+def test_pictures_of_a_pair_have_their_shapes(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    pair = pair_of(8, 3)
+    arrays = {"degraded": pair.degraded, "answer": pair.answer, **change}
+    np.savez(tmp_path / "000000.npz", **arrays)
+    training, _ = open_pairs(tmp_path, scale=2, held_out=0)
+    with pytest.raises(OptionError, match=message):
+        training[0]
+
+
+def test_a_damaged_pair_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 50, (32, 32, 3), np.uint8)
+    path = write_pair(tmp_path, 0, Pair(pixels, pixels, None))
+    whole = path.read_bytes()
+    unharmed = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(len(data), size=3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data)
+        with contextlib.suppress(OptionError):
+            open_pairs(tmp_path, scale=1, held_out=0)[0][0]
+            unharmed += 1
+    assert unharmed < 30
+
+
+def test_a_pair_that_is_smaller_than_a_patch_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    write_pair(tmp_path / "pairs", 0, pair_of(7, 100))
+    with pytest.raises(OptionError, match=r"000000.npz .* data.patch must be at most 14, got 16"):
+        train(recipe_of_pairs(tmp_path / "pairs"), tmp_path / "run")
 
 
 def test_a_pair_is_read_once_and_stays_in_memory(tmp_path: Path) -> None:

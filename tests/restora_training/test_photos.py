@@ -36,6 +36,11 @@ def test_a_window_goes_through_photos_that_have_no_room_in_memory_together() -> 
     assert read == [0, 1, 2, 3, 4, 0]  # each once
 
 
+def test_without_a_window_all_photos_are_drawn_at_any_step() -> None:
+    photos = PhotoSet(list("abcde"), lambda _: PHOTO, largest_bytes=300, cache_bytes=700)
+    assert drawn(photos.without_window(), 0) == {0, 1, 2, 3, 4}
+
+
 def test_a_patch_of_a_smaller_version_shows_more_of_the_photo() -> None:
     rows = np.repeat(np.arange(240, dtype=np.uint8)[:, None], 240, 1)
     photo = np.stack([rows] * 3, 2)

@@ -30,8 +30,10 @@ class DistillOptions:
     photos: folder of clean photos; None uses the free photos of installed packages
     degradation: of what the teacher is asked
     jitter, shrink: random colors of the photos, and sizes that they are also used at
-    pairs: how many answers to collect; held_out of them are kept to compare with
-    side: of the degraded pictures, in pixels
+    pairs: how many answers to collect; held_out of them, which show other photos than the rest, are
+        kept to compare with
+    held_out_photos: photos for them
+    side: of the degraded pictures, in pixels; larger where a patch needs it
     truth: weight of L1 to the clean photos, besides L1 to the answers
     steps, patch, batch, precision: of the training; patch is the side of the clean patches
     """
@@ -43,6 +45,7 @@ class DistillOptions:
     shrink: tuple[float, ...] = (1.0, 0.7, 0.5)
     pairs: int = 1000
     held_out: int = 16
+    held_out_photos: int = 3
     side: int = 96
     steps: int = 20000
     patch: int = 192
@@ -67,26 +70,33 @@ def collect_answers(
 ) -> None:
     """Degrade patches of photos and keep the teacher's answers; those that exist are kept."""
     scale = restorer.scale
-    patch = options.side * scale
-    photos, _ = open_photos(
-        options.photos, held_out=0, smallest=source_side(patch, scale), max_broken=0.1
+    side = max(options.side, options.patch // scale)
+    training, others = open_photos(
+        options.photos,
+        held_out=options.held_out_photos if options.held_out else 0,
+        smallest=source_side(side * scale, scale),
+        max_broken=0.1,
     )
-    maker = PatchMaker(
-        photos,
-        options.degradation,
-        scale=scale,
-        patch=patch,
-        seed=options.seed,
-        rotate=True,
-        jitter=options.jitter,
-        shrink=options.shrink,
-    )
+    makers = [
+        PatchMaker(
+            photos.without_window(),
+            options.degradation,
+            scale=scale,
+            patch=side * scale,
+            seed=options.seed,
+            rotate=True,
+            jitter=options.jitter,
+            shrink=options.shrink,
+        )
+        for photos in (others, training)
+    ]
     folder.mkdir(parents=True, exist_ok=True)
-    _require_same_questions(folder, restorer, options)
+    _require_same_questions(folder, restorer, options, side)
     for number in range(options.pairs):
         if should_stop():
             return
         if not pair_path(folder, number).exists():
+            maker = makers[number >= options.held_out]
             write_pair(folder, number, make_pair(restorer, maker, number))
         if report is not None:
             report(number + 1, options.pairs)
@@ -103,13 +113,16 @@ def make_pair(restorer: Restorer, maker: SampleMaker, number: int) -> Pair:
     return Pair(degraded, answer, picture_of(sample.clean, is_face=False))
 
 
-def _require_same_questions(folder: Path, restorer: Restorer, options: DistillOptions) -> None:
+def _require_same_questions(
+    folder: Path, restorer: Restorer, options: DistillOptions, side: int
+) -> None:
     """Raise OptionError if the folder holds answers of another teacher, or to other questions."""
     asked = {
         "teacher": restorer.output_settings(),
         "photos": None if options.photos is None else str(options.photos.resolve()),
         "degradation": options.degradation.model_dump(),
-        "side": options.side,
+        "side": side,
+        "held_out": [options.held_out, options.held_out_photos],
         "jitter": options.jitter,
         "shrink": options.shrink,
         "seed": options.seed,
@@ -120,8 +133,8 @@ def _require_same_questions(folder: Path, restorer: Restorer, options: DistillOp
         write_atomically(path, text.encode())
     elif _read_questions(path) != json.loads(text):
         raise OptionError(
-            f"{folder} holds answers of another teacher, or to other photos, degradations or sizes "
-            f"(see {path.name}): give another folder"
+            f"{folder} holds answers of another teacher, or to other photos, degradations, sizes "
+            f"or numbers of held-out pairs (see {path.name}): give another folder"
         )
 
 

@@ -7,10 +7,10 @@ scale * width, 3); and, where the clean picture is known, `clean` of the answer'
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,20 +72,28 @@ class PairSet:
 
     def _read(self, path: Path) -> Pair:
         try:
-            with np.load(path) as stored:
+            # np.load closes only streams that hold a whole file
+            with path.open("rb") as stream, np.load(stream) as stored:
                 has_clean = self._with_clean and "clean" in stored.files
                 clean = stored["clean"] if has_clean else None
                 pair = Pair(stored["degraded"], stored["answer"], clean)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # np.load raises many types for a damaged file
             raise OptionError(f"{path} is not a pair: {error}") from error
-        height, width = pair.degraded.shape[:2]
-        expected = (height * self.scale, width * self.scale, 3)
-        if pair.answer.shape != expected or pair.answer.dtype != np.uint8:
-            raise OptionError(
-                f"{path}: the answer must be uint8 of shape {expected}, it is "
-                f"{pair.answer.dtype} of shape {pair.answer.shape}"
-            )
+        height, width = (*pair.degraded.shape, 0, 0)[:2]
+        _require(path, "degraded picture", pair.degraded, (height, width, 3))
+        large = (height * self.scale, width * self.scale, 3)
+        _require(path, "answer", pair.answer, large)
+        if pair.clean is not None:
+            _require(path, "clean picture", pair.clean, large)
         return pair
+
+
+def _require(path: Path, name: str, pixels: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        raise OptionError(
+            f"{path}: the {name} must be uint8 of shape {shape}, it is {pixels.dtype} of shape "
+            f"{pixels.shape}"
+        )
 
 
 def open_pairs(
@@ -141,7 +149,12 @@ class PairMaker:
                 f"losses.truth needs clean pictures, but {self.pairs.paths[number]} has none"
             )
         scale = self.pairs.scale
-        side = min(self.patch // scale, *pair.degraded.shape[:2])
+        side = self.patch // scale
+        if min(pair.degraded.shape[:2]) < side:
+            raise OptionError(
+                f"{self.pairs.paths[number]} is smaller than a patch: data.patch must be at most "
+                f"{scale * min(pair.degraded.shape[:2])}, got {self.patch}"
+            )
         top, left = (int(rng.integers(size - side + 1)) for size in pair.degraded.shape[:2])
         turns = int(rng.integers(4)) if self.rotate else 0
         mirrored = self.flip and rng.uniform() < 0.5

@@ -56,6 +56,10 @@ class PhotoSet:
             return int(rng.integers(len(self)))
         return (step // _STEPS_PER_PHOTO + int(rng.integers(self._window))) % len(self)
 
+    def without_window(self) -> PhotoSet:
+        """The same photos, where any step can draw each of them, though it may have to be read."""
+        return PhotoSet(self.names, self._read, cache_bytes=self._cache_bytes)
+
     def __getitem__(self, index: int) -> Photo:
         """uint8 RGB, (height, width, 3)."""
         with self._lock:
