@@ -24,6 +24,7 @@ FACE = {
         "channel_multiplier": 1,
         "style_features": 16,
     },
+    "data": {"photos": "a"},
     "degradation": {"kind": "faces"},
     "run": {"steps": 1},
 }
@@ -72,7 +73,8 @@ def test_what_does_not_suit_an_upscaler_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": {"pairs": "a"}}, r"data.pairs is for upscalers"),
+        ({"data": {"photos": None, "pairs": "a"}}, r"data.pairs is for upscalers"),
+        ({"data": {"photos": None}}, r"a face network needs data.photos"),
         ({"data": {"batch": 6}}, r"must be at most 4 or a multiple of 4 for a face network"),
         ({"data": {"jitter": True}}, r"data.rotate, jitter and shrink are for upscalers"),
         ({"degradation": {"kind": "mild"}}, r'must be "faces" or "paper" for a face network'),

@@ -126,6 +126,7 @@ def test_a_face_network_is_finetuned_with_all_losses_stopped_exported_and_used(
 def test_a_recipe_of_an_upscaler_is_refused_for_a_face(checkpoint: Path, tmp_path: Path) -> None:
     values = {
         "network": {"start": str(checkpoint)},
+        "data": {"photos": str(tmp_path)},
         "degradation": {"kind": "second_order"},
         "run": {"steps": 1},
     }

@@ -42,9 +42,11 @@ _TEMPLATE: Mapping[str, Place] = {
 class FaceMaker:
     """Degrades aligned faces.
 
-    photos: aligned faces, square, resized to `side` if they have another one
+    photos: aligned faces, square, shrunk to `side`
     places: of the components by the name of a photo, for a face of 512 pixels; None uses the
         places of the alignment template
+
+    Raises OptionError if a place of a component is missing.
     """
 
     def __init__(
@@ -62,6 +64,9 @@ class FaceMaker:
         self.ranges = PAPER if degradation.kind == "paper" else FaceRange()
         self.components = list(components)
         self.places = places
+        if places is not None:
+            mirrored = [COMPONENTS[name].mirror for name in components] if flip else []
+            _require_places(places, photos.names, [*components, *mirrored])
 
     def make(self, step: int, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, step, index])
@@ -71,7 +76,9 @@ class FaceMaker:
             face = np.asarray(
                 cv2.resize(face, (self.side, self.side), interpolation=cv2.INTER_AREA), np.uint8
             )
-        places = dict(_TEMPLATE if self.places is None else self._places_of(number))
+        places = dict(_TEMPLATE)
+        if self.places is not None:
+            places = dict(self.places[self.photos.names[number]])
         if self.flip and rng.uniform() < 0.5:
             face = np.ascontiguousarray(face[:, ::-1])
             places = flip_places(places, _TEMPLATE_SIDE)
@@ -86,17 +93,25 @@ class FaceMaker:
         }
         return Sample(degraded, clean, clean, boxes)
 
-    def _places_of(self, number: int) -> Mapping[str, Place]:
-        assert self.places is not None
-        name = self.photos.names[number]
-        found = self.places.get(name, {})
-        missing = [component for component in self.components if component not in found]
-        if missing:
-            raise OptionError(
-                f"the table of components lacks {', '.join(missing)} of {name}: make it again with "
-                "`restora train components`"
-            )
-        return found
+
+def _require_places(
+    places: Mapping[str, Mapping[str, Place]], names: Sequence[str], components: Sequence[str]
+) -> None:
+    lacking = [
+        (name, component)
+        for name in names
+        for component in components
+        if component not in places.get(name, {})
+    ]
+    if lacking:
+        name, component = lacking[0]
+        others = len({name for name, _ in lacking}) - 1
+        raise OptionError(
+            f"the table of components lacks {component} of {name}"
+            + (f", and others of {others} more faces" if others else "")
+            + ": make it again with `restora train components`, and remove the faces where a "
+            "component is not visible"
+        )
 
 
 def read_places(path: Path) -> dict[str, dict[str, Place]]:
@@ -120,6 +135,9 @@ def _place_of(name: str, values: Sequence[float]) -> Place:
     if name not in COMPONENTS:
         raise ValueError(f"there is no component {name!r}")
     x, y, half = (float(value) for value in values)
-    if not half > 0:
-        raise ValueError(f"the half length of {name} must be above 0, got {half}")
+    if not (0 <= x <= _TEMPLATE_SIDE and 0 <= y <= _TEMPLATE_SIDE and 0 < half <= _TEMPLATE_SIDE):
+        raise ValueError(
+            f"x and y of {name} must be in a face of {_TEMPLATE_SIDE} pixels, and its half length "
+            f"above 0, got {x}, {y}, {half}"
+        )
     return x, y, half

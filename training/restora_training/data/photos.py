@@ -78,7 +78,13 @@ class PhotoSet:
 
 
 def open_photos(
-    folder: Path | None, *, held_out: int, smallest: int, max_broken: float, seed: int = 0
+    folder: Path | None,
+    *,
+    held_out: int,
+    smallest: int,
+    max_broken: float,
+    square: bool = False,
+    seed: int = 0,
 ) -> tuple[PhotoSet, PhotoSet]:
     """The photos to train on, and those to measure progress with.
 
@@ -86,6 +92,7 @@ def open_photos(
     held_out: how many photos to keep back; the choice depends only on the names and the seed
     smallest: photos with a shorter side are left out
     max_broken: largest share of files that cannot be used
+    square: others are left out, as no aligned faces
 
     Every file is read once here. Files that cannot be used are left out, and logged.
     Raises OptionError if too few photos are left.
@@ -102,7 +109,7 @@ def open_photos(
             PhotoSet([photo.name for photo in HELD_OUT[:held_out]], lambda index: others[index]),
         )
     files = list_photos(folder)
-    sizes = {path: _size_of(path, smallest) for path in files}
+    sizes = {path: _size_of(path, smallest, square) for path in files}
     usable = [path for path in files if sizes[path]]
     broken = len(files) - len(usable)
     if broken > max_broken * len(files):
@@ -129,7 +136,7 @@ def _files(paths: Sequence[Path], largest_bytes: int) -> PhotoSet:
     )
 
 
-def _size_of(path: Path, smallest: int) -> int:
+def _size_of(path: Path, smallest: int, square: bool) -> int:
     """Bytes of the pixels; 0 for a photo that cannot be used, which is logged."""
     try:
         pixels = read_pixels(path)
@@ -140,6 +147,11 @@ def _size_of(path: Path, smallest: int) -> int:
     if min(height, width) < smallest:
         logger.warning(
             "%s is left out: its %d x %d pixels are less than %d", path, width, height, smallest
+        )
+        return 0
+    if square and height != width:
+        logger.warning(
+            "%s is left out: an aligned face is square, it has %d x %d pixels", path, width, height
         )
         return 0
     return pixels.nbytes

@@ -16,7 +16,7 @@ from restora.errors import OptionError, RestoraError
 from restora.faces.open import PARSER_MODEL
 from restora.models.resolve import artifact_finder
 from restora_calibration.folders import list_photos, read_pixels
-from restora_training.components import COMPONENTS, place_from_parsing
+from restora_training.components import COMPONENTS, PUBLISHED, place_from_parsing
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def write_components(
     data.faces.
 
     faces: folder of aligned faces
-    report: called with a line about each face that is left out
+    report: called with a line about each face that is left out, or that lacks eyes or a mouth
 
     Returns the number of faces. Raises OptionError if there is none, MissingModelError without the
     parser.
@@ -52,7 +52,11 @@ def write_components(
             labels = cv2.resize(parsed, (_SIDE, _SIDE), interpolation=cv2.INTER_NEAREST)
             integers = np.asarray(labels, np.uint8)
             places = {name: place_from_parsing(name, integers) for name in COMPONENTS}
-            table[path.name] = {name: place for name, place in places.items() if place is not None}
+            found = {name: place for name, place in places.items() if place is not None}
+            table[path.name] = found
+            missing = [name for name in PUBLISHED if name not in found]
+            if missing:
+                report(f"{path} shows no {', '.join(missing)}")
     finally:
         session.close()
     if not table:

@@ -37,6 +37,8 @@ def _check_faces(recipe: Recipe, batch: int) -> None:
     data, degradation = recipe.data, recipe.degradation
     if data.pairs is not None:
         raise OptionError("data.pairs is for upscalers: give a folder of faces as data.photos")
+    if data.photos is None:
+        raise OptionError("a face network needs data.photos, a folder of aligned faces")
     if degradation.kind not in ("faces", "paper"):
         raise OptionError(
             f'degradation.kind must be "faces" or "paper" for a face network, got '

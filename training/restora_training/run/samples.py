@@ -37,6 +37,7 @@ def open_samples(recipe: Recipe, network: nn.Module) -> tuple[SampleMaker, list[
             held_out=recipe.data.held_out,
             smallest=_smallest(recipe, network),
             max_broken=recipe.data.max_broken,
+            square=is_face_network(network),
             seed=recipe.run.seed,
         )
         maker = _maker_of(recipe, network, photos)
@@ -51,7 +52,7 @@ def open_samples(recipe: Recipe, network: nn.Module) -> tuple[SampleMaker, list[
 
 def _smallest(recipe: Recipe, network: nn.Module) -> int:
     if is_face_network(network):
-        return 64
+        return int(network.side)  # type: ignore[arg-type]
     return source_side(recipe.data.patch, scale_of(network))
 
 
