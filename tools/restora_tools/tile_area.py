@@ -44,13 +44,21 @@ _GIB = 1 << 30
 _LIMIT_SHARE = 3  # of --memory is the tile's
 LARGE_OVERLAP = 96  # of the published RealESRGAN_x4plus
 _OTHER_COST = 1.03  # of TensorRTSession
-_BYTES_PER_ELEMENT = {
-    "ONNX Runtime": onnxruntime_cpu.BYTES_PER_ELEMENT,
-    "OpenVINO bf16": openvino_cpu.BYTES_PER_ELEMENT["bf16"],
-    "OpenVINO FP32": openvino_cpu.BYTES_PER_ELEMENT["f32"],
-    "ncnn": ncnn_session.BYTES_PER_ELEMENT,
+# of the trunk and of the head
+_BYTES_PER_ELEMENT: dict[str, tuple[int, int | None]] = {
+    "ONNX Runtime": (onnxruntime_cpu.BYTES_PER_ELEMENT, None),
+    "OpenVINO bf16": (
+        openvino_cpu.BYTES_PER_ELEMENT["bf16"],
+        openvino_cpu.HEAD_BYTES_PER_ELEMENT["bf16"],
+    ),
+    "OpenVINO FP32": (
+        openvino_cpu.BYTES_PER_ELEMENT["f32"],
+        openvino_cpu.HEAD_BYTES_PER_ELEMENT["f32"],
+    ),
+    "ncnn": (ncnn_session.BYTES_PER_ELEMENT, None),
 }
 _DEFAULT = 6  # GiB, on a machine with 24 GiB or more
+_FOR_NCNN = 16
 _HOT = (512, 512)
 # a side that no tile with an overlap has: only prepared shapes are used
 _NO_OTHERS = 1
@@ -91,8 +99,8 @@ def ways_for_x4plus() -> list[Way]:
     info = replace(small, scale=4, elements_per_pixel=1024.0)
     parts = GraphParts(trunk=b"", head=b"", features="", channels=64, reach=4)
     limits = {
-        runtime: limits_of_parts(info, parts, bytes_per_element=held)
-        for runtime, held in _BYTES_PER_ELEMENT.items()
+        runtime: limits_of_parts(info, parts, bytes_per_element=held, head_bytes_per_element=head)
+        for runtime, (held, head) in _BYTES_PER_ELEMENT.items()
     }
     overlap, whole = LARGE_OVERLAP, limits_of(info)
     first = next(iter(limits))
@@ -101,6 +109,7 @@ def ways_for_x4plus() -> list[Way]:
         replace(_in_memory("CPU: as a whole", info, whole, overlap, gib=_DEFAULT), used=False),
         *(_in_memory(first, info, limits[first], overlap, gib=gib) for gib in (1, 2, 4)),
         *(_in_memory(name, info, limits[name], overlap, gib=_DEFAULT) for name in limits),
+        _in_memory("ncnn", info, limits["ncnn"], overlap, gib=_FOR_NCNN),
         *(_on_gpu(largest, overlap) for largest in (768, 1024, 1536, 2048)),
     ]
 

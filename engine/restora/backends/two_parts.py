@@ -46,13 +46,18 @@ def split_upsampler(artifact: Artifact) -> GraphParts | None:
 
 
 def limits_of_parts(
-    info: ArtifactInfo, parts: GraphParts | None, *, bytes_per_element: int
+    info: ArtifactInfo,
+    parts: GraphParts | None,
+    *,
+    bytes_per_element: int,
+    head_bytes_per_element: int | None = None,
 ) -> SizeLimits:
     """The limits of the artifact, with the memory that the trunk takes for a pixel, and the head
     for a window.
 
     bytes_per_element: memory that the runtime holds for each element of its largest tensor: of
         several such tensors, and of scratch memory
+    head_bytes_per_element: that of the head, if it is another
     """
     limits = limits_of(info)
     if parts is None:
@@ -61,7 +66,8 @@ def limits_of_parts(
     trunk = bytes_per_element * _trunk_elements(info, parts) + features
     images = _IMAGES * 3 * np.dtype(info.io).itemsize * info.scale**2
     window = (_WINDOW + 2 * parts.reach) * info.size_multiple
-    head = bytes_per_element * (info.elements_per_pixel or 0) * window**2
+    held = head_bytes_per_element or bytes_per_element
+    head = held * (info.elements_per_pixel or 0) * window**2
     return replace(limits, bytes_per_pixel=trunk + images, bytes_per_call=int(head))
 
 

@@ -16,10 +16,11 @@ from fakes import make_info, tiny_artifact, with_info
 from restora.artifact import Artifact
 from restora.artifact.split import split_graph
 from restora.artifact.tensors import INPUT, MEANS, OUTPUT
-from restora.backends import CpuOptions, openvino_cpu
+from restora.backends import CpuOptions, openvino_cpu, openvino_shapes
 from restora.backends.base import limits_of
 from restora.backends.onnxruntime_cpu import OnnxRuntimeCpuSession
 from restora.backends.openvino_cpu import OpenVinoSession
+from restora.backends.openvino_shapes import FixedShapes, Shape
 from restora.backends.openvino_weights import diffuse_rounding
 from restora.backends.two_parts import Run, TwoParts, limits_of_parts, split_upsampler
 from restora.tile_memory import bytes_of_network
@@ -213,6 +214,24 @@ def test_on_openvino_the_head_can_compute_in_fp32_beside_a_trunk_in_bf16(
     assert asked == ["bf16", "f32", "bf16", "bf16"]
     assert len(rounded) == 3
     assert min(rounded) > 0
+
+
+def test_a_shape_of_its_own_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact, batch = enlarging_artifact(), picture(1, 33, 26, 3)
+    with_any = OpenVinoSession(artifact, CpuOptions(threads=1)).run(batch)
+    monkeypatch.setattr(openvino_shapes, "SMALL_PX", 0)
+    compiled: list[Shape] = []
+    network_for = FixedShapes._network_for
+
+    def watched(shapes: FixedShapes, shape: Shape) -> Any:
+        compiled.append(shape)
+        return network_for(shapes, shape)
+
+    monkeypatch.setattr(FixedShapes, "_network_for", watched)
+    session = OpenVinoSession(artifact, CpuOptions(threads=1))
+    assert (session.run(batch) == with_any).all()
+    assert compiled == [batch.shape]
+    session.close()
 
 
 def test_a_network_whose_trunk_is_nearly_as_large_runs_as_a_whole() -> None:
