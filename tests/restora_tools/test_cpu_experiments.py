@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from restora.backends.base import Batch
+from restora_tools.cpu_experiments.run import merge
 from restora_tools.cpu_experiments.runtimes import Run, start_side_by_side
 from restora_tools.cpu_experiments.table import experiments_table
 from restora_tools.cpu_experiments.variants import EXPERIMENTS, find_variant
 
 
 def row(experiment: str, variant: str, model: str, seconds: float, **more: Any) -> dict[str, Any]:
-    values = {"side": 128, "share": seconds / 0.2, "load_s": 0.5, "psnr_mean": 90.0}
+    values = {"side": 128, "share": seconds / 0.2, "load_s": 0.5, "psnr_mean": 90.0, "repeats": 5}
     named = {"experiment": experiment, "variant": variant, "model": model, "seconds": seconds}
     return named | values | more
 
@@ -22,7 +23,6 @@ def row(experiment: str, variant: str, model: str, seconds: float, **more: Any) 
 RESULT = {
     "machine": {"cpu": "A CPU", "onnxruntime": "1", "openvino": "2", "ncnn": "3"},
     "threads": 2,
-    "repeats": 5,
     "rows": [
         row("threads", "sleep", "small", 0.2),
         row("threads", "wait", "small", 0.1),
@@ -63,3 +63,11 @@ def test_sessions_side_by_side_share_the_tiles_and_keep_their_order(count: int) 
     result = start_side_by_side([start, start])(None)(tiles)  # type: ignore[arg-type]
     assert (result == tiles + 1).all()
     assert sorted(seen) == [list(range(0, count, 2)), list(range(1, count, 2))]
+
+
+def test_an_experiment_that_is_repeated_replaces_its_rows_and_keeps_those_of_others() -> None:
+    first, second = list(EXPERIMENTS)[:2]
+    known = [row(first, "a", "small", 0.2), row(first, "a", "large", 0.2)]
+    found = [row(first, "a", "small", 0.3)]
+    others = [row(second, "b", "small", 0.1)]
+    assert merge([*others, *known], found) == [known[1], *found, *others]

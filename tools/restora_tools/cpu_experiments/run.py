@@ -1,12 +1,14 @@
 """Measure settings of CPU runtimes with published weights: seconds, accuracy, time to load.
 
 `python -m restora_tools.cpu_experiments.run` writes benchmarks/results/cpu-experiments.json. Each
-variant runs in a process of its own; those of one experiment take turns.
+variant runs in a process of its own; those of one experiment take turns. With `--experiments`, the
+rows of the others are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -96,6 +98,7 @@ def measure(experiment: str, model: str, repeats: int, folder: Path) -> list[Row
             "model": model,
             "side": side,
             "seconds": round(statistics.median(seconds[name]), 4),
+            "repeats": repeats,
             "spread": round(max(seconds[name]) / min(seconds[name]), 2),
             "share": round(statistics.median(seconds[name]) / base, 3),
             "load_s": round(worker.load_s, 3),
@@ -120,15 +123,26 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(SIDES))
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    console, rows = Console(), []
+    console = Console()
+    known = json.loads(arguments.json.read_text())["rows"] if arguments.json.exists() else []
+    rows = [row for row in known if row["experiment"] in EXPERIMENTS]
     with tempfile.TemporaryDirectory() as name:
         for experiment in arguments.experiments.split(","):
             for model in arguments.models.split(","):
                 found = measure(experiment, model, arguments.repeats, Path(name))
-                rows += found
+                rows = merge(rows, found)
+                write_results(arguments.json, threads=2, rows=rows)
                 for row in found:
                     console.print(*(str(value) for value in row.values()), sep="  ")
-    write_results(arguments.json, threads=2, repeats=arguments.repeats, rows=rows)
+
+
+def merge(known: list[Row], found: list[Row]) -> list[Row]:
+    """Rows in the order of the experiments. Those that were found replace known ones of the same
+    experiment and model."""
+    again = {(row["experiment"], row["model"]) for row in found}
+    kept = [row for row in known if (row["experiment"], row["model"]) not in again]
+    names = list(EXPERIMENTS)
+    return sorted([*kept, *found], key=lambda row: names.index(row["experiment"]))
 
 
 if __name__ == "__main__":

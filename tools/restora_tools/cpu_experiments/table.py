@@ -27,10 +27,11 @@ def experiments_table(result: Row) -> str:
         loading = " and ".join(f"{found[model]['load_s']:.2f}" for model, _ in models)
         lines.append(row_of([*cells, f"{accuracy} dB", f"{loading} s"]))
     machine = result["machine"]
+    repeats = min(row["repeats"] for row in rows)
     words = (
         f"{machine['cpu']}, {result['threads']} threads; ONNX Runtime {machine['onnxruntime']}, "
         f"OpenVINO {machine['openvino']}, ncnn {machine['ncnn']}; published weights, medians of "
-        f"{result['repeats']} interleaved runs, each variant in a process of its own."
+        f"at least {repeats} interleaved runs, each variant in a process of its own."
     )
     return "\n".join([*lines, "", words])
 

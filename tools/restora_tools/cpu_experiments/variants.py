@@ -85,12 +85,19 @@ EXPERIMENTS: dict[str, tuple[Variant, ...]] = {
     "two tiles at once on OpenVINO": (
         Variant("one after the other", start_openvino()),
         Variant("one stream each", start_openvino(requests=2, NUM_STREAMS=2)),
+        Variant("throughput hint", start_openvino(requests=2, PERFORMANCE_HINT="THROUGHPUT")),
     ),
     "two tiles at once on OpenVINO in bf16": (
         Variant("one after the other", start_openvino(INFERENCE_PRECISION_HINT="bf16")),
         Variant(
             "one stream each",
             start_openvino(requests=2, NUM_STREAMS=2, INFERENCE_PRECISION_HINT="bf16"),
+        ),
+        Variant(
+            "throughput hint",
+            start_openvino(
+                requests=2, PERFORMANCE_HINT="THROUGHPUT", INFERENCE_PRECISION_HINT="bf16"
+            ),
         ),
     ),
     "load time of ncnn": (Variant("the file", start_ncnn()),),
