@@ -71,10 +71,10 @@ def events_response(request: Request, events: AsyncIterator[bytes]) -> Response:
     return StreamingResponse(events, 200, headers, EVENTS)
 
 
-def event(name: str, data: object, *, number: int | None = None) -> bytes:
-    """One event. number: for Last-Event-ID"""
-    id_ = "" if number is None else f"id: {number}\n"
-    return f"event: {name}\n{id_}data: {json.dumps(data)}\n\n".encode()
+def event(name: str, data: object, *, id_: str | None = None) -> bytes:
+    """One event. id_: for Last-Event-ID"""
+    line = "" if id_ is None else f"id: {id_}\n"
+    return f"event: {name}\n{line}data: {json.dumps(data)}\n\n".encode()
 
 
 class Heartbeat:

@@ -90,9 +90,8 @@ class _Jobs:
 
     async def events(self, request: Request) -> Response:
         job = self._job(request)
-        last = _number_of(request.headers.get("last-event-id", ""))
-        first = 0 if last is None else last + 1
-        return events_response(request, self._iter_events(job, first))
+        last = request.headers.get("last-event-id", "")
+        return events_response(request, self._iter_events(job, _first_after(job, last)))
 
     def _require_enabled(self) -> None:
         if not self._service.jobs.enabled:
@@ -103,7 +102,7 @@ class _Jobs:
         return self._service.jobs.get(request.path_params["id"], client_of(request))
 
     async def _iter_events(self, job: Job, first: int) -> AsyncIterator[bytes]:
-        """Results have numbers; a client that comes back gets those from `first` on."""
+        """A client that comes back gets the results from number `first` on."""
         rows = self._service.jobs.store.rows(job)
         heartbeat, state, progress = Heartbeat(), "", b""
         while True:
@@ -114,7 +113,7 @@ class _Jobs:
                     yield event("state", job.document())
             for number, row in await anyio.to_thread.run_sync(rows.read):
                 if number >= first:
-                    yield event("result", _row_of(job, number, row), number=number)
+                    yield event("result", _row_of(job, number, row), id_=f"{job.resumed}-{number}")
             found = event("progress", job.document()["progress"])
             if found != progress:
                 progress = found
@@ -137,6 +136,14 @@ def _row_of(job: Job, number: int, row: dict[str, Any]) -> dict[str, Any]:
 def _number_of(text: str) -> int | None:
     """Of a result; None for what is none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _first_after(job: Job, last_id: str) -> int:
+    """The number of the result after an event. A server that continues a job numbers its results
+    from 0 again."""
+    run, _, number = last_id.partition("-")
+    last = _number_of(number)
+    return last + 1 if last is not None and run == str(job.resumed) else 0
 
 
 async def _read(request: Request) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,11 @@ import pytest
 
 from fakes import NearestSession
 from restora import RunOptions, read_photo, restore_folder
-from restora.errors import ForbiddenError, OptionError, RequestError
+from restora.errors import DeviceLostError, ForbiddenError, OptionError, RequestError
 from restora.serve import Service
-from restora.serve.jobs import parse_job
+from restora.serve.jobs import Job, parse_job
 from restora.serve.jobs.roots import Roots
+from restora.serve.jobs.store import JobStore
 from serve_rig import (
     WAIT_S,
     GateSession,
@@ -120,7 +124,10 @@ def test_the_journal_is_that_of_the_command(disk: Path) -> None:
 
 
 def read_events(client: httpx.Client, href: str, **headers: str) -> list[tuple[str, Any]]:
-    text = client.get(f"{href}/events", headers=headers).text
+    return parse_events(client.get(f"{href}/events", headers=headers).text)
+
+
+def parse_events(text: str) -> list[tuple[str, Any]]:
     found = []
     for block in text.strip().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":")
@@ -139,8 +146,130 @@ def test_events_tell_results_once_and_end_with_the_job(disk: Path) -> None:
         assert numbers == [0, 1, 2, 3]
         last = [d for name, d in events if name == "progress"][-1]
         assert last["fraction"] == 1
-        later = read_events(client, href, **{"Last-Event-ID": "2"})
+        later = read_events(client, href, **{"Last-Event-ID": "0-2"})
         assert [data["number"] for name, data in later if name == "result"] == [3]
+
+
+def test_a_client_that_comes_back_to_the_next_server_misses_no_result(disk: Path) -> None:
+    """The results of a job that is continued have new numbers."""
+    session = SecondTileWaits()
+    add_photos(disk)
+    service = job_service(disk, session)
+    with serving(service) as client, ThreadPoolExecutor(1) as threads:
+        href = post(client).headers["location"]
+        events = threads.submit(client.get, f"{href}/events")
+        until(lambda: client.get(href).json()["progress"]["done"] == 1)
+        service.begin_drain()
+        session.open()
+        text = events.result().text
+        seen = {data["input"] for name, data in parse_events(text) if name == "result"}
+    last = re.findall(r"^id: (\S+)$", text, re.M)[-1]
+    with serving(job_service(disk)) as client:
+        assert finished(client, href)["resumed"] == 1
+        later = read_events(client, href, **{"Last-Event-ID": last})
+    assert 0 < len(seen) < 20
+    assert [data["number"] for name, data in later if name == "result"] == list(range(20))
+
+
+def test_events_of_a_job_that_waits_to_be_continued_are_those_of_its_next_run(disk: Path) -> None:
+    session = SecondTileWaits()
+    add_photos(disk)
+    service = job_service(disk, session)
+    with serving(service) as client:
+        hrefs = [post(client, output=f"photos/{name}").headers["location"] for name in "xy"]
+        until(lambda: client.get(hrefs[0]).json()["progress"]["done"] == 1)
+        service.jobs.pause()
+        session.open()
+    records = disk / "state" / "jobs"
+    rows = records / f"{hrefs[0].rpartition('/')[2]}.results.jsonl"
+    other = records / f"{hrefs[1].rpartition('/')[2]}.results.jsonl"
+    other.write_bytes(rows.read_bytes()[:-1] + b" " * 9 + b"\n")
+    gate = GateSession()
+    lines: list[str] = []
+
+    def follow(client: httpx.Client) -> None:
+        with client.stream("GET", f"{hrefs[1]}/events") as answer:
+            for line in answer.iter_lines():
+                lines.append(line)  # noqa: PERF402  others read it meanwhile
+
+    with serving(job_service(disk, gate)) as client, ThreadPoolExecutor(1) as threads:
+        following = threads.submit(follow, client)
+        until(lambda: "event: progress" in lines)
+        assert client.get(f"{hrefs[1]}/results").json() == {"results": []}
+        gate.open()
+        following.result(WAIT_S)
+        events = parse_events("\n".join(lines))
+    assert [data["number"] for name, data in events if name == "result"] == list(range(20))
+
+
+def test_only_the_latest_jobs_that_have_ended_are_kept(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restora.serve.jobs.jobs.MOST_ENDED", 2)
+    with serving(job_service(disk)) as client:
+        hrefs = []
+        for _ in range(4):
+            hrefs.append(post(client, input="photos/absent").headers["location"])
+            finished(client, hrefs[-1])
+        last = [one["id"] for one in client.get("/v1/jobs").json()["jobs"]]
+        assert [f"/v1/jobs/{id_}" for id_ in last] == hrefs[1:]
+        assert len(list((disk / "state" / "jobs").glob("*.json"))) == 3
+
+
+def test_a_job_that_is_forgotten_while_its_end_is_recorded_stays_forgotten(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving, answered, save = threading.Event(), threading.Event(), JobStore.save
+
+    def slow_save(store: JobStore, job: Job) -> None:
+        if job.has_ended:
+            saving.set()
+            answered.wait(0.3)  # or as long as the answer waits for this
+        save(store, job)
+
+    monkeypatch.setattr(JobStore, "save", slow_save)
+    with serving(job_service(disk)) as client:
+        href = post(client, input="photos/absent").headers["location"]
+        assert saving.wait(WAIT_S)
+        assert client.delete(href).status_code == 204
+        answered.set()
+    assert list((disk / "state" / "jobs").glob("*.json")) == []
+
+
+def test_a_lost_gpu_leaves_all_jobs_to_the_next_process(disk: Path) -> None:
+    session = GateSession(is_open=True)
+    session.error = DeviceLostError("gone")
+    with serving(job_service(disk, session)) as client:
+        hrefs = [post(client, output=f"photos/{name}").headers["location"] for name in "xyz"]
+        until(lambda: client.get("/health/live").status_code == 503)
+        until(lambda: {client.get(href).json()["state"] for href in hrefs} == {"queued"})
+    with serving(job_service(disk)) as client:
+        assert [finished(client, href)["state"] for href in hrefs] == ["done"] * 3
+
+
+def test_a_job_that_loses_the_gpu_again_and_again_fails(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restora.serve.jobs.jobs.MOST_RESUMED", 1)
+    add_photos(disk)
+    session = GateSession(is_open=True)
+    session.error = DeviceLostError("gone")
+    with serving(job_service(disk, session)) as client:
+        href = post(client).headers["location"]
+        until(lambda: client.get("/health/live").status_code == 503)
+    with serving(job_service(disk, session)) as client:
+        job = finished(client, href)
+    assert (job["state"], job["problem"]["code"]) == ("failed", "device-lost")
+
+
+def test_a_photo_that_is_a_link_out_of_its_root_fails_its_job(disk: Path) -> None:
+    (disk / "private.png").write_bytes(picture())
+    (disk / "photos" / "in" / "link.png").symlink_to(disk / "private.png")
+    with serving(job_service(disk)) as client:
+        job = finished(client, post(client).headers["location"])
+    assert (job["state"], job["problem"]["code"]) == ("failed", "forbidden")
+    assert "photos/in/link.png leads out of photos" in job["problem"]["detail"]
+    assert not (disk / "photos" / "out" / "link.png").exists()
 
 
 def add_photos(disk: Path) -> None:

@@ -7,10 +7,17 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from restora.errors import ConflictError, NotFoundError, QueueFullError, RestoraError
+from restora.errors import (
+    ConflictError,
+    DeviceLostError,
+    NotFoundError,
+    QueueFullError,
+    RestoraError,
+)
 from restora.jobs.memory import PhotoMemory
 from restora.pipeline import Restorer
 from restora.serve.jobs.job import Job, JobRequest, now
@@ -19,12 +26,14 @@ from restora.serve.jobs.run import run_folder, run_video
 from restora.serve.jobs.store import JobStore
 from restora.serve.options import ServeOptions
 from restora.serve.parameters import PhotoParameters
-from restora.serve.problems import problem_of
+from restora.serve.problems import Problem, problem_of
 from restora.serve.tokens import Client
 
 logger = logging.getLogger(__name__)
 
 _MOST_QUEUED = 100
+MOST_ENDED = 1000  # of each client: older ones are forgotten
+MOST_RESUMED = 3  # times that a job may be continued after it has lost the GPU
 _RETRY_S = 60.0
 JOBS_SHARE = 3  # of the memory for photos, a job gets one part
 _PLENTY = 1 << 60
@@ -84,6 +93,7 @@ class Jobs:
         for job in self._store.load():
             self._jobs[job.id] = job
             if not job.has_ended:
+                self._store.clear_rows(job)  # before anybody reads them: they are written again
                 job.state = "queued"
                 job.resumed += 1
         self._thread = threading.Thread(target=self._work, name="restora-jobs", daemon=True)
@@ -103,6 +113,7 @@ class Jobs:
             waiting = sum(job.state == "queued" for job in self._jobs.values())
             if waiting >= _MOST_QUEUED:
                 raise QueueFullError(f"{waiting} jobs wait, the limit", retry_after_s=_RETRY_S)
+            self._forget_oldest(client)
             job = Job(request, client.name)
             store.save(job)
             self._jobs[job.id] = job
@@ -133,8 +144,7 @@ class Jobs:
         if not job.has_ended:
             raise ConflictError("the job has not ended: cancel it first")
         with self._changed:
-            self._jobs.pop(job.id, None)
-            self.store.remove(job)
+            self._forget(job)
 
     def file_of(self, job: Job, number: int) -> Path:
         """The result number `number` of a job. Raises NotFoundError if there is none."""
@@ -189,7 +199,6 @@ class Jobs:
         job.done = job.failed = job.skipped = 0
         try:
             self.store.save(job)
-            self.store.begin_rows(job)
             finished = self._restore(job)
             if job.stop or finished:
                 job.fraction = 1.0 if finished else job.fraction
@@ -200,11 +209,28 @@ class Jobs:
             if not isinstance(error, RestoraError):
                 logger.exception("the job %s failed", job.id)
             self._note(error)
-            problem = problem_of(error)
-            job.end("failed", problem)
-            assert job.problem is not None
-            job.problem["detail"] = self.roots.rename(problem.detail)
-        self.store.save(job)
+            is_lost = isinstance(error, DeviceLostError)
+            if is_lost:  # no job can run in this process any more
+                self.pause()
+            if is_lost and job.resumed < MOST_RESUMED:
+                job.state = "queued"
+            else:
+                self._fail(job, problem_of(error))
+        with self._changed:
+            if job.id in self._jobs:
+                self.store.save(job)
+
+    def _fail(self, job: Job, problem: Problem) -> None:
+        job.end("failed", replace(problem, detail=self.roots.rename(problem.detail)))
+
+    def _forget(self, job: Job) -> None:
+        self._jobs.pop(job.id, None)
+        self.store.remove(job)
+
+    def _forget_oldest(self, client: Client) -> None:
+        ended = [job for job in self.of_client(client) if job.has_ended]
+        for job in ended[: max(0, len(ended) - MOST_ENDED)]:
+            self._forget(job)
 
     def _restore(self, job: Job) -> bool:
         restorer = self._models.variant(job.request.photo_parameters(), large=False)

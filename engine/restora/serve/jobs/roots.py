@@ -43,10 +43,18 @@ class Roots:
                 f"there is no root {root!r}; the service allows {', '.join(self._folders)}"
             )
         path = folder.joinpath(*parts)
-        found = Path(os.path.realpath(path))
-        if found != folder and folder not in found.parents:
-            raise ForbiddenError(f"{name} leads out of {root}")
+        self.require_inside(path)
         return path
+
+    def require_inside(self, path: Path) -> None:
+        """Raise ForbiddenError if a link leads a path of a root out of it."""
+        for root, folder in self._folders.items():
+            if path == folder or folder in path.parents:
+                found = Path(os.path.realpath(path))
+                if found == folder or folder in found.parents:
+                    return
+                raise ForbiddenError(f"{self.name_of(str(path))} leads out of {root}")
+        raise ForbiddenError(f"{path.name} is in no root")
 
     def name_of(self, path: str) -> str:
         """NAME/relative/path of a path inside a root; the last part alone of any other."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from restora.errors import MissingBackendError, OptionError
+from restora.errors import DeviceLostError, MissingBackendError, OptionError
 from restora.image import PhotoLimits
 from restora.jobs.disk import is_folder
 from restora.jobs.folder import restore_folder
@@ -19,6 +19,8 @@ from restora.serve.jobs.job import Job
 from restora.serve.jobs.roots import Roots
 
 AddRow = Callable[[dict[str, Any]], None]
+
+_LOST = DeviceLostError.__name__
 
 
 def run_folder(
@@ -35,7 +37,8 @@ def run_folder(
 
     memory: see RunOptions; add_row: takes the result of each file
 
-    Raises what restore_folder raises.
+    Raises what restore_folder raises, DeviceLostError if the GPU was lost, and ForbiddenError if a
+    photo is a link out of its root.
     """
     source, output = roots.resolve(job.request.input), roots.resolve(job.request.output)
     if not is_folder(source):
@@ -49,6 +52,9 @@ def run_folder(
         stop=lambda: job.stop or job.pause,
     )
     job.failed = len(result.failures)
+    lost = next((one for one in result.failures if one.error_type == _LOST), None)
+    if lost is not None:
+        raise DeviceLostError(lost.reason)
     return not result.stopped
 
 
@@ -99,6 +105,8 @@ class _FolderProgress(NoProgress):
 
     def begin(self, networks: Sequence[OpenNetwork], jobs: Sequence[PhotoJob]) -> None:
         del networks
+        for job in jobs:  # the folder was checked, but not what its files are links to
+            self._roots.require_inside(job.source)
         self._job.total = len(jobs)
         self._weight = sum(map(_weigh, jobs))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from restora.atomic import write_atomically
-from restora.errors import OptionError, RestoraError
+from restora.errors import OptionError, OutputError, RestoraError
 from restora.jobs.lock import output_lock
 from restora.serve.jobs.job import Job, JobRequest
 
@@ -76,9 +76,12 @@ class JobStore:
         self._path(job).unlink(missing_ok=True)
         self._rows(job).unlink(missing_ok=True)
 
-    def begin_rows(self, job: Job) -> None:
-        """Forget the results of an earlier try."""
-        self._rows(job).write_bytes(b"")
+    def clear_rows(self, job: Job) -> None:
+        """Forget the results of an earlier run. Raises OutputError."""
+        try:
+            self._rows(job).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._rows(job)} cannot be removed: {error.strerror}") from error
 
     def add_row(self, job: Job, row: dict[str, Any]) -> None:
         with self._rows(job).open("ab") as stream:
