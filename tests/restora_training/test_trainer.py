@@ -1,6 +1,7 @@
 """Training runs: what they learn, write, and how they continue."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,22 @@ def test_another_recipe_does_not_continue_a_run(photos: Path, tmp_path: Path) ->
     values["optimizer"] = {"rate": 1e-4}
     with pytest.raises(OptionError, match="a run of another recipe"):
         run(values, tmp_path / "run")
+
+
+def test_a_run_continues_after_it_was_moved(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "here" / "photos")
+    run(values_of(folder, steps=2), tmp_path / "here" / "run")
+    (tmp_path / "here").rename(tmp_path / "there")
+    result = run(values_of(tmp_path / "there" / "photos"), tmp_path / "there" / "run")
+    assert result.steps == 4
+
+
+def test_a_run_does_not_continue_with_other_photos(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    run(values_of(folder, steps=2), tmp_path / "run")
+    shutil.copy(folder / "0.png", folder / "new.png")
+    with pytest.raises(OptionError, match=r"another recipe, or of other photos"):
+        run(values_of(folder), tmp_path / "run")
 
 
 def test_a_longer_run_with_the_same_settings_continues(photos: Path, tmp_path: Path) -> None:

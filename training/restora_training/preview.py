@@ -31,7 +31,7 @@ def write_preview(recipe: Recipe, path: Path, *, rows: int = 4) -> None:
     with torch.device("meta") if recipe.network.start is None else torch.device("cpu"):
         network = make_network(recipe.network)
     check_recipe(recipe, network)
-    maker, _ = open_samples(recipe, network)
+    maker = open_samples(recipe, network).maker
     is_face = is_face_network(network)
     lines = []
     for row in range(rows):

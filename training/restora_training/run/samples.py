@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -13,41 +14,54 @@ from restora_training.data.samples import PatchMaker, Sample, SampleMaker, sourc
 from restora_training.networks import is_face_network, scale_of
 from restora_training.recipe import Recipe
 
-_VALIDATION_STEP = 1 << 40  # its samples are none of a training step's
-_VALIDATED = 8
+_STEP, _COUNT = 1 << 40, 8  # of held-out samples, which are none of a training step's
 
 
-def open_samples(recipe: Recipe, network: nn.Module) -> tuple[SampleMaker, list[Sample]]:
-    """Open the photos of a recipe. Returns the maker of training samples, and held-out samples.
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of a run.
 
-    Raises OptionError if the photos or the patch do not suit.
+    maker: of the steps
+    held_out: of photos that are never trained on, to measure progress with
+    photos: names of the photos in a folder that are trained on
     """
-    if recipe.data.pairs is not None:
+
+    maker: SampleMaker
+    held_out: list[Sample]
+    photos: list[str]
+
+
+def open_samples(recipe: Recipe, network: nn.Module) -> Samples:
+    """Open the photos of a recipe. Raises OptionError if they do not suit."""
+    data, names = recipe.data, []
+    maker: SampleMaker
+    held_out: SampleMaker | None = None
+    if data.pairs is not None:
         pairs, others = open_pairs(
-            recipe.data.pairs,
+            data.pairs,
             scale=scale_of(network),
-            held_out=recipe.data.held_out,
-            with_clean=any((recipe.losses.truth, recipe.losses.adversarial, recipe.losses.ssim)),
+            held_out=data.held_out,
+            with_clean=bool(recipe.losses.truth or recipe.losses.adversarial),
         )
-        maker: SampleMaker = PairMaker(pairs, recipe)
-        held_out: SampleMaker | None = PairMaker(others, recipe) if len(others) else None
+        maker = PairMaker(pairs, recipe)
+        if len(others):
+            held_out = PairMaker(others, recipe)
     else:
         photos, kept_back = open_photos(
-            recipe.data.photos,
-            held_out=recipe.data.held_out,
+            data.photos,
+            held_out=data.held_out,
             smallest=_smallest(recipe, network),
-            max_broken=recipe.data.max_broken,
+            max_broken=data.max_broken,
             square=is_face_network(network),
             seed=recipe.run.seed,
         )
         maker = _maker_of(recipe, network, photos)
-        held_out = _maker_of(_without_flips(recipe), network, kept_back) if kept_back else None
-    samples = (
-        []
-        if held_out is None
-        else [held_out.make(_VALIDATION_STEP, index) for index in range(_VALIDATED)]
-    )
-    return maker, samples
+        if len(kept_back):
+            held_out = _maker_of(_without_flips(recipe), network, kept_back)
+        if data.photos is not None:
+            names = photos.names
+    samples = [] if held_out is None else [held_out.make(_STEP, index) for index in range(_COUNT)]
+    return Samples(maker, samples, names)
 
 
 def _smallest(recipe: Recipe, network: nn.Module) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from restora.atomic import write_atomically
 from restora.errors import CheckpointError, OptionError
+from restora_training.recipe import Recipe
 from restora_training.run.objective import Objective
 
 STATE_FILE = "state.pt"
@@ -55,6 +57,27 @@ def save_state(
         raise
 
 
+def digest_of_recipe(recipe: Recipe, *, photos: Sequence[str] = ()) -> str:
+    """SHA-256 of all that decides the weights of a run: not of the number of steps without a
+    schedule that depends on it, nor of intervals, records, threads and the device, nor of where
+    files lie.
+
+    photos: names of those in a folder that are trained on; with others, photos that were held out
+        could be trained on, or the other way round
+    """
+    values = recipe.model_dump(mode="json")
+    for name, part in recipe:
+        values[name] |= {key: value.name for key, value in part if isinstance(value, Path)}
+    for key in ("save", "log", "validate_every", "threads", "device", "lpips", "tensorboard"):
+        values["run"].pop(key)
+    values["data"].pop("workers")
+    if recipe.optimizer.schedule != "cosine" and not recipe.run.float32_tail:
+        values["run"].pop("steps")
+    if photos:
+        values["photos"] = list(photos)
+    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
+
+
 def save_network(path: Path, network: nn.Module, *, metadata: Mapping[str, str]) -> None:
     """Write weights in the published key layout."""
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
@@ -77,8 +100,8 @@ def load_state(
             raise CheckpointError(f"{path} is of another version of restora: start a new run")
         if state["recipe"] != recipe_sha256:
             raise OptionError(
-                f"{folder} holds a run of another recipe: continue it with its own recipe, or "
-                "give another folder"
+                f"{folder} holds a run of another recipe, or of other photos: continue it with its "
+                "own, or give another folder"
             )
         for name, network in objective.networks.items():
             network.load_state_dict(state["networks"][name])

@@ -36,6 +36,7 @@ from restora_training.run.samples import open_samples
 from restora_training.run.state import (
     NETWORK_FILE,
     STATE_FILE,
+    digest_of_recipe,
     load_state,
     save_network,
     save_state,
@@ -130,15 +131,16 @@ class _Run:
         for trained in self.objective.networks.values():
             share_weights(trained, processes)
         self.average: AveragedModel = start_average(network, recipe.run.average)
-        maker, self.held_out = open_samples(recipe, network)
+        samples = open_samples(recipe, network)
+        self.held_out = samples.held_out
         self.batches = BatchSource(
-            maker,
+            samples.maker,
             batch=recipe.data.batch,
             process=processes.index,
             processes=processes.count,
             workers=recipe.data.workers,
         )
-        self.digest = digest_of_recipe(recipe)
+        self.digest = digest_of_recipe(recipe, photos=sorted(samples.photos))
         self.distance = None if recipe.run.lpips is None else open_distance(recipe.run.lpips)
         self.figures: Figures | None = None
 
@@ -237,18 +239,6 @@ class _Run:
             save_state(
                 self.folder, self.objective, self.average, step=done, recipe_sha256=self.digest
             )
-
-
-def digest_of_recipe(recipe: Recipe) -> str:
-    """SHA-256 of all that decides the weights of a run: not of the number of steps without a
-    schedule that depends on it, nor of intervals, records, threads and the device."""
-    values = recipe.model_dump(mode="json")
-    for key in ("save", "log", "validate_every", "threads", "device", "lpips", "tensorboard"):
-        values["run"].pop(key)
-    values["data"].pop("workers")
-    if recipe.optimizer.schedule != "cosine" and not recipe.run.float32_tail:
-        values["run"].pop("steps")
-    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
 
 
 def _seed_of(seed: int, step: int, process: int) -> int:
