@@ -143,6 +143,9 @@ class RequestQueue:
         except AbandonedError as error:
             self._meter.dropped(code_of(type(error)))
             raise
+        except asyncio.CancelledError:
+            ticket.cancel(ClientGoneError("nobody waits for the result any more"))
+            raise
         finally:
             self._admitted.discard(ticket)
             self._worked_on.discard(ticket)
@@ -217,20 +220,21 @@ class RequestQueue:
         for entry in list(self._waiting):
             if len(self._running) >= self.limits.workers:
                 return
-            if self._fits(entry):
+            if not self._has_share(entry):
+                continue
+            if not self._running or self.held_bytes + entry.memory <= self.limits.memory:
                 self._begin(entry)
             elif time.monotonic() - entry.since > _HELD_BACK_S:
                 return
 
-    def _fits(self, entry: _Entry) -> bool:
+    def _has_share(self, entry: _Entry) -> bool:
+        """Whether a worker may be given to an entry of this size."""
         limits = self.limits
         weights = Counter(limits.weigh(one.pixels) for one in self._running)
         weight, most = limits.weigh(entry.pixels), max(1, limits.workers - limits.for_small)
         if weight != "small" and weights["long"] + weights["large"] >= most:
             return False
-        if weight == "large" and weights["large"] >= min(_MOST_LARGE, most):
-            return False
-        return not self._running or self.held_bytes + entry.memory <= self.limits.memory
+        return weight != "large" or weights["large"] < min(_MOST_LARGE, most)
 
     def _begin(self, entry: _Entry) -> None:
         self._waiting.remove(entry)

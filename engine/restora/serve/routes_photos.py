@@ -89,11 +89,10 @@ class _Photos:
                     header, made, queued_s = await self._work(
                         ticket, source, parameters, keep=as_json
                     )
-            except Exception as error:
-                ticket.code = problem_of(error).code
-                ticket.state = "failed"
+            except BaseException as error:
+                ticket.end(problem_of(error).code)
                 raise
-            ticket.state = "done"
+            ticket.end()
             seconds = {"upload": uploaded_s, "queue": queued_s + made.waited_s, **made.seconds}
             seconds["total"] = time.monotonic() - ticket.arrived
             exchange.facts["restora.model"] = made.model
@@ -157,11 +156,15 @@ class _Photos:
         form = None
         if kind == _FORM:
             form = PhotoForm(find_boundary(content_type), upload.write)
+        take = upload.write if form is None else form.feed
         left_s = math.inf if ticket.deadline is None else ticket.deadline - time.monotonic()
         timeout_s = self._service.options.upload_timeout_s
         try:
             async for part in iter_body(request.receive, timeout_s=min(timeout_s, left_s)):
-                upload.write(part) if form is None else form.feed(part)
+                if upload.needs_disk(len(part)):
+                    await anyio.to_thread.run_sync(take, part)
+                else:
+                    take(part)
         except UploadTimeoutError:
             if left_s < timeout_s:
                 raise ticket.deadline_error() from None
@@ -179,9 +182,7 @@ class _Photos:
         """Returns the header of the photo, its result, and the seconds in the queue."""
         service = self._service
         restorer = service.models.variant(parameters, large=False)
-        header = await anyio.to_thread.run_sync(
-            service.photos.probe, source, limiter=self._probing()
-        )
+        header = await self._probe(ticket, source)
         check_result_size(header, restorer, parameters)
         pixels = header.width * header.height
         weight = service.queue.limits.weigh(pixels)
@@ -211,6 +212,25 @@ class _Photos:
         service.metrics.made(made, pixels)
         return header, made, begun[0] - queued
 
+    async def _probe(self, ticket: Ticket, source: Path | bytes) -> PhotoHeader:
+        """Raises what PhotoWork.probe raises, DeadlineExceededError, and ClientGoneError."""
+        ticket.check()
+        with anyio.CancelScope() as scope:
+            if ticket.deadline is not None:
+                scope.deadline = anyio.current_time() + ticket.deadline - time.monotonic()
+            ticket.on_cancel(lambda _: scope.cancel())
+            try:
+                return await anyio.to_thread.run_sync(
+                    self._service.photos.probe,
+                    source,
+                    limiter=self._probing(),
+                    abandon_on_cancel=True,
+                )
+            finally:
+                ticket.on_cancel(None)
+        ticket.check()
+        raise ticket.deadline_error()
+
     def _answer(
         self,
         request: Request,
@@ -234,20 +254,22 @@ class _Photos:
     async def _iter_progress(self, ticket: Ticket) -> AsyncIterator[bytes]:
         heartbeat, last = Heartbeat(), b""
         while True:
+            has_ended = ticket.shown_state in ("done", "failed")
             found = event("progress", self._progress_of(ticket))
             if found != last:
                 yield found
                 last = found
             elif heartbeat.due():
                 yield COMMENT
-            if ticket.state in ("done", "failed"):
+            if has_ended:
                 return
             await anyio.sleep(_POLL_S)
 
     def _progress_of(self, ticket: Ticket) -> dict[str, object]:
-        found: dict[str, object] = {"state": ticket.state}
-        if ticket.state == "queued":
+        state = ticket.shown_state
+        found: dict[str, object] = {"state": state}
+        if state == "queued":
             found["position"] = self._service.queue.position(ticket)
-        if ticket.state == "restoring":
+        if state == "restoring":
             found |= {"done": ticket.done, "total": ticket.total}
         return found | ({} if ticket.code is None else {"code": ticket.code})

@@ -19,8 +19,8 @@ class Ticket:
     request_id: as in the answer
     deadline_s: seconds from now within which the result is wanted; None: any time
 
-    Its state is set where the work happens and read by others; `check` and `cancel` may be called
-    from any thread.
+    Its state is set where the work happens and read by others; `check` may be called from any
+    thread. code: of the problem, if it failed
     """
 
     def __init__(self, request_id: str, client: Client, deadline_s: float | None = None) -> None:
@@ -31,12 +31,20 @@ class Ticket:
         self.state: State = "uploading"
         self.done = self.total = 0
         self.code: str | None = None
+        self._has_ended = False
         self._abandoned: AbandonedError | None = None
         self._wake: Callable[[AbandonedError], None] | None = None
 
     @property
-    def is_abandoned(self) -> bool:
-        return self._abandoned is not None
+    def shown_state(self) -> State:
+        """How far the request is. Once it has ended, a worker's last step changes nothing."""
+        if self._has_ended:
+            return "done" if self.code is None else "failed"
+        return self.state
+
+    def end(self, code: str | None = None) -> None:
+        """The request has been answered. code: of its problem"""
+        self.code, self._has_ended = code, True
 
     def check(self) -> None:
         """Raise DeadlineExceededError or ClientGoneError if nobody waits for the result."""

@@ -40,6 +40,10 @@ class Blob:
         self.path: Path | None = None
         self.size = 0
 
+    def needs_disk(self, count: int) -> bool:
+        """Whether `count` more bytes go to the file, for which writing may wait."""
+        return self._stream is not None or self.size + count > self._memory_bytes
+
     def write(self, part: bytes) -> None:
         self.size += len(part)
         if self.size > self._most_bytes:

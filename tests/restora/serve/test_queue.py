@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from restora.errors import (
+    AbandonedError,
     ClientGoneError,
     DeadlineExceededError,
     DrainingError,
@@ -187,6 +188,59 @@ def test_work_that_has_waited_long_for_memory_is_not_passed(
         assert rig.ran == ["half", "large", "small"]
 
     with_rig(test, workers=3)
+
+
+def test_small_work_passes_long_work_that_waits_for_its_share_of_the_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long that has waited: it may not have the worker anyway."""
+    monkeypatch.setattr("restora.serve.queue._HELD_BACK_S", -1.0)
+
+    async def test(rig: Rig) -> None:
+        tasks = [rig.begin(rig.admit("running"), pixels=11)]
+        await rig.begun("running")
+        tasks += [rig.begin(rig.admit("long"), pixels=11)]
+        late = rig.admit("small")
+        late.arrived += 1000
+        tasks += [rig.begin(late)]
+        await rig.begun("running", "small")
+        rig.gate.set()
+        await asyncio.gather(*tasks)
+        assert rig.ran == ["running", "small", "long"]
+
+    with_rig(test, workers=2)
+
+
+def test_work_whose_caller_is_canceled_ends_at_its_next_step() -> None:
+    async def test(rig: Rig) -> None:
+        entered: list[Ticket] = []
+        ended: list[BaseException] = []
+
+        async def call() -> None:
+            with rig.queue.admit(ANONYMOUS, request_id="one") as ticket:
+
+                def work() -> None:
+                    entered.append(ticket)
+                    assert rig.gate.wait(60)
+                    try:
+                        ticket.check()
+                    except AbandonedError as error:
+                        ended.append(error)
+
+                await rig.queue.run(ticket, work, pixels=1)
+
+        task = asyncio.ensure_future(call())
+        while not entered:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        rig.gate.set()
+        while rig.queue.running:
+            await asyncio.sleep(0.001)
+        assert [type(error) for error in ended] == [ClientGoneError]
+
+    with_rig(test)
 
 
 def test_work_that_needs_more_memory_than_there_is_is_refused() -> None:

@@ -18,6 +18,10 @@ from fakes import NearestSession
 from restora import PhotoLimits, read_photo
 from restora.errors import DeviceLostError, NonFiniteOutputError
 from restora.serve import Service
+from restora.serve.photos import PhotoWork
+from restora.serve.tickets import Ticket
+from restora.serve.tokens import ANONYMOUS
+from restora.serve.uploads import Blob
 from serve_rig import (
     GateSession,
     picture,
@@ -278,6 +282,63 @@ def test_a_deadline_answers_504_and_ends_the_work_between_tiles() -> None:
         assert len(session.shapes) <= tiles + 4
         metrics = client.get("/metrics").text
         assert 'restora_dropped_total{reason="deadline-exceeded"} 1.0' in metrics
+
+
+def test_a_deadline_holds_while_the_header_of_the_photo_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Headers of files that are made to take long are read one after another."""
+    may_read = threading.Event()
+
+    def read(work: PhotoWork, source: object) -> None:
+        assert may_read.wait(60)
+
+    monkeypatch.setattr(PhotoWork, "probe", read)
+    service = service_on(NearestSession())
+    with serving(service) as client:
+        answer = post(client, picture(), x_restora_deadline="0.2")
+        assert problem_in(answer)["code"] == "deadline-exceeded"
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/restore", content=picture(), timeout=0.2)
+        until(lambda: not service.tickets)
+        may_read.set()
+
+
+def test_progress_ends_with_its_request_whatever_a_worker_still_does() -> None:
+    ticket = Ticket("abc", ANONYMOUS)
+    ticket.end("deadline-exceeded")
+    ticket.state = "decoding"  # by a worker that checked the deadline before
+    assert ticket.shown_state == "failed"
+    restored = Ticket("abc", ANONYMOUS)
+    restored.state = "encoding"
+    states = [restored.shown_state]
+    restored.end()
+    assert [*states, restored.shown_state] == ["encoding", "done"]
+
+
+def test_a_disk_that_is_slow_holds_up_its_own_request_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writing, may_write, write = threading.Event(), threading.Event(), Blob.write
+
+    def slow_write(blob: Blob, part: bytes) -> None:
+        writing.set()
+        assert may_write.wait(60)
+        write(blob, part)
+
+    monkeypatch.setattr(Blob, "write", slow_write)
+    service = service_on(NearestSession(), memory_upload_bytes=0)
+    with serving(service) as client, ThreadPoolExecutor(2) as threads:
+        answers = [
+            threads.submit(post, client, picture()),
+            threads.submit(client.post, "/v1/restore", files={"photo": picture()}),
+        ]
+        try:
+            assert writing.wait(60)
+            assert client.get("/health/live", timeout=5).status_code == 200
+        finally:
+            may_write.set()
+        assert [answer.result().status_code for answer in answers] == [200, 200]
 
 
 def test_a_client_that_goes_ends_its_work_between_tiles() -> None:
