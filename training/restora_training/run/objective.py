@@ -120,8 +120,10 @@ class Objective:
     def _make_face_step(self) -> FaceStep:
         losses = self.recipe.losses
         side = int(self.networks["generator"].side)  # type: ignore[arg-type]
-        discriminator = StyleGAN2Discriminator(side, 1).to(self.device)
-        optimizer = self._add_discriminator("discriminator", discriminator)
+        discriminator, optimizer = None, None
+        if losses.adversarial:
+            discriminator = StyleGAN2Discriminator(side, 1).to(self.device)
+            optimizer = self._add_discriminator("discriminator", discriminator)
         components = {}
         for name in losses.components if losses.component else ():
             network = FacialComponentDiscriminator().to(self.device)

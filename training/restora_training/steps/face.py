@@ -86,7 +86,7 @@ class FaceStep:
     """Update a generator and its discriminators.
 
     generator: a FaceGenerator
-    discriminator: of whole faces
+    discriminator: of whole faces; None trains without
     components: a discriminator and its optimizer by the name of a component; empty trains without
     identity: a ResNetArcFace in eval mode; None trains without
     """
@@ -96,14 +96,15 @@ class FaceStep:
         generator: nn.Module,
         optimizer: Optimizer,
         *,
-        discriminator: nn.Module,
-        discriminator_optimizer: Optimizer,
         weights: FaceWeights,
+        discriminator: nn.Module | None = None,
+        discriminator_optimizer: Optimizer | None = None,
         perceptual: PerceptualLoss | None = None,
         components: Mapping[str, tuple[FacialComponentDiscriminator, Optimizer]] | None = None,
         identity: nn.Module | None = None,
         side: int = _CROPS_FOR,
     ) -> None:
+        assert (discriminator is None) == (discriminator_optimizer is None)
         self.generator, self.optimizer = generator, optimizer
         self.discriminator = discriminator
         self.discriminator_optimizer = discriminator_optimizer
@@ -130,7 +131,8 @@ class FaceStep:
         real_crops = {name: self._crop(clean, name, boxes[name]) for name in self.components}
         losses, output = self._update_generator(degraded, clean, boxes, real_crops, iteration)
         output = output.detach()
-        losses |= self._update_discriminator(output, clean, iteration)
+        if self.discriminator is not None:
+            losses |= self._update_discriminator(output, clean, iteration)
         for name in self.components:
             fake_crop = self._crop(output, name, boxes[name])
             losses[f"discriminator_{name}"] = self._update_component(
@@ -147,7 +149,6 @@ class FaceStep:
         iteration: int,
     ) -> tuple[dict[str, Tensor], Tensor]:
         weights = self.weights
-        self.discriminator.requires_grad_(False)
         self.optimizer.zero_grad(set_to_none=True)
         output, pictures = self.generator(degraded)
         losses = {"pixel": weights.pixel * l1_loss(output, clean)}
@@ -158,8 +159,10 @@ class FaceStep:
             losses["perceptual"] = weights.perceptual * perceptual
             if style is not None:
                 losses["style"] = weights.style * style
-        logits = self.discriminator(output)
-        losses["adversarial"] = weights.adversarial * generator_loss(logits, "logistic")
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(False)
+            logits = self.discriminator(output)
+            losses["adversarial"] = weights.adversarial * generator_loss(logits, "logistic")
         styles = []
         for name, (network, _) in self.components.items():
             network.requires_grad_(False)
@@ -180,6 +183,8 @@ class FaceStep:
     def _update_discriminator(
         self, output: Tensor, clean: Tensor, iteration: int
     ) -> dict[str, Tensor]:
+        assert self.discriminator is not None
+        assert self.discriminator_optimizer is not None
         weights = self.weights
         self.discriminator.requires_grad_(True)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
