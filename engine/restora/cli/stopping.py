@@ -31,8 +31,11 @@ class ShutdownRequest:
 
 
 @contextmanager
-def graceful_shutdown() -> Iterator[ShutdownRequest]:
-    """Defer the first signal: the caller checks the request. Works in the main thread only."""
+def graceful_shutdown(current: str = "the current photos") -> Iterator[ShutdownRequest]:
+    """Defer the first signal: the caller checks the request. Works in the main thread only.
+
+    current: what is finished first
+    """
     stopping = ShutdownRequest()
     before: dict[int, Any] = {}
 
@@ -43,7 +46,7 @@ def graceful_shutdown() -> Iterator[ShutdownRequest]:
             before[number](number, frame)
             return
         stopping.signal = number
-        print_note("finishing the current photos; press Ctrl-C again to stop at once")
+        print_note(f"finishing {current}; press Ctrl-C again to stop at once")
 
     for number in map(int, (signal.SIGINT, signal.SIGTERM)):
         before[number] = signal.signal(number, ask)

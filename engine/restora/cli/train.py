@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -144,7 +145,7 @@ def distill(
         precision=precision,
         truth=truth,
     )
-    with graceful_shutdown() as stopping, show_training() as progress:
+    with graceful_shutdown("the current step") as stopping, show_training() as progress:
         result = training.distill.distill(
             teacher,
             output,
@@ -180,17 +181,22 @@ def components(
 
 
 def _train(training: ModuleType, recipe: Any, output: Path) -> None:
-    with graceful_shutdown() as stopping, show_training() as progress:
+    with graceful_shutdown("the current step") as stopping, show_training() as progress:
         result = training.train(
             recipe, output, report=progress.show_step, should_stop=lambda: bool(stopping)
         )
+    if os.environ.get("RANK", "0") == "0":  # the first process of torchrun speaks for all
+        _print_result(result)
+    if result.stopped:
+        stopping.end()
+
+
+def _print_result(result: Any) -> None:
     if result.figures is not None:
         print_note(
             f"held-out photos: PSNR {result.figures.psnr:.2f} dB, SSIM {result.figures.ssim:.4f}"
         )
     print_note(f"{result.steps} steps done; the averaged weights are in {result.network}")
-    if result.stopped:
-        stopping.end()
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -37,7 +37,9 @@ class TrainingProgress:
             first = report.step - 1
             self._steps = self._bar.add_task("steps", total=report.steps, figures="")
             self._bar.update(self._steps, completed=first)
-        figures = f"loss {sum(report.losses.values()):.4f}"
+        losses = report.losses.items()
+        loss = sum(value for name, value in losses if not name.startswith("discriminator"))
+        figures = f"loss {loss:.4f}"
         if report.waiting_share > 0.1:
             figures += f", waits for data {report.waiting_share:.0%}"
         self._bar.update(self._steps, completed=report.step, figures=figures)

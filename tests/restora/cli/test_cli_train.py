@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from rich.progress import Progress
 
 from restora.cli.app import make_command
+from restora.cli.training_progress import TrainingProgress
 
 RECIPE = """
 [network]
@@ -74,6 +77,26 @@ def test_a_recipe_runs_and_continues(
     recipe.write_text(RECIPE.replace("steps = 2", "steps = 3"))
     code, words = run(capsys, "train", "run", recipe, "-o", tmp_path / "run")
     assert (code, "3 steps done" in words) == (0, True)
+
+
+def test_only_the_first_process_of_torchrun_prints_the_result(
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    code, words = run(capsys, "train", "run", recipe, "-o", tmp_path / "run")
+    assert code == 0, words
+    assert "steps done" not in words
+
+
+def test_the_loss_that_is_shown_is_that_of_the_generator() -> None:
+    with Progress(disable=True) as bar:
+        losses = {"pixel": 0.25, "adversarial": 0.5, "discriminator_real": 8.0}
+        report = SimpleNamespace(step=1, steps=2, losses=losses, waiting_share=0.0)
+        TrainingProgress(bar).show_step(report)
+        assert bar.tasks[0].fields["figures"] == "loss 0.7500"
 
 
 def test_a_preview_shows_four_pairs_a_row(
