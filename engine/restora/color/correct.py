@@ -35,7 +35,7 @@ class ColorCorrection:
     """Curves for R, G and B. Values are 0..1.
 
     black, white: values of a channel that become `to_black` and `to_white`; a curve is straight
-        between them, and beyond them it goes on to 0 and to 1, so that no detail is cut off
+        between them, and beyond them it goes on towards 0 and 1, so that no detail is cut off
     strength: 0 changes nothing, 1 applies the curves fully
     """
 
@@ -58,8 +58,13 @@ class ColorCorrection:
 
     def curve(self, channel: int, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """The corrected values of one channel. Never decreases."""
-        places = [0.0, self.black[channel], self.white[channel], 1.0]
-        made = np.interp(values, places, [0.0, self.to_black, self.to_white, 1.0])
+        black, white = self.black[channel], self.white[channel]
+        # a jump at the end would turn the flat light of clipped pixels into noise
+        lowest = max(0.0, self.to_black - _STEEPEST * black)
+        highest = min(1.0, self.to_white + _STEEPEST * (1 - white))
+        made = np.interp(
+            values, [0.0, black, white, 1.0], [lowest, self.to_black, self.to_white, highest]
+        )
         return np.asarray(values + self.strength * (made - values), np.float64)
 
 

@@ -125,6 +125,24 @@ def test_curves_never_decrease_and_are_not_steeper_than_three() -> None:
             assert (steps[inside] <= 3.001 / 1000).all()
 
 
+@pytest.mark.parametrize("mode", ["balance", "unfade"])
+def test_clipped_highlights_and_shadows_stay_flat(mode: str) -> None:
+    values = scene() * np.array([1.3, 1.3, 0.6])
+    values[:16] = [1.0, 1.0, 0.6]
+    values[-16:] = 0
+    pixels = eight_bits(values)
+    correction = find_correction(pixels, mode)  # type: ignore[arg-type]
+    assert correction.strength > 0.5
+    made = correct_color(pixels, correction)
+    for rows in (made[:16], made[-16:]):
+        assert np.ptp(rows.reshape(-1, 3), axis=0).max() <= 3
+
+
+def test_a_blank_page_stays_blank() -> None:
+    page = np.full((32, 32, 3), 255, np.uint8)
+    assert np.ptp(correct_color(page, find_correction(page, "unfade"))) <= 3
+
+
 def test_a_picture_of_one_level_and_of_one_pixel_can_be_corrected() -> None:
     for pixels in (np.full((1, 1, 3), 90, np.uint8), np.full((5, 7), 200, np.uint8)):
         made = correct_color(pixels, find_correction(pixels, "unfade"))
