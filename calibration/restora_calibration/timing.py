@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 PAUSE_S = 0.25
+_SEED = 0  # of the orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +52,23 @@ def time_in_turns(
 ) -> dict[str, Times]:
     """Time functions in turns: each turn runs every function once. The first turns are not counted.
 
+    Each turn has another order: what ran before a function leaves caches, and the clock of the
+    cores, in another state.
+
     pause_s: seconds between two runs, because threads of a runtime keep spinning for a while and
         would take cores from the next function; None uses PAUSE_S
     """
     pause_s = PAUSE_S if pause_s is None else pause_s
     values: dict[str, list[float]] = {name: [] for name in ways}
+    order = list(ways)
+    chance = random.Random(_SEED)  # noqa: S311  not a secret
     for turn in range(repeats + warm_up):
-        for name, run in ways.items():
+        if turn:
+            chance.shuffle(order)
+        for name in order:
             time.sleep(pause_s)
             started = time.perf_counter()
-            run()
+            ways[name]()
             elapsed_s = time.perf_counter() - started
             if turn >= warm_up:
                 values[name].append(elapsed_s)

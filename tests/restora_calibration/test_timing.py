@@ -23,8 +23,19 @@ def test_ways_take_turns_and_the_first_turn_is_not_counted() -> None:
     calls: list[str] = []
     ways = {name: lambda name=name: calls.append(name) for name in "ab"}  # type: ignore[misc]
     times = time_in_turns(ways, repeats=3)
-    assert calls == ["a", "b"] * 4
+    turns = [calls[begin : begin + 2] for begin in range(0, 8, 2)]
+    assert all(sorted(turn) == ["a", "b"] for turn in turns)
     assert times["a"].count == 3
+
+
+def test_no_way_always_runs_after_the_same_one() -> None:
+    calls: list[str] = []
+    ways = {name: lambda name=name: calls.append(name) for name in "abc"}  # type: ignore[misc]
+    time_in_turns(ways, repeats=11)
+    assert calls[:3] == ["a", "b", "c"]
+    for name in "abc":
+        before = {calls[at - 1] for at in range(1, len(calls)) if calls[at] == name}
+        assert set("abc") - {name} <= before
 
 
 def test_before_each_way_the_cores_come_to_rest(pauses: list[float]) -> None:
