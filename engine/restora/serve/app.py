@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -130,4 +131,5 @@ async def _grpc(service: Service, table: NetworkTable | None) -> AsyncIterator[N
     try:
         yield
     finally:
-        await server.stop(options.drain_timeout_s)
+        if not await service.wait_for(asyncio.ensure_future(server.stop(service.left_s))):
+            await server.stop(0)

@@ -202,6 +202,8 @@ class RequestQueue:
     async def drain(self, timeout_s: float) -> bool:
         """Admit nothing more, and wait for what was admitted. Returns whether all of it ended."""
         self._draining = True
+        if self._idle.is_set():
+            return True
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except asyncio.TimeoutError:
@@ -212,7 +214,7 @@ class RequestQueue:
         """Let work that runs end at its next step, and wait for that."""
         self._draining = True
         for entry in (*self._waiting, *self._running):
-            entry.ticket.cancel(ClientGoneError("the service ends"))
+            entry.ticket.cancel(AbandonedError("the service ended before the photo was restored"))
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     def _dispatch(self) -> None:

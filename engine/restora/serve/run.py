@@ -77,6 +77,8 @@ async def _run(service: Service, listener: socket.socket, report: Report) -> Non
     watching = asyncio.create_task(_watch_opening(service, server, report))
     with ending.handling():
         await server.serve([listener])
+        if server.force_exit:  # uvicorn leaves the lifespan out; canceled, gRPC ends the process
+            await server.lifespan.shutdown()
     watching.cancel()
     if service.failure is not None:
         raise service.failure
@@ -120,6 +122,7 @@ class _Ending:
     def _ask(self) -> None:
         if self._asked:
             self._server.force_exit = True
+            self._service.stop_waiting()
             self._end()
             self._restore()
             return

@@ -8,7 +8,8 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from time import monotonic
+from typing import Any, Literal
 
 from restora.backends import SessionStats, SharedSession
 from restora.errors import (
@@ -32,6 +33,8 @@ from restora.serve.tokens import ANONYMOUS, Client, read_tokens
 
 logger = logging.getLogger(__name__)
 
+_POLL_S = 0.02
+
 ServiceState = Literal["starting", "ready", "draining", "closed"]
 
 
@@ -50,6 +53,8 @@ class Service:
         self.failure: BaseException | None = None
         self.ended = True
         self._refusing = False
+        self._end_by: float | None = None  # as of time.monotonic()
+        self._hurry = asyncio.Event()
         self.lost: DeviceLostError | None = None
         self.tokens = read_tokens(options.tokens)
         self.rates = Rates(options.rate)
@@ -122,18 +127,48 @@ class Service:
             self.jobs.pause()
 
     def refuse(self) -> None:
-        """Take no more requests."""
+        """Take no more requests. The time within which those that were admitted must end begins."""
         self.begin_drain()
         self._refusing = True
+        if self._end_by is None:
+            self._end_by = monotonic() + self.options.drain_timeout_s
+
+    def stop_waiting(self) -> None:
+        """Take no more requests, and let those that were admitted end now."""
+        self.refuse()
+        self._end_by = monotonic()
+        self._hurry.set()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left to end what was admitted, for all steps of the end together."""
+        left = self.options.drain_timeout_s if self._end_by is None else self._end_by - monotonic()
+        return max(0.0, left)
 
     async def drain(self) -> bool:
         """Take no more requests and finish those that were admitted. Returns whether all of them
-        ended within options.drain_timeout_s."""
+        ended within options.drain_timeout_s, which begins with refuse()."""
         self.refuse()
-        ended = self._queue is None or await self._queue.drain(self.options.drain_timeout_s)
-        if not ended:
-            logger.warning("requests did not end within %g s", self.options.drain_timeout_s)
-        return ended
+        if self._queue is None:
+            return True
+        draining = asyncio.ensure_future(self._queue.drain(self.left_s))
+        if await self.wait_for(draining) and draining.result():
+            return True
+        draining.cancel()
+        logger.warning("requests did not end within %g s", self.options.drain_timeout_s)
+        return False
+
+    async def wait_for(self, task: asyncio.Future[Any]) -> bool:
+        """Wait until a task has ended, but for no longer than left_s, and not after
+        stop_waiting(). Returns whether it has ended."""
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait(
+                {task, hurry}, timeout=self.left_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            hurry.cancel()
+        return task.done()
 
     async def close(self) -> bool:
         """Free everything. Requests that still run end at their next tile. Returns False if photos
@@ -145,7 +180,9 @@ class Service:
             await asyncio.wait([self._opening])
         if self._queue is not None:
             await self._queue.close()
-        ended = await asyncio.to_thread(self.jobs.close, self.options.drain_timeout_s)
+        while self.jobs.is_running and self.left_s > 0:
+            await asyncio.sleep(_POLL_S)
+        ended = await asyncio.to_thread(self.jobs.close, 0.0)
         self.kept.close()
         if ended:
             await asyncio.to_thread(self.models.close)

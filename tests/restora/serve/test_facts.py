@@ -169,3 +169,19 @@ def test_a_model_that_cannot_be_opened_is_the_failure_of_the_service() -> None:
             assert client.get("/health/live").status_code == 200
         assert isinstance(service.failure, MissingModelError)
         assert problem_in(client.get("/health/ready"))["code"] == "starting"
+
+
+def test_all_steps_of_the_end_share_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ended the process waits for that long before it is killed."""
+    now = [100.0]
+    monkeypatch.setattr("restora.serve.service.monotonic", lambda: now[0])
+    service = service_on(NearestSession(), drain_timeout_s=30)
+    assert service.left_s == 30
+    service.refuse()
+    now[0] += 20
+    service.refuse()
+    assert service.left_s == 10
+    service.stop_waiting()
+    assert service.left_s == 0
+    now[0] += 20
+    assert service.left_s == 0

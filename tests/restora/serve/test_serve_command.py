@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from processes import run
@@ -43,6 +45,41 @@ def test_a_server_that_drains_with_a_delay_is_not_ready_and_still_takes_requests
         assert client.post("/v1/restore", content=picture()).status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT_S) == 0
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_requests_calls_and_jobs_at_once(tmp_path: Path) -> None:
+    grpc = pytest.importorskip("tritonclient.grpc")
+    folder = tmp_path / "photos" / "in"
+    folder.mkdir(parents=True)
+    large = picture(4000, 3000, format_="jpg")
+    (folder / "large.jpg").write_bytes(large)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ("--root", f"photos={tmp_path / 'photos'}", "--state", str(tmp_path / "state"),
+             "--grpc-port", str(port), "--drain-timeout", "600")  # fmt: skip
+    with (
+        command(tmp_path, *words) as (process, client),
+        ThreadPoolExecutor(1) as threads,
+        grpc.InferenceServerClient(f"127.0.0.1:{port}") as calls,
+    ):
+        answered = threading.Event()
+        tensor = grpc.InferInput("image", [1, 4, 4, 3], "UINT8")
+        tensor.set_data_from_numpy(np.zeros((1, 4, 4, 3), np.uint8))
+        calls.start_stream(lambda result, error: answered.set())
+        calls.async_stream_infer("tiny", [tensor])
+        assert answered.wait(WAIT_S)  # the stream stays open
+        job = {"kind": "folder", "input": "photos/in", "output": "photos/out"}
+        href = client.post("/v1/jobs", json=job).headers["location"]
+        until(lambda: client.get(href).json()["state"] == "running")
+        answer = threads.submit(client.post, "/v1/restore", content=large)
+        until(lambda: "restora_in_flight 1.0" in client.get("/metrics").text)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert "finishing requests" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+        assert problem_in(answer.result())["code"] == "abandoned"
 
 
 @pytest.mark.parametrize(
