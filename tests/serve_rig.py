@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -28,6 +30,9 @@ from restora.pipeline import Restorer
 from restora.serve import ServeOptions, Service
 from restora.serve.models import ModelPool
 from restora.serve.run import listen, make_server
+from restora.serve.tokens import ANONYMOUS
+
+T = TypeVar("T")
 
 WAIT_S = 60.0
 _FACE = np.array([[8.0, 5.0], [16.0, 5.0], [12.0, 8.0], [9.0, 11.0], [15.0, 11.0]])
@@ -75,26 +80,74 @@ def service_on(restorer: Restorer | Session, **options: Any) -> Service:
     return Service(serve_options, models=pool)
 
 
+@dataclass(frozen=True)
+class Running:
+    """A service in a server of its own thread. address: such as "127.0.0.1:8000" """
+
+    service: Service
+    address: str
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def base(self) -> str:
+        return f"http://{self.address}"
+
+    def call(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the thread of the service."""
+
+        async def call() -> T:
+            return work()
+
+        return self.wait_for(call())
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that runs in the loop of the service."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(WAIT_S)
+
+    @contextlib.contextmanager
+    def full(self) -> Iterator[None]:
+        """Fill the queue, of one request, within the block."""
+        held = self.service.queue.admit(ANONYMOUS, request_id="held")
+        self.call(held.__enter__)
+        try:
+            yield
+        finally:
+            self.call(lambda: held.__exit__(None, None, None))
+
+
 @contextlib.contextmanager
-def serving(service: Service, *, wait: bool = True) -> Iterator[httpx.Client]:
-    """Run the service until the block ends; gives a client for it. wait: until it is ready"""
-    listener = listen(service.options)
-    server = make_server(service, v2=False)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        until(lambda: server.started or not thread.is_alive())
-        port = listener.getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S) as client:
+def running(service: Service, *, v2: bool = False, wait: bool = True) -> Iterator[Running]:
+    """Run the service until the block ends. wait: until it is ready"""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve([listener])
+
+    with listen(service.options) as listener:
+        server = make_server(service, v2=v2)
+        thread = threading.Thread(target=lambda: asyncio.run(serve()))
+        thread.start()
+        try:
+            until(lambda: server.started or not thread.is_alive())
             if wait:
                 until(lambda: service.opened.is_set())
                 assert service.failure is None, service.failure
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join(WAIT_S)
-        listener.close()
-        assert not thread.is_alive()
+            yield Running(service, f"127.0.0.1:{listener.getsockname()[1]}", loops[0])
+        finally:
+            server.should_exit = True
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def serving(service: Service, *, wait: bool = True) -> Iterator[httpx.Client]:
+    """A client for a running service."""
+    with (
+        running(service, wait=wait) as found,
+        httpx.Client(base_url=found.base, timeout=WAIT_S) as client,
+    ):
+        yield client
 
 
 def until(holds: Callable[[], object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from fakes import NearestSession
 from restora import Restorer
 from restora.backends.base import Batch
-from restora.serve import ServeOptions, Service, create_app
-from restora.serve.models import ModelPool
+from restora.serve import Service
 from restora.serve.v2.networks import NetworkTable
+from serve_rig import Running, T, running, service_on
 
 
 class HeldSession(NearestSession):
@@ -38,81 +35,33 @@ class HeldSession(NearestSession):
 
 @dataclass(frozen=True)
 class Served:
-    """http, grpc: addresses such as "127.0.0.1:8000"."""
+    """A running service. http, grpc: addresses such as "127.0.0.1:8000"."""
 
-    service: Service
-    http: str
+    running: Running
     grpc: str
-    _call: Callable[[Callable[[], Any]], Any]
 
-    def call(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives in the thread of the service."""
-        return self._call(work)
+    @property
+    def service(self) -> Service:
+        return self.running.service
+
+    @property
+    def http(self) -> str:
+        return self.running.address
+
+    def call(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the thread of the service."""
+        return self.running.call(work)
 
 
 @contextmanager
 def serving(open_restorer: Callable[[], Restorer], spool: Path, **options: Any) -> Iterator[Served]:
     """A service that is ready, until the block ends."""
-    started, ended = threading.Event(), threading.Event()
-    found: list[Served | BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(_serve(open_restorer, spool, options, found, started, ended))
-        except BaseException as error:  # noqa: BLE001  raised in the thread of the test
-            found.append(error)
-            started.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        assert started.wait(60)
-        first = found[0]
-        if isinstance(first, BaseException):
-            raise first
-        yield first
-    finally:
-        ended.set()
-        thread.join(60)
-    assert not thread.is_alive()
-
-
-async def _serve(
-    open_restorer: Callable[[], Restorer],
-    spool: Path,
-    values: dict[str, Any],
-    found: list[Served | BaseException],
-    started: threading.Event,
-    ended: threading.Event,
-) -> None:
     from restora.serve.v2.grpc_server import start_grpc
 
-    options = ServeOptions(spool=spool, page=False, drain_timeout_s=5, **values)
-    pool = ModelPool(options)
-    pool.adopt(open_restorer())
-    service = Service(options, models=pool)
-    config = uvicorn.Config(create_app(service), port=0, log_config=None, lifespan="on")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-        if task.done():
-            task.result()
-    await service.opened.wait()
-    assert service.failure is None, service.failure
-    rpc = await start_grpc(service, "127.0.0.1", 0, NetworkTable(service))
-    port = server.servers[0].sockets[0].getsockname()[1]
-    loop = asyncio.get_running_loop()
-
-    def call(work: Callable[[], Any]) -> Any:
-        async def wrapped() -> Any:
-            return work()
-
-        return asyncio.run_coroutine_threadsafe(wrapped(), loop).result(60)
-
-    found.append(Served(service, f"127.0.0.1:{port}", f"127.0.0.1:{rpc.port}", call))
-    started.set()
-    await asyncio.to_thread(ended.wait)
-    await rpc.stop(5)
-    server.should_exit = True
-    await task
+    service = service_on(open_restorer(), spool=spool, drain_timeout_s=5, **options)
+    with running(service, v2=True) as found:
+        rpc = found.wait_for(start_grpc(service, "127.0.0.1", 0, NetworkTable(service)))
+        try:
+            yield Served(found, f"127.0.0.1:{rpc.port}")
+        finally:
+            found.wait_for(rpc.stop(5))

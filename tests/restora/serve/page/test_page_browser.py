@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from fakes import tiny_artifact
-from page_server import Page, serve_page
 from restora import read_photo, write_photo
 from restora.image import Photo
-from restora.serve import ServeOptions
+from restora.serve import ServeOptions, Service
+from serve_rig import Running, running
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -36,8 +36,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page_of_service(model: Path) -> Iterator[Page]:
-    with serve_page(ServeOptions(models=(model,), queue=1)) as page:
+def page_of_service(model: Path) -> Iterator[Running]:
+    with running(Service(ServeOptions(port=0, models=(model,), queue=1))) as page:
         yield page
 
 
@@ -52,7 +52,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, page_of_service: Page) -> Iterator[Callable[..., Any]]:
+def open_page(browser: Any, page_of_service: Running) -> Iterator[Callable[..., Any]]:
     """Opens the page; at the end, nothing was blocked, failed or loaded from elsewhere."""
     contexts, complaints, addresses = [], [], set()
 
@@ -182,7 +182,7 @@ def test_several_photos_are_restored_and_one_of_them_is_shown(
 
 
 def test_what_is_no_photo_is_told_and_can_be_tried_again(
-    open_page: Any, tmp_path: Path, page_of_service: Page
+    open_page: Any, tmp_path: Path, page_of_service: Running
 ) -> None:
     (tmp_path / "song.jpg").write_bytes(b"ID3 no photo at all")
     page = open_page()
@@ -214,7 +214,7 @@ def test_a_file_beyond_the_limit_is_not_sent(open_page: Any, photo: Path) -> Non
 
 
 def test_a_full_queue_is_asked_again_and_can_be_given_up(
-    open_page: Any, photo: Path, page_of_service: Page
+    open_page: Any, photo: Path, page_of_service: Running
 ) -> None:
     page = open_page()
     with page_of_service.full():
@@ -330,7 +330,8 @@ def test_options_are_sent_and_wrong_ones_are_not(open_page: Any, photo: Path) ->
 
 def test_a_server_with_tokens_asks_for_one(open_page: Any, model: Path, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text(f"me {TOKEN}\n")
-    with serve_page(ServeOptions(models=(model,), tokens=tmp_path / "tokens")) as private:
+    options = ServeOptions(port=0, models=(model,), tokens=tmp_path / "tokens")
+    with running(Service(options)) as private:
         page = open_page(private.base, ready=False)
         field = page.get_by_label("Token")
         field.fill("a-wrong-token-of-the-tests")
