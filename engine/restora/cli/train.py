@@ -75,6 +75,10 @@ def finetune(
     patch: Annotated[
         int | None, typer.Option(min=16, help="Side of clean patches in pixels.")
     ] = None,
+    faces: Annotated[
+        Path | None,
+        typer.Option(help="Table of `restora train components`. Default: places of the alignment."),
+    ] = None,
     precision: Precision = "fp32",
     vgg19: Annotated[
         str | None,
@@ -94,7 +98,7 @@ def finetune(
     """
     training = _import_training()
     changes = {
-        "data": _given(batch=batch, patch=patch),
+        "data": _given(batch=batch, patch=patch, faces=faces),
         "optimizer": _given(rate=rate),
         "run": {"precision": precision},
     }

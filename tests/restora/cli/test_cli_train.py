@@ -10,10 +10,13 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import torch
 from rich.progress import Progress
+from safetensors.torch import save_file
 
 from restora.cli.app import make_command
 from restora.cli.training_progress import TrainingProgress
+from restora_export.reference import SRVGGNetCompact
 
 RECIPE = """
 [network]
@@ -77,6 +80,25 @@ def test_a_recipe_runs_and_continues(
     recipe.write_text(RECIPE.replace("steps = 2", "steps = 3"))
     code, words = run(capsys, "train", "run", recipe, "-o", tmp_path / "run")
     assert (code, "3 steps done" in words) == (0, True)
+
+
+def test_a_table_of_components_is_for_checkpoints_of_faces(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "upscaler.safetensors"
+    torch.manual_seed(1)
+    network = SRVGGNetCompact(2, 8, 2)
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, checkpoint)
+    options = [
+        "--data",
+        tmp_path / "photos",
+        "--faces",
+        tmp_path / "c.json",
+        "-o",
+        tmp_path / "run",
+    ]
+    code, words = run(capsys, "train", "finetune", checkpoint, *options)
+    assert (code, "data.faces is for face networks" in words) == (2, True)
 
 
 def test_only_the_first_process_of_torchrun_prints_the_result(
