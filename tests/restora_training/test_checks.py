@@ -49,6 +49,8 @@ def check(values: dict[str, Any], *, processes: int = 1, **changes: dict[str, An
         ({"data": {"faces": "a.json"}}, r"data.faces is for face networks"),
         ({"degradation": {"kind": "faces"}}, r'kind = "faces" is for face networks'),
         ({"losses": {"style": 1.0, "vgg19": "a"}}, r"losses.style is for face networks"),
+        ({"losses": {"pyramid": 0.5}}, r"losses.pyramid is for face networks"),
+        ({"losses": {"arcface": "a"}}, r"losses.arcface is for face networks"),
         ({"losses": {"component": 1.0}}, r"losses.component is for face networks"),
         ({"losses": {"identity": 1.0, "arcface": "a"}}, r"losses.identity is for face networks"),
         ({"losses": {"pixel": 0.0}}, r"losses: at least one must be above 0"),
@@ -76,6 +78,7 @@ def test_what_does_not_suit_an_upscaler_is_refused(
         ({"data": {"photos": None, "pairs": "a"}}, r"data.pairs is for upscalers"),
         ({"data": {"photos": None}}, r"a face network needs data.photos"),
         ({"data": {"batch": 6}}, r"must be at most 4 or a multiple of 4 for a face network"),
+        ({"data": {"patch": 128}}, r"data.patch is for upscalers: faces are used whole"),
         ({"data": {"jitter": True}}, r"data.rotate, jitter and shrink are for upscalers"),
         ({"degradation": {"kind": "mild"}}, r'must be "faces" or "paper" for a face network'),
         ({"degradation": {"clean_share": 0.5}}, r"degradation.clean_share, .* are for upscalers"),
@@ -84,6 +87,7 @@ def test_what_does_not_suit_an_upscaler_is_refused(
             r"degradation.clean_share, .* are for upscalers",
         ),
         ({"losses": {"ssim": 0.1}}, r"losses.ssim is for upscalers"),
+        ({"losses": {"gan": "hinge"}}, r"losses.gan is for upscalers"),
     ],
 )
 def test_what_does_not_suit_a_face_network_is_refused(

@@ -109,9 +109,11 @@ def _upscaler_values(
     photos: Path,
     steps: int,
     vgg19: Path | Literal["torchvision"] | None,
-    _arcface: Path | None,
+    arcface: Path | None,
 ) -> dict[str, Any]:
     losses: dict[str, Any] = {"pixel": 1.0}
+    if arcface is not None:
+        losses["arcface"] = arcface  # the check of the recipe refuses it
     if vgg19 is not None:
         losses |= {"perceptual": 1.0, "adversarial": 0.1, "vgg19": vgg19}
     return {

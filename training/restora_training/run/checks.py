@@ -12,9 +12,14 @@ from restora_training.discriminators.stylegan2 import GROUP
 from restora_training.discriminators.unet import SIZE_MULTIPLE
 from restora_training.networks import is_face_network, scale_of
 from restora_training.recipe import Recipe
+from restora_training.recipe_parts import LossPart
 
-_FACES_ONLY = ("style", "component", "identity")
-_UPSCALERS_ONLY = ("ssim", "truth")
+# losses and their settings
+_FACES_ONLY = (
+    "style", "pyramid", "pyramid_steps", "component", "component_style", "components", "identity",
+    "arcface", "r1", "r1_interval",
+)  # fmt: skip
+_UPSCALERS_ONLY = ("ssim", "truth", "gan", "discriminator_width")
 
 
 def check_recipe(recipe: Recipe, network: nn.Module, *, processes: int = 1) -> None:
@@ -49,11 +54,11 @@ def _check_faces(recipe: Recipe, batch: int) -> None:
         raise OptionError(
             "degradation.clean_share, mild_share, sigma, noise and quality are for upscalers"
         )
+    if "patch" in data.model_fields_set:
+        raise OptionError("data.patch is for upscalers: faces are used whole")
     if data.rotate or data.jitter or data.shrink != (1.0,):
         raise OptionError("data.rotate, jitter and shrink are for upscalers")
-    for name in _UPSCALERS_ONLY:
-        if getattr(recipe.losses, name):
-            raise OptionError(f"losses.{name} is for upscalers")
+    _refuse_losses(recipe.losses, _UPSCALERS_ONLY, "upscalers")
     if batch > GROUP and batch % GROUP:
         raise OptionError(
             f"data.batch must be at most {GROUP} or a multiple of {GROUP} for a face network, in "
@@ -74,9 +79,7 @@ def _check_upscaler(recipe: Recipe, network: nn.Module) -> None:
         raise OptionError("data.faces is for face networks")
     if degradation.kind == "faces" and recipe.data.pairs is None:
         raise OptionError('degradation.kind = "faces" is for face networks')
-    for name in _FACES_ONLY:
-        if getattr(losses, name):
-            raise OptionError(f"losses.{name} is for face networks")
+    _refuse_losses(losses, _FACES_ONLY, "face networks")
     wanted = (losses.pixel, losses.truth, losses.ssim, losses.perceptual, losses.adversarial)
     if not any(wanted):
         raise OptionError("losses: at least one must be above 0")
@@ -86,3 +89,9 @@ def _check_upscaler(recipe: Recipe, network: nn.Module) -> None:
             "losses.ssim is for patches that are only downsampled: it needs data.photos and "
             'degradation.clean_share above 0, or kind = "shrink"'
         )
+
+
+def _refuse_losses(losses: LossPart, names: tuple[str, ...], whose: str) -> None:
+    for name in names:
+        if name in losses.model_fields_set and getattr(losses, name):
+            raise OptionError(f"losses.{name} is for {whose}")
