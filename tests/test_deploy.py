@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,34 @@ def test_a_container_writes_only_where_a_volume_is(
     for workload in workloads():
         volumes |= {c["metadata"]["name"] for c in workload["spec"].get("volumeClaimTemplates", ())}
     assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+
+def disk_of(arguments: list[str]) -> int:
+    """Bytes of all uploads that may wait, and of the results that are kept."""
+    words = [word for argument in arguments for word in str(argument).split("=")]
+    given = dict(pairwise(words))
+    uploads = int(given.get("--queue", ServeOptions().queue)) * parse_size(given["--max-file-size"])
+    return uploads + parse_size(given.get("--keep-size", "1G"))
+
+
+@pytest.mark.parametrize(("pod", "container"), containers(), ids=["cpu", "gpu"])
+def test_uploads_and_kept_results_fit_into_their_volume(
+    pod: dict[str, Any], container: dict[str, Any]
+) -> None:
+    """A pod that exceeds it is evicted."""
+    (size,) = [v["emptyDir"]["sizeLimit"] for v in pod["volumes"] if v["name"] == "tmp"]
+    assert disk_of(container["args"]) <= 0.8 * parse_size(size.removesuffix("i"))
+
+
+@pytest.mark.parametrize("name", ["restora", "restora-gpu"])
+def test_uploads_and_kept_results_fit_into_the_memory_that_holds_them(name: str) -> None:
+    service = COMPOSE["services"][name]
+    (mount,) = service["tmpfs"]
+    size = parse_size(mount.partition("size=")[2])
+    assert disk_of(service["command"]) <= size
+    if "mem_limit" in service:
+        photos = parse_size(service["environment"]["RESTORA_MEMORY"])
+        assert photos + size < parse_size(service["mem_limit"])
 
 
 def test_compose_waits_for_the_end_of_the_service_and_declares_what_it_mounts() -> None:
