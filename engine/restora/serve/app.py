@@ -125,7 +125,7 @@ async def _grpc(service: Service, table: NetworkTable | None) -> AsyncIterator[N
 
         server = await start_grpc(service, options.host, options.grpc_port, table)
     except RestoraError as error:
-        service.failure = error  # the server ends with it
+        service.failure = error  # run_service raises it
         yield
         return
     try:

@@ -37,7 +37,7 @@ _HEADERS = {
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of a request beside its scope.
+    """What is known about a request in addition to its scope.
 
     route: the path's pattern; facts: attributes of its span
     """

@@ -18,7 +18,7 @@ MOST_RESULTS = 10_000  # each is a file
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """One result. until: in time.monotonic(); expires: the same for people"""
+    """One result. until: as of time.monotonic(); expires: the same time in UTC"""
 
     id: str
     blob: Blob
@@ -69,7 +69,7 @@ class KeptResults:
         """Raises NotFoundError for a result that is gone, was never there, or is another's."""
         kept = self._kept.get(id_)
         if kept is None or kept.client.name != client.name or kept.until < time.monotonic():
-            raise NotFoundError("there is no such result, or it is not kept any more")
+            raise NotFoundError("there is no such result, or it has expired")
         return kept
 
     def remove(self, id_: str, client: Client) -> None:

@@ -36,7 +36,7 @@ class Metrics:
             "restora_refused", "Requests that were not admitted", ["reason"], registry=registry
         )
         self.drops = Counter(
-            "restora_dropped", "Requests that nobody waited for any more", ["reason"],
+            "restora_dropped", "Requests whose client had gone or that were late", ["reason"],
             registry=registry,
         )  # fmt: skip
         self.queue_seconds = Histogram(

@@ -158,7 +158,7 @@ class ModelPool:
             return self._variants[key]
 
     def _may_cut(self, restorer: Restorer, upsampler: OpenNetwork) -> bool:
-        """Whether tiles were left to choose, and batches would not make good for small ones."""
+        """Whether the tile size is free to choose, and small tiles would not cost full batches."""
         chosen = restorer.options.tile == "auto" and not restorer.options.published_tiles
         fixed = upsampler.info.side is not None or upsampler.limits.fixed_tile is not None
         return chosen and not fixed and upsampler.limits.best_batch == 1

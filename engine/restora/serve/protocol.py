@@ -38,12 +38,12 @@ class Protocol(H11Protocol):
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
-        elif self._headers_timer is None:  # a part of the next request: uvicorn would wait for ever
+        elif self._headers_timer is None:  # a part of the next request: uvicorn sets no limit
             self._expect_headers()
 
     def send_400_response(self, msg: str) -> None:
-        """Called for bytes that are no HTTP, after which nothing can be read any more."""
-        problem = problem_of(RequestError(f"this is no request that can be read: {msg}"))
+        """Called for bytes that are not HTTP; nothing can be read after them."""
+        problem = problem_of(RequestError(f"the request cannot be parsed: {msg}"))
         body = problem.body("none")
         head = (
             f"HTTP/1.1 400 Bad Request\r\nContent-Type: {CONTENT_TYPE}\r\n"

@@ -23,14 +23,15 @@ from restora.serve.problems import code_of
 from restora.serve.tickets import Ticket
 from restora.serve.tokens import Client
 
+DRAINING = "the service is shutting down: send the request to another instance"
 T = TypeVar("T")
 Weight = Literal["small", "long", "large"]
 
-# a request may be passed by those that come later within so many times its own duration
+# later requests may overtake one within this many times its own duration
 _PATIENCE = 10.0
 _FIRST_PX_PER_S = 1e6  # until requests have been measured
 _LEARNED = 0.1  # share of the last request in the estimate of the speed
-_HELD_BACK_S = 20.0  # nobody passes a request that has waited for memory for so long
+_HELD_BACK_S = 20.0  # a request that has waited this long for memory is not overtaken
 _MOST_LARGE = 2  # one is computed while the next one is decoded
 _LONGEST_RETRY_S = 60.0
 
@@ -128,7 +129,7 @@ class RequestQueue:
         """
         if self._draining:
             self._meter.refused("draining")
-            raise DrainingError("the service is about to end: another one takes requests")
+            raise DrainingError(DRAINING)
         if self.waiting >= self.limits.waiting:
             self._meter.refused("queue-full")
             raise QueueFullError(
@@ -144,7 +145,7 @@ class RequestQueue:
             self._meter.dropped(code_of(type(error)))
             raise
         except asyncio.CancelledError:
-            ticket.cancel(ClientGoneError("nobody waits for the result any more"))
+            ticket.cancel(ClientGoneError("the request was canceled"))
             raise
         finally:
             self._admitted.discard(ticket)

@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from restora.errors import DrainingError, NotFoundError, StartingError
+from restora.errors import DrainingError, NotFoundError
 from restora.models import available_models
 from restora.networks import OpenNetwork
 from restora.serve.openapi import make_document
 from restora.serve.parameters import SCHEMA
 from restora.serve.problems import all_problems
+from restora.serve.queue import DRAINING
 from restora.serve.responses import json_response, make_route
 from restora.serve.service import Service
 
@@ -53,9 +54,9 @@ class _Facts:
         del request
         state = self._service.state
         if state == "starting":
-            raise StartingError("the networks are not open yet", retry_after_s=2.0)
+            raise self._service.starting_error()
         if state != "ready" or self._service.lost is not None:
-            raise DrainingError("the service is about to end: another one takes requests")
+            raise DrainingError(DRAINING)
         return json_response({"status": "ready"})
 
     async def problem(self, request: Request) -> Response:

@@ -35,7 +35,7 @@ def run_service(options: ServeOptions, *, report: Report = logger.info) -> bool:
     Returns whether all work ended. False: photos of a job are still in progress, in threads that
     would keep the process for as long as they take; the next server continues the job.
 
-    report: is called with a line for people when the service listens, is ready and drains
+    report: called with one line when the service listens, is ready, and begins to drain
 
     Raises OptionError if the address cannot be used, and what opening the networks raises.
     """

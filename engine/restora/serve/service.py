@@ -26,7 +26,7 @@ from restora.serve.metrics import Metrics
 from restora.serve.models import TILES_OF_LARGE, ModelPool
 from restora.serve.options import ServeOptions
 from restora.serve.photos import FOR_SMALL, PhotoStages, PhotoWork
-from restora.serve.queue import QueueLimits, RequestQueue
+from restora.serve.queue import DRAINING, QueueLimits, RequestQueue
 from restora.serve.rates import Rates
 from restora.serve.tickets import Ticket
 from restora.serve.tokens import ANONYMOUS, Client, read_tokens
@@ -76,13 +76,13 @@ class Service:
     def queue(self) -> RequestQueue:
         """Raises StartingError before the networks are open."""
         if self._queue is None:
-            raise self._starting()
+            raise self.starting_error()
         return self._queue
 
     @property
     def photos(self) -> PhotoWork:
         if self._photos is None:
-            raise self._starting()
+            raise self.starting_error()
         return self._photos
 
     @property
@@ -101,10 +101,10 @@ class Service:
         """Raises StartingError or DrainingError, and counts it, unless requests are served."""
         if self.state == "starting":
             self.metrics.refused("starting")
-            raise self._starting()
+            raise self.starting_error()
         if self._refusing:
             self.metrics.refused("draining")
-            raise DrainingError("the service is about to end: another one takes requests")
+            raise DrainingError(DRAINING)
 
     def check_rate(self, client: Client, address: str | None = None) -> None:
         """Count a request of a client, by its token, or by its address where there are no tokens.
@@ -192,7 +192,7 @@ class Service:
         return ended
 
     def note(self, error: BaseException) -> None:
-        """Take notice of an error that ends the use of the GPU: the process must be replaced."""
+        """Record an error after which the GPU is of no use: the process must be replaced."""
         if isinstance(error, DeviceLostError) and self.lost is None:
             logger.error("the GPU is lost: %s", error)
             self.lost = error
@@ -223,14 +223,14 @@ class Service:
             if self.state == "starting":
                 self.state = "ready"
                 self.metrics.ready.set(1)
-        except Exception as error:  # the server ends with it
+        except Exception as error:  # run_service raises it
             if not isinstance(error, RestoraError):
                 logger.exception("the service cannot start")
             self.failure = error
         finally:
             self.opened.set()
 
-    def _starting(self) -> StartingError:
+    def starting_error(self) -> StartingError:
         return StartingError("the networks are not open yet", retry_after_s=2.0)
 
     def _gauges(self) -> dict[str, float]:

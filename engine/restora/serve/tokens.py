@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from restora.serve.options import parse_rate
 
 _SCHEME = "bearer"
 _LEAST_LENGTH = 16
+_TOKEN = re.compile(rf"[A-Za-z0-9._~+/=-]{{{_LEAST_LENGTH},}}")  # RFC 6750
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def read_tokens(path: Path | None) -> Tokens:
     if path is None:
         return Tokens()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"the tokens cannot be read: {error}") from error
     clients: dict[str, tuple[str, Client]] = {}
@@ -80,15 +82,18 @@ def read_tokens(path: Path | None) -> Tokens:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) not in (2, 3) or len(words[1]) < _LEAST_LENGTH:
+        if len(words) not in (2, 3) or not _TOKEN.fullmatch(words[1]):
             # the line itself is a secret
             raise OptionError(
                 f"{path}, line {number}: a line must be NAME TOKEN or NAME TOKEN RATE, with a "
-                f"token of at least {_LEAST_LENGTH} characters"
+                f"token of at least {_LEAST_LENGTH} letters, digits and -._~+/="
             )
         name, token = words[:2]
         if name in clients:
             raise OptionError(f"{path}, line {number}: {name} has a token already")
+        other = next((known for known, (its, _) in clients.items() if its == token), None)
+        if other is not None:
+            raise OptionError(f"{path}, line {number}: {name} and {other} have the same token")
         clients[name] = (token, Client(name, parse_rate(words[2]) if len(words) == 3 else None))
     if not clients:
         raise OptionError(f"{path} holds no token")

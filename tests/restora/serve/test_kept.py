@@ -41,7 +41,7 @@ def test_the_oldest_go_when_there_is_no_room(tmp_path: Path) -> None:
     async def test(results: KeptResults) -> None:
         ids = [results.add(blob(tmp_path, 40), "image/png", ANN).id for _ in range(3)]
         assert (len(results), results.bytes) == (2, 80)
-        with pytest.raises(NotFoundError, match="it is not kept any more"):
+        with pytest.raises(NotFoundError, match="it has expired"):
             results.get(ids[0], ANN)
         assert results.get(ids[2], ANN).media_type == "image/png"
         assert len(list(tmp_path.iterdir())) == 2

@@ -42,6 +42,8 @@ def test_without_tokens_everybody_is_anonymous() -> None:
         (["ann"], "line 1: a line must be NAME TOKEN"),
         (["ann short"], "a token of at least 16"),
         ([f"ann {TOKEN}", f"ann {OTHER}"], "line 2: ann has a token already"),
+        ([f"ann {TOKEN}", f"bob {TOKEN}"], "line 2: bob and ann have the same token"),
+        ([f"ann {TOKEN}\u00e9"], "letters, digits and"),  # no header could name it
         ([f"ann {TOKEN} often"], "a rate is written like"),
         (["# nobody"], "holds no token"),
     ],
@@ -52,6 +54,11 @@ def test_a_file_of_something_else_is_refused_without_showing_it(
     with pytest.raises(OptionError, match=message) as caught:
         read_tokens(tokens_file(tmp_path, *lines))
     assert TOKEN not in str(caught.value)
+
+
+def test_a_file_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
+    tokens = read_tokens(tokens_file(tmp_path, f"\ufeffann {TOKEN}"))
+    assert tokens.authenticate(f"Bearer {TOKEN}") == Client("ann")
 
 
 def test_a_file_that_is_not_there_is_an_option_error(tmp_path: Path) -> None:

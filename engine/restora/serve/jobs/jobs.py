@@ -153,7 +153,7 @@ class Jobs:
             raise NotFoundError("the job has no such result")
         path = self.roots.resolve(str(row["output"]))
         if not path.is_file():
-            raise NotFoundError("the result is not there any more")
+            raise NotFoundError("the file of the result has been removed")
         return path
 
     def counts(self) -> Mapping[str, int]:
