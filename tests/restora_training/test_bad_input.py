@@ -58,13 +58,45 @@ def test_weights_of_a_loss_must_exist_and_be_its_own(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"none.pth cannot be read: No such file"):
         load_weights(vgg19, tmp_path / "none.pth")
     other = save(RRDBNet(2, 8, 4, 1), tmp_path / "other.safetensors")
-    with pytest.raises(CheckpointError, match=r"is not for VGG19Features: it lacks features.0"):
+    with pytest.raises(CheckpointError, match=r"safetensors: it is not for VGG19Features: it l"):
         load_weights(vgg19, other, allow_more=True)
     state = vgg19.state_dict()
     state["features.0.weight"] = state["features.0.weight"][:3].clone()
     save_file(state, tmp_path / "small.safetensors")
     with pytest.raises(CheckpointError, match=r"features.0.weight must have shape \(64, 3, 3, 3\)"):
         load_weights(vgg19, tmp_path / "small.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], r"weights.pth: it must hold a dictionary of tensors"),
+        (
+            {"state_dict": {}, 3: torch.zeros(1)},
+            r"weights.pth: it is not for VGG19Features",
+        ),
+        (None, r"weights.pth: it is not a PyTorch checkpoint, or a damaged one"),
+    ],
+)
+def test_a_file_of_something_else_than_weights_is_named(
+    tmp_path: Path, content: Any, message: str
+) -> None:
+    path = tmp_path / "weights.pth"
+    if content is None:
+        path.write_bytes(b"no weights")
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(VGG19Features(["conv1_2"]), path)
+
+
+def test_weights_beside_other_entries_are_loaded(tmp_path: Path) -> None:
+    vgg19 = VGG19Features(["conv1_1"])
+    wanted = {key: torch.rand_like(value) for key, value in vgg19.state_dict().items()}
+    stored = {f"module.{key}": value for key, value in wanted.items()}
+    torch.save({**stored, "epoch": 3}, tmp_path / "weights.pth")
+    load_weights(vgg19, tmp_path / "weights.pth")
+    assert all(torch.equal(value, wanted[key]) for key, value in vgg19.state_dict().items())
 
 
 def test_a_damaged_state_says_what_to_do(photos: Path, tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from restora.errors import CheckpointError, MissingBackendError, OptionError
+from restora_export.pickled_tensors import PickledTensor
 from restora_export.safetensors_file import open_safetensors
+from restora_export.stored_tensor import StoredTensor
 from restora_export.torch_file import open_torch_file
 
 logger = logging.getLogger(__name__)
@@ -24,24 +28,33 @@ def load_weights(network: nn.Module, path: Path, *, allow_more: bool = False) ->
     """
     try:
         with path.open("rb") as stream:
-            if path.suffix == ".safetensors":
-                stored = dict(open_safetensors(stream, path))
-            else:
-                file = open_torch_file(stream)
-                stored = {
-                    key.removeprefix("module."): file.stored(key, value)
-                    for key, value in file.content.items()
-                }
+            stored = _open_tensors(stream, path)
             wanted = network.state_dict()
             missing = [key for key in wanted if key not in stored]
             more = [key for key in stored if key not in wanted]
             if missing or (more and not allow_more):
                 problem = f"lacks {missing[0]}" if missing else f"holds the unknown {more[0]}"
-                raise CheckpointError(f"{path} is not for {type(network).__name__}: it {problem}")
+                raise CheckpointError(f"it is not for {type(network).__name__}: it {problem}")
             state = {key: stored[key].read() for key in wanted}
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     _load(network, state, path)
+
+
+def _open_tensors(stream: BinaryIO, path: Path) -> Mapping[str, StoredTensor]:
+    """The tensors of a file by name, without the prefix that DataParallel adds."""
+    if path.suffix == ".safetensors":
+        return open_safetensors(stream, path)
+    file = open_torch_file(stream)
+    if not isinstance(file.content, Mapping):
+        raise CheckpointError("it must hold a dictionary of tensors")
+    return {
+        key.removeprefix("module."): file.stored(key, value)
+        for key, value in file.content.items()
+        if isinstance(key, str) and isinstance(value, PickledTensor)
+    }
 
 
 def load_torchvision_vgg19(network: nn.Module) -> None:
