@@ -11,13 +11,14 @@ from torch import nn
 
 import recipe
 from restora_benchmarks import recipe as weights
+from stored import read_json
 
 FOLDER = recipe.DATA / "training"
 
 
 @cache
 def _index() -> dict[str, Any]:
-    return json.loads((FOLDER / "index.json").read_text())["cases"]
+    return read_json(FOLDER / "index.json.xz")["cases"]
 
 
 @cache

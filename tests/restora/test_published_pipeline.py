@@ -24,9 +24,10 @@ from restora.pipeline import Restorer
 from restora.tiling import Tiling
 from restora.upsample import Upsampler
 from restora_export.onnx_file import onnx_bytes, onnx_from_network
+from stored import read_arrays
 
 CASES: dict[str, Any] = json.loads((DATA / "pipeline" / "realesrganer.json").read_text())
-ARRAYS = np.load(DATA / "pipeline" / "realesrganer.npz")
+ARRAYS = read_arrays(DATA / "pipeline" / "realesrganer.npz")
 # the published code raises for these; a picture comes out here
 IMPROVED = {"x2_oddtile_fails", "x2_oddpad_fails", "prepad_too_large_fails"}
 

@@ -29,8 +29,9 @@ from restora_export.face_architecture import GFPGANSpec, ParseNetSpec, RetinaFac
 from restora_export.interpolate import interpolate_checkpoints
 from restora_export.reference import GFPGANv1Clean, ParseNet, RRDBNet, SRVGGNetCompact
 from restora_export.reference.stylegan2 import NormStyleCode
+from stored import read_json
 
-MANIFESTS: dict[str, Any] = json.loads((DATA / "manifests.json").read_text())
+MANIFESTS: dict[str, Any] = read_json(DATA / "manifests.json.xz")
 State = dict[str, torch.Tensor]
 
 

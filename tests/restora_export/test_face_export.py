@@ -1,7 +1,6 @@
 """Facts about the exported form of GFP-GAN: the same function, any batch, safe in FP16."""
 
 import copy
-import json
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ from restora_export.reference import (
 )
 from restora_export.reference.stylegan2 import CLEAN, ORIGINAL, Layout, ModulatedConv2d
 from restora_export.verify import run_reference
+from stored import read_json
 
 FAMILIES = {
     GFPGANv1Clean: "gfpgan_clean",
@@ -220,7 +220,7 @@ DETECTOR_VECTOR = "retinaface_r50_odd"
 
 @pytest.fixture(scope="module")
 def detector_artifact() -> Artifact:
-    vector = json.loads((DATA / "vectors" / "index.json").read_text())[DETECTOR_VECTOR]
+    vector = read_json(DATA / "vectors" / "index.json.xz")[DETECTOR_VECTOR]
     network = fill_network(RetinaFace(), vector["seed"], "retinaface")
     return export_network(network, model="d", architecture="", weights_sha256="").artifact
 

@@ -16,9 +16,10 @@ from recipe import (
     state_sha256,
 )
 from restora_export.reference import GFPGAN, GFPGANv1Clean, RRDBNet, SRVGGNetCompact
+from stored import read_json
 
-VECTORS: dict[str, Any] = json.loads((DATA / "vectors" / "index.json").read_text())
-MANIFESTS: dict[str, Any] = json.loads((DATA / "manifests.json").read_text())
+VECTORS: dict[str, Any] = read_json(DATA / "vectors" / "index.json.xz")
+MANIFESTS: dict[str, Any] = read_json(DATA / "manifests.json.xz")
 
 
 UPSAMPLERS = [name for name, v in VECTORS.items() if v["arch"] in ("RRDBNet", "SRVGGNetCompact")]

@@ -19,6 +19,7 @@ from restora.faces.align import TEMPLATE
 from restora.faces.parse import mask_from_labels
 from restora.faces.paste import inverse_matrix
 from restora.image import read_photo
+from stored import read_arrays
 
 DATA = Path(__file__).parents[2] / "data" / "face"
 PUBLISHED: dict[str, Any] = json.loads((DATA / "face.json").read_text())
@@ -28,8 +29,7 @@ TOLERANCE = PUBLISHED["tolerance"]["any_opencv_4_10_to_5_0"]
 
 @pytest.fixture(scope="module")
 def arrays() -> dict[str, NDArray[Any]]:
-    with np.load(DATA / "face.npz") as stored:
-        return dict(stored)
+    return read_arrays(DATA / "face.npz")
 
 
 def assert_as_published(got: NDArray[Any], expected: NDArray[Any]) -> None:

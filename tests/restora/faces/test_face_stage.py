@@ -31,6 +31,7 @@ from restora.image import Photo, read_photo
 from restora.pipeline import RestoreOptions, Restorer
 from restora.upsample import Upsampler, resize_lanczos
 from restora_export.export import export_network
+from stored import read_arrays
 
 DATA = Path(__file__).parents[2] / "data" / "face"
 PUBLISHED: dict[str, Any] = json.loads((DATA / "face.json").read_text())
@@ -81,8 +82,7 @@ def test_the_whole_flow_gives_the_published_pictures(name: str, key: str, publis
     canvas = resize_lanczos(photo, case["upscale"])
     result = stage.restore_faces(photo, canvas, upscale=case["upscale"])
     assert sum(face.status == "restored" for face in result.faces) == case["n_faces"]
-    with np.load(DATA / "face.npz") as stored:
-        expected = stored[f"{key}__4"].astype(int)
+    expected = read_arrays(DATA / "face.npz")[f"{key}__4"].astype(int)
     difference = np.abs(canvas.pixels[::4, ::4].astype(int) - expected)
     # OpenCV's versions differ by up to 6 levels; the published script rounds down, we to nearest
     assert difference.max() <= 7
@@ -95,8 +95,7 @@ def test_an_aligned_face_is_only_restored() -> None:
     photo = read_photo(DATA / "aligned_input.png")
     outcome = stage_of([], FaceSession(published_stub)).restore_aligned(photo)
     assert outcome.restored is not None
-    with np.load(DATA / "face.npz") as stored:
-        expected = stored["enh_aligned_restored0__4"].astype(int)
+    expected = read_arrays(DATA / "face.npz")["enh_aligned_restored0__4"].astype(int)
     assert np.abs(outcome.restored[::4, ::4].astype(int) - expected).max() <= 1
 
 
@@ -352,8 +351,7 @@ def test_faces_on_an_upsampled_background_are_the_published_picture(tmp_path: Pa
         ]
         gray_result = restorer.restore(gray)
     assert [face.status for face in result.faces] == ["restored"] * case["n_faces"]
-    with np.load(DATA / "face.npz") as stored:
-        expected = stored["enh_paste_bg_parse_img__4"].astype(int)
+    expected = read_arrays(DATA / "face.npz")["enh_paste_bg_parse_img__4"].astype(int)
     difference = np.abs(result.photo.pixels[::4, ::4].astype(int) - expected)
     # OpenCV's versions differ by up to 6 levels; the published script rounds down, we to nearest
     assert difference.max() <= 7

@@ -1,7 +1,6 @@
 """Facts about model names, files and downloads. Servers are local; nothing leaves the machine."""
 
 import hashlib
-import json
 import os
 import pwd
 import socket
@@ -45,6 +44,7 @@ from restora.models import (
 )
 from restora.models.fetch import fetch_model
 from restora.models.store import sha256_of
+from stored import read_json
 
 CONTENT = bytes(range(256)) * 4000
 DATA = Path(__file__).parents[2] / "data"
@@ -138,7 +138,7 @@ def entry_at(server: Server, **changes: Any) -> ModelEntry:
 
 def test_the_table_agrees_with_the_published_files() -> None:
     by_url = {entry.url: entry for entry in MODELS.values()}
-    for manifest in json.loads((DATA / "manifests.json").read_text()).values():
+    for manifest in read_json(DATA / "manifests.json.xz").values():
         if manifest["url"] is None:
             continue
         entry = by_url[manifest["url"]]
