@@ -1,8 +1,10 @@
 """The photos of a run: which ones a step uses, and what stays in memory."""
 
 import numpy as np
+import pytest
 
-from restora_training.data.photos import Photo, PhotoSet
+from restora.errors import OptionError
+from restora_training.data.photos import Photo, PhotoSet, open_photos
 from restora_training.data.samples import PatchMaker
 from restora_training.recipe_parts import DegradationPart
 
@@ -39,6 +41,19 @@ def test_a_window_goes_through_photos_that_have_no_room_in_memory_together() -> 
 def test_without_a_window_all_photos_are_drawn_at_any_step() -> None:
     photos = PhotoSet(list("abcde"), lambda _: PHOTO, largest_bytes=300, cache_bytes=700)
     assert drawn(photos.without_window(), 0) == {0, 1, 2, 3, 4}
+
+
+def test_free_photos_that_are_too_small_are_left_out_of_both_sets() -> None:
+    training, held_out = open_photos(None, held_out=3, smallest=416, max_broken=0)
+    assert held_out.names == ["camera", "grace_hopper"]
+    for photos in (training, held_out):
+        assert len(photos) > 0
+        assert all(min(photos[index].shape[:2]) >= 416 for index in range(len(photos)))
+    assert len(open_photos(None, held_out=1, smallest=64, max_broken=0)[1]) == 1
+    assert len(open_photos(None, held_out=0, smallest=700, max_broken=0)[1]) == 0
+    for held, smallest in ((1, 700), (0, 9000)):
+        with pytest.raises(OptionError, match=f"too few free photos have sides of {smallest}"):
+            open_photos(None, held_out=held, smallest=smallest, max_broken=0)
 
 
 def test_a_patch_of_a_smaller_version_shows_more_of_the_photo() -> None:

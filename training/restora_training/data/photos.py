@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from restora.errors import OptionError, RestoraError
 from restora_calibration.folders import digest_of, list_photos, read_pixels
-from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
+from restora_calibration.photos import HELD_OUT, TRAINING, FreePhoto, read_free_photo
 
 logger = logging.getLogger(__name__)
 
@@ -98,16 +98,7 @@ def open_photos(
     Raises OptionError if too few photos are left.
     """
     if folder is None:
-        training = [read_free_photo(photo) for photo in TRAINING]
-        others = [read_free_photo(photo) for photo in HELD_OUT][:held_out]
-        names = [photo.name for photo in TRAINING]
-        fitting = [i for i, photo in enumerate(training) if min(photo.shape[:2]) >= smallest]
-        if not fitting:
-            raise OptionError(f"no free photo has sides of {smallest} pixels: use smaller patches")
-        return (
-            PhotoSet([names[i] for i in fitting], lambda index: training[fitting[index]]),
-            PhotoSet([photo.name for photo in HELD_OUT[:held_out]], lambda index: others[index]),
-        )
+        return _open_free_photos(held_out, smallest)
     files = list_photos(folder)
     sizes = {path: _size_of(path, smallest, square) for path in files}
     usable = [path for path in files if sizes[path]]
@@ -126,6 +117,23 @@ def open_photos(
     largest = max(sizes.values())
     # ranked, so that the photos of a window are not all of one day
     return _files(ranked[held_out:], largest), _files(sorted(ranked[:held_out]), largest)
+
+
+def _open_free_photos(held_out: int, smallest: int) -> tuple[PhotoSet, PhotoSet]:
+    training = _in_memory(TRAINING, smallest)
+    others = _in_memory(HELD_OUT if held_out else (), smallest, most=held_out)
+    if not len(training) or (held_out and not len(others)):
+        raise OptionError(
+            f"too few free photos have sides of {smallest} pixels: use smaller patches, or a "
+            "folder of your own photos"
+        )
+    return training, others
+
+
+def _in_memory(photos: Sequence[FreePhoto], smallest: int, *, most: int | None = None) -> PhotoSet:
+    read = {photo.name: read_free_photo(photo) for photo in photos}
+    fitting = [name for name, pixels in read.items() if min(pixels.shape[:2]) >= smallest][:most]
+    return PhotoSet(fitting, lambda index: read[fitting[index]])
 
 
 def _files(paths: Sequence[Path], largest_bytes: int) -> PhotoSet:
