@@ -11,7 +11,8 @@ from restora_training.data.batches import Batch
 from restora_training.extractors import VGG19Features
 from restora_training.networks import make_network
 from restora_training.run.distributed import Processes
-from restora_training.run.objective import InBfloat16, Objective
+from restora_training.run.objective import Objective
+from restora_training.run.precision import InBfloat16
 
 
 def run_step(step: int = 0, **run: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:

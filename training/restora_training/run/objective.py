@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from restora_training.recipe import Recipe
 from restora_training.recipe_parts import OptimizerPart
 from restora_training.run.distributed import Processes, average_gradients
 from restora_training.run.fixed_weights import load_torchvision_vgg19, load_weights
+from restora_training.run.precision import InBfloat16
 from restora_training.run.prelu import quicken_prelu
 from restora_training.schedule import cosine_factor, multistep_factor
 from restora_training.steps import FaceStep, FaceWeights, UpscalerStep, UpscalerWeights
@@ -177,28 +177,6 @@ class Objective:
             return network
         self._autocasts.append(InBfloat16(network))
         return self._autocasts[-1]
-
-
-class InBfloat16(nn.Module):
-    """Run a network's convolutions in bfloat16 while `enabled`; results are float32."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.enabled = True
-
-    def forward(self, x: Tensor) -> Any:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.enabled):
-            out = self.network(x)
-        return _in_float32(out)
-
-
-def _in_float32(out: Any) -> Any:
-    if isinstance(out, Tensor):
-        return out.float()
-    if isinstance(out, dict):
-        return {name: _in_float32(value) for name, value in out.items()}
-    return type(out)(_in_float32(value) for value in out)
 
 
 def make_factor(part: OptimizerPart, steps: int) -> Callable[[int], float]:

@@ -5,7 +5,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 def start_average(network: nn.Module, decay: float) -> AveragedModel:
-    """The average of a network's parameters, which begins as a copy; buffers are copied once.
+    """The average of a network's parameters, which begins as a copy; buffers are copied, as in the
+    published code, which averages none.
 
     decay: share of the average that an update keeps
 
