@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +18,6 @@ from restora.errors import (
     NotFoundError,
     RequestError,
     UnsupportedMediaTypeError,
-    UploadTimeoutError,
 )
 from restora.image import PhotoHeader
 from restora.serve.accept import MEDIA_TYPES, choose_answer
@@ -157,18 +155,12 @@ class _Photos:
         if kind == _FORM:
             form = PhotoForm(find_boundary(content_type), upload.write)
         take = upload.write if form is None else form.feed
-        left_s = math.inf if ticket.deadline is None else ticket.deadline - time.monotonic()
         timeout_s = self._service.options.upload_timeout_s
-        try:
-            async for part in iter_body(request.receive, timeout_s=min(timeout_s, left_s)):
-                if upload.needs_disk(len(part)):
-                    await anyio.to_thread.run_sync(take, part)
-                else:
-                    take(part)
-        except UploadTimeoutError:
-            if left_s < timeout_s:
-                raise ticket.deadline_error() from None
-            raise
+        async for part in iter_body(request.receive, timeout_s=timeout_s, ticket=ticket):
+            if upload.needs_disk(len(part)):
+                await anyio.to_thread.run_sync(take, part)
+            else:
+                take(part)
         if form is not None:
             form.finish()
             given += form.fields

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 2048
 _HEADER_BYTES = 1 << 15
 _KEEP_ALIVE_S = 5
+_SEND_S = 60.0  # a client that takes no byte of its answer for so long is disconnected
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Report = Callable[[str], None]
@@ -155,6 +156,9 @@ def listen(options: ServeOptions) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it
+            milliseconds = round(1000 * _SEND_S)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listener.bind((options.host.strip("[]"), options.port))
     except OSError as error:
         listener.close()

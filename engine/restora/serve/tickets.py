@@ -48,7 +48,7 @@ class Ticket:
 
     def check(self) -> None:
         """Raise DeadlineExceededError or ClientGoneError if nobody waits for the result."""
-        late = self.deadline is not None and time.monotonic() > self.deadline
+        late = self.deadline is not None and time.monotonic() >= self.deadline
         if late and self._abandoned is None:
             self._abandoned = self.deadline_error()
         if self._abandoned is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from restora.errors import (
     UploadTimeoutError,
 )
 from restora.jobs.disk import NO_SPACE
+from restora.serve.tickets import Ticket
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -91,19 +93,28 @@ class Blob:
                 self.path.unlink(missing_ok=True)
 
 
-async def iter_body(receive: Receive, *, timeout_s: float) -> AsyncIterator[bytes]:
+async def iter_body(
+    receive: Receive, *, timeout_s: float, ticket: Ticket | None = None
+) -> AsyncIterator[bytes]:
     """Yield the parts of a request's body as they arrive.
 
-    Raises UploadTimeoutError if they do not arrive within the time, ClientGoneError if the client
-    closes the connection.
+    ticket: of the request, if it may have a deadline
+
+    Raises UploadTimeoutError if they do not arrive within the time, DeadlineExceededError if not
+    before the deadline, ClientGoneError if the client closes the connection.
     """
     until = anyio.current_time() + timeout_s
+    deadline = None if ticket is None else ticket.deadline
+    if deadline is not None:
+        until = min(until, anyio.current_time() + deadline - time.monotonic())
     more = True
     while more:
         message: MutableMapping[str, Any] | None = None
         with anyio.move_on_after(max(0.0, until - anyio.current_time())):
             message = await receive()
         if message is None:
+            if ticket is not None:
+                ticket.check()
             raise UploadTimeoutError(f"the body must arrive within {timeout_s:g} s")
         if message["type"] == "http.disconnect":
             raise ClientGoneError("the client closed the connection while it sent the photo")

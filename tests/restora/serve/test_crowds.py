@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from fakes import NearestSession
-from restora.serve import protocol
+from restora import Photo, write_photo
+from restora.serve import protocol, run
 from restora_tools.service.crowd import send_crowd
 from restora_tools.service.server import Server, serve
 from serve_rig import WAIT_S, command, picture, problem_in, service_on, serving, until
@@ -123,6 +126,34 @@ def test_a_connection_that_stops_within_a_later_request_is_closed(
                     found += connection.recv(1 << 16)
             connection.sendall(b"GET /health/live HTTP/1.1\r\n")
             assert connection.recv(1 << 16) == b""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux ends such connections")
+def test_a_client_that_does_not_take_its_answer_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "_SEND_S", 0.5)
+    noise = np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)
+    stream = io.BytesIO()
+    write_photo(Photo(noise), stream, format="png")
+    head = (
+        "POST /v1/restore?ext=tiff HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Length: {stream.tell()}\r\n\r\n"
+    )
+    with serving(service_on(NearestSession())) as client, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((client.base_url.host, client.base_url.port or 0))
+        connection.sendall(head.encode() + stream.getvalue())
+
+        def is_reset() -> bool:
+            try:
+                connection.send(b"G")
+            except ConnectionError:
+                return True
+            return False
+
+        until(is_reset)
 
 
 def test_an_answer_arrives_although_the_client_is_still_sending() -> None:

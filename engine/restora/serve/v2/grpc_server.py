@@ -140,7 +140,7 @@ class _Handlers:
                 values = await method(request, context, client)
                 return ParseDict(values, CLASSES[f"{name}Response"]())
             except Exception as error:  # noqa: BLE001  every error has a status
-                await _abort(context, error)
+                await self._abort(context, error)
 
         return handle
 
@@ -148,7 +148,7 @@ class _Handlers:
         try:
             return await self._run(request, context, _Waiting(context))
         except Exception as error:  # noqa: BLE001  every error has a status
-            await _abort(context, error)
+            await self._abort(context, error)
 
     async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """One answer for each request, in their order; an error costs its request alone."""
@@ -158,7 +158,7 @@ class _Handlers:
             try:
                 answer.infer_response.CopyFrom(await self._run(request, context, waiting))
             except Exception as error:  # noqa: BLE001  the stream goes on
-                answer.error_message = _problem_of(error).detail
+                answer.error_message = self._problem_of(error).detail
                 answer.infer_response.id = request.id
             yield answer
 
@@ -192,6 +192,25 @@ class _Handlers:
         client = self._service.tokens.authenticate(header)
         self._service.check_rate(client, _host_of(context.peer()))
         return client
+
+    async def _abort(self, context: Any, error: Exception) -> None:
+        """End a call with the status of an error, and restora's code in its trailing metadata."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        problem = self._problem_of(error)
+        await context.abort(
+            _STATUSES.get(problem.status, grpc.StatusCode.INTERNAL),
+            problem.detail,
+            trailing_metadata=_metadata_of(problem),
+        )
+
+    def _problem_of(self, error: Exception) -> Problem:
+        """The problem that the client is told of, which is counted."""
+        if not isinstance(error, RestoraError):
+            logger.error("a call failed", exc_info=error)
+        problem = problem_of(error)
+        self._service.metrics.problems.labels(problem.code).inc()
+        return problem
 
     async def _live(self, _request: Any, _context: Any, _client: Client) -> dict[str, Any]:
         return {"live": self._service.lost is None}
@@ -244,24 +263,6 @@ class _Waiting:
 def _host_of(peer: str) -> str:
     """The address in "ipv4:127.0.0.1:5000" or "ipv6:[::1]:5000", whose brackets are escaped."""
     return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
-
-
-async def _abort(context: Any, error: Exception) -> None:
-    """End a call with the status of an error, and restora's code in its trailing metadata."""
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    problem = _problem_of(error)
-    await context.abort(
-        _STATUSES.get(problem.status, grpc.StatusCode.INTERNAL),
-        problem.detail,
-        trailing_metadata=_metadata_of(problem),
-    )
-
-
-def _problem_of(error: Exception) -> Problem:
-    if not isinstance(error, RestoraError):
-        logger.error("a call failed", exc_info=error)
-    return problem_of(error)
 
 
 def _metadata_of(problem: Problem) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ from restora.errors import (
 from restora.serve.boundary import exchange_of
 from restora.serve.responses import make_route
 from restora.serve.service import Service
-from restora.serve.tickets import parse_deadline
+from restora.serve.tickets import Ticket, parse_deadline
 from restora.serve.uploads import iter_body
 from restora.serve.v2.bodies import HEADER_LENGTH, HttpInferRequest, read_body, write_body
 from restora.serve.v2.bodies_held import MAX_BYTES
@@ -115,7 +115,7 @@ class _Routes:
             exchange.client, request_id=exchange.request_id, deadline_s=deadline
         )
         with admitted as ticket:
-            async with self._body(request, MAX_BYTES) as body:
+            async with self._body(request, MAX_BYTES, ticket) as body:
                 asked = await _parse(body, request.headers.get(HEADER_LENGTH))
                 shorten(ticket, asked.request.timeout_s)
 
@@ -130,7 +130,9 @@ class _Routes:
         return Response(answer, headers=headers)
 
     @asynccontextmanager
-    async def _body(self, request: Request, most: int) -> AsyncIterator[bytes]:
+    async def _body(
+        self, request: Request, most: int, ticket: Ticket | None = None
+    ) -> AsyncIterator[bytes]:
         """The body, which counts as memory until the block ends.
 
         Raises FileTooLargeError as soon as it is known to be larger, QueueFullError if all bodies
@@ -142,7 +144,7 @@ class _Routes:
         body = bytearray()
         timeout_s = self._service.options.upload_timeout_s
         try:
-            async for part in iter_body(request.receive, timeout_s=timeout_s):
+            async for part in iter_body(request.receive, timeout_s=timeout_s, ticket=ticket):
                 body += part
                 self._table.bodies.add(len(part))
                 if len(body) > most:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -288,6 +289,32 @@ def test_bodies_of_all_requests_together_have_a_limit(
     for _ in range(2):  # what was refused or answered is not held any more
         monkeypatch.setattr("restora.serve.v2.bodies_held.MOST_HELD", len(body))
         assert post(served, path, body)[1]["code"] == "request"
+
+
+def test_a_deadline_holds_while_a_body_arrives(served: Served) -> None:
+    head = (
+        "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 400\r\n"
+        "X-Restora-Deadline: 0.2\r\n\r\n"
+    )
+    host, port = served.http.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 504 ")
+
+
+def test_errors_of_calls_are_counted(served: Served) -> None:
+    def counted() -> float:
+        return sum(
+            sample.value
+            for family in served.service.metrics.problems.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total") and sample.labels["code"] == "unknown-model"
+        )
+
+    before = counted()
+    with client_of(served, "grpc") as client:
+        error_of("grpc", lambda: client.get_model_metadata("nobody"))
+    assert counted() == before + 1
 
 
 def test_messages_count_as_bodies(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
