@@ -12,7 +12,7 @@ from restora_export.reference import DamageDetector, RRDBNet
 from restora_training import TrainingResult, make_recipe, train
 from restora_training.extractors import VGG19Features
 from restora_training.run.fixed_weights import load_weights
-from restora_training.run.state import EARLIER_STATE_FILE, STATE_FILE
+from restora_training.run.state import EARLIER_STATE_FILE, NETWORK_FILE, STATE_FILE
 from training_runs import values_of, write_photos
 
 
@@ -120,3 +120,11 @@ def test_a_run_that_lost_its_last_state_continues_from_the_earlier_one(
     assert seen == [3, 4]
     second = load_file(again.network)
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_what_a_killed_run_left_of_its_files_is_removed(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in (STATE_FILE, NETWORK_FILE, "log.csv"):
+        (tmp_path / "run" / f".{name}.0123abcd.part").write_bytes(b"half of it")
+    run(values_of(photos, steps=1), tmp_path / "run")
+    assert not list((tmp_path / "run").glob(".*.part"))

@@ -13,9 +13,10 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from restora.atomic import write_atomically
+from restora.atomic import remove_partial, write_atomically
 from restora.errors import CheckpointError, OptionError
 from restora_training.recipe import Recipe
+from restora_training.run.log import LOG_FILE
 from restora_training.run.objective import Objective
 
 STATE_FILE = "state.pt"
@@ -76,6 +77,12 @@ def digest_of_recipe(recipe: Recipe, *, photos: Sequence[str] = ()) -> str:
     if photos:
         values["photos"] = list(photos)
     return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed runs left of files that they were writing. Nobody may be writing them."""
+    for name in (STATE_FILE, NETWORK_FILE, LOG_FILE):
+        remove_partial(folder / name)
 
 
 def save_network(path: Path, network: nn.Module, *, metadata: Mapping[str, str]) -> None:

@@ -38,6 +38,7 @@ from restora_training.run.state import (
     STATE_FILE,
     digest_of_recipe,
     load_state,
+    remove_unfinished,
     save_network,
     save_state,
 )
@@ -149,6 +150,8 @@ class _Run:
     ) -> TrainingResult:
         run = self.recipe.run
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.processes.is_first:
+            remove_unfinished(self.folder)
         done = load_state(self.folder, self.objective, self.average, recipe_sha256=self.digest)
         require_same_step(done, self.processes)
         if done:
