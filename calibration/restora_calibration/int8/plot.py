@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 def plot_calibration(report: dict[str, Any], path: Path) -> None:
     """report  as run.describe gives it; path  .svg or .png"""
-    with mpl.rc_context({"svg.hashsalt": "restora", "font.size": 9}):
+    with mpl.rc_context({"svg.hashsalt": "restora", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(8.6, 3.6), layout="constrained")
         curve, layers = figure.subplots(1, 2)
         for axes in (curve, layers):

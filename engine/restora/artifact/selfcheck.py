@@ -97,7 +97,7 @@ def _encode(batch: Picture) -> dict[str, Any]:
     tall = batch.reshape(-1, *batch.shape[2:])
     if batch.dtype == np.float32:
         tall = np.rint(tall * _WHITE_16).astype(np.uint16)
-    done, data = cv2.imencode(".png", tall)
+    done, data = cv2.imencode(".png", tall, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done
     return {"batch": len(batch), "png": base64.b64encode(data.tobytes()).decode()}
 
