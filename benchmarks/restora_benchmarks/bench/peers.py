@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -66,7 +67,9 @@ class NcnnPeer:
             if model.is_face:
                 raise WayNotHereError("ncnn: pnnx does not convert this network")
         self._make_network = model.make_network
-        self._name = f"{model.name}-{model.weights}"
+        # a model of the same name may have been trained again since its conversion was kept
+        digest = hashlib.sha256(model.path.read_bytes()).hexdigest()[:12]
+        self._name = f"{model.name}-{model.weights}-{digest}"
         self._folder = model.folder / "ncnn"
         self._nets: dict[tuple[int, ...], Any] = {}
 
