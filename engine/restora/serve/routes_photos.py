@@ -68,12 +68,13 @@ class _Photos:
         service.require_ready()
         options = service.options
         ext, as_json = choose_answer(request.headers.get("accept"))
-        parse_parameters(request.query_params.multi_items())  # before the body is read
+        asked = parse_parameters(request.query_params.multi_items())
         deadline_s = parse_deadline(request.headers.get("x-restora-deadline"), options.deadline_s)
         self._check_length(request)
         admitted = service.queue.admit(
             exchange.client, request_id=exchange.request_id, deadline_s=deadline_s
         )
+        service.models.variant(asked, large=False)  # refuses before the body is received
         with contextlib.ExitStack() as stack:
             ticket = stack.enter_context(admitted)
             stack.enter_context(track(service, ticket))

@@ -233,6 +233,16 @@ def test_a_declared_length_above_the_limit_is_refused_before_the_body(
         assert raw.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_model_that_is_not_open_is_refused_before_the_body(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as raw:
+        raw.settimeout(20)
+        raw.sendall(
+            b"POST /v1/restore?model=absent HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            b"Content-Length: 999\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert raw.recv(100).startswith(b"HTTP/1.1 404 ")
+
+
 def test_faces_are_refused_where_there_is_no_face_model() -> None:
     with serving(service_on(NearestSession())) as client:
         assert problem_in(post(client, picture(), "?faces=true"))["code"] == "missing-model"
