@@ -21,7 +21,7 @@ demo: $(CPU)  ## restore the bundled sample photo and write a before | after pic
 		--model restora-fast-x4
 	@$(BIN)/restora sample --print --output demo/print.jpg
 	$(BIN)/restora restore --input demo/print.jpg --output demo/repaired.png --compare --overwrite \
-		--damage-mask demo/print_mask.png --color unfade
+		--damage all --color unfade
 	@echo "look at demo/restored_compare.jpg and demo/repaired_compare.jpg"
 
 test: $(DEV)  ## run the tests on WORKERS=2 cores, but for the slow ones (5 minutes)

@@ -78,10 +78,10 @@ def make_print() -> tuple[bytes, bytes]:
     return picture.getvalue(), mask.getvalue()
 
 
-def make_repair(repairer: str | None) -> Photo:
+def make_repair(detector: str | None, repairer: str | None) -> Photo:
     """The sample print before, with its damage repaired, and with its color corrected too."""
     before = np.asarray(Image.open(PRINT).convert("RGB"))
-    damage = DamageOptions(find="off", mask=MASK, repairer=repairer)
+    damage = DamageOptions(detector=detector, repairer=repairer)
     steps = [before]
     for color in ("off", "unfade"):
         options = RestoreOptions(backend="cpu", color=color)
@@ -124,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("sheet", "print", "repair"))
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--damage-detector")
     parser.add_argument("--damage-repairer")
     arguments = parser.parse_args()
     if arguments.what == "sheet":
@@ -132,7 +133,8 @@ def main() -> None:
         for path, data in zip((PRINT, MASK), make_print(), strict=True):
             path.write_bytes(data)
     else:
-        _save(make_repair(arguments.damage_repairer), arguments.output or REPAIR, 60)
+        picture = make_repair(arguments.damage_detector, arguments.damage_repairer)
+        _save(picture, arguments.output or REPAIR, 60)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class DamageFlags:
             "drawn on, beside OpenCV's inpaint. Default photos: those that training does not use."
         ),
     ] = "off"
-    damage_detector: Annotated[str | None, _damage(help="A damage detector; none is bundled.")] = (
+    damage_detector: Annotated[str | None, _damage(help="A damage detector. Default: bundled.")] = (
         None
     )
     damage_repairer: Annotated[str | None, _damage(help="A repairer. Default: bundled.")] = None

@@ -48,10 +48,7 @@ class RepairFlags:
     ] = MAX_FACE_SHARE
     damage_detector: Annotated[
         str | None,
-        _prints(
-            help="A damage detector: a name, an artifact or a checkpoint. --damage needs it, since "
-            "none is bundled."
-        ),
+        _prints(help="A damage detector: a name, an artifact or a checkpoint. Default: bundled."),
     ] = None
     damage_repairer: Annotated[
         str | None,

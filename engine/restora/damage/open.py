@@ -10,12 +10,12 @@ from restora.backends import Session
 from restora.damage.networks import DamageFinder, PhotoRepairer
 from restora.damage.options import DamageOptions
 from restora.damage.stage import DamageStage
-from restora.errors import MissingModelError, OptionError
+from restora.errors import OptionError
 from restora.models import FindArtifact
 
 OpenSession = Callable[[Path, Kind, Io], Session]
 
-REPAIRER_MODEL = "restora-repair"
+DETECTOR_MODEL, REPAIRER_MODEL = "restora-damage", "restora-repair"
 
 
 def open_damage(
@@ -26,17 +26,11 @@ def open_damage(
     find: returns the path of an artifact
     open_session: opens a session for uint8 images
 
-    Raises the errors of read_mask; MissingModelError if no detector is given, or a network is not
-    on this machine.
+    Raises the errors of read_mask; MissingModelError if a network is not on this machine.
     """
     finder = None
     if options.find != "off":
-        if options.detector is None:
-            raise MissingModelError(
-                "finding damage needs a damage detector, and none is bundled: give one (detector, "
-                "--damage-detector), or a mask of what to repair (mask, --damage-mask)"
-            )
-        path = find(options.detector, "uint8", "damage-detector")
+        path = find(options.detector or DETECTOR_MODEL, "uint8", "damage-detector")
         finder = DamageFinder(open_session(path, "damage-detector", "uint8"))
     path = find(options.repairer or REPAIRER_MODEL, "uint8", "repairer")
     repairer = PhotoRepairer(open_session(path, "repairer", "uint8"))

@@ -14,7 +14,7 @@ from restora.errors import OptionError
 
 Find = Literal["off", "scratches", "all"]
 
-DEFAULT_THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.85
 MAX_SHARE = 0.25
 MAX_FACE_SHARE = 0.1
 
@@ -32,9 +32,8 @@ class DamageOptions:
     max_share: a photo of which more than this share is damaged is not repaired, 0..1
     max_face_share: where damage covers more than this share of a face, the face is left to the face
         network; only with faces, and not for the pixels of `mask`
-    detector: name of a damage detector, or path of its artifact or checkpoint; none is bundled, so
-        it is needed unless find is "off"
-    repairer: the same of a repairer; None: the bundled one
+    detector: name of a damage detector, or path of its artifact or checkpoint; None: bundled
+    repairer: the same of a repairer
     """
 
     find: Find = "all"

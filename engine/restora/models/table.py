@@ -37,7 +37,7 @@ _ENTRIES = (
     ModelEntry(
         DEFAULT_MODEL,
         "upsampler",
-        "small and quick; mild noise, blur and JPEG marks; comes with restora",
+        "small and quick; noise, blur and JPEG marks; comes with restora",
         "restora-lite-x2.safetensors",
         scale=2,
         bundled=True,
@@ -209,6 +209,14 @@ _ENTRIES = (
         size_bytes=85331193,
         license="MIT",
         terms="facexlib refers to that of the original, PSFR-GAN: CC-BY-NC-SA-4.0",
+    ),
+    ModelEntry(
+        "restora-damage",
+        "damage-detector",
+        "finds scratches, dust, folds and other damage; comes with restora",
+        "restora-damage.safetensors",
+        bundled=True,
+        license="Apache-2.0",
     ),
     ModelEntry(
         "restora-repair",

@@ -69,11 +69,18 @@ def test_too_much_damage_ends_with_code_3_and_says_so(folder: Path) -> None:
     assert (folder / "new.png").exists()
 
 
-def test_finding_damage_without_a_detector_says_what_is_missing(folder: Path) -> None:
-    result = run(folder, *COMMON, "--damage", "all", "-o", "new.png")
-    assert result.returncode == 5
-    assert "needs a damage detector, and none is bundled" in result.stderr
-    assert "--damage-mask" in result.stderr
+def test_the_bundled_networks_find_and_repair_the_sample_print(folder: Path) -> None:
+    assert run(folder, "sample", "--print", "-o", "old.jpg").returncode == 0
+    words = ("restore", "-i", "old.jpg", "-o", "new.png", "-n", "tiny.onnx", "--backend", "cpu")
+    result = run(folder, *words, "--damage", "all", "--color", "unfade", "--save-mask", "--json")
+    assert result.returncode == 0, result.stderr
+    damage = row_of(result.stdout)["damage"]
+    assert isinstance(damage, dict)
+    assert damage["status"] == "repaired"
+    true = read_photo(folder / "old_mask.png").pixels > 0
+    found = read_photo(folder / "new_mask.png").pixels > 0
+    assert (found & true).sum() > 0.4 * true.sum()  # the mask is wider than the damage
+    assert (found & ~true).mean() < 0.005  # of the print
 
 
 def test_the_sample_print_comes_with_a_mask_of_its_damage(folder: Path) -> None:

@@ -231,3 +231,23 @@ def test_other_options_share_the_networks_of_a_stage() -> None:
     alone = stage_of(DamageOptions(find="off", mask=np.zeros((4, 4), bool)))
     with pytest.raises(OptionError, match="detector is not open"):
         alone.with_options(DamageOptions())
+
+
+def test_a_tile_is_looked_at_in_four_mirrored_ways_whose_mean_counts() -> None:
+    class TopLeft:
+        """Sees damage in the first pixel of whatever it is shown."""
+
+        info, limits = (
+            open_on_cpu(detector_artifact()).info,
+            open_on_cpu(detector_artifact()).limits,
+        )
+
+        def run(self, batch: Batch) -> Batch:
+            found = np.zeros((*batch.shape[:3], 1), np.uint8)
+            found[:, 0, 0] = 255
+            return found
+
+    found = DamageFinder(TopLeft()).find(Photo(gray_picture(16, 24)))  # type: ignore[arg-type]
+    corners = found[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert corners.tolist() == [64] * 4  # 255 / 4, rounded
+    assert int((found > 0).sum()) == 4

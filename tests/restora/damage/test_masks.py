@@ -77,22 +77,24 @@ def test_another_array_and_no_file_are_refused(tmp_path: Path) -> None:
 
 def test_damage_needs_sure_pixels_and_goes_on_over_likely_ones() -> None:
     probability = np.zeros((20, 40), np.uint8)
-    probability[5, 2:30] = 70  # likely, and connected with what is sure
-    probability[5, 10:13] = 200
-    probability[15, 2:30] = 70  # likely alone
+    probability[5, 2:30] = 120  # likely, and connected with what is sure
+    probability[5, 10:18] = 200
+    probability[5, 30:34] = 90  # not likely
+    probability[15, 2:30] = 120  # likely alone
     mask = decide_mask(probability, 0.5)
     assert mask[5, 2:30].all()
+    assert not mask[5, 31:].any()
     assert not mask[12:].any()
     assert mask[4, 10]  # the faint rim
     assert not mask[8].any()
 
 
-def test_fewer_than_three_sure_pixels_are_noise() -> None:
+def test_fewer_than_eight_sure_pixels_are_noise() -> None:
     probability = np.zeros((20, 20), np.uint8)
-    probability[5, 5:7] = 255
+    probability[5, 5:12] = 255
     assert not decide_mask(probability, 0.5).any()
-    probability[5, 7] = 255
-    assert decide_mask(probability, 0.5).sum() == 3 * 5
+    probability[5, 12] = 255
+    assert decide_mask(probability, 0.5).sum() == 3 * 10
 
 
 def test_a_higher_threshold_finds_less() -> None:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from restora.atomic import write_atomically
 from restora_export.reference import DamageDetector, Repairer
+from restora_training.damage.fold import round_weights
 from restora_training.damage.layer import Mask
 from restora_training.damage.samples import PatchSource, Sample, stack
 from restora_training.damage.thin import stack_thin, stack_weights
@@ -218,12 +219,8 @@ def _save(
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save({**state, "average": average, "step": step}, stream)
     write_atomically(folder / _STATE, stream.getvalue())
-    weights = {
-        key: value.half().contiguous() if value.dtype.is_floating_point else value
-        for key, value in average.items()
-    }
     metadata = {"steps": str(step), "seed": str(seed)}
-    write_atomically(folder / _NETWORK, save_safetensors(weights, metadata=metadata))
+    write_atomically(folder / _NETWORK, save_safetensors(round_weights(average), metadata=metadata))
 
 
 def main() -> None:
