@@ -14,6 +14,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from PIL import Image
 
 from restora.artifact import read_artifact
 from restora.backends import SessionOptions, open_session
@@ -105,6 +106,8 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+    with Image.open(path) as picture:  # half the size in a palette
+        picture.convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def main() -> None:
