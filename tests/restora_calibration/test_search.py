@@ -141,6 +141,12 @@ def test_the_presets_keep_whole_blocks_of_published_networks() -> None:
         "body.2.blocks.0",
     }
     assert len(chosen) == 13
+    larger = find_preset("RealESRGAN_x4plus")
+    assert larger is not None
+    chosen = larger.choose([*RRDB, *HEAD])
+    assert len(chosen) == 302
+    assert "conv_hr" in chosen
+    assert "body.14.blocks.2.conv5" not in chosen
 
 
 def test_arrays_that_took_long_outlive_the_run_and_go_with_its_log(tmp_path: Path) -> None:
