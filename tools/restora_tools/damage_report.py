@@ -86,7 +86,7 @@ def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
 def _found_words(report: DamageReport) -> str:
     return (
         f"{report.photos} held-out photos, {report.pairs} damaged pictures of each kind. Repaired "
-        f"clean photos reach {report.clean_psnr:.1f} dB or more to themselves."
+        f"undamaged photos\nreach {report.clean_psnr:.1f} dB or more to themselves."
     )
 
 

@@ -15,6 +15,7 @@ from restora.image import decode_photo
 from restora.image.compare import make_comparison
 from restora.options import RestoreOptions
 from restora_tools.cpu_experiments.table import experiments_table
+from restora_tools.damage_report import damage_tables
 from restora_tools.gpu.tables import gpu_table
 from restora_tools.int8_tables import published_table
 from restora_tools.page_tables import (
@@ -43,6 +44,7 @@ PAGES = (
     Path("README.md"),
     Path("docs/artifacts.md"),
     Path("docs/bundled-models.md"),
+    Path("docs/damage.md"),
     Path("docs/faces.md"),
     Path("docs/gpu.md"),
     Path("docs/benchmarks.md"),
@@ -92,6 +94,7 @@ def fill_page(text: str, results: Path = RESULTS) -> str:
         "endurance": endurance_table(_read(results / "endurance.json")),
         "isolation": isolation_table(_read(results / "isolation.json")),
         "hostile": hostile_table(_read(results / "endurance-hostile.json")),
+        **damage_tables(_read(results / "damage.json")),
     }
 
     def fill(match: re.Match[str]) -> str:

@@ -19,7 +19,7 @@ Box = tuple[float, float, float, float]
 
 THIN_PX = 12  # what is wider is no scratch
 _SMALLEST_PX = 8  # pixels above the threshold that a place of damage has
-_EXTEND = 0.85  # of the threshold: what its neighbors must reach
+_EXTEND = 0.7  # of the threshold: what its neighbors must reach
 _UNDECIDED = 0.05  # the largest share of a mask that is neither black nor white, nor gray
 _GRAY_SPREAD = 0.12  # of the channels of a gray pixel, of the whole range
 _HALF = 0.5
@@ -63,7 +63,7 @@ def decide_mask(probability: Plane, threshold: float, *, grow_px: int = 1) -> Ma
     grow_px: how much wider the mask is than what was found: the rim of a scratch is faint
 
     A region of damage has several pixels above the threshold, and extends to its neighbors that
-    nearly reach it (hysteresis: Canny, 1986).
+    reach most of it (hysteresis: Canny, 1986).
     """
     sure = probability >= threshold * 255
     likely = (probability >= threshold * 255 * _EXTEND).astype(np.uint8)
