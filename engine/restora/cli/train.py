@@ -75,7 +75,7 @@ def finetune(
     patch: Annotated[
         int | None, typer.Option(min=16, help="Side of clean patches in pixels.")
     ] = None,
-    faces: Annotated[
+    components: Annotated[
         Path | None,
         typer.Option(help="Table of `restora train components`. Default: places of the alignment."),
     ] = None,
@@ -98,7 +98,7 @@ def finetune(
     """
     training = _import_training()
     changes = {
-        "data": _given(batch=batch, patch=patch, faces=faces),
+        "data": _given(batch=batch, patch=patch, faces=components),
         "optimizer": _given(rate=rate),
         "run": {"precision": precision},
     }

@@ -89,14 +89,8 @@ def test_a_table_of_components_is_for_checkpoints_of_faces(
     torch.manual_seed(1)
     network = SRVGGNetCompact(2, 8, 2)
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, checkpoint)
-    options = [
-        "--data",
-        tmp_path / "photos",
-        "--faces",
-        tmp_path / "c.json",
-        "-o",
-        tmp_path / "run",
-    ]
+    options = ["--data", tmp_path / "photos", "--components", tmp_path / "c.json"]
+    options += ["-o", tmp_path / "run"]
     code, words = run(capsys, "train", "finetune", checkpoint, *options)
     assert (code, "data.faces is for face networks" in words) == (2, True)
 

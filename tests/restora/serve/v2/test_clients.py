@@ -184,7 +184,7 @@ def test_an_open_stream_keeps_nothing_of_requests_that_are_answered(served: Serv
             client.async_stream_infer("tiny", [tensor_of("grpc", np.zeros((1, 4, 4, 3), np.uint8))])
             assert answered.acquire(timeout=60)
         gc.collect()
-        assert sum(isinstance(one, Ticket) for one in gc.get_objects()) <= 1
+        assert sum(type(one) is Ticket for one in gc.get_objects()) <= 1
         client.stop_stream()
 
 
