@@ -6,15 +6,17 @@ import contextlib
 import http.client
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
+C = TypeVar("C")
 _TIMEOUT_S = 600.0
 
 
@@ -47,17 +49,31 @@ class Tally:
 def send_all(address: str, photos: Sequence[Path], *, clients: int) -> Tally:
     """Send each photo once, by so many clients at a time. One that is refused is sent again after
     the time that the answer names."""
+    return share_out(photos, lambda: contextlib.closing(_connect(address)), _send, clients=clients)
+
+
+def share_out(
+    photos: Sequence[Path],
+    connect: Callable[[], AbstractContextManager[C]],
+    send: Callable[[C, bytes, Tally, threading.Lock], None],
+    *,
+    clients: int,
+) -> Tally:
+    """Let each client, in a thread of its own, take the next photo until none is left.
+
+    send: sends the bytes of a photo, and counts its answer in the tally while it holds the lock
+    """
     tally, lock = Tally(), threading.Lock()
     left: Iterator[Path] = iter(photos)
 
     def work() -> None:
-        with contextlib.closing(_connect(address)) as client:
+        with connect() as client:
             while True:
                 with lock:
                     path = next(left, None)
                 if path is None:
                     return
-                _send(client, path.read_bytes(), tally, lock)
+                send(client, path.read_bytes(), tally, lock)
 
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as threads:

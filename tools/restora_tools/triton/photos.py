@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +19,7 @@ from tritonclient.utils import InferenceServerException
 from restora.triton import export_repository
 from restora.triton.photo_model import PHOTO_MODEL
 from restora_tools.service.folder import measure_folder
-from restora_tools.service.load import Tally
+from restora_tools.service.load import Tally, share_out
 from restora_tools.service.pictures import make_photos
 from restora_tools.service.run import CLIENTS
 from restora_tools.triton.server import serving
@@ -66,24 +64,7 @@ def measure_photos(
 
 def send_photos(address: str, photos: list[Path], *, clients: int) -> Tally:
     """Send each photo once, by so many clients at a time; one that is refused is sent again."""
-    tally, lock = Tally(), threading.Lock()
-    left: Iterator[Path] = iter(photos)
-
-    def work() -> None:
-        with triton.InferenceServerClient(address) as client:
-            while True:
-                with lock:
-                    path = next(left, None)
-                if path is None:
-                    return
-                _send(client, path.read_bytes(), tally, lock)
-
-    started = time.perf_counter()
-    with ThreadPoolExecutor(clients) as threads:
-        for task in [threads.submit(work) for _ in range(clients)]:
-            task.result()
-    tally.elapsed_s = time.perf_counter() - started
-    return tally
+    return share_out(photos, lambda: triton.InferenceServerClient(address), _send, clients=clients)
 
 
 def _send(client: Any, data: bytes, tally: Tally, lock: threading.Lock) -> None:
