@@ -6,6 +6,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+# of the smallest network of the GFP-GAN family
+FACE_SIZES = {"side": 64, "narrow": 0.0625, "channel_multiplier": 1, "style_features": 16}
+
 
 def write_photos(folder: Path, count: int = 4, side: int = 128) -> Path:
     folder.mkdir()

@@ -9,6 +9,7 @@ from restora.errors import OptionError
 from restora_training import make_recipe
 from restora_training.networks import make_network
 from restora_training.run.checks import check_recipe
+from training_runs import FACE_SIZES
 
 UPSCALER = {
     "network": {"architecture": "srvgg", "scale": 2, "features": 4, "convs": 1},
@@ -17,13 +18,7 @@ UPSCALER = {
 }
 DENSE = {"architecture": "rrdb", "scale": 2, "features": 4, "growth": 4, "blocks": 1}
 FACE = {
-    "network": {
-        "architecture": "gfpgan",
-        "side": 64,
-        "narrow": 0.0625,
-        "channel_multiplier": 1,
-        "style_features": 16,
-    },
+    "network": {"architecture": "gfpgan", **FACE_SIZES},
     "data": {"photos": "a"},
     "degradation": {"kind": "faces"},
     "run": {"steps": 1},

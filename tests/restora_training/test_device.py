@@ -15,6 +15,7 @@ from restora_training.run.device import choose_device
 from restora_training.run.distributed import Processes
 from restora_training.run.objective import Objective
 from restora_training.steps.averages import start_average
+from training_runs import FACE_SIZES
 
 GPU = torch.device("cuda", 0)
 
@@ -52,13 +53,7 @@ UPSCALER = {
     "losses": {"adversarial": 0.1, "discriminator_width": 4, "ssim": 0.1},
 }
 FACE = {
-    "network": {
-        "architecture": "gfpgan",
-        "side": 64,
-        "narrow": 0.0625,
-        "channel_multiplier": 1,
-        "style_features": 16,
-    },
+    "network": {"architecture": "gfpgan", **FACE_SIZES},
     "degradation": {"kind": "faces"},
     "losses": {"adversarial": 0.1, "component": 1.0, "component_style": 1.0, "r1_interval": 1},
 }

@@ -9,12 +9,12 @@ from restora_training.data.batches import Batch
 from restora_training.networks import make_network
 from restora_training.run.distributed import Processes
 from restora_training.run.objective import Objective
+from training_runs import FACE_SIZES
 
 
 def test_a_face_network_without_the_adversarial_loss_has_no_discriminator() -> None:
-    sizes = {"side": 64, "narrow": 0.0625, "channel_multiplier": 1, "style_features": 16}
     recipe = make_recipe(
-        {"network": {"architecture": "gfpgan", **sizes}, "run": {"steps": 1}}, folder=Path()
+        {"network": {"architecture": "gfpgan", **FACE_SIZES}, "run": {"steps": 1}}, folder=Path()
     )
     objective = Objective(recipe, make_network(recipe.network), Processes())
     assert set(objective.networks) == set(objective.optimizers) == {"generator"}

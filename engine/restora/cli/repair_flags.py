@@ -19,7 +19,7 @@ class RepairFlags:
     damage: Annotated[
         Literal["off", "scratches", "all"],
         _prints(
-            help="Find and repair damage. scratches: only what is thin, as scratches, hairs, dust "
+            help="Find and repair damage. scratches: thin damage, such as scratches, hairs, dust "
             "and cracks; all: folds, stains and missing parts too."
         ),
     ] = "off"
@@ -32,7 +32,7 @@ class RepairFlags:
     ] = None
     damage_threshold: Annotated[
         float,
-        _prints(min=0, max=1, help="Probability from which on a pixel counts as damaged."),
+        _prints(min=0, max=1, help="Minimum probability at which a pixel counts as damaged."),
     ] = DEFAULT_THRESHOLD
     damage_share: Annotated[
         float,

@@ -24,8 +24,8 @@ _MIRRORED = ((_ALONG, _ALONG), (_ALONG, _BACK), (_BACK, _ALONG), (_BACK, _BACK))
 class DamageFinder:
     """Finds damage with an artifact of kind "damage-detector".
 
-    Every tile is looked at four times, mirrored in each direction: what is no damage is rarely
-    taken for it each time.
+    Each tile is processed four times, mirrored in each direction, and the probabilities are
+    averaged: a false detection rarely appears in all four.
     """
 
     def __init__(self, session: Session) -> None:
@@ -33,7 +33,7 @@ class DamageFinder:
         self.session = session
 
     def find(self, photo: Photo, *, check: Check = None) -> Plane:
-        """The probability of damage, 0..255, (height, width): the mean of four."""
+        """The probability of damage, 0..255, (height, width)."""
 
         def compute(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
             total = np.full((*pixels.shape[:2], 1), len(_MIRRORED) // 2, np.uint16)  # rounds

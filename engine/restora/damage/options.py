@@ -28,7 +28,7 @@ class DamageOptions:
     mask: pixels to repair besides those that are found, in every photo: the path of a picture of
         the size of the photo, white where it is damaged and black elsewhere; or such an array, bool
         or uint8, (height, width)
-    threshold: the probability from which on a pixel counts as damaged, 0..1
+    threshold: minimum probability at which a pixel counts as damaged, 0..1
     max_share: a photo of which more than this share is damaged is not repaired, 0..1
     max_face_share: where damage covers more than this share of a face, the face is left to the face
         network; only with faces, and not for the pixels of `mask`
