@@ -9,7 +9,7 @@ FUZZ_MINUTES ?= 20
 WORKERS ?= 2
 CODE := engine export calibration training benchmarks tools tests
 
-.PHONY: demo test test-slow test-browser page-picture test-weights test-triton check format docs release-check release-notes bench int8 int8-published bench-throughput bench-service bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse train-lite train-fast fast-table lite-table pages readme-tables clean help
+.PHONY: demo test test-slow test-browser page-picture test-weights test-triton check format docs release-check release-notes bench int8 int8-published bench-throughput bench-service bench-training endurance fuzz bench-faces exports seams gpu-check resolve-extras deploy-check trt-parse photos train-lite train-fast train-damage fast-table damage-table lite-table pages readme-tables clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -139,13 +139,29 @@ deploy-check: $(DEV)  ## lint deploy/ and do what the image of the service does 
 train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
 	$(BIN)/restora train run training/recipes/restora-lite-x2.toml -o build/train-lite
 
-train-fast: $(DEV)  ## distill RealESRGAN_x4plus into restora-fast-x4 (an hour on two cores)
-	$(BIN)/restora train distill RealESRGAN_x4plus --student srvgg-16x48 --name restora-fast-x4 \
-		--pairs 800 --steps 8000 --batch 8 --patch 192 --precision bf16 -o build/train-fast
+PHOTOS := build/photos/LICENSES.txt
 
-fast-table: $(DEV)  ## restora-fast-x4 beside its teacher on the held-out photos
+photos: $(PHOTOS)  ## collect the photos that networks are trained and judged on (Debian or Ubuntu, network)
+
+$(PHOTOS): | $(DEV)
+	$(BIN)/python -m restora_tools.training_photos build/photos
+
+train-fast: $(DEV) $(PHOTOS)  ## distill RealESRGAN_x4plus into restora-fast-x4 (an hour on two cores)
 	$(BIN)/restora models fetch RealESRGAN_x4plus
-	$(BIN)/python -m restora_tools.fast
+	$(BIN)/restora train distill RealESRGAN_x4plus --student srvgg-16x48 --name restora-fast-x4 \
+		--data build/photos/training --held-out build/photos/held-out \
+		--pairs 2000 --steps 16000 --batch 8 --patch 192 --precision bf16 -o build/train-fast
+
+fast-table: $(DEV) $(PHOTOS)  ## restora-fast-x4 beside its teacher on the held-out photos
+	$(BIN)/restora models fetch RealESRGAN_x4plus
+	$(BIN)/python -m restora_tools.fast build/photos/held-out
+
+train-damage: $(DEV) $(PHOTOS)  ## train the networks that find and repair damage (two hours on one core)
+	$(BIN)/python -m restora_training.damage.train detector --photos build/photos/training -o build/detector
+	$(BIN)/python -m restora_training.damage.train repairer --photos build/photos/training -o build/repairer
+
+damage-table: $(DEV) $(PHOTOS)  ## how damage of the held-out photos is found and repaired (10 minutes)
+	$(BIN)/python -m restora_tools.damage_report build/photos/held-out
 
 lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
 	$(BIN)/python -m restora_tools.lite.accuracy

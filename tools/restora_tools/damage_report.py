@@ -1,6 +1,8 @@
-"""Measure how damage is found and repaired, and the cost: `python -m restora_tools.damage_report`.
+"""Measure how damage is found and repaired, and the cost:
+`python -m restora_tools.damage_report build/photos/held-out`.
 
-Writes benchmarks/results/damage.json; about two minutes on a machine that does nothing else.
+The photos are those that `restora_tools.training_photos` collects. Writes
+benchmarks/results/damage.json; about ten minutes on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 from restora import DamageOptions, RestoreOptions, Restorer
 from restora_benchmarks.evaluate.damage import DamageReport, evaluate_damage, iter_pairs
 from restora_benchmarks.evaluate.damage_tables import clean_table, found_table, repair_table
+from restora_calibration.folders import list_photos
 from restora_calibration.photos import HELD_OUT, read_free_photo
 from restora_tools.page_tables import heads_of, row_of
 from restora_tools.results import write_results
@@ -71,11 +74,11 @@ def measure_cost(repeats: int, size: tuple[int, int] = SIZE) -> dict[str, Any]:
     }
 
 
-def measure_quality(draws: int) -> tuple[dict[str, Any], list[str]]:
-    """The evaluation of the bundled networks, and what they ran on."""
+def measure_quality(photos: Path, draws: int) -> tuple[dict[str, Any], list[str]]:
+    """The evaluation of the bundled networks on a folder of photos, and what they ran on."""
     with Restorer(None, damage=DamageOptions()) as restorer:
         assert restorer.damage is not None
-        report = evaluate_damage(restorer.damage, draws=draws, report=print)
+        report = evaluate_damage(restorer.damage, photos, draws=draws, report=print)
         return report.as_dict(), [network.describe() for network in restorer.networks]
 
 
@@ -107,13 +110,15 @@ def _cost_table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path, help="folder of photos that no training saw")
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     cost = measure_cost(arguments.repeats)
-    evaluation, networks = measure_quality(arguments.draws)
-    write_results(arguments.json, cost=cost, evaluation=evaluation, networks=networks)
+    evaluation, networks = measure_quality(arguments.photos, arguments.draws)
+    names = [path.stem for path in list_photos(arguments.photos)]
+    write_results(arguments.json, cost=cost, evaluation=evaluation, networks=networks, photos=names)
     for name, table in damage_tables(json.loads(arguments.json.read_text())).items():
         print(f"{name}\n{table}\n")
 

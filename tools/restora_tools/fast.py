@@ -1,15 +1,16 @@
 """Compare restora-fast-x4 with its teacher on photos that no training saw:
-`python -m restora_tools.fast`, which writes the figures and a picture.
+`python -m restora_tools.fast build/photos/held-out`, which writes the figures and a picture.
 
-Patches of the held-out photos are degraded with Real-ESRGAN's second-order model. The teacher must
-be on this machine: `restora models fetch RealESRGAN_x4plus`.
+Patches of the photos, which `restora_tools.training_photos` collects, are degraded with
+Real-ESRGAN's second-order model. The teacher must be on this machine: `restora models fetch
+RealESRGAN_x4plus`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from PIL import Image
 
 from restora import Restorer
 from restora_benchmarks.machine import describe_machine
-from restora_calibration.photos import HELD_OUT, read_free_photo
+from restora_calibration.folders import list_photos, read_pixels
 from restora_tools.page_tables import fast_table
 from restora_training.answers import make_pair
 from restora_training.comparison import Row, compare_on
@@ -34,7 +35,7 @@ TEACHER = "RealESRGAN_x4plus"
 STUDENT = "restora-fast-x4"
 RESULT = Path("benchmarks/results/fast.json")
 SIDE = 80  # of the degraded patches, in pixels
-PATCHES = 8  # of each photo
+PATCHES = 6  # of each photo
 SEED = 11
 PICTURE = Path("docs/pictures/fast.jpg")
 _SHOWN = (3, 13, 20)  # pairs in the picture
@@ -44,11 +45,11 @@ _GAP, _HEADER = 6, 40
 Photo = NDArray[np.uint8]
 
 
-def iter_pairs(teacher: Restorer) -> Iterator[Pair]:
-    """Degraded patches of the held-out photos, the teacher's answers, and the clean patches."""
-    for photo in HELD_OUT:
-        pixels = read_free_photo(photo)
-        photos = PhotoSet([photo.name], lambda _, pixels=pixels: pixels)  # type: ignore[misc]
+def iter_pairs(teacher: Restorer, paths: Sequence[Path]) -> Iterator[Pair]:
+    """Degraded patches of the photos, the teacher's answers, and the clean patches."""
+    for path in paths:
+        pixels = read_pixels(path)
+        photos = PhotoSet([path.stem], lambda _, pixels=pixels: pixels)  # type: ignore[misc]
         maker = PatchMaker(
             photos,
             DegradationPart(kind="second_order"),
@@ -60,14 +61,17 @@ def iter_pairs(teacher: Restorer) -> Iterator[Pair]:
             yield make_pair(teacher, maker, number)
 
 
-def measure(student: str | Path, pairs: list[Pair]) -> dict[str, Any]:
-    """The result as it is committed."""
+def measure(student: str | Path, pairs: list[Pair], names: Sequence[str]) -> dict[str, Any]:
+    """The result as it is committed.
+
+    names: of the photos
+    """
     rows: tuple[Row, ...] = compare_on(TEACHER, student, pairs)
     return {
         "machine": describe_machine(),
         "side": SIDE,
         "pairs": len(pairs),
-        "photos": [photo.name for photo in HELD_OUT],
+        "photos": list(names),
         "rows": [asdict(row) for row in rows],
     }
 
@@ -105,13 +109,15 @@ def _join(pictures: list[Photo], *, axis: int) -> Photo:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path, help="folder of photos that no training saw")
     parser.add_argument("--student", default=STUDENT, help="name or .onnx file")
     parser.add_argument("--json", type=Path, default=RESULT, help="where to write the figures")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where to write the picture")
     arguments = parser.parse_args()
+    paths = list_photos(arguments.photos)
     with Restorer(TEACHER) as teacher:
-        pairs = list(iter_pairs(teacher))
-    result = measure(arguments.student, pairs)
+        pairs = list(iter_pairs(teacher, paths))
+    result = measure(arguments.student, pairs, [path.stem for path in paths])
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     print(fast_table(result))

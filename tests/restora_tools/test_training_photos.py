@@ -1,0 +1,64 @@
+"""Collecting photos from packages: only the files that are listed, each in its folder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restora_tools import training_photos
+from restora_tools.training_photos import PHOTOS, PackagedPhoto, collect
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Unpacked packages with two photos, one of which is held out."""
+    folder = tmp_path / "packages" / "usr/share"
+    folder.mkdir(parents=True)
+    entries = []
+    for name, held_out in (("wide", False), ("small", True)):
+        path = folder / f"{name}_by_nobody.png"
+        width = 3200 if name == "wide" else 61
+        Image.new("RGB", (width, 41), (9, 80, 200)).save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        entries.append(PackagedPhoto(name, f"share/{path.name}", "CC0", digest, held_out))
+    monkeypatch.setattr(training_photos, "PHOTOS", tuple(entries))
+    monkeypatch.setattr(training_photos, "TRAINING", ())
+    monkeypatch.setattr(training_photos, "HELD_OUT", ())
+    return tmp_path / "packages"
+
+
+def test_large_photos_are_shrunk_and_each_is_listed_with_its_license(
+    packages: Path, tmp_path: Path
+) -> None:
+    lines = collect(tmp_path / "out", packages)
+    assert lines == ["training/wide.png: CC0", "held-out/small.png: CC0"]
+    assert (tmp_path / "out/LICENSES.txt").read_text().splitlines() == lines
+    with Image.open(tmp_path / "out/training/wide.png") as photo:
+        assert photo.size == (1600, 20)
+    with Image.open(tmp_path / "out/held-out/small.png") as photo:
+        assert photo.size == (60, 40)  # even sides
+        assert (np.asarray(photo) == (9, 80, 200)).all()
+
+
+def test_another_version_of_a_photo_is_refused(packages: Path, tmp_path: Path) -> None:
+    (path,) = packages.rglob("small_by_nobody.png")
+    path.write_bytes(b"something else")
+    with pytest.raises(SystemExit, match="another version of this photo"):
+        collect(tmp_path / "out", packages)
+
+
+def test_a_photo_that_the_packages_lack_is_named(packages: Path, tmp_path: Path) -> None:
+    (path,) = packages.rglob("wide_by_nobody.png")
+    path.unlink()
+    with pytest.raises(SystemExit, match="has no share/wide_by_nobody"):
+        collect(tmp_path / "out", packages)
+
+
+def test_photos_for_training_may_be_used_without_sharing_alike() -> None:
+    for photo in PHOTOS:
+        assert photo.license.startswith(("CC0,", "CC BY 2.0,", "CC BY 4.0,")) or photo.held_out
+    assert len({photo.name for photo in PHOTOS}) == len(PHOTOS)
