@@ -90,19 +90,18 @@ def test_answers_that_an_earlier_version_collected_are_used(teacher: Path, tmp_p
             collect_answers(restorer, folder, replace(OPTIONS, pairs=2), None, lambda: False)
 
 
+@pytest.mark.parametrize(("own_folder", "counts"), [(False, (2, 3)), (True, (5, 2))])
 def test_pairs_to_compare_with_show_photos_that_no_other_pair_shows(
-    teacher: Path, tmp_path: Path
+    teacher: Path, tmp_path: Path, own_folder: bool, counts: tuple[int, int]
 ) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for value in range(1, 6):
-        Image.new("RGB", (96, 96), (40 * value,) * 3).save(photos / f"{value}.png")
+    others = make_photos(tmp_path / "others", [20, 220]) if own_folder else None
     options = replace(
         OPTIONS,
-        photos=photos,
+        photos=make_photos(tmp_path / "photos", [40, 80, 120, 160, 200]),
+        held_out_folder=others,
         degradation=DegradationPart(kind="shrink"),
         jitter=False,
-        pairs=24,
+        pairs=36,
         held_out=12,
     )
     with Restorer(teacher, options=RestoreOptions(backend="cpu")) as restorer:
@@ -112,8 +111,15 @@ def test_pairs_to_compare_with_show_photos_that_no_other_pair_shows(
         {int(pairs[index].degraded[0, 0, 0]) for index in range(len(pairs))}
         for pairs in (training, held_out)
     )
-    assert (len(seen), len(unseen)) == (2, 3)
+    assert (len(seen), len(unseen)) == counts
     assert not seen & unseen
+
+
+def make_photos(folder: Path, values: list[int]) -> Path:
+    folder.mkdir()
+    for value in values:
+        Image.new("RGB", (96, 96), (value,) * 3).save(folder / f"{value}.png")
+    return folder
 
 
 def test_the_teacher_is_asked_about_pictures_that_hold_a_patch(

@@ -14,12 +14,13 @@ from restora import Restorer
 from restora.atomic import write_atomically
 from restora.errors import OptionError
 from restora_training.data.pairs import Pair, pair_path, write_pair
-from restora_training.data.photos import open_photos
+from restora_training.data.photos import PhotoSet, open_photos
 from restora_training.data.samples import PatchMaker, SampleMaker, source_side
 from restora_training.recipe_parts import DegradationPart
 from restora_training.run.validate import picture_of
 
 _QUESTIONS_FILE = "questions.json"
+_MAX_BROKEN = 0.2  # share of the photos that cannot be used, most of which are too small
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class DistillOptions:
     jitter, shrink: random colors of the photos, and sizes that they are also used at
     pairs: how many answers to collect; held_out of them, which show other photos than the rest, are
         kept to compare with
-    held_out_photos: photos for them
+    held_out_photos: how many of the photos are kept for them
+    held_out_folder: folder of photos for them, instead
     side: of the degraded pictures, in pixels; larger where a patch needs it
     truth: weight of L1 to the clean photos, besides L1 to the answers
     steps, patch, batch, precision: of the training; patch is the side of the clean patches
@@ -46,6 +48,7 @@ class DistillOptions:
     pairs: int = 1000
     held_out: int = 16
     held_out_photos: int = 3
+    held_out_folder: Path | None = None
     side: int = 96
     steps: int = 20000
     patch: int = 192
@@ -71,12 +74,7 @@ def collect_answers(
     """Degrade patches of photos and keep the teacher's answers; those that exist are kept."""
     scale = restorer.scale
     side = max(options.side, options.patch // scale)
-    training, others = open_photos(
-        options.photos,
-        held_out=options.held_out_photos if options.held_out else 0,
-        smallest=source_side(side * scale, scale),
-        max_broken=0.1,
-    )
+    training, others = _open_photos(options, smallest=source_side(side * scale, scale))
     makers = [
         PatchMaker(
             photos.without_window(),
@@ -102,6 +100,17 @@ def collect_answers(
             report(number + 1, options.pairs)
 
 
+def _open_photos(options: DistillOptions, *, smallest: int) -> tuple[PhotoSet, PhotoSet]:
+    folder = options.held_out_folder
+    kept = options.held_out_photos if options.held_out and folder is None else 0
+    training, others = open_photos(
+        options.photos, held_out=kept, smallest=smallest, max_broken=_MAX_BROKEN
+    )
+    if folder is not None:
+        others, _ = open_photos(folder, held_out=0, smallest=smallest, max_broken=_MAX_BROKEN)
+    return training, others
+
+
 def make_pair(restorer: Restorer, maker: SampleMaker, number: int) -> Pair:
     """A degraded patch, the teacher's answer, and the clean patch.
 
@@ -122,7 +131,7 @@ def _require_same_questions(
         "photos": None if options.photos is None else str(options.photos.resolve()),
         "degradation": options.degradation.model_dump(),
         "side": side,
-        "held_out": [options.held_out, options.held_out_photos],
+        "held_out": [options.held_out, _held_out_photos(options)],
         "jitter": options.jitter,
         "shrink": options.shrink,
         "seed": options.seed,
@@ -136,6 +145,11 @@ def _require_same_questions(
             f"{folder} holds answers of another teacher, or to other photos, degradations, sizes "
             f"or numbers of held-out pairs (see {path.name}): give another folder"
         )
+
+
+def _held_out_photos(options: DistillOptions) -> int | str:
+    folder = options.held_out_folder
+    return options.held_out_photos if folder is None else str(folder.resolve())
 
 
 def _read_questions(path: Path) -> Any:

@@ -122,6 +122,12 @@ def distill(
         Path | None,
         typer.Option("--data", help="Folder of clean photos. Default: free ones."),
     ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of photos to compare teacher and student on. Default: three of --data."
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the student's model.")] = None,
     pairs: Annotated[int, typer.Option(min=2, help="Answers of the teacher to collect.")] = 1000,
     steps: Steps = 20000,
@@ -143,6 +149,7 @@ def distill(
         photos=data,
         pairs=pairs,
         held_out=min(16, pairs // 2),
+        held_out_folder=held_out,
         steps=steps,
         batch=batch,
         patch=patch,

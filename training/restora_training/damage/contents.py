@@ -6,10 +6,13 @@ and take the edges of other photos for scratches.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restora_calibration.folders import list_photos, read_pixels
 from restora_calibration.photos import TRAINING, read_free_photo
 from restora_training.damage.layer import Photo, Plane
 from restora_training.damage.strokes import draw_bar, draw_rim, draw_strokes
@@ -21,18 +24,23 @@ _SIZES = (1.0, 0.71, 0.5)
 _LARGEST = 1.8  # enlarged parts are soft, as scans of high resolution are
 # pictures of other things than prints show, which would outweigh the rest
 _RARE = {"hubble_deep_field", "retina", "immunohistochemistry", "cell"}
-_SCENES = {"astronaut", "chelsea", "rocket", "coins"}  # with objects, not one texture
+_TEXTURES = {"brick", "grass", "gravel", "text"} | _RARE  # without objects
+_RARE_ODDS, _SCENE_ODDS = 0.3, 3.0  # times the odds of another photo
 _PASTED = 0.35  # the share of parts with shapes pasted on them
 _LINED = 0.6  # the share of parts with lines, if lines are asked for
 _NARROWEST_PX = 8  # of a pasted band; what is thinner looks like a scratch
 
 
 class Contents:
-    """Cuts square parts of `patch` pixels from the free photos for training."""
+    """Cuts square parts of `patch` pixels from photos.
 
-    def __init__(self, patch: int) -> None:
+    folder: of photos; None takes the free photos for training
+    """
+
+    def __init__(self, patch: int, folder: Path | None = None) -> None:
         self.patch = patch
-        self._photos, self._odds, self._scene_odds = _read_photos(patch)
+        named = _read_free() if folder is None else _read_folder(folder)
+        self._photos, self._odds, self._scene_odds = _resize_all(named, patch)
 
     def cut(self, rng: np.random.Generator, *, lines: bool = False) -> Photo:
         """A random part with random colors; sometimes with parts of other photos pasted on it.
@@ -132,15 +140,22 @@ def _draw_shape(side: int, rng: np.random.Generator) -> Plane:
     return np.asarray(soft, np.float32) / np.float32(255)
 
 
-def _read_photos(patch: int) -> tuple[list[Photo], Odds, Odds]:
+def _read_free() -> dict[str, Photo]:
+    return {entry.name: read_free_photo(entry) for entry in TRAINING}
+
+
+def _read_folder(folder: Path) -> dict[str, Photo]:
+    return {path.stem: read_pixels(path) for path in list_photos(folder)}
+
+
+def _resize_all(named: dict[str, Photo], patch: int) -> tuple[list[Photo], Odds, Odds]:
     """The photos in all sizes, the odds of each, and those that prefer scenes."""
     photos, odds, scene_odds = [], [], []
-    for entry in TRAINING:
-        original = read_free_photo(entry)
+    for name, original in named.items():
         for size in _SIZES:
             photo = shrink_photo(original, size)
             if min(photo.shape[:2]) >= patch:
                 photos.append(photo)
-                odds.append((0.3 if entry.name in _RARE else 1.0) * size)
-                scene_odds.append(odds[-1] * (3 if entry.name in _SCENES else 1))
+                odds.append((_RARE_ODDS if name in _RARE else 1.0) * size)
+                scene_odds.append(odds[-1] * (1 if name in _TEXTURES else _SCENE_ODDS))
     return photos, np.array(odds) / sum(odds), np.array(scene_odds) / sum(scene_odds)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -71,11 +72,14 @@ class PatchSource:
     """Makes samples of `patch` pixels a side.
 
     defects: how many are drawn ahead; it takes about 10 ms and 0.2 MB for each
+    photos: folder of clean photos; None takes the free photos for training
     """
 
-    def __init__(self, patch: int, *, seed: int, defects: int = 2500) -> None:
+    def __init__(
+        self, patch: int, *, seed: int, defects: int = 2500, photos: Path | None = None
+    ) -> None:
         self.patch, self.seed = patch, seed
-        self._contents = Contents(patch)
+        self._contents = Contents(patch, photos)
         rng = np.random.default_rng([seed, 1])
         names = list(SHARES)
         shares = np.array([SHARES[name] for name in names])

@@ -1,7 +1,7 @@
 """Train the damage detector or the repairer: `python -m restora_training.damage.train detector`.
 
-Both learn on the free photos with damage drawn on them; the held-out photos are never read. A run
-is seeded, can be stopped at any time, and continues from its last state.
+Both learn on clean photos with damage drawn on them; the held-out photos are never read. A run is
+seeded, can be stopped at any time, and continues from its last state.
 """
 
 from __future__ import annotations
@@ -133,8 +133,11 @@ LOSSES: dict[Part, Callable[..., Tensor]] = {
 }
 
 
-def train(plan: Plan, folder: Path) -> None:
-    """Train until plan.steps and write the averaged weights, rounded to FP16, as safetensors."""
+def train(plan: Plan, folder: Path, photos: Path | None = None) -> None:
+    """Train until plan.steps and write the averaged weights, rounded to FP16, as safetensors.
+
+    photos: folder of clean photos; None takes the free photos for training
+    """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
     network = make_network(plan.part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -142,7 +145,7 @@ def train(plan: Plan, folder: Path) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     step = _load(folder / _STATE, network, optimizer, average)
     log = Log(folder, ["loss"], done=step)
-    source = PatchSource(plan.patch, seed=plan.seed, defects=plan.defects)
+    source = PatchSource(plan.patch, seed=plan.seed, defects=plan.defects, photos=photos)
     logger.info("%s: %d defects are drawn", plan.part, plan.defects)
     network.train()
     running, started, waited = 0.0, time.monotonic(), 0.0
@@ -227,6 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=sorted(PLANS))
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--photos", type=Path, help="folder of clean photos; default: free ones")
     parser.add_argument("--steps", type=int, help="default: as the published networks")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
@@ -234,7 +238,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     plan = PLANS[arguments.part]
-    train(replace(plan, steps=arguments.steps or plan.steps), arguments.output)
+    train(replace(plan, steps=arguments.steps or plan.steps), arguments.output, arguments.photos)
 
 
 if __name__ == "__main__":
