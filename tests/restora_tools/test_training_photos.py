@@ -26,6 +26,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         entries.append(PackagedPhoto(name, f"share/{path.name}", "CC0", digest, held_out))
     monkeypatch.setattr(training_photos, "PHOTOS", tuple(entries))
+    monkeypatch.setattr(training_photos, "iter_game_photos", lambda _: ())
     monkeypatch.setattr(training_photos, "TRAINING", ())
     monkeypatch.setattr(training_photos, "HELD_OUT", ())
     return tmp_path / "packages"

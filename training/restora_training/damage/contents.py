@@ -6,6 +6,7 @@ and take the edges of other photos for scratches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -34,12 +35,12 @@ _NARROWEST_PX = 8  # of a pasted band; what is thinner looks like a scratch
 class Contents:
     """Cuts square parts of `patch` pixels from photos.
 
-    folder: of photos; None takes the free photos for training
+    folders: of photos; without any, the free photos for training
     """
 
-    def __init__(self, patch: int, folder: Path | None = None) -> None:
+    def __init__(self, patch: int, folders: Sequence[Path] = ()) -> None:
         self.patch = patch
-        named = _read_free() if folder is None else _read_folder(folder)
+        named = _read_folders(folders) if folders else _read_free()
         self._photos, self._odds, self._scene_odds = _resize_all(named, patch)
 
     def cut(self, rng: np.random.Generator, *, lines: bool = False) -> Photo:
@@ -144,8 +145,9 @@ def _read_free() -> dict[str, Photo]:
     return {entry.name: read_free_photo(entry) for entry in TRAINING}
 
 
-def _read_folder(folder: Path) -> dict[str, Photo]:
-    return {path.stem: read_pixels(path) for path in list_photos(folder)}
+def _read_folders(folders: Sequence[Path]) -> dict[str, Photo]:
+    paths = [path for folder in folders for path in list_photos(folder)]
+    return {path.stem: read_pixels(path) for path in paths}
 
 
 def _resize_all(named: dict[str, Photo], patch: int) -> tuple[list[Photo], Odds, Odds]:

@@ -72,11 +72,11 @@ class PatchSource:
     """Makes samples of `patch` pixels a side.
 
     defects: how many are drawn ahead; it takes about 10 ms and 0.2 MB for each
-    photos: folder of clean photos; None takes the free photos for training
+    photos: folders of clean photos; without any, the free photos for training
     """
 
     def __init__(
-        self, patch: int, *, seed: int, defects: int = 2500, photos: Path | None = None
+        self, patch: int, *, seed: int, defects: int = 2500, photos: Sequence[Path] = ()
     ) -> None:
         self.patch, self.seed = patch, seed
         self._contents = Contents(patch, photos)
