@@ -188,7 +188,7 @@ def test_runtimes_agree_on_it(
     model: onnx.ModelProto, statistics: dict[str, Statistics], tiles: Tiles
 ) -> None:
     openvino = pytest.importorskip("openvino")
-    from restora.backends.openvino_rounding import join_rounding
+    from restora.backends.openvino_rounding import drop_repeats, join_rounding
 
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -197,7 +197,9 @@ def test_runtimes_agree_on_it(
         graph = quantize_graph(model, find_layers(model), recipe)
         read = core.read_model(graph.SerializeToString())
         pairs = [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
+        carried = [node for node in pairs if node.input[0].endswith("_carried")]
         assert join_rounding(read) == len(pairs)
+        assert drop_repeats(read) == len(carried)
         other = core.compile_model(read, "CPU", settings)({"image": tiles})["restored"]
         assert psnr(other, run_all(graph, tiles)) > 55, names
 

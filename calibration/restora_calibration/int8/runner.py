@@ -37,11 +37,12 @@ def open_runner(model: onnx.ModelProto) -> Run:
 def _open_openvino(model: onnx.ModelProto) -> Run:
     import openvino
 
-    from restora.backends.openvino_rounding import join_rounding
+    from restora.backends.openvino_rounding import drop_repeats, join_rounding
 
     core = openvino.Core()
     read = core.read_model(model.SerializeToString())
     join_rounding(read)
+    drop_repeats(read)
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": count_allowed_cores(),

@@ -12,7 +12,7 @@ from restora.artifact.tensors import INPUT
 from restora.backends.base import Batch
 from restora.backends.cores import count_allowed_cores
 from restora.backends.openvino_cache import make_cache_folder
-from restora.backends.openvino_rounding import join_rounding
+from restora.backends.openvino_rounding import drop_repeats, join_rounding
 from restora.backends.openvino_shapes import FixedShapes, Requests, Shape
 from restora.backends.openvino_weights import diffuse_rounding
 from restora.backends.options import CpuOptions
@@ -164,6 +164,7 @@ class OpenVinoSession(NetworkSession[Compute]):
         model = core.read_model(onnx)
         if self._info.precision == "int8":
             join_rounding(model)
+            drop_repeats(model)
         elif arithmetic == "bf16":
             diffuse_rounding(model)
         settings = self._settings(arithmetic)
