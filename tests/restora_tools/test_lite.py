@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from restora.artifact import read_artifact
 from restora.models import find_artifact
+from restora_calibration.photos import HELD_OUT, Photo, read_free_photo
 from restora_export.checkpoint import load_checkpoint
 from restora_export.reference import RRDBNet
 from restora_tools.lite.accuracy import enlarge_bicubic, evaluate, format_table
@@ -28,15 +31,21 @@ def test_the_recipe_makes_the_network_that_is_bundled() -> None:
     )
 
 
-def test_a_strong_degradation_is_measured_on_its_own() -> None:
-    rows = evaluate(enlarge_bicubic)
+@pytest.fixture(scope="module")
+def photos() -> dict[str, Photo]:
+    return {photo.name: read_free_photo(photo)[:160, :200] for photo in HELD_OUT[:2]}
+
+
+def test_a_strong_degradation_is_measured_on_its_own(photos: dict[str, Photo]) -> None:
+    rows = evaluate(enlarge_bicubic, photos)
+    assert {row.photo for row in rows} == {*photos, "mean"}
     by_kind = {row.input: row.bicubic_psnr for row in rows if row.photo == "mean"}
     assert by_kind["blur 2, noise 10, JPEG 60"] < by_kind["mild degradation"]
     assert by_kind["mild degradation"] < by_kind["clean x2"]
 
 
-def test_the_evaluation_finds_bicubic_equal_to_itself() -> None:
-    rows = evaluate(enlarge_bicubic)
+def test_the_evaluation_finds_bicubic_equal_to_itself(photos: dict[str, Photo]) -> None:
+    rows = evaluate(enlarge_bicubic, photos)
     assert all(row.bicubic_psnr == row.restored_psnr for row in rows)
     assert format_table(rows).count("\n") == len(rows) + 1
 

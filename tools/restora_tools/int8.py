@@ -28,6 +28,7 @@ from restora_calibration.calibration_set import (
     photo_tile_set,
 )
 from restora_calibration.int8.speed import measure_artifacts
+from restora_calibration.photos import HELD_OUT, read_free_photo
 from restora_tools.lite.accuracy import Photo, evaluate
 from restora_tools.results import write_results
 from restora_tools.whole_int8 import quantize_whole
@@ -96,14 +97,15 @@ def _row(exact: Artifact, quantized: Artifact, repeats: int) -> Row:
 
 
 def _held_out(path: Path, precision: PrecisionChoice) -> dict[str, float]:
-    """Mean PSNR against the clean held-out photos, by kind of input."""
+    """Mean PSNR against the held-out photos of installed packages, by kind of input."""
+    photos = {photo.name: read_free_photo(photo) for photo in HELD_OUT}
     options = RestoreOptions(backend="openvino", precision=precision)
     with Restorer(path, options=options) as restorer:
 
         def restore(photo: Photo) -> Photo:
             return np.asarray(restorer.restore(photo).photo.pixels, np.uint8)
 
-        rows = evaluate(restore)
+        rows = evaluate(restore, photos)
     return {row.input: row.restored_psnr for row in rows if row.photo == "mean"}
 
 

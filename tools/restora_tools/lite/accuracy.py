@@ -1,4 +1,6 @@
-"""Accuracy of a x2 artifact on the held-out photos: `python -m restora_tools.lite.accuracy`.
+"""Accuracy of a x2 artifact on held-out photos: `python -m restora_tools.lite.accuracy FOLDER`.
+
+`restora_tools.training_photos` collects the photos.
 
 Three questions, each beside bicubic enlargement: what is left of the mild blind degradation, what
 of a strong one, and is plain bicubic x2 shrinking undone at least as well?
@@ -7,7 +9,7 @@ of a strong one, and is plain bicubic x2 shrinking undone at least as well?
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from restora_calibration.degrade import (
     degrade_photo,
     draw_degradation,
 )
-from restora_calibration.photos import HELD_OUT, read_free_photo
+from restora_calibration.folders import list_photos, read_pixels
 
 Photo = NDArray[np.uint8]
 DRAWS = 5  # degradations per photo
@@ -46,15 +48,17 @@ class Row:
     restored_ssim: float
 
 
-def evaluate(restore: Callable[[Photo], Photo], *, seed: int = 7) -> list[Row]:
-    """Rows for each held-out photo and each kind of input, and their means.
+def evaluate(
+    restore: Callable[[Photo], Photo], photos: Mapping[str, Photo], *, seed: int = 7
+) -> list[Row]:
+    """Rows for each photo and each kind of input, and their means.
 
-    restore  uint8 RGB (h, w, 3) -> (2h, 2w, 3)
+    restore: uint8 RGB (h, w, 3) -> (2h, 2w, 3)
+    photos: uint8 RGB with even sides, by name
     """
     rng, strong_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     rows = []
-    for photo in HELD_OUT:
-        clean = read_free_photo(photo)
+    for name, clean in photos.items():
         mild = [degrade_photo(clean, draw_degradation(MILD, rng), rng) for _ in range(DRAWS)]
         strong = [degrade_photo(clean, STRONG, strong_rng) for _ in range(DRAWS)]
         shrunk = [degrade_photo(clean, CLEAN_X2, rng)]
@@ -64,12 +68,12 @@ def evaluate(restore: Callable[[Photo], Photo], *, seed: int = 7) -> list[Row]:
                 for small in inputs
             ]
             a, b, c, d = (float(value) for value in np.mean(figures, axis=0))
-            rows.append(Row(photo.name, kind, a, c, b, d))
+            rows.append(Row(name, kind, a, c, b, d))
     for kind in KINDS:
         of_kind = [row for row in rows if row.input == kind]
         means = [
-            float(np.mean([getattr(row, name) for row in of_kind]))
-            for name in ("bicubic_psnr", "restored_psnr", "bicubic_ssim", "restored_ssim")
+            float(np.mean([getattr(row, figure) for row in of_kind]))
+            for figure in ("bicubic_psnr", "restored_psnr", "bicubic_ssim", "restored_ssim")
         ]
         rows.append(Row("mean", kind, *means))
     return rows
@@ -105,6 +109,7 @@ def _compare(clean: Photo, made: Photo) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path, help="folder of photos that no training saw")
     parser.add_argument("--model", default="restora-lite-x2", help="name or .onnx file")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
@@ -113,7 +118,8 @@ def main() -> None:
     def restore(photo: Photo) -> Photo:
         return np.asarray(restorer.restore(photo).photo.pixels, np.uint8)
 
-    rows = evaluate(restore)
+    photos = {path.stem: read_pixels(path) for path in list_photos(arguments.photos)}
+    rows = evaluate(restore, photos)
     sys.stdout.write(format_table(rows) + "\n")
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
