@@ -1,6 +1,4 @@
-"""Accuracy of a x2 artifact on held-out photos: `python -m restora_tools.lite.accuracy FOLDER`.
-
-`restora_tools.training_photos` collects the photos.
+"""Accuracy of a x2 artifact on held-out photos: `python -m restora_tools.lite.accuracy`.
 
 Three questions, each beside bicubic enlargement: what is left of the mild blind degradation, what
 of a strong one, and is plain bicubic x2 shrinking undone at least as well?
@@ -28,6 +26,7 @@ from restora_calibration.degrade import (
     draw_degradation,
 )
 from restora_calibration.folders import list_photos, read_pixels
+from restora_calibration.photos import HELD_OUT, read_free_photo
 
 Photo = NDArray[np.uint8]
 DRAWS = 5  # degradations per photo
@@ -107,9 +106,15 @@ def _compare(clean: Photo, made: Photo) -> tuple[float, float]:
     )
 
 
+def _read_photos(folder: Path | None) -> dict[str, Photo]:
+    if folder is None:
+        return {photo.name: read_free_photo(photo) for photo in HELD_OUT}
+    return {path.stem: read_pixels(path) for path in list_photos(folder)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photos", type=Path, help="folder of photos that no training saw")
+    parser.add_argument("--photos", type=Path, help="folder; default: held-out free photos")
     parser.add_argument("--model", default="restora-lite-x2", help="name or .onnx file")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
@@ -118,8 +123,7 @@ def main() -> None:
     def restore(photo: Photo) -> Photo:
         return np.asarray(restorer.restore(photo).photo.pixels, np.uint8)
 
-    photos = {path.stem: read_pixels(path) for path in list_photos(arguments.photos)}
-    rows = evaluate(restore, photos)
+    rows = evaluate(restore, _read_photos(arguments.photos))
     sys.stdout.write(format_table(rows) + "\n")
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
