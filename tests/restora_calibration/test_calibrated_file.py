@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from fakes import tiny_artifact
+from processes import run
 from restora.errors import AccuracyGateError, OptionError, OutputError
 from restora_calibration.int8 import file
 from restora_calibration.int8.file import CalibratedFile, TileOptions, calibrate_file
 from restora_calibration.int8.plan import Plan
+from restora_calibration.int8.presets import Preset
 from restora_calibration.int8.qdq import Recipe
 from restora_calibration.int8.run import Calibration
 from restora_calibration.int8.search import Candidate
@@ -52,6 +54,25 @@ def test_a_result_that_exists_is_kept(model: Path) -> None:
         calibrate(model)
     with pytest.raises(AssertionError, match="the work began"):
         calibrate(model, overwrite=True)
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_the_command_fine_tunes_with_a_preset_for_tuned_weights(
+    model: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    presets = {False: Preset(("a",), "mse"), True: Preset((), "mse")}
+    plans = []
+
+    def note(_artifact: object, _tiles: object, plan: Plan, **_: object) -> Calibration:
+        plans.append(plan)
+        return result_of(artifact=None)
+
+    monkeypatch.setattr(file, "calibrate", note)
+    monkeypatch.setattr(file, "plot_calibration", lambda *_: None)
+    monkeypatch.setattr(file, "find_preset", lambda _name, *, tuned: presets[tuned])
+    options = ["--fine-tune", str(steps), "--degrade", "none", "--tile", "32"]
+    assert run(model.parent, "calibrate", model, *options).returncode == 5
+    assert [(plan.fine_tune, plan.preset) for plan in plans] == [(steps, presets[steps > 0])]
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_error(model: Path) -> None:

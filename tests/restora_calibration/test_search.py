@@ -147,6 +147,14 @@ def test_the_presets_keep_whole_blocks_of_published_networks() -> None:
     assert len(chosen) == 302
     assert "conv_hr" in chosen
     assert "body.14.blocks.2.conv5" not in chosen
+    tuned = find_preset("RealESRGAN_x4plus", tuned=True)
+    assert tuned is not None
+    assert tuned.choose([*RRDB, *HEAD]) > chosen
+
+
+def test_a_preset_without_layers_for_fine_tuned_weights_holds_for_both() -> None:
+    assert find_preset("realesr-animevideov3", tuned=True) == Preset((), "mse")
+    assert find_preset("my_net", tuned=True) is None
 
 
 def test_arrays_that_took_long_outlive_the_run_and_go_with_its_log(tmp_path: Path) -> None:

@@ -48,17 +48,23 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A published network, the side of its calibration tiles, and that of the tile to time."""
+    """A published network.
+
+    side: that of its calibration tiles
+    timed_side: that of the tile to time
+    fine_tune: steps
+    """
 
     name: str
     side: int
     timed_side: int
+    fine_tune: int = 0
 
 
 NETWORKS = (
     Network("realesr-animevideov3", 96, 256),
     Network("RealESRGAN_x4plus_anime_6B", 64, 128),
-    Network("RealESRGAN_x4plus", 64, 128),
+    Network("RealESRGAN_x4plus", 64, 128, fine_tune=350),
 )
 
 
@@ -76,7 +82,7 @@ def measure_network(
             calibrate_file(
                 model,
                 target,
-                Plan(),
+                Plan(fine_tune=network.fine_tune),
                 TileOptions(side=network.side),
                 timed=False,
                 search=search,
@@ -92,6 +98,7 @@ def measure_network(
         "best": calibrated["best"],
         "kept": calibrated["kept"],
         "whole_network_in_8_bits": calibrated["whole_network_in_8_bits"],
+        "fine_tuning": calibrated.get("fine_tuning"),
         "curve": calibrated["curve"],
         "opens_on": calibrated["opens_on"],
     }

@@ -39,14 +39,17 @@ def published_table(result: dict[str, Any]) -> str:
 def _gains(rows: list[Row]) -> list[str]:
     """What the steps of calibration gain, with all inner layers in INT8."""
     heads = ["all inner layers in INT8, mean PSNR", "plain ranges", "equal channels"]
-    heads += ["best method of ranges", "rounded weights"]
+    heads += ["best method of ranges", "rounded weights", "fine-tuned weights"]
     lines = heads_of(heads)
     for row in rows:
         tried = row["whole_network_in_8_bits"]
         ranges = max(mean for words, mean in tried.items() if words.startswith("ranges by"))
         found = [tried["ranges by max"], tried["equalized channels"], ranges]
         found.append(tried["the best of them with rounded weights"])
-        lines.append(row_of([row["model"], *(f"{mean:.1f} dB" for mean in found)]))
+        cells = [f"{mean:.1f} dB" for mean in found]
+        tuning = row.get("fine_tuning")
+        cells.append("" if tuning is None else f"{tuning['after']['mean']:.1f} dB")
+        lines.append(row_of([row["model"], *cells]))
     return lines
 
 

@@ -125,7 +125,8 @@ def calibrate_file(
     """
     artifact = read_artifact(model)
     if plan.format == "int8" and plan.only is None and not search:
-        plan = replace(plan, preset=find_preset(artifact.info.model))
+        preset = find_preset(artifact.info.model, tuned=plan.fine_tune > 0)
+        plan = replace(plan, preset=preset)
     half = _find_half(artifact, model)
     target = output or model.with_suffix(f".{plan.format}.onnx")
     half_target = target.with_name(

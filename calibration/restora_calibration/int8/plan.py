@@ -31,6 +31,7 @@ class Plan:
         accurate
     preset: the layers that stay in FP32, as an earlier search found; if what they give is not
         accurate enough, the layers are searched again
+    fine_tune: steps of fine-tuning the weights in INT8 on the tiles that ranges are found on
     """
 
     methods: tuple[Method, ...] | None = None
@@ -39,6 +40,7 @@ class Plan:
     residuals: bool = False
     format: FormatName = "int8"
     preset: Preset | None = None
+    fine_tune: int = 0
 
     def __post_init__(self) -> None:
         methods = METHODS if self.methods is None else self.methods
@@ -50,6 +52,11 @@ class Plan:
             )
         if self.format not in FORMATS:
             raise OptionError(f"the format must be int8 or fp8, got {self.format!r}")
+        if self.fine_tune < 0 or (self.fine_tune and self.format != "int8"):
+            raise OptionError(
+                "fine-tuning takes 0 steps or more, and none in FP8, got "
+                f"{self.fine_tune} in {self.format}"
+            )
         if not self.min_psnr >= LOWEST_GATE:
             raise OptionError(
                 f"the gate can only be raised: 8 bits under {LOWEST_GATE:g} dB is refused when it "
@@ -68,3 +75,10 @@ class Plan:
     def passes(self, distance: Distance) -> bool:
         """Whether mean and worst tile reach their thresholds; NaN fails."""
         return distance.mean >= self.min_psnr and distance.least >= LEAST_GATE
+
+    def cost_of(self, distance: Distance) -> float:
+        """The squared errors as shares of those that mean and worst tile may have."""
+        return float(
+            10 ** ((self.min_psnr - distance.mean) / 10)
+            + 10 ** ((LEAST_GATE - distance.least) / 10)
+        )

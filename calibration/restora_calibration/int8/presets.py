@@ -35,17 +35,25 @@ class Preset:
         )
 
 
-def find_preset(model: str) -> Preset | None:
-    """The preset of a model in the model table, or None."""
-    return _read().get(model)
+def find_preset(model: str, *, tuned: bool = False) -> Preset | None:
+    """The preset of a model in the model table, or None.
+
+    tuned: the preset for fine-tuned weights, if the model has one of its own
+    """
+    found = _read().get(model)
+    return None if found is None else found[tuned]
 
 
 @cache
-def _read() -> dict[str, Preset]:
+def _read() -> dict[str, tuple[Preset, Preset]]:
+    """The presets of each model: without and with fine-tuning."""
     text = (files("restora_calibration.int8") / _FILE).read_text()
     found = {}
     for model, values in json.loads(text).items():
-        if values["method"] not in get_args(Method):
-            raise OptionError(f"{_FILE} has an unknown method for {model}: {values['method']}")
-        found[model] = Preset(tuple(values["kept"]), values["method"])
+        method = values["method"]
+        if method not in get_args(Method):
+            raise OptionError(f"{_FILE} has an unknown method for {model}: {method}")
+        kept = tuple(values["kept"])
+        tuned = tuple(values.get("kept_if_tuned", kept))
+        found[model] = Preset(kept, method), Preset(tuned, method)
     return found

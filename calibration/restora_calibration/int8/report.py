@@ -24,6 +24,7 @@ def describe(result: Calibration, tiles: CalibrationSet, plan: Plan) -> dict[str
         "kept": list(result.kept),
         "dead": list(result.dead),
         "whole_network_in_8_bits": dict(result.tried),
+        "fine_tuning": None if result.tuning is None else asdict(result.tuning),
         "curve": [_describe_candidate(found) for found in result.candidates],
         "sensitivity": [
             {"layer": found.layer, **asdict(found.distance), "products": found.macs}

@@ -39,6 +39,7 @@ from restora_calibration.int8.search import (
 )
 from restora_calibration.int8.statistics import Tiles, gather_channels, keep_channels
 from restora_calibration.int8.trial import Distance, TrialLog, Trials
+from restora_calibration.int8.tuning import Tuning, choose_tuned
 from restora_calibration.judges import MIN_KINDS, require_judges
 
 Report = Callable[[str], None]
@@ -61,6 +62,7 @@ class Calibration:
     judged: the distance of `best` on tiles that calibration and search have not seen; None if it
         was not built
     seconds: seconds per tile, by (layer assignment or "fp32", runtime)
+    tuning: what fine-tuning changed; None without it
     """
 
     artifact: Artifact | None
@@ -73,6 +75,7 @@ class Calibration:
     dead: tuple[str, ...]
     kept: tuple[str, ...]
     seconds: Mapping[tuple[str, str], float]
+    tuning: Tuning | None = None
 
     def speedups(self) -> dict[str, float]:
         """Speedup of the best layer assignment over FP32 on ONNX Runtime, by runtime."""
@@ -150,6 +153,9 @@ def calibrate(
         form=plan.format,
         report=report,
     )
+    tuning = None
+    if plan.fine_tune:
+        recipe, tuning = choose_tuned(trials, recipe, calibrating, plan, report=report)
     seconds: Mapping[tuple[str, str], float] = {}
     built: dict[str, Artifact] = {}
     judged: dict[str, Distance] = {}
@@ -196,6 +202,7 @@ def calibrate(
         dead=tuple(dead),
         kept=kept_layers(layers, best.recipe),
         seconds=seconds,
+        tuning=tuning,
     )
 
 

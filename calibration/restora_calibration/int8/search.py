@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from restora_calibration.int8.layers import Layer
-from restora_calibration.int8.plan import LEAST_GATE, Plan
+from restora_calibration.int8.plan import Plan
 from restora_calibration.int8.qdq import Recipe
 from restora_calibration.int8.trial import Distance, Trials
 
@@ -74,7 +74,7 @@ class Search:
         self.sensitivities = measure_sensitivity(self._trials, self._recipe, report=self._report)
         order = sorted(
             self.sensitivities,
-            key=lambda found: _cost_of(found.distance, self._plan) / max(found.macs, 1e-9),
+            key=lambda found: self._plan.cost_of(found.distance) / max(found.macs, 1e-9),
             reverse=True,
         )
 
@@ -138,13 +138,6 @@ def without_dead_layers(
         seen = max((ranges[source] for source in layer.sources), default=0.0) > 0
         (alive if seen else dead).append(layer.name)
     return alive, dead
-
-
-def _cost_of(distance: Distance, plan: Plan) -> float:
-    """Squared errors as shares of those that mean and worst tile may have."""
-    return float(
-        10 ** ((plan.min_psnr - distance.mean) / 10) + 10 ** ((LEAST_GATE - distance.least) / 10)
-    )
 
 
 def _units_of(names: Sequence[str], cut: int) -> dict[str, list[str]]:

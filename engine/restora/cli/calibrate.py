@@ -77,6 +77,10 @@ def calibrate(
         bool,
         _layers("--search", help="Search the layers, also where a preset for the model has them."),
     ] = False,
+    fine_tune: Annotated[
+        int,
+        _layers(min=0, help="Steps of fine-tuning the INT8 weights on the calibration tiles."),
+    ] = 0,
     residuals: Annotated[
         bool, _layers("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too.")
     ] = False,
@@ -98,6 +102,7 @@ def calibrate(
             only,
             residuals,
             number_format,
+            fine_tune=fine_tune,
         ),
         int8.file.TileOptions(data, degrade, tile, calibration_tiles, validation_tiles, seed),
         timed=timed,
