@@ -157,7 +157,7 @@ fast-table: $(DEV) $(PHOTOS)  ## restora-fast-x4 beside its teacher on the held-
 	$(BIN)/python -m restora_tools.fast build/photos/held-out
 
 train-damage: $(DEV) $(PHOTOS)  ## train the networks that find and repair damage (two hours on one core)
-	$(BIN)/python -m restora_training.damage.train detector --photos build/photos/training build/photos/small -o build/detector
+	$(BIN)/python -m restora_training.damage.train detector -o build/detector
 	$(BIN)/python -m restora_training.damage.train repairer --photos build/photos/training build/photos/small -o build/repairer
 
 damage-table: $(DEV) $(PHOTOS)  ## how damage of the held-out photos is found and repaired (10 minutes)

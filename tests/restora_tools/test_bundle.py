@@ -1,7 +1,9 @@
 """Facts about putting a trained network into the package."""
 
+import math
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,9 +16,10 @@ from restora.models import find_artifact
 from restora_export.architecture import Hints
 from restora_export.checkpoint import load_checkpoint, network_from_checkpoint
 from restora_export.files import export_file
-from restora_export.reference import SRVGGNetCompact
+from restora_export.reference import DamageDetector, SRVGGNetCompact
 from restora_export.verify import measure_accuracy
 from restora_tools.bundle import bundle
+from restora_training.damage.fold import round_weights
 
 
 def test_a_bundled_model_has_one_set_of_weights_in_all_its_files(tmp_path: Path) -> None:
@@ -71,6 +74,16 @@ def test_an_artifact_and_its_checkpoint_give_the_same_other_artifacts(tmp_path: 
         for number, source in enumerate((artifact, tmp_path / "small-x2.safetensors"))
     ]
     assert made[0].artifact.onnx == made[1].artifact.onnx
+
+
+def test_the_folded_weights_of_a_detector_are_stored_in_half_the_space(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = DamageDetector((16, 16, 16))
+    save_file(round_weights(network.state_dict()), tmp_path / "network.safetensors")
+    (artifact,) = bundle("finder", tmp_path / "network.safetensors", small=True, data=tmp_path)
+    values = sum(value.numel() for value in network.state_dict().values())
+    weights = [v for v in onnx.load(artifact).graph.initializer if v.data_type == v.FLOAT16]
+    assert sum(math.prod(v.dims) for v in weights) > 0.9 * values
 
 
 def test_the_weights_of_restora_fast_x4_are_read_whole_from_its_artifact() -> None:

@@ -65,7 +65,7 @@ class Plan:
 
 
 PLANS: dict[Part, Plan] = {
-    "detector": Plan("detector", steps=44000),
+    "detector": Plan("detector", steps=50000),
     # patches that hold more than the rim of a large hole
     "repairer": Plan("repairer", steps=14000, patch=192, batch=3, rate=1e-3),
 }
