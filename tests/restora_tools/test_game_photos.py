@@ -34,7 +34,9 @@ License: public-domain
 def write_rcc(files: dict[str, bytes], *, version: int = 2, flags: int = 0) -> bytes:
     """A resource file with a folder `gcompris`, its folders, and files in them."""
     paths = {tuple(path.strip("/").split("/")) for path in files}
-    nodes = sorted({path[:end] for path in paths for end in range(len(path) + 1)}, key=len)
+    # the children of a folder follow one another
+    every = {path[:end] for path in paths for end in range(len(path) + 1)}
+    nodes = sorted(every, key=lambda path: (len(path), path))
     index = {path: number for number, path in enumerate(nodes)}
     tree, names, data = b"", b"", b""
     for path in nodes:

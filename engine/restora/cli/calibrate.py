@@ -28,6 +28,9 @@ RangeMethods = Annotated[
 Only = Annotated[
     str | None, _layers(help="Regular expression: names of layers that may use 8 bits.")
 ]
+FineTune = Annotated[
+    int, _layers(min=0, help="Steps of fine-tuning the INT8 weights on the calibration tiles.")
+]
 
 
 @reports_errors
@@ -77,10 +80,7 @@ def calibrate(
         bool,
         _layers("--search", help="Search the layers, also where a preset for the model has them."),
     ] = False,
-    fine_tune: Annotated[
-        int,
-        _layers(min=0, help="Steps of fine-tuning the INT8 weights on the calibration tiles."),
-    ] = 0,
+    fine_tune: FineTune = 0,
     residuals: Annotated[
         bool, _layers("--residuals/--no-residuals", help="Skips of dense blocks in 8 bits too.")
     ] = False,
