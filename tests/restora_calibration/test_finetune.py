@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper
 
+from dense_network import load_dense_network
 from export_cache import kept
 from restora.artifact import measure_psnr
 from restora.errors import ModelError, OptionError
@@ -30,7 +31,7 @@ from restora_calibration.int8.trial import Distance, TrialLog
 from restora_calibration.int8.tuning import choose_tuned
 from restora_export.onnx_file import onnx_from_network
 from restora_export.photo_tiles import load_photo_tiles
-from restora_export.reference import RRDBNet, SRVGGNetCompact
+from restora_export.reference import SRVGGNetCompact
 
 Tiles = NDArray[np.uint8]
 WITHOUT = "body.0.blocks.1.conv3"  # stays in FP32
@@ -38,9 +39,7 @@ WITHOUT = "body.0.blocks.1.conv3"  # stays in FP32
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    network = fill_network(RRDBNet(2, 8, 4, 1, upsamples=1), 0, "rrdb")
-    made = kept("model", lambda: onnx_from_network(network, io="uint8").SerializeToString())
-    return onnx.load_from_string(made)
+    return load_dense_network()
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export_cache import kept
-from restora_benchmarks.recipe import fill_network
+from dense_network import load_dense_network
 from restora_calibration.int8 import rounding, runner
 from restora_calibration.int8.equalize import Equalization
 from restora_calibration.int8.formats import INT8, quantize_weight
@@ -20,18 +19,14 @@ from restora_calibration.int8.rounding import round_layers, round_weight
 from restora_calibration.int8.runner import open_runner
 from restora_calibration.int8.statistics import iter_values, open_graph
 from restora_calibration.int8.trial import run_graph
-from restora_export.onnx_file import onnx_from_network
 from restora_export.photo_tiles import load_photo_tiles
-from restora_export.reference import RRDBNet
 
 Tiles = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    network = fill_network(RRDBNet(2, 8, 4, 1, upsamples=1), 0, "rrdb")
-    made = kept("model", lambda: onnx_from_network(network, io="uint8").SerializeToString())
-    return onnx.load_from_string(made)
+    return load_dense_network()
 
 
 @pytest.fixture(scope="module")
