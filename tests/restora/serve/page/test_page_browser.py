@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
@@ -20,10 +19,10 @@ from restora.serve import ServeOptions, Service
 from serve_rig import Running, running
 
 sync_api = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = pytest.mark.browser
 expect = sync_api.expect
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-DATA = Path(__file__).parents[3] / "data"
 NARROW = {"width": 320, "height": 640}
 TOKEN = "a-token-of-the-tests-0123"
 
@@ -362,23 +361,17 @@ def test_the_theme_follows_the_system_and_can_be_turned(open_page: Any) -> None:
     assert ground(light) == ground(dark)
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    return gzip.decompress((DATA / "axe" / "axe.min.js.gz").read_bytes()).decode()
-
-
 WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
     [...document.querySelectorAll("body *")]
         .filter((element) => element.getBoundingClientRect().right > innerWidth)
         .map((element) => element.outerHTML.slice(0, 80))"""
 
 
-def violations(page: Any, axe: str) -> list[str]:
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document)")
+def violations(page: Any) -> list[str]:
+    found = axe.Axe().run(page)
     return [
         f"{one['id']}: {node['html']} ({node['failureSummary']})"
-        for one in found["violations"]
+        for one in found.response["violations"]
         for node in one["nodes"]
     ]
 
@@ -386,15 +379,15 @@ def violations(page: Any, axe: str) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [{"width": 1200, "height": 900}, NARROW])
 def test_axe_finds_no_violation_and_nothing_is_cut_off(
-    open_page: Any, photo: Path, tmp_path: Path, axe: str, scheme: str, viewport: dict[str, int]
+    open_page: Any, photo: Path, tmp_path: Path, scheme: str, viewport: dict[str, int]
 ) -> None:
     page = open_page(color_scheme=scheme, viewport=viewport)
-    assert violations(page, axe) == []
+    assert violations(page) == []
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     restore(page, photo)
     page.locator("#files").set_input_files(str(tmp_path / "broken.png"))
     expect(page.locator("#photos li.failed")).to_have_count(1)
     page.locator("#about summary").click()
     page.locator("#sign-in").evaluate("element => { element.hidden = false }")
-    assert violations(page, axe) == []
+    assert violations(page) == []
     assert page.evaluate(WIDER) == []
