@@ -82,6 +82,7 @@ def test_what_does_not_suit_an_upscaler_is_refused(
             r"degradation.clean_share, .* are for upscalers",
         ),
         ({"losses": {"ssim": 0.1}}, r"losses.ssim is for upscalers"),
+        ({"losses": {"squared": 1.0}}, r"losses.squared is for upscalers"),
         ({"losses": {"gan": "hinge"}}, r"losses.gan is for upscalers"),
     ],
 )
@@ -99,6 +100,10 @@ def test_processes_share_a_batch_evenly() -> None:
         check(UPSCALER, processes=2, data={"batch": 3})
     with pytest.raises(OptionError, match="in each process, got 6"):
         check(FACE, processes=2, data={"batch": 12})
+
+
+def test_the_squared_error_can_be_the_only_loss() -> None:
+    check(UPSCALER, losses={"pixel": 0.0, "squared": 1.0})
 
 
 def test_the_similarity_of_downsampled_patches_can_be_a_loss() -> None:

@@ -141,6 +141,22 @@ def face_inputs(case: Case, number: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.slow
+def test_the_squared_error_counts_beside_the_absolute_one() -> None:
+    network = nn.Conv2d(3, 3, 1)
+    step = UpscalerStep(
+        network,
+        torch.optim.SGD(network.parameters(), lr=0.0),
+        weights=UpscalerWeights(pixel=2.0, squared=3.0),
+    )
+    given = torch.zeros(1, 3, 4, 4)
+    with torch.no_grad():
+        nn.init.zeros_(network.bias)  # type: ignore[arg-type]
+    losses, _ = step.run(given, torch.full_like(given, 0.5))
+    assert losses["pixel"].item() == pytest.approx(2 * 0.5)
+    assert losses["squared"].item() == pytest.approx(3 * 0.25)
+    assert set(losses) == {"pixel", "squared"}
+
+
 def test_two_iterations_of_the_face_network_are_the_published_ones() -> None:
     case = Case("gfpgan")
     options = case.facts["options"]

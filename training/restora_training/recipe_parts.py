@@ -146,6 +146,7 @@ class DegradationPart(Part):
 class LossPart(Part):
     """Weights of the losses; 0 leaves one out.
 
+    squared: of the mean squared error of upscalers; it favors PSNR under heavy degradation
     truth: of L1 to the clean pictures of data.pairs, besides the teacher's answers
     vgg19, arcface: files of the weights of the fixed networks; "torchvision" takes VGG19 from
         PyTorch's cache and downloads it if it is not there
@@ -154,6 +155,7 @@ class LossPart(Part):
     """
 
     pixel: Weight = 1.0
+    squared: Weight = 0.0
     truth: Weight = 0.0
     ssim: Weight = 0.0
     perceptual: Weight = 0.0

@@ -19,7 +19,7 @@ _FACES_ONLY = (
     "style", "pyramid", "pyramid_steps", "component", "component_style", "components", "identity",
     "arcface", "r1", "r1_interval",
 )  # fmt: skip
-_UPSCALERS_ONLY = ("ssim", "truth", "gan", "discriminator_width")
+_UPSCALERS_ONLY = ("squared", "ssim", "truth", "gan", "discriminator_width")
 
 
 def check_recipe(recipe: Recipe, network: nn.Module, *, processes: int = 1) -> None:
@@ -80,7 +80,14 @@ def _check_upscaler(recipe: Recipe, network: nn.Module) -> None:
     if degradation.kind == "faces" and recipe.data.pairs is None:
         raise OptionError('degradation.kind = "faces" is for face networks')
     _refuse_losses(losses, _FACES_ONLY, "face networks")
-    wanted = (losses.pixel, losses.truth, losses.ssim, losses.perceptual, losses.adversarial)
+    wanted = (
+        losses.pixel,
+        losses.squared,
+        losses.truth,
+        losses.ssim,
+        losses.perceptual,
+        losses.adversarial,
+    )
     if not any(wanted):
         raise OptionError("losses: at least one must be above 0")
     shrinks = degradation.clean_share or degradation.kind == "shrink"

@@ -106,6 +106,7 @@ class Objective:
             self.optimizers["generator"],
             weights=UpscalerWeights(
                 pixel=losses.pixel,
+                squared=losses.squared,
                 truth=losses.truth,
                 ssim=losses.ssim,
                 perceptual=losses.perceptual,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from restora_training.losses import (
@@ -26,12 +27,14 @@ class UpscalerWeights:
 
     The defaults are those of RealESRGAN_x4plus.
 
+    squared: of the mean squared error, to the same target as `pixel`
     truth: of L1 to the clean images, where the target of `pixel` is a teacher's answer
     ssim: of 1 - SSIM, on patches that are downsampled and not degraded otherwise: L1 alone smooths
         the grain of clean photos away
     """
 
     pixel: float = 1.0
+    squared: float = 0.0
     truth: float = 0.0
     ssim: float = 0.0
     perceptual: float = 1.0
@@ -96,9 +99,11 @@ class UpscalerStep:
         self.optimizer.zero_grad(set_to_none=True)
         output = self.generator(degraded)
         losses: dict[str, Tensor] = {}
+        target = sharp if weights.sharpen_pixel else clean
         if weights.pixel:
-            target = sharp if weights.sharpen_pixel else clean
             losses["pixel"] = weights.pixel * l1_loss(output, target)
+        if weights.squared:
+            losses["squared"] = weights.squared * F.mse_loss(output, target)
         if weights.truth:
             losses["truth"] = weights.truth * l1_loss(output, clean)
         if weights.ssim and shrunk is not None:
