@@ -205,6 +205,12 @@ def test_a_sound_self_check_is_read() -> None:
     float_check = SelfCheck(random, random.repeat(2, 1).repeat(2, 2))
     again = selfcheck_from_json(float_check.to_json(), make_info(io="float32"))
     np.testing.assert_allclose(again.image, random, atol=1 / 65535)  # one level of 16 bits
+    np.testing.assert_allclose(again.answer, float_check.answer, atol=8.5 / 65535)
+    assert measure_psnr(again.answer, float_check.answer)[1] > 80
+    levels = np.rint(again.answer * 65535)
+    assert (levels[levels < 65535] % 16 == 0).all()
+    white = SelfCheck(np.ones_like(random), np.ones((2, 8, 12, 3), np.float32))
+    assert (selfcheck_from_json(white.to_json(), make_info(io="float32")).answer == 1).all()
 
 
 @pytest.mark.parametrize(
