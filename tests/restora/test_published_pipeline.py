@@ -83,6 +83,13 @@ def upsampler_for(case: dict[str, Any], io: Io) -> Upsampler:
     )
 
 
+def stored_rows(name: str, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is stored of a published result, and the same of ours: of large ones every third row."""
+    if f"{name}__out__3" in ARRAYS:
+        return got[::3], ARRAYS[f"{name}__out__3"]
+    return got, ARRAYS[f"{name}__out"]
+
+
 @pytest.mark.parametrize("case", CASES["cases"], ids=lambda case: case["name"])
 def test_the_published_picture_comes_out(case: dict[str, Any]) -> None:
     name = case["name"]
@@ -91,7 +98,7 @@ def test_the_published_picture_comes_out(case: dict[str, Any]) -> None:
         return
     photo = photo_from_published(ARRAYS[f"{name}__in"])
     result = upsampler_for(case, "float32").upsample(photo, outscale=case["outscale"])
-    got, expected = published_from_photo(result), ARRAYS[f"{name}__out"]
+    got, expected = stored_rows(name, published_from_photo(result))
     assert got.shape == expected.shape
     assert got.dtype == expected.dtype
     difference = np.abs(got.astype(int) - expected.astype(int))
@@ -137,7 +144,7 @@ EIGHT_BIT = [
 
 @pytest.mark.parametrize("case", EIGHT_BIT, ids=lambda case: case["name"])
 def test_one_preset_gives_the_published_picture_of_8_bit_photos(case: dict[str, Any]) -> None:
-    got, expected = restore_published(case, compat="upstream"), ARRAYS[f"{case['name']}__out"]
+    got, expected = stored_rows(case["name"], restore_published(case, compat="upstream"))
     assert got.shape == expected.shape
     difference = np.abs(got.astype(int) - expected.astype(int))
     resized = case["outscale"] not in (None, CASES["networks"][case["net"]]["netscale"])
@@ -184,8 +191,9 @@ def test_the_8_bit_artifact_is_within_one_level_of_the_published_picture() -> No
     for name in ("x4_bgr", "x2_odd", "x4_tile32", "srvgg_bgr", "x4_gray"):
         case = next(case for case in CASES["cases"] if case["name"] == name)
         photo = photo_from_published(ARRAYS[f"{name}__in"])
-        got = published_from_photo(upsampler_for(case, "uint8").upsample(photo))
-        assert np.abs(got.astype(int) - ARRAYS[f"{name}__out"].astype(int)).max() <= 1
+        result = upsampler_for(case, "uint8").upsample(photo)
+        got, expected = stored_rows(name, published_from_photo(result))
+        assert np.abs(got.astype(int) - expected.astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("tile", [31, 30])
