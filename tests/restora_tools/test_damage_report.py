@@ -15,6 +15,7 @@ def test_tables_show_what_was_measured() -> None:
         pairs=12,
         detection={"scratches": Detection(100, 80, 50, 40, 30, 120)},
         repair={"restora, true mask": Repair(10, 65.025, 9.0, 5, 3.25125, 0)},
+        scratch_repair={"restora, found mask": Repair(10, 6502.5, 8.0, 5, 3.25125, 0)},
         false_share={"photos": 0.00125},
         clean_psnr=51.25,
         find_mp_per_s=1.0,
@@ -35,6 +36,8 @@ def test_tables_show_what_was_measured() -> None:
     assert "| scratches | 0.800 | 0.800 | 0.800 | 0.400 | 0.250 |" in tables["damage-found"]
     assert "reach 51.2 dB" in tables["damage-found"]
     assert "| restora, true mask | 40.00 dB | 50.00 dB | 0.900 | 0 |" in tables["damage-repair"]
+    scratches = tables["damage-repair-scratches"]
+    assert "| restora, found mask | 20.00 dB | 50.00 dB | 0.800 | 0 |" in scratches
     assert "| photos | 0.12% |" in tables["damage-clean"]
     assert "| finding damage | 0.25 | 4.00 |" in tables["damage-cost"]
     assert f"| enlarging with {UPSAMPLERS[1]} | 2.00 | 0.50 |" in tables["damage-cost"]

@@ -31,6 +31,19 @@ def test_the_recipe_makes_the_network_that_is_bundled() -> None:
     )
 
 
+def test_the_second_run_continues_with_the_network_of_the_first() -> None:
+    """`make train-lite` writes the first run to build/train-lite."""
+    recipes = ROOT / "training" / "recipes"
+    second = read_recipe(recipes / "restora-lite-x2-photos.toml")
+    assert second.network.start is not None
+    start = recipes / second.network.start
+    assert start.resolve() == ROOT / "build" / "train-lite" / "network.safetensors"
+    makefile = (ROOT / "Makefile").read_text()
+    assert "restora-lite-x2.toml -o build/train-lite\n" in makefile
+    network = make_network(second.network.model_copy(update={"start": WEIGHTS}))
+    check_recipe(second, network)
+
+
 @pytest.fixture(scope="module")
 def photos() -> dict[str, Photo]:
     return {photo.name: read_free_photo(photo)[:160, :200] for photo in HELD_OUT[:2]}

@@ -47,7 +47,7 @@ def test_a_folder_with_no_more_photos_than_are_held_out_is_refused(tmp_path: Pat
 def test_a_network_that_cannot_be_trained_is_refused(photos: Path, tmp_path: Path) -> None:
     values = values_of(photos)
     values["network"] = {
-        "start": save(DamageDetector((8, 8, 8)), tmp_path / "detector.safetensors")
+        "start": save(DamageDetector((8, 8, 8, 8)), tmp_path / "detector.safetensors")
     }
     with pytest.raises(CheckpointError, match="only RRDBNet, SRVGGNetCompact and GFP-GAN can be"):
         run(values, tmp_path / "run")

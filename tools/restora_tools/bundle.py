@@ -46,6 +46,8 @@ def bundle(
 def _rounded(key: str, values: torch.Tensor) -> torch.Tensor:
     if key.endswith(".running_var"):
         return values  # of a folded normalization, whose float32 makes it the identity
+    if not values.dtype.is_floating_point:
+        return values  # the count of a normalization's batches, which float16 may not hold
     halves = values.to(torch.float16)
     if not torch.isfinite(halves).all():
         raise ValueError("all weights must be finite in float16")

@@ -39,7 +39,8 @@ def damage_tables(result: dict[str, Any]) -> dict[str, str]:
     report = DamageReport.from_dict(result["evaluation"])
     return {
         "damage-found": f"{found_table(report)}\n\n{_found_words(report)}",
-        "damage-repair": repair_table(report),
+        "damage-repair-scratches": repair_table(report.scratch_repair),
+        "damage-repair": repair_table(report.repair),
         "damage-clean": clean_table(report),
         "damage-cost": _cost_table(result),
     }

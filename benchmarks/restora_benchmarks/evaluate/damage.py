@@ -55,6 +55,7 @@ class DamageReport:
 
     detection: by kind of damage
     repair: by mask and method, of pairs with all kinds of damage
+    scratch_repair: the same of pairs with scratches
     false_share: by kind of clean picture, the share of pixels in the mask
     clean_psnr: of repaired clean photos to themselves, the least, in dB, at most 150
     find_mp_per_s, repair_mp_per_s: megapixels of photos per second
@@ -64,6 +65,7 @@ class DamageReport:
     pairs: int
     detection: Mapping[str, Detection]
     repair: Mapping[str, Repair]
+    scratch_repair: Mapping[str, Repair]
     false_share: Mapping[str, float]
     clean_psnr: float
     find_mp_per_s: float
@@ -78,7 +80,8 @@ class DamageReport:
         """The report that `as_dict` gave these values."""
         own = dict(values)
         own["detection"] = {kind: Detection(**row) for kind, row in own["detection"].items()}
-        own["repair"] = {name: Repair(**row) for name, row in own["repair"].items()}
+        for part in ("repair", "scratch_repair"):
+            own[part] = {name: Repair(**row) for name, row in own[part].items()}
         return cls(**own)
 
 
@@ -124,11 +127,19 @@ def evaluate_damage(
     pairs = [pair for photo in photos for pair in iter_pairs(photo, draws)]
     detection["all damage"] = run.detect(pairs)
     report("all damage is evaluated")
-    repairs = run.repair(pairs)
+    repairs, scratch_repairs = run.repair(pairs), run.repair(scratched)
     report("repairs are evaluated")
     shares, psnr = run.clean(photos)
     return DamageReport(
-        len(photos), len(pairs), detection, repairs, shares, psnr, find.mp_per_s, repair.mp_per_s
+        len(photos),
+        len(pairs),
+        detection,
+        repairs,
+        scratch_repairs,
+        shares,
+        psnr,
+        find.mp_per_s,
+        repair.mp_per_s,
     )
 
 

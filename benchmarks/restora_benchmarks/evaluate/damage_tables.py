@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from restora_benchmarks.evaluate.damage import DamageReport
+from restora_benchmarks.evaluate.damage_figures import Repair
 
 
 def format_tables(report: DamageReport) -> str:
@@ -12,7 +15,13 @@ def format_tables(report: DamageReport) -> str:
         "",
         found_table(report),
         "",
-        repair_table(report),
+        "scratches:",
+        "",
+        repair_table(report.scratch_repair),
+        "",
+        "all damage:",
+        "",
+        repair_table(report.repair),
         "",
         clean_table(report),
         "",
@@ -36,7 +45,7 @@ def found_table(report: DamageReport) -> str:
     return "\n".join(lines)
 
 
-def repair_table(report: DamageReport) -> str:
+def repair_table(figures: Mapping[str, Repair]) -> str:
     """Accuracy inside the true mask, by mask and method."""
     lines = [
         "| repaired by | PSNR inside | PSNR at the rim | SSIM inside | other pixels changed |",
@@ -44,7 +53,7 @@ def repair_table(report: DamageReport) -> str:
     ]
     lines += [
         f"| {name} | {r.psnr:.2f} dB | {r.rim_psnr:.2f} dB | {r.ssim:.3f} | {r.changed} |"
-        for name, r in report.repair.items()
+        for name, r in figures.items()
     ]
     return "\n".join(lines)
 

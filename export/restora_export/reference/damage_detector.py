@@ -2,7 +2,8 @@
 
 A U-Net (Ronneberger et al., arXiv:1505.04597) whose finest features have half the resolution of
 the picture: its first convolution reads pixels in blocks of 2 x 2, its last one writes them so. A
-branch that also reads the picture at a quarter of its resolution gives context. Beside the colors
+branch that also reads the picture at a quarter of its resolution gives context, and features of a
+sixteenth of it tell the lines of objects from scratches. Beside the colors
 it sees what is brighter and what is darker than all that is wider than a scratch (top-hat
 transforms: Meyer, 1979), which it would take long to learn.
 """
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-DEPTH = 8  # the coarsest features have an eighth of the resolution
+DEPTH = 16  # the coarsest features have a sixteenth of the resolution
 DILATIONS = (1, 2, 4)
 THIN_PX = 11  # what is narrower is thin
 THIN_GAIN = 2.0  # differences are smaller than colors
@@ -44,12 +45,14 @@ class ConvUnit(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a direct connection."""
+    """Two convolutions beside a direct connection. Untrained, it passes its input through (Goyal et
+    al., arXiv:1706.02677, section 5.1), which must be at least 0."""
 
     def __init__(self, features: int, *, dilation: int = 1) -> None:
         super().__init__()
         self.first = ConvUnit(features, features, dilation=dilation)
         self.second = ConvUnit(features, features, linear=True)
+        nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
@@ -58,29 +61,33 @@ class Block(nn.Module):
 class DamageDetector(nn.Module):
     """The probability of damage for each pixel.
 
-    Input (batch, 3, height, width), RGB in 0..1, sides multiples of 8; output (batch, 1, height,
+    Input (batch, 3, height, width), RGB in 0..1, sides multiples of 16; output (batch, 1, height,
     width), logits.
 
-    features: channels at a half, a quarter and an eighth of the resolution
+    features: channels at a half, a quarter, an eighth and a sixteenth of the resolution
     """
 
     size_multiple = DEPTH
 
-    def __init__(self, features: tuple[int, int, int] = (32, 48, 64)) -> None:
+    def __init__(self, features: tuple[int, int, int, int] = (32, 48, 64, 96)) -> None:
         super().__init__()
-        half, quarter, eighth = features
+        half, quarter, eighth, sixteenth = features
         self.features = features
         self.stem = ConvUnit(5, half, kernel=6, stride=2)
         self.half_in = Block(half)
         self.to_quarter = ConvUnit(half, quarter, kernel=4, stride=2)
         self.glance = ConvUnit(3, quarter)
-        self.quarter_in = Block(quarter)
+        self.quarter_in = nn.Sequential(Block(quarter), Block(quarter))
         self.to_eighth = ConvUnit(quarter, eighth, kernel=4, stride=2)
         self.context = nn.Sequential(*(Block(eighth, dilation=d) for d in DILATIONS))
+        self.to_sixteenth = ConvUnit(eighth, sixteenth, kernel=4, stride=2)
+        self.scene = nn.Sequential(*(Block(sixteenth, dilation=d) for d in DILATIONS))
+        self.from_sixteenth = ConvUnit(sixteenth, eighth, kernel=1, linear=True)
+        self.eighth_out = Block(eighth)
         self.from_eighth = ConvUnit(eighth, quarter, kernel=1, linear=True)
         self.quarter_out = Block(quarter)
         self.from_quarter = ConvUnit(quarter, half, kernel=1, linear=True)
-        self.half_out = Block(half)
+        self.half_out = nn.Sequential(Block(half), Block(half))
         self.mask_head = nn.Conv2d(half, 4, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,6 +100,8 @@ class DamageDetector(nn.Module):
         glance = self.glance(F.avg_pool2d(centered, 4))
         quarter = self.quarter_in(self.to_quarter(half) + glance)
         eighth = self.context(self.to_eighth(quarter))
+        sixteenth = self.scene(self.to_sixteenth(eighth))
+        eighth = self.eighth_out(F.relu(eighth + _double(self.from_sixteenth(sixteenth))))
         quarter = self.quarter_out(F.relu(quarter + _double(self.from_eighth(eighth))))
         half = self.half_out(F.relu(half + _double(self.from_quarter(quarter))))
         return F.pixel_shuffle(self.mask_head(half), 2)

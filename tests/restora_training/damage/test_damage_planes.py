@@ -29,11 +29,11 @@ def two_photos() -> Iterator[None]:
 
 
 def test_thin_parts_computed_ahead_are_those_that_the_network_computes() -> None:
-    pictures = list(np.random.default_rng(1).integers(0, 256, (2, 24, 40, 3), np.uint8))
+    pictures = list(np.random.default_rng(1).integers(0, 256, (2, 32, 48, 3), np.uint8))
     tensor = torch.from_numpy(stack(pictures))
     ahead = torch.from_numpy(stack_thin(pictures))
     assert torch.allclose(ahead, thin_parts(tensor), atol=1e-6)  # rounding of float32
-    network = DamageDetector((4, 4, 4)).eval()
+    network = DamageDetector((4, 4, 4, 4)).eval()
     with torch.no_grad():
         assert torch.allclose(network.find(tensor, ahead), network(tensor), atol=1e-5)
 

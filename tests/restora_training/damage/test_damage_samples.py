@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from restora_calibration.photos import HELD_OUT, TRAINING
+from restora_export.reference.damage_detector import Block
 from restora_training.damage.lookalikes import LOOKALIKES
 from restora_training.damage.samples import FAINT, PatchSource
 from restora_training.damage.train import LOSSES, Plan, make_network, train
@@ -102,6 +104,25 @@ def test_a_training_that_was_stopped_continues_to_the_same_weights(
     train(whole, tmp_path / "parts")
     one, two = (load_file(tmp_path / name / "network.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_training_can_start_with_earlier_weights(tmp_path: Path) -> None:
+    plan = Plan("repairer", steps=1, patch=32, batch=1, defects=2, warmup=1)
+    train(plan, tmp_path / "first")
+    earlier = tmp_path / "first" / "network.safetensors"
+    still = replace(plan, rate=1e-12)
+    train(still, tmp_path / "second", start=earlier)
+    train(still, tmp_path / "other")
+    first, second, other = (
+        load_file(tmp_path / name / "network.safetensors") for name in ("first", "second", "other")
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_a_block_that_is_not_trained_yet_passes_its_input_through() -> None:
+    features = torch.rand(2, 4, 8, 8)
+    assert torch.equal(Block(4, dilation=2).train()(features), features)
 
 
 @pytest.mark.parametrize("part", ["detector", "repairer"])

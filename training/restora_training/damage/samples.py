@@ -20,8 +20,8 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 5, "scratches": 2, "hair": 2.5, "dust": 2, "mold": 1, "stain": 0.3, "water_rim": 0.7,
-    "fold": 2, "cracks": 2, "torn_edge": 0.5, "missing_corner": 0.3, "tape": 0.3,
+    "scratch": 5, "scratches": 2, "hair": 2.5, "dust": 2, "mold": 1, "stain": 0.8, "water_rim": 1,
+    "fold": 2.5, "cracks": 2, "torn_edge": 2, "missing_corner": 1.2, "tape": 1.2,
 }  # fmt: skip
 _DRAWN_SIDE = 384  # of the pictures on which defects are drawn
 _PLACES = 256  # pixels of a defect around which parts of it are cut

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,7 +66,7 @@ class Plan:
 
 
 PLANS: dict[Part, Plan] = {
-    "detector": Plan("detector", steps=50000),
+    "detector": Plan("detector", steps=22000, patch=192, rate=1e-3, calm=1.0),
     # patches that hold more than the rim of a large hole
     "repairer": Plan("repairer", steps=14000, patch=192, batch=3, rate=1e-3),
 }
@@ -135,14 +136,19 @@ LOSSES: dict[Part, Callable[..., Tensor]] = {
 }
 
 
-def train(plan: Plan, folder: Path, photos: Sequence[Path] = ()) -> None:
+def train(
+    plan: Plan, folder: Path, photos: Sequence[Path] = (), *, start: Path | None = None
+) -> None:
     """Train until plan.steps and write the averaged weights, rounded to FP16, as safetensors.
 
     photos: folders of clean photos; without any, the free photos for training
+    start: weights of an earlier run, as safetensors
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
     network = make_network(plan.part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        network.load_state_dict({key: value.float() for key, value in load_file(start).items()})
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     step = _load(folder / _STATE, network, optimizer, average)
@@ -235,6 +241,7 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=Path, nargs="+", default=[], help="folders of clean photos; default: free"
     )
+    parser.add_argument("--start", type=Path, help="weights of an earlier run, as safetensors")
     parser.add_argument("--steps", type=int, help="default: as the published networks")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
@@ -242,7 +249,8 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     plan = PLANS[arguments.part]
-    train(replace(plan, steps=arguments.steps or plan.steps), arguments.output, arguments.photos)
+    plan = replace(plan, steps=arguments.steps or plan.steps)
+    train(plan, arguments.output, arguments.photos, start=arguments.start)
 
 
 if __name__ == "__main__":

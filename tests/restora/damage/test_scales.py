@@ -1,0 +1,84 @@
+"""A photo is looked at in two sizes, and both have a say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from damage_fakes import detector_artifact, gray_picture
+from fakes import open_on_cpu
+from restora.backends.base import Batch
+from restora.damage.networks import DamageFinder
+from restora.damage.scales import join_sizes, reduce_photo
+from restora.image import Photo
+
+
+@pytest.mark.parametrize(
+    ("size", "reduced"),
+    [
+        ((960, 700), (384, 280)),
+        ((400, 1600), (160, 640)),
+        ((576, 300), (384, 200)),
+        ((900, 1), (384, 1)),
+    ],
+)
+def test_a_photo_is_reduced_by_at_most_2_5_and_to_at_least_384_pixels(
+    size: tuple[int, int], reduced: tuple[int, int]
+) -> None:
+    smaller = reduce_photo(Photo(gray_picture(*size)))
+    assert smaller is not None
+    assert smaller.pixels.shape[:2] == reduced
+
+
+def test_a_small_photo_is_not_reduced() -> None:
+    assert reduce_photo(Photo(gray_picture(575, 300))) is None
+    assert reduce_photo(Photo(gray_picture(1, 1))) is None
+
+
+def test_a_reduced_photo_keeps_its_depth_and_is_opaque() -> None:
+    pixels = np.full((700, 20), 40_000, np.uint16)
+    smaller = reduce_photo(Photo(pixels, alpha=np.zeros_like(pixels)))
+    assert smaller is not None
+    assert smaller.pixels.dtype == np.uint16
+    assert (smaller.pixels == 40_000).all()
+    assert smaller.alpha is None
+
+
+def test_equal_probabilities_stay_and_opposite_ones_cancel() -> None:
+    levels = np.arange(256, dtype=np.uint8)[None].repeat(300, 0)
+    assert np.abs(join_sizes(levels, levels).astype(int) - levels).max() <= 2
+    opposite = join_sizes(levels, levels[:, ::-1])
+    assert np.abs(opposite.astype(int) - 128).max() <= 3
+
+
+def test_the_reduced_size_is_enlarged_smoothly() -> None:
+    near = np.full((600, 10), 128, np.uint8)
+    far = np.zeros((240, 4), np.uint8)
+    far[120:] = 255
+    joined = join_sizes(near, far)
+    assert joined.shape == near.shape
+    assert np.diff(joined[:, 5].astype(int)).min() >= 0
+    assert joined[0, 5] < 30
+    assert joined[-1, 5] > 225
+
+
+def test_what_is_found_at_one_size_only_is_half_as_sure() -> None:
+    class OnlyOf:
+        """Sees damage everywhere in tiles of one width, and nothing in others."""
+
+        info, limits = (
+            open_on_cpu(detector_artifact()).info,
+            open_on_cpu(detector_artifact()).limits,
+        )
+
+        def __init__(self, width: int) -> None:
+            self.width = width
+
+        def run(self, batch: Batch) -> Batch:
+            found = batch.shape[2] == self.width
+            return np.full((*batch.shape[:3], 1), 255 * found, np.uint8)
+
+    photo = Photo(gray_picture(960, 40))
+    for width in (40, 16):  # of the photo, and of the reduced one
+        found = DamageFinder(OnlyOf(width)).find(photo)  # type: ignore[arg-type]
+        assert 100 < int(np.median(found)) < 155, width
