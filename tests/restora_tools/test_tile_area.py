@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 _WAYS = {way.name: way for way in ways_for_x4plus()}
 
 
-@pytest.mark.parametrize("overlap", [8, 32])
+@pytest.mark.parametrize("overlap", [16, 32])
 def test_tiles_compute_at_most_an_eighth_more_than_a_photo_of_2_mp(overlap: int) -> None:
     used = [way for way in ways_for(overlap) if way.used]
     assert len(used) == 3
@@ -50,7 +50,7 @@ def test_no_size_from_1_mp_on_computes_more(pixels: float, aspect: float, uprigh
 
 
 def test_the_bundled_model_overlaps_as_in_the_table() -> None:
-    assert read_artifact(find_artifact(DEFAULT_MODEL, "uint8")).info.overlap_px == 8
+    assert read_artifact(find_artifact(DEFAULT_MODEL, "uint8")).info.overlap_px == 16
 
 
 def test_the_committed_figures_are_those_of_this_version() -> None:

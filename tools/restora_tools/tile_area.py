@@ -147,7 +147,7 @@ def measure(way: Way, height: int, width: int) -> float:
 
 def measure_all() -> list[dict[str, Any]]:
     rows = []
-    for way in (*ways_for(8), *ways_for(32), *ways_for_x4plus()):
+    for way in (*ways_for(16), *ways_for(32), *ways_for_x4plus()):
         found = {name: round(measure(way, *size), 3) for name, size in PHOTOS.items()}
         many = sorted(measure(way, *size) for size in random_sizes())
         found["random, median"] = round(many[len(many) // 2], 3)

@@ -63,6 +63,12 @@ def test_some_samples_have_no_damage(source: PatchSource) -> None:
     assert 0 < without < 30
 
 
+def test_defects_are_drawn_on_pictures_of_the_side_that_is_asked_for() -> None:
+    source = PatchSource(32, seed=1, defects=3, drawn=96)
+    assert {drawn.side for drawn in source._defects} == {96}
+    assert source.make_batch(0, 2, for_repair=True)[0].picture.shape == (32, 32, 3)
+
+
 def test_held_out_photos_are_not_among_those_for_training() -> None:
     assert not {photo.path for photo in HELD_OUT} & {photo.path for photo in TRAINING}
 
@@ -109,9 +115,8 @@ def test_a_training_that_was_stopped_continues_to_the_same_weights(
 def test_a_training_can_start_with_earlier_weights(tmp_path: Path) -> None:
     plan = Plan("repairer", steps=1, patch=32, batch=1, defects=2, warmup=1)
     train(plan, tmp_path / "first")
-    earlier = tmp_path / "first" / "network.safetensors"
     still = replace(plan, rate=1e-12)
-    train(still, tmp_path / "second", start=earlier)
+    train(still, tmp_path / "second", start=tmp_path / "first" / "state.pt")
     train(still, tmp_path / "other")
     first, second, other = (
         load_file(tmp_path / name / "network.safetensors") for name in ("first", "second", "other")

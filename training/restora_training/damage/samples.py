@@ -23,7 +23,6 @@ SHARES: Mapping[str, float] = {
     "scratch": 5, "scratches": 2, "hair": 2.5, "dust": 2, "mold": 1, "stain": 0.8, "water_rim": 1,
     "fold": 2.5, "cracks": 2, "torn_edge": 2, "missing_corner": 1.2, "tape": 1.2,
 }  # fmt: skip
-_DRAWN_SIDE = 384  # of the pictures on which defects are drawn
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
 # damage that is hardly seen is not asked for: its opacity, or the change in levels
@@ -49,11 +48,15 @@ class _Drawn:
     color: NDArray[np.uint8]
     places: NDArray[np.int16]
 
+    @property
+    def side(self) -> int:
+        return len(self.opacity)
+
     def cut(self, patch: int, rng: np.random.Generator) -> Layer:
         """A part of the defect, turned, more or less opaque, in a color like its own."""
         place = self.places[int(rng.integers(len(self.places)))]
         shift = rng.integers(-patch * 2 // 5, patch * 2 // 5 + 1, 2)
-        top, left = np.clip(place - patch // 2 + shift, 0, _DRAWN_SIDE - patch)
+        top, left = np.clip(place - patch // 2 + shift, 0, self.side - patch)
         inside = (slice(top, top + patch), slice(left, left + patch))
         turns, flip = int(rng.integers(4)), rng.uniform() < 0.5
         opacity = np.rot90(self.opacity[inside], turns)
@@ -71,20 +74,27 @@ class _Drawn:
 class PatchSource:
     """Makes samples of `patch` pixels a side.
 
-    defects: how many are drawn ahead; it takes about 10 ms and 0.2 MB for each
+    defects: how many are drawn ahead; it takes about 10 ms and 0.2 MB for each of 384 pixels
+    drawn: side of the pictures on which they are drawn, in pixels; large holes grow with it
     photos: folders of clean photos; without any, the free photos for training
     """
 
     def __init__(
-        self, patch: int, *, seed: int, defects: int = 2500, photos: Sequence[Path] = ()
+        self,
+        patch: int,
+        *,
+        seed: int,
+        defects: int = 2500,
+        drawn: int = 384,
+        photos: Sequence[Path] = (),
     ) -> None:
         self.patch, self.seed = patch, seed
         self._contents = Contents(patch, photos)
         rng = np.random.default_rng([seed, 1])
         names = list(SHARES)
         shares = np.array([SHARES[name] for name in names])
-        drawn = rng.choice(len(names), defects, p=shares / shares.sum())
-        self._defects = [_draw_defect(names[number], rng) for number in drawn]
+        chosen = rng.choice(len(names), defects, p=shares / shares.sum())
+        self._defects = [_draw_defect(names[number], drawn, rng) for number in chosen]
 
     def make_batch(
         self,
@@ -143,8 +153,8 @@ class PatchSource:
         return damaged, opacity
 
 
-def _draw_defect(name: str, rng: np.random.Generator) -> _Drawn:
-    shape = (_DRAWN_SIDE, _DRAWN_SIDE)
+def _draw_defect(name: str, side: int, rng: np.random.Generator) -> _Drawn:
+    shape = (side, side)
     layer = DEFECTS[name](shape, rng)
     places = np.argwhere(layer.opacity > 1 / 16)
     while not len(places):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,6 +47,7 @@ class Plan:
 
     steps: the learning rate falls to nothing over so many
     patch: in pixels, a multiple of 32
+    defects, drawn: how many are drawn ahead, on pictures of so many pixels a side
     warmup: steps until the full rate
     calm: the last share of the steps, in which a detector learns how rare damage is: many patches
         are clean, and each pixel counts once. Before, damage counts more, or nothing would be found
@@ -62,13 +62,14 @@ class Plan:
     ema: float = 0.999
     calm: float = 0.75
     defects: int = 2500
+    drawn: int = 384
     seed: int = 20261126
 
 
 PLANS: dict[Part, Plan] = {
-    "detector": Plan("detector", steps=22000, patch=192, rate=1e-3, calm=1.0),
+    "detector": Plan("detector", steps=50000, patch=192),
     # patches that hold more than the rim of a large hole
-    "repairer": Plan("repairer", steps=14000, patch=192, batch=3, rate=1e-3),
+    "repairer": Plan("repairer", steps=16000, patch=256, batch=2, rate=1e-3, drawn=640),
 }
 
 
@@ -142,18 +143,21 @@ def train(
     """Train until plan.steps and write the averaged weights, rounded to FP16, as safetensors.
 
     photos: folders of clean photos; without any, the free photos for training
-    start: weights of an earlier run, as safetensors
+    start: state.pt of an earlier run, whose averaged weights this one starts with. The exported
+        weights do not serve: their normalizations are folded, and cannot be trained further
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
     network = make_network(plan.part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None:
-        network.load_state_dict({key: value.float() for key, value in load_file(start).items()})
+        network.load_state_dict(torch.load(start, weights_only=True)["average"])
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     step = _load(folder / _STATE, network, optimizer, average)
     log = Log(folder, ["loss"], done=step)
-    source = PatchSource(plan.patch, seed=plan.seed, defects=plan.defects, photos=photos)
+    source = PatchSource(
+        plan.patch, seed=plan.seed, defects=plan.defects, drawn=plan.drawn, photos=photos
+    )
     logger.info("%s: %d defects are drawn", plan.part, plan.defects)
     network.train()
     running, started, waited = 0.0, time.monotonic(), 0.0
@@ -241,7 +245,7 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=Path, nargs="+", default=[], help="folders of clean photos; default: free"
     )
-    parser.add_argument("--start", type=Path, help="weights of an earlier run, as safetensors")
+    parser.add_argument("--start", type=Path, help="state.pt of an earlier run")
     parser.add_argument("--steps", type=int, help="default: as the published networks")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
