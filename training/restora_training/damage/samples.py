@@ -20,11 +20,13 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 5, "scratches": 2, "hair": 2.5, "dust": 2, "mold": 1, "stain": 0.8, "water_rim": 1,
-    "fold": 2.5, "cracks": 2, "torn_edge": 2, "missing_corner": 1.2, "tape": 1.2,
+    "scratch": 7, "scratches": 2, "hair": 2.5, "dust": 2, "mold": 1, "stain": 0.5, "water_rim": 0.8,
+    "fold": 2.5, "cracks": 2, "torn_edge": 1.2, "missing_corner": 0.7, "tape": 0.6,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
+_LOOKALIKE = 0.25  # the share of parts with something drawn on them that looks like damage
+_LOOKALIKE_ODDS = {"fence": 3.0}  # bars at equal distances are the hardest to tell from scratches
 # damage that is hardly seen is not asked for: its opacity, or the change in levels
 FAINT_OPACITY = 0.2
 FAINT = 10
@@ -115,9 +117,11 @@ class PatchSource:
 
     def _for_detection(self, rng: np.random.Generator, *, without: float, lines: bool) -> Sample:
         clean = self._contents.cut(rng, lines=lines)
-        names = list(LOOKALIKES)
-        if rng.uniform() < 0.15:
-            clean = LOOKALIKES[names[int(rng.integers(len(names)))]](clean, rng)
+        if rng.uniform() < _LOOKALIKE:
+            names = list(LOOKALIKES)
+            odds = np.array([_LOOKALIKE_ODDS.get(name, 1.0) for name in names])
+            chosen = int(rng.choice(len(names), p=odds / odds.sum()))
+            clean = LOOKALIKES[names[chosen]](clean, rng)
         if rng.uniform() < 0.4:
             clean = age_photo(clean, rng, _AGING)
         damaged, opacity = self._damage(clean, rng, none=without)
