@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_a_training_that_was_stopped_continues_to_the_same_weights(
 
 
 def test_a_training_can_start_with_earlier_weights(tmp_path: Path) -> None:
-    plan = Plan("repairer", steps=1, patch=32, batch=1, defects=2, warmup=1)
+    plan = Plan("repairer", steps=1, patch=32, batch=1, defects=2, warmup=1, rate=0.1)
     train(plan, tmp_path / "first")
     still = replace(plan, rate=1e-12)
     train(still, tmp_path / "second", start=tmp_path / "first" / "state.pt")
@@ -121,8 +122,9 @@ def test_a_training_can_start_with_earlier_weights(tmp_path: Path) -> None:
     first, second, other = (
         load_file(tmp_path / name / "network.safetensors") for name in ("first", "second", "other")
     )
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    assert not all(torch.equal(first[key], other[key]) for key in first)
+    near = partial(torch.allclose, atol=1e-3)  # the rounding to float16 may differ
+    assert all(near(first[key], second[key]) for key in first)
+    assert not all(near(first[key], other[key]) for key in first)
 
 
 def test_a_block_that_is_not_trained_yet_passes_its_input_through() -> None:
