@@ -66,7 +66,10 @@ def build(
     )
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(v, marks=[] if v == "10.16" else pytest.mark.slow) for v in VERSIONS],
+)
 def test_the_bundled_model_is_built_with_no_more_words_than_its_name(
     tmp_path: Path, version: str
 ) -> None:

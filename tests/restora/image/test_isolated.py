@@ -132,6 +132,7 @@ def test_a_decoder_that_takes_more_memory_than_the_header_explains_is_refused(
     isolated_module._idle.close()
 
 
+@pytest.mark.slow
 def test_sound_pictures_fit_into_what_their_header_explains(tmp_path: Path) -> None:
     pixels = np.tile(RNG.integers(0, 255, (8, 100, 4), np.uint8), (250, 30, 1))
     kinds: dict[str, tuple[str, dict[str, object]]] = {
