@@ -6,7 +6,7 @@ Damage is drawn with other seeds than in training, on photos that training never
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,21 +119,20 @@ def evaluate_damage(
     find, repair = _Clock(), _Clock()
     run = _Run(stage, find, repair)
     report(f"{len(photos)} photos, {draws} damaged versions of each")
-    scratched = [pair for photo in photos for pair in iter_scratched(photo, draws)]
-    detection = {
-        f"scratches of 1 px and more, {_LEAST_CONTRAST} levels": run.detect(scratched),
-    }
+    scratches, scratch_repairs = run.evaluate(
+        pair for photo in photos for pair in iter_scratched(photo, draws)
+    )
     report("scratches are evaluated")
-    pairs = [pair for photo in photos for pair in iter_pairs(photo, draws)]
-    detection["all damage"] = run.detect(pairs)
+    damage, repairs = run.evaluate(pair for photo in photos for pair in iter_pairs(photo, draws))
     report("all damage is evaluated")
-    repairs, scratch_repairs = run.repair(pairs), run.repair(scratched)
-    report("repairs are evaluated")
     shares, psnr = run.clean(photos)
     return DamageReport(
         len(photos),
-        len(pairs),
-        detection,
+        len(photos) * draws,
+        {
+            f"scratches of 1 px and more, {_LEAST_CONTRAST} levels": scratches,
+            "all damage": damage,
+        },
         repairs,
         scratch_repairs,
         shares,
@@ -172,18 +171,16 @@ class _Run:
         self._options = stage.options
         self._find, self._repair = find, repair
 
-    def detect(self, pairs: Sequence[DamagePair]) -> Detection:
-        total = Detection()
+    def evaluate(self, pairs: Iterable[DamagePair]) -> tuple[Detection, dict[str, Repair]]:
+        """What was found, and repairs by mask and method."""
+        detection, totals = Detection(), dict[str, Repair]()
         for pair in pairs:
+            probability = self._probability(pair.picture)
             change = np.abs(pair.picture.astype(int) - pair.clean).max(2)
-            found = self._mask(pair.picture, grow_px=0)
-            total += detection_of(found, pair.mask, asked=change >= _LEAST_CONTRAST)
-        return total
-
-    def repair(self, pairs: Sequence[DamagePair]) -> dict[str, Repair]:
-        totals: dict[str, Repair] = {}
-        for pair in pairs:
-            found = self._mask(pair.picture)
+            detection += detection_of(
+                self._decide(probability, grow_px=0), pair.mask, asked=change >= _LEAST_CONTRAST
+            )
+            found = self._decide(probability)
             made = {"nothing": (pair.picture, pair.mask)}
             for name, mask in (("true mask", pair.mask), ("found mask", found)):
                 made[f"restora, {name}"] = (self._repaint(pair.picture, mask), mask)
@@ -197,26 +194,25 @@ class _Run:
             for name, (result, mask) in made.items():
                 figures = repair_of(result, pair.clean, pair.picture, pair.mask, used=mask)
                 totals[name] = totals.get(name, Repair()) + figures
-        return totals
+        return detection, totals
 
     def clean(self, photos: Sequence[Pixels]) -> tuple[dict[str, float], float]:
         """Share of pixels in the mask by kind of picture, and the least PSNR of repaired photos."""
         shares: dict[str, list[float]] = {"photos": []}
         least = 150.0
         for number, photo in enumerate(photos):
-            mask = self._mask(photo)
+            mask = self._decide(self._probability(photo))
             shares["photos"].append(float(mask.mean()))
             if mask.any():
                 difference = self._repaint(photo, mask).astype(float) - photo
                 least = min(least, psnr_of(float(np.square(difference).sum()), difference.size))
             for kind, draw in LOOKALIKES.items():
                 picture = draw(photo, np.random.default_rng([_SEED, 3, number]))
-                found = self._mask(picture)
+                found = self._decide(self._probability(picture))
                 shares.setdefault(kind, []).append(float(found.mean()))
         return {kind: float(np.mean(values)) for kind, values in shares.items()}, least
 
-    def _mask(self, picture: Pixels, *, grow_px: int = 1) -> Mask:
-        probability = self._probability(picture)
+    def _decide(self, probability: Pixels, *, grow_px: int = 1) -> Mask:
         mask = decide_mask(probability, self._options.threshold, grow_px=grow_px)
         return keep_thin(mask) if self._options.find == "scratches" else mask
 
