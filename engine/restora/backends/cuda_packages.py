@@ -36,22 +36,19 @@ def find_tensorrt() -> CudaPart | None:
     for major in MAJORS:
         if any(_has_package(f"tensorrt-cu{major}{part}") for part in ("", "-bindings", "-libs")):
             return CudaPart("TensorRT", major)
-    if _has_package("tensorrt-libs"):  # 8.6 of pip
+    if _has_package("tensorrt-libs"):  # 8.6.1 of pip
         return CudaPart("TensorRT", 12)
-    try:
-        match = _TENSORRT_OF_DEBIAN.search(_DEBIAN_PACKAGES.read_text(errors="replace"))
-    except OSError:
-        return None
-    return CudaPart("TensorRT", int(match[1]), int(match[2])) if match else None
+    match = _TENSORRT_OF_DEBIAN.search(_read_debian_packages())
+    if match:
+        return CudaPart("TensorRT", int(match[1]), int(match[2]))
+    # the one wheel of PyPI that holds the libraries itself
+    return CudaPart("TensorRT", 12) if _version_of("tensorrt") == "8.6.0" else None
 
 
 def find_bindings() -> CudaPart | None:
     """The CUDA version of cuda-bindings, which loads the NVRTC of that version."""
-    try:
-        found = version("cuda-bindings")
-    except PackageNotFoundError:
-        return None
-    return part_of("cuda-bindings", found)
+    found = _version_of("cuda-bindings")
+    return None if found is None else part_of("cuda-bindings", found)
 
 
 def name_gpu_extra() -> str:
@@ -76,9 +73,19 @@ def part_of(name: str, found: str) -> CudaPart | None:
     return CudaPart(name, int(match[1]), int(match[2])) if match else None
 
 
-def _has_package(name: str) -> bool:
+def _read_debian_packages() -> str:
     try:
-        version(name)
+        return _DEBIAN_PACKAGES.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _has_package(name: str) -> bool:
+    return _version_of(name) is not None
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return version(name)
     except PackageNotFoundError:
-        return False
-    return True
+        return None

@@ -163,6 +163,12 @@ def test_a_python_that_does_not_see_the_tensorrt_of_jetpack_is_told_so(
         import_tensorrt()
 
 
-def test_tensorrt_8_6_of_pip_is_for_cuda_12(installed: Installed) -> None:
-    installed.packages["tensorrt-libs"] = "8.6.1"
+@pytest.mark.parametrize(("package", "found"), [("tensorrt-libs", "8.6.1"), ("tensorrt", "8.6.0")])
+def test_tensorrt_8_6_of_pip_is_for_cuda_12(installed: Installed, package: str, found: str) -> None:
+    installed.packages[package] = found
     assert find_tensorrt() == CudaPart("TensorRT", 12)
+
+
+def test_tensorrt_of_an_archive_does_not_tell_its_cuda_version(installed: Installed) -> None:
+    installed.packages["tensorrt"] = "8.6.1.6"
+    assert find_tensorrt() is None

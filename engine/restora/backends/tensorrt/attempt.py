@@ -39,7 +39,8 @@ class Attempt:
     ) -> bytes:
         """Returns the plan.
 
-        keep_timing: gets the timing cache at the end of the build, also of one that fails
+        keep_timing: gets the timing cache at the end of the build, also of one that fails; an
+            empty one in place of a cache that TensorRT could not read
 
         Raises BuildError, BuildCanceledError, DeviceMemoryError if the GPU's memory is full,
         DeviceLostError, and what a handler of Ctrl-C raises.
@@ -61,7 +62,10 @@ class Attempt:
             monitor = make_monitor(self.trt, self.features, config, log, progress, held)
             plan = builder.build_serialized_network(network, config)
             timings = config.get_timing_cache().serialize()
-            if timings is not None:  # such as after a lost GPU
+            if log.timings_unread:
+                logger.warning("TensorRT cannot read its timing cache; the next build starts one")
+                keep_timing(b"")
+            elif timings is not None:  # such as after a lost GPU
                 keep_timing(bytes(timings))
         monitor.raise_if_canceled()
         if plan is None:

@@ -16,6 +16,8 @@ _OUT_OF_MEMORY = ("out of memory", "outofmemory", "could not be allocated")
 # a tactic that does not fit is skipped; only the loss of the last one fails the build
 _NO_TACTIC = "could not find any implementation"
 _TACTIC_DOES_NOT_FIT = ("insufficient memory", "memory is insufficient")
+# 8.6 may write a timing cache that it cannot read
+_TIMINGS_UNREAD = "the timing cache will not be used"
 
 
 @dataclass(slots=True)
@@ -25,6 +27,8 @@ class BuildLog:
     listener: gets the number of messages
     failure: the first exception that `listener` or a logging handler raised: TensorRT's binding
         prints exceptions of a logger and goes on
+    tactics_skipped: a tactic did not fit into the memory of the GPU
+    timings_unread: the builder could not read the timing cache
     """
 
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
@@ -33,6 +37,7 @@ class BuildLog:
     listener: Callable[[int], None] | None = None
     failure: BaseException | None = None
     tactics_skipped: bool = False
+    timings_unread: bool = False
 
     @property
     def out_of_memory(self) -> bool:
@@ -60,8 +65,11 @@ class BuildLog:
             self.errors.append(message.strip())
         elif severity == "WARNING":
             self.warnings.append(message.strip())
-        if any(words in message.lower() for words in _TACTIC_DOES_NOT_FIT):
+        lower = message.lower()
+        if any(words in lower for words in _TACTIC_DOES_NOT_FIT):
             self.tactics_skipped = True
+        if _TIMINGS_UNREAD in lower:
+            self.timings_unread = True
         if self.listener is not None:
             self.listener(self.lines)
         # errors are raised as exceptions, so the log needs them as details only

@@ -152,6 +152,23 @@ def test_a_failed_attempt_passes_its_timings_on(trt: FakeTensorRT, device: Devic
     assert built.timing_cache == b"0TT"
 
 
+def test_a_timing_cache_that_tensorrt_cannot_read_is_forgotten(
+    trt: FakeTensorRT, device: Device
+) -> None:
+    """Seen with TensorRT 8.6 after a build that failed in Myelin."""
+    trt.world.fail = lambda build: (
+        "4: The timing cache will not be used!"
+        if build["workspace"]["WORKSPACE"] > 1 << 30
+        else None
+    )
+    kept: list[bytes] = []
+    with device.current():
+        build_plan(
+            trt, tiny_artifact(), HOT, BuildOptions(), timing_cache=b"0", keep_timing=kept.append
+        )
+    assert kept == [b"", b"T"]
+
+
 def test_a_plan_for_one_size_that_fails_is_left_out(
     trt: FakeTensorRT, device: Device, cache: PlanCache, caplog: pytest.LogCaptureFixture
 ) -> None:
