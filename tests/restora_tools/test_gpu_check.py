@@ -24,12 +24,14 @@ from restora.backends.tensorrt.session import TensorRTSession
 from restora.errors import MissingBackendError
 from restora_tools import gpu_check
 from restora_tools.gpu import checks, device_check, sessions
+from restora_tools.gpu.build import build
 from restora_tools.gpu.effort import QUICK
 from restora_tools.gpu.job import Job
 from restora_tools.gpu.machine import Modules
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.report import make_table, merge
 from restora_tools.gpu.run_step import Settings, run_step
+from restora_tools.gpu.speed import measure
 from restora_tools.gpu.states import State, StateName, write_state
 from restora_tools.gpu.steps import Step, choose_steps, find_step
 from restora_tools.gpu.sweep import sweep
@@ -212,6 +214,19 @@ def test_fp16_that_fails_its_gate_is_not_replaced_by_fp32(machine: Machine) -> N
     assert machine.run("build:tiny:fp16", retry=True) == "done"
 
 
+def test_speed_is_that_of_the_plan_for_all_sizes_until_the_other_one_is_built(
+    newest: Machine,
+) -> None:
+    subject = replace(TINY_SUBJECT, batch=1)
+    job = Job(newest.modules, newest.places, subject, "fp32", newest.said.append)
+    plans = []
+    for state in ("left", "done"):
+        assert build(job, budget_s=60) == state
+        assert measure(job, effort=QUICK) == "done"
+        plans += [row["plan"] for row in newest.rows("speed")]
+    assert plans == ["1x8x8 to 1x64x64", "1x32x32"]
+
+
 def test_int8_is_judged_by_its_own_gate(newest: Machine) -> None:
     """45 dB pass the gate of INT8 (40 dB), and would fail the one of FP16."""
     step = Step("build", "tiny", "int8")
@@ -247,6 +262,7 @@ def test_without_the_blend_kernel_the_check_fails(newest: Machine) -> None:
     )
     assert newest.run("device") == "failed"
     failed = [row for row in newest.rows("loads") if not row["passed"]]
+    assert newest.said[-1].startswith("the kernels for tiles compile for this GPU: FAILS")
     assert {row["detail"] for row in failed} == {"no cuda-bindings here"}
     assert len(failed) == 2
     assert newest.run_all(["build:tiny:fp32", "verify:tiny:fp32"]) == ["done", "failed"]

@@ -31,7 +31,15 @@ PHOTO = {
 
 def table(path: Path, **changes: Any) -> str:
     gpu = {"name": "Double", "tensorrt": "10.16", "driver": "13000"}
-    result = {"gpu": gpu, "lines": [LINE], "peers": [], "photos": [PHOTO], **changes}
+    machine = {"gpus": [{"name": "Double", "driver": "580.1"}]}
+    result = {
+        "gpu": gpu,
+        "machine": machine,
+        "lines": [LINE],
+        "peers": [],
+        "photos": [PHOTO],
+        **changes,
+    }
     file = path / "gpu.json"
     file.write_text(json.dumps(result))
     return gpu_table(file)
@@ -47,7 +55,19 @@ def test_engines_and_photos_have_a_row_each_and_the_card_is_named(tmp_path: Path
         "| x4plus | **restora**, TensorRT FP16 | 512 | 1 | 12.35 | 200.0 | 25% | 61.2 dB |" in text
     )
     assert "| x4plus, FP16 | 4000 x 3000 | 1.500 | 8.0 | 97% | 1.05 |" in text
-    assert text.endswith("Double, TensorRT 10.16, driver 13000.")
+    assert text.endswith("Double, TensorRT 10.16, CUDA 13.0, driver 580.1.")
+
+
+def test_the_network_of_trials_has_no_row(tmp_path: Path) -> None:
+    peer = {"model": "tiny", "way": "eager PyTorch FP32", "not_measured": "not here"}
+    assert "tiny" not in table(tmp_path, lines=[LINE, {**LINE, "model": "tiny"}], peers=[peer])
+
+
+def test_a_figure_of_the_plan_for_all_sizes_says_so(tmp_path: Path) -> None:
+    text = table(tmp_path, lines=[{**LINE, "plan": "1x8x8 to 1x1024x1024"}], machine={})
+    assert "TensorRT FP16, engine for all sizes | 512 | 1 |" in text
+    assert text.endswith("Double, TensorRT 10.16, CUDA 13.0.")
+    assert "all sizes" not in table(tmp_path, lines=[{**LINE, "plan": "1x512x512"}])
 
 
 def test_a_figure_that_is_missing_or_of_another_way_says_so(tmp_path: Path) -> None:

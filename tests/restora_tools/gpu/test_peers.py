@@ -17,7 +17,7 @@ from restora_tools.gpu.ort_run import CUDA, TENSORRT, cuda_ways, tensorrt_ways
 from restora_tools.gpu.peers import measure_peers
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.subjects import TINY
-from restora_tools.gpu.torch_run import COMPILED, TorchRun
+from restora_tools.gpu.torch_run import COMPILED, TorchRun, Way
 
 
 def rows_of(places: Places, kind: str) -> dict[str, dict[str, Any]]:
@@ -45,6 +45,25 @@ def test_a_compiled_network_sees_one_shape_only(
     assert settings == {"dynamic": False, "mode": "max-autotune"}
     assert shapes == {(2, 3, 32, 32)}
     assert rows[COMPILED[0].name]["psnr_mean"] < 40  # it is compared with the true answer
+
+
+def test_channels_last_leaves_weights_of_five_dimensions_alone() -> None:
+    """Such as those of StyleGAN2's convolutions."""
+
+    class Modulated(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1, 3, 3, 1, 1))
+            self.convolution = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.convolution(torch.nn.functional.conv2d(x, self.weight[0]))
+            return y
+
+    network = Modulated()
+    run = TorchRun(network, Way("channels_last", channels_last=True), device="cpu")
+    assert network.convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    assert run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 8, 8, 3)
 
 
 def test_cudnn_searches_its_kernels_and_fp32_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,8 @@ def check_device(modules: Modules, places: Places, report: Callable[[str], None]
     places.add_rows("device", [row], key=("name",))
     places.add_rows("machine", [dict(describe_machine())], key=("cpu",))
     places.add_rows("loads", checks, key=("check",))
-    for check in sorted(checks, key=lambda check: not check["passed"]):
+    # the last line is the reason of the step
+    for check in sorted(checks, key=lambda check: (not check["passed"], check["must"])):
         report(f"{check['check']}: {'holds' if check['passed'] else 'FAILS'}: {check['detail']}")
     return "done" if all(check["passed"] or not check["must"] for check in checks) else "failed"
 

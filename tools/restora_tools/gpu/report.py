@@ -88,7 +88,7 @@ def _align(lines: list[list[str]]) -> Iterator[str]:
 def _cells(line: Row) -> list[str]:
     return [
         line["model"],
-        f"TensorRT {line['precision']}",
+        f"TensorRT {line['precision']}" + (", all sizes" if " to " in line.get("plan", "") else ""),
         f"{line['device_ms']:.2f} / {line['batch']}",
         f"{line['input_mp_per_s']:.1f}",
         f"{line['mfu']:.0%}" if "mfu" in line else "?",

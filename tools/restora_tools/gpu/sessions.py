@@ -51,6 +51,17 @@ class Plans:
         shapes = [(batch, side, side, 3) for batch, side in self.subject.sweep]
         return [Profile(shape, shape, shape) for shape in shapes]
 
+    def built(self) -> list[Profile]:
+        """Those that are built, the one that runs the subject's shape best last.
+
+        Raises PlanError if none runs it.
+        """
+        profiles = self.profiles()
+        built = [profile for profile in profiles if self.find(profile) is not None]
+        if not any(profile.holds(self.subject.shape) for profile in built):
+            self.get(profiles)
+        return built
+
     def find(self, profile: Profile) -> CachedPlan | None:
         """The plan, if it is built."""
         return self.cache.load(self._key(profile))
@@ -87,12 +98,16 @@ def _candidate(job: Job, family: Sequence[Artifact]) -> PrecisionCandidate:
 
 
 @contextmanager
-def open_session(job: Job, *, graphs: bool = True) -> Iterator[TensorRTSession]:
-    """A session on the plans of a subject. Raises PlanError if they are not built."""
+def open_session(
+    job: Job, *, graphs: bool = True, profiles: Sequence[Profile] | None = None
+) -> Iterator[TensorRTSession]:
+    """A session on the plans of a subject, or on some of them. Raises PlanError if one is not
+    built."""
     plans, modules = Plans(job), job.modules
+    chosen = plans.profiles() if profiles is None else profiles
     session = TensorRTSession(
         plans.device,
-        load_plans(modules.trt, plans.device, plans.get(plans.profiles())),
+        load_plans(modules.trt, plans.device, plans.get(chosen)),
         driver=(lambda: modules.driver) if graphs and modules.driver is not None else None,
         nvrtc=(lambda: modules.nvrtc) if modules.nvrtc is not None else None,
     )

@@ -8,7 +8,9 @@ import numpy as np
 
 from restora.artifact import measure_psnr
 from restora.backends.tensorrt.open import load_plans
+from restora.backends.tensorrt.profiles import Profile
 from restora_benchmarks.flops import count_flops
+from restora_tools.gpu.build import describe_profile
 from restora_tools.gpu.device_time import DeviceTime, time_batches
 from restora_tools.gpu.effort import FULL, Effort
 from restora_tools.gpu.job import Job
@@ -19,20 +21,25 @@ from restora_tools.gpu.states import StateName
 
 
 def measure(job: Job, *, effort: Effort = FULL) -> StateName:
-    """One row. "failed" if no graph was launched: the figure would be of another way."""
+    """One row, of the plan for the shape if it is built, else of the plan for all sizes.
+
+    "failed" if no graph was launched: the figure would be of another way.
+    """
     plans, modules, subject = Plans(job), job.modules, job.subject
-    hot = plans.get([plans.profiles()[-1]])
+    built = plans.built()
+    chosen = plans.get(built[-1:])
     with watch_gpu(plans.device.pci_bus_id) as watch:
         time = time_batches(
-            modules, lambda: load_plans(modules.trt, plans.device, hot), subject.shape, effort
+            modules, lambda: load_plans(modules.trt, plans.device, chosen), subject.shape, effort
         )
     flops = count_flops(plans.master.onnx, batch=1, height=subject.side, width=subject.side)
     row = job.row(
         batch=subject.batch,
         side=subject.side,
+        plan=describe_profile(built[-1]),
         **figures_of(time, subject.shape, flops * subject.batch),
         gpu_state=watch.summary(),
-        **_accuracy(job),
+        **_accuracy(job, built),
     )
     if subject.is_face:
         row["faces_per_s"] = round(subject.batch / time.ms * 1e3, 2)
@@ -59,10 +66,10 @@ def figures_of(time: DeviceTime, shape: tuple[int, int, int, int], flops: int) -
     }
 
 
-def _accuracy(job: Job) -> Row:
+def _accuracy(job: Job, profiles: list[Profile]) -> Row:
     """PSNR against the stored answer of PyTorch in FP32."""
     selfcheck = job.places.family(job.subject)[0].read_selfcheck()
     assert selfcheck is not None  # a build without one is refused
-    with open_session(job) as session:
+    with open_session(job, profiles=profiles) as session:
         mean, least = measure_psnr(session.run(selfcheck.image), selfcheck.answer)
     return {"psnr_mean": round(mean, 2), "psnr_min": round(least, 2)}

@@ -36,7 +36,7 @@ _BUDGETS_S: dict[Stage, float] = {
     "verify": 180,
     "speed": 120,
     "layers": 60,
-    "tests": 240,
+    "tests": 400,  # four plans are built
     "ceiling": 60,
     "photos": 180,
     "sweep": 500,

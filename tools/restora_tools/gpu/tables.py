@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from restora_tools.gpu.subjects import TINY
 from restora_tools.page_tables import heads_of, row_of
 
 NOTICE = (
@@ -13,6 +14,7 @@ NOTICE = (
     "are no figures to show."
 )
 _UNKNOWN = "not measured"
+_IDENTICAL_DB = 150.0  # see measure_psnr
 
 
 def gpu_table(path: Path) -> str:
@@ -21,18 +23,28 @@ def gpu_table(path: Path) -> str:
     if not path.exists():
         return NOTICE
     result = json.loads(path.read_text())
+    engines = [line for line in result["lines"] if line["model"] != TINY.name]
+    measured = {line["model"] for line in engines}
     lines = _table(
         ["model", "runtime", "tile", "batch", "ms", "TFLOP/s", "MFU", "PSNR"],
-        [*map(_engine_cells, result["lines"]), *map(_peer_cells, result["peers"])],
+        [
+            *map(_engine_cells, engines),
+            *(_peer_cells(peer) for peer in result["peers"] if peer["model"] in measured),
+        ],
     )
     if result["photos"]:
         lines += ["", *_table(
             ["model", "photo", "s", "MP/s", "GPU busy", "computed / photo area"],
             [_photo_cells(row) for row in result["photos"]],
         )]  # fmt: skip
-    gpu = result["gpu"]
-    sentence = f"{gpu['name']}, TensorRT {gpu['tensorrt']}, driver {gpu['driver']}."
-    return "\n".join([*lines, "", sentence])
+    return "\n".join([*lines, "", _sentence(result["gpu"], result["machine"])])
+
+
+def _sentence(gpu: dict[str, Any], machine: dict[str, Any]) -> str:
+    cuda = int(gpu["driver"])  # such as 13000
+    words = f"{gpu['name']}, TensorRT {gpu['tensorrt']}, CUDA {cuda // 1000}.{cuda % 1000 // 10}"
+    drivers = {card["driver"] for card in machine.get("gpus") or () if card["name"] == gpu["name"]}
+    return ", ".join((words, *(f"driver {driver}" for driver in sorted(drivers)))) + "."
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
@@ -41,6 +53,8 @@ def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
 
 def _engine_cells(line: dict[str, Any]) -> list[str]:
     name = f"**restora**, TensorRT {line['precision'].upper()}"
+    if " to " in line.get("plan", ""):
+        name += ", engine for all sizes"
     if line.get("no_graphs"):
         name += ", without CUDA graphs"
     return [
@@ -66,7 +80,7 @@ def _peer_cells(peer: dict[str, Any]) -> list[str]:
         f"{peer['ms']:.2f}",
         "",
         "",
-        f"{peer['psnr_mean']:.1f} dB",
+        "identical" if peer["psnr_mean"] == _IDENTICAL_DB else f"{peer['psnr_mean']:.1f} dB",
     ]
 
 

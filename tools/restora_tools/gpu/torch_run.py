@@ -52,7 +52,7 @@ class TorchRun:
         if way.half:
             network = network.half()
         if way.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            _to_channels_last(network)
         self._forward: Callable[[Tensor], Tensor] = network
         if way.compiled:
             self._forward = torch.compile(network, dynamic=False, mode="max-autotune")
@@ -87,3 +87,10 @@ class TorchRun:
         return x.contiguous(
             memory_format=torch.channels_last if self.way.channels_last else torch.contiguous_format
         )
+
+
+def _to_channels_last(network: nn.Module) -> None:
+    """nn.Module.to refuses networks with weights of five dimensions, such as StyleGAN2's."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

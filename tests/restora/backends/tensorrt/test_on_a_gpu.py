@@ -38,9 +38,15 @@ def checked() -> Artifact:
     return with_selfcheck(artifact, SelfCheck(image, session.run(image)))
 
 
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared, because TensorRT 8.6 needs up to a minute for each plan, however small."""
+    return tmp_path_factory.mktemp("plans")
+
+
 @pytest.fixture
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRTSession]:
-    monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
+def session(plans: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TensorRTSession]:
+    monkeypatch.setenv("RESTORA_PLANS", str(plans))
     opened, _ = open_tensorrt([checked()], OPTIONS)
     yield opened
     opened.close()
@@ -65,8 +71,8 @@ def test_threads_share_a_session(session: TensorRTSession) -> None:
         assert result.shape == (200 + 4 * number, 180, 3)
 
 
-def test_closing_gives_the_memory_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESTORA_PLANS", str(tmp_path / "plans"))
+def test_closing_gives_the_memory_back(plans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORA_PLANS", str(plans))
     cuda = import_pycuda()
     device = Device(cuda)
     free = []
@@ -122,7 +128,7 @@ def test_copies_on_the_device_take_odd_pitches(source_width: int, target_width: 
         there.free()
         del stream
     target[:, :wide] = source[:, 3 : 3 + wide]
-    np.testing.assert_array_equal(got, target)
+    assert np.array_equal(got, target)
 
 
 def test_a_session_runs_in_a_thread_while_another_one_captures(session: TensorRTSession) -> None:
