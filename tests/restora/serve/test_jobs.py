@@ -17,7 +17,7 @@ from fakes import NearestSession
 from restora import RunOptions, read_photo, restore_folder
 from restora.errors import DeviceLostError, ForbiddenError, OptionError, RequestError
 from restora.serve import Service
-from restora.serve.jobs import Job, parse_job
+from restora.serve.jobs import Job, Jobs, parse_job
 from restora.serve.jobs.roots import Roots
 from restora.serve.jobs.store import JobStore
 from serve_rig import (
@@ -260,6 +260,73 @@ def test_a_job_that_loses_the_gpu_again_and_again_fails(
     with serving(job_service(disk, session)) as client:
         job = finished(client, href)
     assert (job["state"], job["problem"]["code"]) == ("failed", "device-lost")
+
+
+def record_running(disk: Path, fraction: float) -> Path:
+    """The record of a job that ran when its server was killed."""
+    (path,) = (disk / "state" / "jobs").glob("*.json")
+    record = {**json.loads(path.read_text()), "state": "running", "fraction": fraction}
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_a_job_that_ends_its_server_again_and_again_is_not_continued(disk: Path) -> None:
+    session = GateSession(is_open=True)
+    session.error = DeviceLostError("gone")  # the job waits for the next server
+    with serving(job_service(disk, session)) as client:
+        href = post(client).headers["location"]
+        until(lambda: client.get("/health/live").status_code == 503)
+    for fraction in (0.1, 0.3, 0.3, 0.3):
+        record_running(disk, fraction)
+        jobs = service_jobs(disk)
+        assert [job.state for job in jobs] == ["queued"]
+    record_running(disk, 0.3)
+    with serving(job_service(disk)) as client:
+        job = client.get(href).json()
+    assert (job["state"], job["problem"]["code"]) == ("failed", "service")
+    assert "ended 4 times while this job ran, each time at 30%" in job["problem"]["detail"]
+
+
+def service_jobs(disk: Path) -> list[Job]:
+    """The jobs of a server that starts and is killed before it runs any."""
+    jobs = Jobs(job_service(disk).options, OpensNothing(), note=print)
+    jobs.pause()
+    jobs.start(1 << 30)
+    jobs.close(WAIT_S)
+    store = JobStore(disk / "state")
+    try:
+        return store.load()
+    finally:
+        store.close()
+
+
+class OpensNothing:
+    def variant(self, parameters: Any, *, large: bool) -> Any:
+        raise AssertionError((parameters, large))
+
+
+def test_the_progress_of_a_job_is_on_disk_while_it_runs(disk: Path) -> None:
+    session = SecondTileWaits()
+    add_photos(disk)
+    with serving(job_service(disk, session)) as client:
+        post(client)
+        (path,) = (disk / "state" / "jobs").glob("*.json")
+        until(lambda: 0 < json.loads(path.read_text())["fraction"] < 1)
+        session.open()
+
+
+def test_a_record_of_an_older_server_is_continued(disk: Path) -> None:
+    session = GateSession(is_open=True)
+    session.error = DeviceLostError("gone")
+    with serving(job_service(disk, session)) as client:
+        href = post(client).headers["location"]
+        until(lambda: client.get("/health/live").status_code == 503)
+    (path,) = (disk / "state" / "jobs").glob("*.json")
+    record = json.loads(path.read_text())
+    del record["killed"], record["killed_at"]
+    path.write_text(json.dumps(record))
+    with serving(job_service(disk)) as client:
+        assert finished(client, href)["state"] == "done"
 
 
 def test_a_photo_that_is_a_link_out_of_its_root_fails_its_job(disk: Path) -> None:

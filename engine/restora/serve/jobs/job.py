@@ -98,6 +98,8 @@ class Job:
 
     client: name of the token that it belongs to
     resumed: how often a server that started went on with it
+    killed, killed_at: how often in a row the server ended by force while the job ran, without more
+        progress from one time to the next; and the fraction that was done then
     stop: whether it is to end early; pause: it is to be continued by the next server
     """
 
@@ -109,6 +111,8 @@ class Job:
     started: str | None = None
     ended: str | None = None
     resumed: int = 0
+    killed: int = 0
+    killed_at: float = -1.0
     done: int = 0
     failed: int = 0
     skipped: int = 0

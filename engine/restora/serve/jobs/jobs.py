@@ -15,8 +15,10 @@ from restora.errors import (
     ConflictError,
     DeviceLostError,
     NotFoundError,
+    OutputError,
     QueueFullError,
     RestoraError,
+    ServiceError,
 )
 from restora.jobs.memory import PhotoMemory
 from restora.pipeline import Restorer
@@ -33,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 _MOST_QUEUED = 100
 MOST_ENDED = 1000  # of each client: older ones are forgotten
-MOST_RESUMED = 3  # times that a job may be continued after it has lost the GPU
+MOST_RESUMED = 3  # times that a job may be continued after it has lost the GPU or ended the server
+_STEP = 0.001  # progress that is recorded while a job runs, for a server that is killed
 _RETRY_S = 60.0
 JOBS_SHARE = 3  # of the memory for photos, a job gets one part
 _PLENTY = 1 << 60
@@ -93,9 +96,7 @@ class Jobs:
         for job in self._store.load():
             self._jobs[job.id] = job
             if not job.has_ended:
-                self._store.clear_rows(job)  # before anybody reads them: they are written again
-                job.state = "queued"
-                job.resumed += 1
+                self._resume(job)
         self._thread = threading.Thread(target=self._work, name="restora-jobs", daemon=True)
         self._thread.start()
 
@@ -179,6 +180,24 @@ class Jobs:
             self._store.close()
         return True
 
+    def _resume(self, job: Job) -> None:
+        """Let a job of an earlier server wait for its turn, unless it keeps ending servers."""
+        if job.state == "running":  # its server was killed, perhaps because of what it restores
+            job.killed = 1 if job.fraction > job.killed_at else job.killed + 1
+            job.killed_at = job.fraction
+        if job.killed > MOST_RESUMED:
+            reason = (
+                f"the service ended {job.killed} times while this job ran, each time at "
+                f"{job.fraction:.0%}: it is not continued. Its input may take too much memory, or "
+                "crash a decoder: see the log of the system"
+            )
+            self._fail(job, problem_of(ServiceError(reason)))
+        else:
+            self.store.clear_rows(job)  # before anybody reads them: they are written again
+            job.state = "queued"
+            job.resumed += 1
+        self.store.save(job)
+
     def _work(self) -> None:
         while True:
             with self._changed:
@@ -235,6 +254,14 @@ class Jobs:
     def _restore(self, job: Job) -> bool:
         restorer = self._models.variant(job.request.photo_parameters(), large=False)
         memory = self._memory_limit(restorer)
+        recorded = job.fraction
+
+        def note_progress() -> None:
+            nonlocal recorded
+            if job.fraction >= recorded + _STEP:
+                recorded = job.fraction
+                with contextlib.suppress(OutputError):  # the end of the job is recorded again
+                    self.store.save(job)
 
         def add_row(row: dict[str, Any]) -> None:
             self.store.add_row(job, row)
@@ -242,9 +269,12 @@ class Jobs:
         if job.request.kind == "folder":
             limits = self._options.limits
             return run_folder(
-                job, self.roots, restorer, limits=limits, memory=memory, add_row=add_row
-            )
-        return run_video(job, self.roots, restorer, memory=memory, add_row=add_row)
+                job, self.roots, restorer, limits=limits, memory=memory,
+                add_row=add_row, note_progress=note_progress,
+            )  # fmt: skip
+        return run_video(
+            job, self.roots, restorer, memory=memory, add_row=add_row, note_progress=note_progress
+        )
 
     def _memory_limit(self, restorer: Restorer) -> int | None:
         """A limit for the process that leaves the job its share of the service's memory."""

@@ -31,11 +31,13 @@ def run_folder(
     limits: PhotoLimits,
     memory: int | None,
     add_row: AddRow,
+    note_progress: Callable[[], None],
 ) -> bool:
     """Restore a folder, with the journal of `restora restore`: what is done there already is
     skipped. Returns whether all of it was done.
 
-    memory: see RunOptions; add_row: takes the result of each file
+    memory: see RunOptions; add_row: takes the result of each file; note_progress: called when the
+        fraction of the job has changed
 
     Raises what restore_folder raises, DeviceLostError if the GPU was lost, and ForbiddenError if a
     photo is a link out of its root.
@@ -48,7 +50,7 @@ def run_folder(
         output,
         restorer,
         options=job.request.run_options(limits=limits, memory=memory),
-        progress=_FolderProgress(job, roots, add_row),
+        progress=_FolderProgress(job, roots, add_row, note_progress),
         stop=lambda: job.stop or job.pause,
     )
     job.failed = len(result.failures)
@@ -59,7 +61,13 @@ def run_folder(
 
 
 def run_video(
-    job: Job, roots: Roots, restorer: Restorer, *, memory: int | None, add_row: AddRow
+    job: Job,
+    roots: Roots,
+    restorer: Restorer,
+    *,
+    memory: int | None,
+    add_row: AddRow,
+    note_progress: Callable[[], None],
 ) -> bool:
     """Restore a video; segments that an earlier try finished are kept. See run_folder.
 
@@ -74,6 +82,7 @@ def run_video(
     def progress(done: int, total: int | None) -> None:
         job.done, job.total = done, total
         job.fraction = min(1.0, done / total) if total else 0.0
+        note_progress()
 
     result = restore_video(
         source,
@@ -96,7 +105,10 @@ def run_video(
 
 
 class _FolderProgress(NoProgress):
-    def __init__(self, job: Job, roots: Roots, add_row: AddRow) -> None:
+    def __init__(
+        self, job: Job, roots: Roots, add_row: AddRow, note_progress: Callable[[], None]
+    ) -> None:
+        self._note_progress = note_progress
         self._job = job
         self._roots = roots
         self._add_row = add_row
@@ -130,6 +142,7 @@ class _FolderProgress(NoProgress):
         if self._weight:
             done = self._ended + sum(self._parts.copy().values())
             self._job.fraction = min(1.0, done / self._weight)
+            self._note_progress()
 
 
 def _weigh(job: PhotoJob) -> int:

@@ -16,8 +16,9 @@ from restora.serve.jobs.job import Job, JobRequest
 logger = logging.getLogger(__name__)
 
 _FOLDER, _LOCK = "jobs", "server"
-_KEPT = ("id", "client", "state", "created", "started", "ended", "resumed", "done", "failed",
-         "skipped", "total", "fraction", "problem")  # fmt: skip
+_KEPT = ("id", "client", "state", "created", "started", "ended", "resumed", "killed", "killed_at",
+         "done", "failed", "skipped", "total", "fraction", "problem")  # fmt: skip
+_LATER = {"killed", "killed_at"}  # which older records lack
 
 
 class RowReader:
@@ -112,5 +113,6 @@ def _job_from(record: dict[str, Any]) -> Job:
     kind, source, output, parameters = record["request"]
     job = Job(JobRequest(kind, source, output, parameters), str(record["client"]))
     for name in _KEPT:
-        setattr(job, name, record[name])
+        if name in record or name not in _LATER:
+            setattr(job, name, record[name])
     return job
