@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from restora.serve.accept import MEDIA_TYPES
+from restora.serve.jobs import MOST_ROWS
 from restora.serve.options import ServeOptions
 from restora.serve.parameters import SCHEMA
 from restora.serve.problems import CONTENT_TYPE, all_problems
@@ -119,6 +120,15 @@ def _job_paths() -> Json:
         "content": {"application/json": {"schema": _ref("JobRequest")}},
     }
     one = "/v1/jobs/{id}"
+    results = _operation("jobResults", "Its results, page by page.", _json("Rows"), ["id"])
+    results["parameters"] += [
+        {"name": "from", "in": "query", "schema": {"type": "integer", "minimum": 0}},
+        {
+            "name": "limit",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS},
+        },
+    ]
     return {
         "/v1/jobs": {
             "post": add,
@@ -131,7 +141,7 @@ def _job_paths() -> Json:
                 ["id"], status="202",
             ),
         },
-        f"{one}/results": {"get": _operation("jobResults", "Its results.", _json("Rows"), ["id"])},
+        f"{one}/results": {"get": results},
         f"{one}/files/{{number}}": {
             "get": _operation("jobFile", "One result.", _bytes(), ["id", "number"])
         },
@@ -210,7 +220,9 @@ def _schemas() -> Json:
             required=["id", "kind", "input", "output", "state", "progress", "problem"],
         ),
         "Jobs": _object({"jobs": _array(_ref("Job"))}, required=["jobs"]),
-        "Rows": _object({"results": _array({"type": "object"})}, required=["results"]),
+        "Rows": _object(
+            {"results": _array({"type": "object"}), "next": _STRING}, required=["results"]
+        ),
     }  # fmt: skip
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute
 
 from restora.errors import NotFoundError, RequestError, UnsupportedMediaTypeError
 from restora.serve.boundary import client_of
-from restora.serve.jobs import Job, parse_job
+from restora.serve.jobs import MOST_ROWS, Job, parse_job
 from restora.serve.multipart import parse_object
 from restora.serve.responses import (
     COMMENT,
     Heartbeat,
-    bytes_response,
     event,
     events_response,
     json_response,
@@ -76,9 +76,17 @@ class _Jobs:
         return json_response(job.document(), 202)
 
     async def results(self, request: Request) -> Response:
+        """One page of them."""
         job = self._job(request)
-        rows = await anyio.to_thread.run_sync(self._service.jobs.store.rows(job).read)
-        return json_response({"results": [_row_of(job, *numbered) for numbered in rows]})
+        page = _page_of(request)
+        first, most = page.get("from", 0), page.get("limit", MOST_ROWS)
+        read = self._service.jobs.store.rows(job).read
+        rows = await anyio.to_thread.run_sync(read, first, most + 1)
+        document: dict[str, Any] = {"results": [_row_of(job, *row) for row in rows[:most]]}
+        if len(rows) > most:
+            query = urlencode({**page, "from": first + most})
+            document["next"] = f"/v1/jobs/{job.id}/results?{query}"
+        return json_response(document)
 
     async def file(self, request: Request) -> Response:
         job, number = self._job(request), _number_of(request.path_params["number"])
@@ -86,7 +94,7 @@ class _Jobs:
             raise NotFoundError("the job has no such result")
         path = await anyio.to_thread.run_sync(self._service.jobs.file_of, job, number)
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return bytes_response(request, path, media_type, {})
+        return FileResponse(path, media_type=media_type)  # which answers ranges
 
     async def events(self, request: Request) -> Response:
         job = self._job(request)
@@ -131,6 +139,22 @@ class _Jobs:
 def _row_of(job: Job, number: int, row: dict[str, Any]) -> dict[str, Any]:
     href = f"/v1/jobs/{job.id}/files/{number}"
     return {"number": number, **row, **({} if row.get("status") == "failed" else {"href": href})}
+
+
+def _page_of(request: Request) -> dict[str, int]:
+    """Raises RequestError for other parameters and values."""
+    page = {}
+    for name, text in request.query_params.multi_items():
+        number, least = _number_of(text), {"from": 0, "limit": 1}.get(name)
+        if least is None:
+            raise RequestError(f"results have no parameter {name[:40]!r}; they have from and limit")
+        if number is None or number < least or (name == "limit" and number > MOST_ROWS):
+            raise RequestError(
+                f"from must be a number of at least 0, limit one of 1 to {MOST_ROWS}, got "
+                f"{name}={text[:40]!r}"
+            )
+        page[name] = number
+    return page
 
 
 def _number_of(text: str) -> int | None:

@@ -110,6 +110,43 @@ def test_a_folder_is_restored_and_every_file_has_a_result(disk: Path) -> None:
         assert problem_in(client.get(href))["code"] == "not-found"
 
 
+def test_results_come_in_pages(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restora.serve.routes_jobs.MOST_ROWS", 3)
+    with serving(job_service(disk)) as client:
+        href = post(client).headers["location"]
+        finished(client, href)
+
+        def pages(address: str) -> list[list[int]]:
+            found = []
+            while address:
+                page = client.get(address).json()
+                found.append([row["number"] for row in page["results"]])
+                address = page.get("next", "")
+            return found
+
+        assert pages(f"{href}/results") == [[0, 1, 2], [3]]
+        assert pages(f"{href}/results?limit=2") == [[0, 1], [2, 3]]
+        assert pages(f"{href}/results?from=1&limit=2") == [[1, 2], [3]]
+        assert pages(f"{href}/results?from=4") == [[]]
+        for query in ("from=-1", "limit=0", "limit=4", "from=x", "page=2"):
+            problem = problem_in(client.get(f"{href}/results?{query}"))
+            assert problem["code"] == "request"
+            assert query.partition("=")[0] in problem["detail"]
+
+
+def test_a_file_of_a_job_is_sent_in_parts_to_who_asks_for_them(disk: Path) -> None:
+    with serving(job_service(disk)) as client:
+        href = post(client).headers["location"]
+        finished(client, href)
+        rows = client.get(f"{href}/results").json()["results"]
+        address = next(row["href"] for row in rows if "href" in row)
+        whole = client.get(address).content
+        part = client.get(address, headers={"Range": "bytes=10-29"})
+        assert (part.status_code, part.content) == (206, whole[10:30])
+        assert part.headers["content-range"] == f"bytes 10-29/{len(whole)}"
+        assert client.head(address).headers["content-length"] == str(len(whole))
+
+
 def test_the_journal_is_that_of_the_command(disk: Path) -> None:
     """What the command has restored is not restored again, and the other way round."""
     folder = disk / "photos"

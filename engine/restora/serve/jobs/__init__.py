@@ -2,5 +2,6 @@
 
 from restora.serve.jobs.job import Job, JobRequest, parse_job
 from restora.serve.jobs.jobs import JOBS_SHARE, Jobs
+from restora.serve.jobs.store import MOST_ROWS
 
-__all__ = ["JOBS_SHARE", "Job", "JobRequest", "Jobs", "parse_job"]
+__all__ = ["JOBS_SHARE", "MOST_ROWS", "Job", "JobRequest", "Jobs", "parse_job"]

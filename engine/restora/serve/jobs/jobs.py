@@ -149,7 +149,7 @@ class Jobs:
 
     def file_of(self, job: Job, number: int) -> Path:
         """The result number `number` of a job. Raises NotFoundError if there is none."""
-        row = dict(self.store.rows(job).read()).get(number)
+        row = dict(self.store.rows(job).read(number, 1)).get(number)
         if row is None or row.get("status") == "failed":
             raise NotFoundError("the job has no such result")
         path = self.roots.resolve(str(row["output"]))

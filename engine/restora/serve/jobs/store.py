@@ -15,6 +15,7 @@ from restora.serve.jobs.job import Job, JobRequest
 
 logger = logging.getLogger(__name__)
 
+MOST_ROWS = 1000  # of results, in one answer
 _FOLDER, _LOCK = "jobs", "server"
 _KEPT = ("id", "client", "state", "created", "started", "ended", "resumed", "killed", "killed_at",
          "done", "failed", "skipped", "total", "fraction", "problem")  # fmt: skip
@@ -28,15 +29,20 @@ class RowReader:
         self._path = path
         self._offset = self._number = 0
 
-    def read(self) -> list[tuple[int, dict[str, Any]]]:
-        """Results that were not read yet, with their numbers from 0 on."""
-        found = []
+    def read(self, first: int = 0, most: int | None = None) -> list[tuple[int, dict[str, Any]]]:
+        """Results that were not read yet, with their numbers from 0 on.
+
+        first: number of the first one, those before it are passed over; most: how many
+        """
+        found: list[tuple[int, dict[str, Any]]] = []
         with contextlib.suppress(FileNotFoundError), self._path.open("rb") as stream:
             stream.seek(self._offset)
             for line in stream:
-                if not line.endswith(b"\n"):  # it is being written
+                # one without an end is being written
+                if not line.endswith(b"\n") or (most is not None and len(found) >= most):
                     break
-                found.append((self._number, json.loads(line)))
+                if self._number >= first:
+                    found.append((self._number, json.loads(line)))
                 self._number += 1
                 self._offset += len(line)
         return found
