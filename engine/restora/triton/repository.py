@@ -213,15 +213,30 @@ def _new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         try:
             yield partial
             partial.chmod(0o755)  # the server runs as another user
-            if folder.exists():
-                shutil.rmtree(folder)
-            shutil.move(partial, folder)
+            _replace_folder(folder, partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _replace_folder(folder: Path, new: Path) -> None:
+    """Move `new` to the place of `folder`, which stays if that fails. A server that looks between
+    the two moves finds no model for an instant, but never a part of one."""
+    if not folder.exists():
+        shutil.move(new, folder)
+        return
+    old = new.with_name(f"{new.name}.old")
+    shutil.move(folder, old)
+    try:
+        shutil.move(new, folder)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _staging_folder(repository: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,27 @@ def test_a_model_that_is_there_is_kept_unless_it_may_be_replaced(
     assert old.exists()
     export_repository([model], tmp_path / "repo", overwrite=True)
     assert not old.exists()
+    assert names_in(tmp_path) == ["models", "repo"]
+
+
+def test_the_earlier_model_stays_if_the_new_one_cannot_take_its_place(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_repository([model], tmp_path / "repo")
+    old = tmp_path / "repo" / "tiny" / "old.txt"
+    old.write_text("of an earlier export")
+    move = shutil.move
+
+    def fail(source: Path, target: Path) -> None:
+        if target == old.parent and not (source / "old.txt").exists():
+            target.mkdir()  # a part of it is there
+            raise OSError(28, "No space left on device")
+        move(source, target)
+
+    monkeypatch.setattr("restora.triton.repository.shutil.move", fail)
+    with pytest.raises(OutputError, match="No space left on device"):
+        export_repository([model], tmp_path / "repo", overwrite=True)
+    assert old.exists()
     assert names_in(tmp_path) == ["models", "repo"]
 
 
