@@ -160,6 +160,9 @@ def test_on_a_gpu_plans_are_built_once_and_run(
         opened = choose_session(path, options=SessionOptions(plans=SMALL))
     assert opened.backend == "tensorrt"
     assert caplog.text.count("building tiny, fp16") == 3
+    assert "fp16, for all sizes up to 64 x 64; this takes minutes, once for this GPU" in caplog.text
+    assert "fp16, for 1 tile of 32 x 32; " in caplog.text
+    assert "fp16, for 2 tiles of 32 x 32; " in caplog.text
     limits = opened.session.limits
     assert (limits.best_tiles, limits.best_batch, limits.max_tile) == (((32, 32),), 2, 64)
     batch = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)

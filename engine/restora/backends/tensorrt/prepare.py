@@ -58,7 +58,9 @@ def prepare_plan(
 
         def build(rung: PrecisionCandidate = rung, key: str = key) -> CachedPlan | Refusal:
             name = f"{rung.artifact.info.model}, {rung.options.precision}"
-            report(f"building {name}, for {profile.largest}")
+            report(
+                f"building {name}, for {_describe(profile)}; this takes minutes, once for this GPU"
+            )
             return build_checked(
                 trt,
                 device,
@@ -131,3 +133,11 @@ def prepare_plans(
             continue
         prepared.append(found)
     return prepared
+
+
+def _describe(profile: Profile) -> str:
+    """What a plan is for, such as "4 tiles of 256 x 256" or "all sizes up to 1024 x 1024"."""
+    count, height, width, _ = profile.largest
+    if not profile.is_static:
+        return f"all sizes up to {height} x {width}"
+    return f"{count} {'tile' if count == 1 else 'tiles'} of {height} x {width}"
