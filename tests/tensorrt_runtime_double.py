@@ -92,9 +92,9 @@ def _set_input_shape(_trt: FakeTensorRT, context: Any, name: str, shape: Any) ->
 
 
 def _tensor_shape(trt: FakeTensorRT, context: Any, name: str) -> tuple[int, ...]:
-    if name == "channel_means":
-        return (context._shape[0], 3)
     answer = trt.world.network(np.zeros(context._shape, trt.world.io))
+    if name == "channel_means":
+        return (context._shape[0], answer.shape[3])
     return tuple(answer.shape)
 
 

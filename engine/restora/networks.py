@@ -13,7 +13,7 @@ from restora.artifact import ArtifactInfo, Io, Kind
 from restora.backends import OpenedSession, Session, SessionStats, SharedSession
 from restora.backends.base import SizeLimits
 from restora.backends.given import check_given
-from restora.backends.options import NCNN_BACKENDS, BackendChoice, SessionOptions
+from restora.backends.options import NCNN_BACKENDS, BackendChoice, PlanOptions, SessionOptions
 from restora.errors import MissingModelError, SessionError
 from restora.options import RestoreOptions
 from restora.tiling import Tiling
@@ -274,13 +274,15 @@ class Networks:
     def _session_options(self, kind: Kind) -> SessionOptions:
         options = self._options.session_options()
         ncnn = options.backend in NCNN_BACKENDS
-        if kind not in ("upsampler", "face") or (ncnn and kind == "face"):
-            # small networks, for which no TensorRT plan is built, and those that ncnn cannot run
-            device = "cpu" if ncnn or options.device == "cpu" else "auto"
-            return replace(
-                options, backend=_SMALL[options.backend], precision="auto", device=device
-            )
-        return options
+        if kind == "upsampler" or (kind == "face" and not ncnn):
+            return options
+        # small networks, which have one precision and tiles of their own, and those that ncnn
+        # cannot run
+        device = "cpu" if ncnn or options.device == "cpu" else "auto"
+        return replace(
+            options, backend=_SMALL[options.backend], precision="auto", device=device,
+            plans=PlanOptions(any_built=True),
+        )  # fmt: skip
 
 
 def _closed_error() -> SessionError:

@@ -81,6 +81,8 @@ def parsed(subject: Subject, **others: Any) -> dict[str, Any]:
         ({"kind": "face", "scale": 1, "side": 32}, [2, 32, 32, 3], 3),
         ({"kind": "parser", "scale": 1, "side": 64}, [2, 64, 64, 1], 19),
         ({"kind": "detector", "scale": 1}, [2, 504, 16], 16),
+        ({"kind": "damage-detector", "scale": 1}, [2, 96, 128, 1], 1),
+        ({"kind": "repairer", "scale": 1}, [2, 96, 128, 3], 3),
     ],
 )
 def test_the_metadata_states_the_shapes_of_outputs(

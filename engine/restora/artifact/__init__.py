@@ -6,7 +6,7 @@ from restora.artifact.gates import (
     AccuracyGate,
     check_accuracy,
     find_gate,
-    find_half_gate,
+    find_session_gate,
 )
 from restora.artifact.info import Accuracy, ArtifactInfo, Io, Kind, Precision, Quantization
 from restora.artifact.load import (
@@ -32,7 +32,7 @@ __all__ = [
     "artifact_from_bytes",
     "check_accuracy",
     "find_gate",
-    "find_half_gate",
+    "find_session_gate",
     "measure_psnr",
     "read_artifact",
     "read_precision_variants",

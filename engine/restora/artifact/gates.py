@@ -52,9 +52,11 @@ def find_gate(info: ArtifactInfo) -> AccuracyGate:
     return ACCURACY_GATES[info.precision, info.io]
 
 
-def find_half_gate(info: ArtifactInfo) -> AccuracyGate:
-    """For a session that computes an FP32 artifact in 16 bits."""
-    return MASK_GATE if info.kind == "damage-detector" else ACCURACY_GATES["fp16", info.io]
+def find_session_gate(info: ArtifactInfo, precision: Precision) -> AccuracyGate:
+    """For a session that computes in `precision`, whatever that of the artifact is."""
+    if info.kind == "damage-detector" and precision != "fp32":
+        return MASK_GATE
+    return ACCURACY_GATES[precision, info.io]
 
 
 def check_accuracy(info: ArtifactInfo, accuracy: Accuracy | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import openvino
 
-from restora.artifact import Artifact, find_gate, find_half_gate
+from restora.artifact import Artifact, find_gate, find_session_gate
 from restora.artifact.tensors import INPUT
 from restora.backends.base import Batch
 from restora.backends.cores import count_allowed_cores
@@ -59,7 +59,7 @@ def open_bf16(artifact: Artifact, options: CpuOptions) -> OpenVinoSession:
             f"bf16 is made from fp32 artifacts, not {artifact.info.precision}"
         )
     require_bf16()
-    gate = find_half_gate(artifact.info)
+    gate = find_session_gate(artifact.info, "fp16")
     session = OpenVinoSession(artifact, options, arithmetic="bf16")
     try:
         mean, least = check_answer(session, artifact, gate=gate)

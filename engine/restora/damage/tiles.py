@@ -38,7 +38,8 @@ def compute_tiles(
     """
     multiple = session.limits.multiple
     tall, wide = (side + -side % multiple for side in (height, width))
-    tiling = Tiling(size=TILE_PX, overlap=session.info.overlap_px)
+    size = min(TILE_PX, session.limits.max_tile or TILE_PX) // multiple * multiple
+    tiling = Tiling(size=size, overlap=session.info.overlap_px)
     plan = plan_tiles(tall, wide, tiling, multiple=multiple, scale=1)
     channels = session.info.output_channels
     canvas = np.empty((tall, wide, channels), np.uint8)

@@ -59,8 +59,8 @@ class Repairer(nn.Module):
         self.fill_head = nn.Conv2d(half, 12, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        damaged = x[:, 3:]
-        smooth = fill_smoothly(x[:, :3], 1 - damaged)
+        color, damaged = x.split((3, 1), 1)
+        smooth = fill_smoothly(color, 1 - damaged)
         half = self.stem(torch.cat((smooth - 0.5, damaged), 1))
         half = half + self.half_in(half)
         quarter = self.to_quarter(half)

@@ -20,7 +20,7 @@ def with_size(subject: Subject) -> onnx.ModelProto:
     model.CopyFrom(subject.model)
     (image,) = model.graph.input
     for dim, size in zip(
-        image.type.tensor_type.shape.dim, (BATCH, *_size(subject), 3), strict=True
+        image.type.tensor_type.shape.dim, (BATCH, *_size(subject), _channels(subject)), strict=True
     ):
         dim.dim_value = size
     return model
@@ -33,9 +33,9 @@ def expected_outputs(subject: Subject) -> dict[str, tuple[list[int], str]]:
         cells = sum(-(-height // stride) * -(-width // stride) for stride in _STRIDES)
         shape, labels = [BATCH, cells * _ANCHORS_PER_CELL, _ROW], _ROW
         return {"restored": (shape, "float32"), "channel_means": ([BATCH, labels], "float32")}
-    channels = 1 if subject.kind == "parser" else 3
+    channels = 1 if subject.kind in ("parser", "damage-detector") else 3
     shape = [BATCH, height * subject.scale, width * subject.scale, channels]
-    means = _labels(subject) if subject.kind == "parser" else 3
+    means = _labels(subject) if subject.kind == "parser" else channels
     return {"restored": (shape, subject.io), "channel_means": ([BATCH, means], "float32")}
 
 
@@ -81,6 +81,11 @@ def find_changes(
         if differences:
             changes.append(f"{name}: {', '.join(differences)}")
     return sorted(changes)
+
+
+def _channels(subject: Subject) -> int:
+    """RGB; and for a repairer the mask."""
+    return 4 if subject.kind == "repairer" else 3
 
 
 def _size(subject: Subject) -> tuple[int, int]:

@@ -21,10 +21,12 @@ from restora_calibration.int8.qdq import Recipe, quantize_graph
 from restora_export.facts import facts_of
 from restora_export.onnx_file import onnx_from_network
 from restora_export.reference import (
+    DamageDetector,
     GFPGANBilinear,
     GFPGANv1,
     GFPGANv1Clean,
     ParseNet,
+    Repairer,
     RetinaFace,
     RRDBNet,
     SRVGGNetCompact,
@@ -50,7 +52,10 @@ FACES: dict[str, Callable[[], nn.Module]] = {
 OTHERS: dict[str, Callable[[], nn.Module]] = {
     "ParseNet": lambda: fill_network(ParseNet(64, 64, 16, 8, 19, 2, (4, 16)), _SEED, "parsenet"),
     "RetinaFace": lambda: fill_network(RetinaFace(), _SEED, "retinaface"),
+    "DamageDetector": lambda: DamageDetector((8, 8, 8, 8)).eval(),
+    "Repairer": lambda: Repairer((8, 8, 8)).eval(),
 }
+_IN_HALF = ("damage-detector", "repairer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ def _iter_family(family: str, network: nn.Module, *, quantized: bool) -> Iterato
     facts = facts_of(network)
     images = facts.kind in ("upsampler", "face")
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "mixed") if images else ("fp32",)
+    if facts.kind in _IN_HALF:
+        precisions = ("fp32", "fp16")
     types: tuple[Io, ...] = ("uint8", "float32") if images else ("uint8",)
     for io in types:
         for precision in (*precisions, *(("int8",) if quantized else ())):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from restora.artifact import ACCURACY_GATES, Artifact, ArtifactInfo, SelfCheck, measure_psnr
+from restora.artifact import Artifact, ArtifactInfo, SelfCheck, find_session_gate, measure_psnr
 from restora.backends.tensorrt.build_options import BuildOptions
 from restora.backends.tensorrt.cuda import Device
 from restora.backends.tensorrt.engine_step import Batch, PlanRunner
@@ -79,7 +79,7 @@ def check_plan(
 def check_gate(rung: PrecisionCandidate, mean: float, least: float) -> None:
     """Raise RefusedPlanError, with the measured PSNR, unless a plan passes its gate."""
     info = rung.artifact.info
-    gate = ACCURACY_GATES[rung.options.precision, info.io]
+    gate = find_session_gate(info, rung.options.precision)
     need_mean = FP32_PSNR if gate.psnr_mean is None else gate.psnr_mean
     need_least = FP32_PSNR if gate.max_error is not None else gate.psnr_min or 0.0
     # written so that NaN fails

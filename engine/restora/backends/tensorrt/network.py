@@ -70,6 +70,7 @@ class EngineRunner:
 
         Raises ShapeError if no plan accepts tiles of this size.
         """
+        channels = self.info.input_channels
         sizes = {
             plan.profile.best[0]
             for plan in self.plans
@@ -79,7 +80,7 @@ class EngineRunner:
             size
             for plan in self.plans
             for size in range(plan.profile.smallest[0], plan.profile.largest[0] + 1)
-            if not plan.profile.is_static and plan.profile.holds((size, height, width, 3))
+            if not plan.profile.is_static and plan.profile.holds((size, height, width, channels))
         }
         split: list[int] = []
         for size in sorted(sizes, reverse=True):
@@ -164,7 +165,7 @@ class EngineRunner:
         """Set the shape, the scratch memory and the addresses of a context."""
         shapes = context.set_shape(shape)
         scale = self.info.scale
-        expected = (shape[0], shape[1] * scale, shape[2] * scale, shape[3])
+        expected = (shape[0], shape[1] * scale, shape[2] * scale, self.info.output_channels)
         if shapes[OUTPUT] != expected:
             raise SessionError(
                 f"the plan of {self.info.model} must return shape {expected}, it returns "

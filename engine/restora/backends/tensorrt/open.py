@@ -26,7 +26,7 @@ from restora.errors import MissingBackendError, OptionError
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("upsampler", "face")
+KINDS = ("upsampler", "face", "damage-detector", "repairer")
 
 
 def open_tensorrt(
@@ -42,7 +42,7 @@ def open_tensorrt(
     info = family[0].info
     if info.kind not in KINDS:
         raise MissingBackendError(
-            f"plans are built for upsamplers and face networks, not for a {info.kind}"
+            f"plans are built for networks that return pictures or masks, not for a {info.kind}"
         )
     require_driver()
     trt = import_tensorrt()

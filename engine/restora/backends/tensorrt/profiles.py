@@ -16,7 +16,8 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The smallest, best and largest input of a profile, (batch, height, width, 3) each."""
+    """The smallest, best and largest input of a profile, (batch, height, width, channels)
+    each."""
 
     smallest: Shape
     best: Shape
@@ -70,10 +71,9 @@ def plan_profiles(
             f"got {tile} and {max_tile}"
         )
     most = max(batches)
-    static = [_profile((n, tile), (n, tile), (n, tile)) for n in sorted(set(batches))]
-    dynamic = _profile(
-        (1, low), (most if info.side else 1, tile), (most if info.side else 1, max_tile)
-    )
+    channels, largest = info.input_channels, most if info.side else 1
+    static = [_profile(channels, (n, tile), (n, tile), (n, tile)) for n in sorted(set(batches))]
+    dynamic = _profile(channels, (1, low), (largest, tile), (largest, max_tile))
     profiles = (*static, dynamic) if dynamic not in static else tuple(static)
     for profile in profiles:
         check_elements(info, profile)
@@ -95,9 +95,11 @@ def check_elements(info: ArtifactInfo, profile: Profile) -> None:
         )
 
 
-def _profile(smallest: tuple[int, int], best: tuple[int, int], largest: tuple[int, int]) -> Profile:
+def _profile(
+    channels: int, smallest: tuple[int, int], best: tuple[int, int], largest: tuple[int, int]
+) -> Profile:
     def shape(batch_and_side: tuple[int, int]) -> Shape:
         batch, side = batch_and_side
-        return (batch, side, side, 3)
+        return (batch, side, side, channels)
 
     return Profile(shape(smallest), shape(best), shape(largest))

@@ -42,7 +42,6 @@ from restora.tiling import Progress, Tiling, plan_tiles, run_tiles
 
 logger = logging.getLogger(__name__)
 
-MEANS_BYTES = 3 * 4
 # A shape with a plan of its own wins where it computes at most 3 % more. Plans for a range of sizes
 # have kernels chosen for one of them; how much slower they are on others is not measured yet.
 _OTHER_TILES_COST = 1.03
@@ -119,12 +118,13 @@ class TensorRTSession(SessionShell):
                 shape = self._enqueue_batch(slot, source, count, height, width)
                 finished = slot.mark(self._compute)
             result = self._downloads.whole(slot, shape, finished=finished)
-            means = np.empty((count, 3), np.float32)
+            means = np.empty((count, shape[3]), np.float32)
             slot.download(means, slot.means.address)  # waits for the result too
         check_finite(means, self._info)
         return result
 
     def run_tiles(self, image: Batch, *, tiling: Tiling, progress: Progress | None = None) -> Batch:
+        """Restore an image with an upsampler."""
         height, width, _ = image.shape
         scale = self._info.scale
         multiple = self._limits.multiple
@@ -213,22 +213,24 @@ class TensorRTSession(SessionShell):
         """Queue a batch from `source` to slot.canvas. Returns the shape of the result."""
         cuda, item = self._device.cuda, np.dtype(self._info.io).itemsize
         scale = self._info.scale
-        shape = (count, height * scale, width * scale, 3)
-        read_bytes = height * width * 3 * item
-        written_bytes = read_bytes * scale**2
+        given, made = self._info.input_channels, self._info.output_channels
+        shape = (count, height * scale, width * scale, made)
+        read_bytes = height * width * given * item
+        written_bytes = height * width * scale**2 * made * item
+        means_bytes = made * np.dtype(np.float32).itemsize
         canvas = slot.canvas.of_size(count * written_bytes)
-        means = slot.means.of_size(count * MEANS_BYTES)
+        means = slot.means.of_size(count * means_bytes)
         done = 0
         for part in self._network.split_batch(count, height, width):
-            target = self._network.input_for((part, height, width, 3))
+            target = self._network.input_for((part, height, width, given))
             first = source + done * read_bytes
             cuda.memcpy_dtod_async(target, first, part * read_bytes, self._compute)
-            restored, part_means = self._network.enqueue((part, height, width, 3))
+            restored, part_means = self._network.enqueue((part, height, width, given))
             cuda.memcpy_dtod_async(
                 canvas + done * written_bytes, restored, part * written_bytes, self._compute
             )
             cuda.memcpy_dtod_async(
-                means + done * MEANS_BYTES, part_means, part * MEANS_BYTES, self._compute
+                means + done * means_bytes, part_means, part * means_bytes, self._compute
             )
             done += part
         return shape
