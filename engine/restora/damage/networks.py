@@ -25,8 +25,8 @@ _MIRRORED = ((_ALONG, _ALONG), (_ALONG, _BACK), (_BACK, _ALONG), (_BACK, _BACK))
 class DamageFinder:
     """Finds damage with an artifact of kind "damage-detector".
 
-    A photo is processed at its own size and, unless it is small, at a reduced one; each tile four
-    times, mirrored in each direction. The means count: a false detection rarely appears in all.
+    A photo is processed at its own size and, unless it is small, at a reduced one; each tile eight
+    times, turned and mirrored. The means count: a false detection rarely appears in all.
     """
 
     def __init__(self, session: Session) -> None:
@@ -41,11 +41,12 @@ class DamageFinder:
 
     def _find(self, photo: Photo, check: Check) -> Plane:
         def compute(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            total = np.full((*pixels.shape[:2], 1), len(_MIRRORED) // 2, np.uint16)  # rounds
+            total = np.full((*pixels.shape[:2], 1), len(_MIRRORED), np.uint16)  # rounds
             for mirrored in _MIRRORED:
-                seen = np.ascontiguousarray(pixels[mirrored])
-                total += self.session.run(seen[None])[0][mirrored]
-            return (total // len(_MIRRORED)).astype(np.uint8)
+                seen, sums = pixels[mirrored], total[mirrored]
+                sums += self._look(seen)
+                sums += self._look(seen.transpose(1, 0, 2)).transpose(1, 0, 2)
+            return (total // (2 * len(_MIRRORED))).astype(np.uint8)
 
         found = compute_tiles(
             photo.height,
@@ -56,6 +57,9 @@ class DamageFinder:
             check=check,
         )
         return found[..., 0]
+
+    def _look(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(self.session.run(np.ascontiguousarray(pixels)[None])[0], np.uint8)
 
 
 class PhotoRepairer:

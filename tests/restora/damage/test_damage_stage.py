@@ -234,9 +234,9 @@ def test_other_options_share_the_networks_of_a_stage() -> None:
         alone.with_options(DamageOptions())
 
 
-def test_a_tile_is_looked_at_in_four_mirrored_ways_whose_mean_counts() -> None:
-    class TopLeft:
-        """Sees damage in the first pixel of whatever it is shown."""
+def test_a_tile_is_looked_at_turned_and_mirrored_in_eight_ways_whose_mean_counts() -> None:
+    class SecondPixel:
+        """Sees damage in the second pixel of whatever it is shown."""
 
         info, limits = (
             open_on_cpu(detector_artifact()).info,
@@ -245,10 +245,10 @@ def test_a_tile_is_looked_at_in_four_mirrored_ways_whose_mean_counts() -> None:
 
         def run(self, batch: Batch) -> Batch:
             found = np.zeros((*batch.shape[:3], 1), np.uint8)
-            found[:, 0, 0] = 255
+            found[:, 0, 1] = 255
             return found
 
-    found = DamageFinder(TopLeft()).find(Photo(gray_picture(16, 24)))  # type: ignore[arg-type]
-    corners = found[[0, 0, -1, -1], [0, -1, 0, -1]]
-    assert corners.tolist() == [64] * 4  # 255 / 4, rounded
-    assert int((found > 0).sum()) == 4
+    found = DamageFinder(SecondPixel()).find(Photo(gray_picture(16, 24)))  # type: ignore[arg-type]
+    beside = [(0, 1), (1, 0), (0, -2), (1, -1), (-1, 1), (-2, 0), (-1, -2), (-2, -1)]
+    assert [int(found[place]) for place in beside] == [32] * 8  # 255 / 8, rounded
+    assert int((found > 0).sum()) == 8

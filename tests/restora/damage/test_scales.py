@@ -64,7 +64,7 @@ def test_the_reduced_size_is_enlarged_smoothly() -> None:
 
 def test_what_is_found_at_one_size_only_is_half_as_sure() -> None:
     class OnlyOf:
-        """Sees damage everywhere in tiles of one width, and nothing in others."""
+        """Sees damage everywhere in tiles whose shorter side is this, and nothing in others."""
 
         info, limits = (
             open_on_cpu(detector_artifact()).info,
@@ -75,7 +75,7 @@ def test_what_is_found_at_one_size_only_is_half_as_sure() -> None:
             self.width = width
 
         def run(self, batch: Batch) -> Batch:
-            found = batch.shape[2] == self.width
+            found = min(batch.shape[1:3]) == self.width  # it is shown turned, too
             return np.full((*batch.shape[:3], 1), 255 * found, np.uint8)
 
     photo = Photo(gray_picture(960, 40))
