@@ -163,7 +163,7 @@ train-damage: $(DEV) $(PHOTOS)  ## train the networks that find and repair damag
 			--photos build/photos/training build/photos/small -o build/$$part || exit 1; done
 
 damage-table: $(DEV) $(PHOTOS)  ## how damage of the held-out photos is found and repaired (10 minutes)
-	$(BIN)/python -m restora_tools.damage_report build/photos/held-out
+	$(BIN)/python -m restora_tools.damage_report build/photos/held-out --marked build/photos/damaged
 
 lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos
 	$(BIN)/python -m restora_tools.lite.accuracy

@@ -10,6 +10,7 @@ import pytest
 
 from damage_fakes import gray_picture, stage_of, write_networks
 from processes import run
+from restora.errors import OptionError
 from restora.image import Photo, write_photo
 from restora_benchmarks.evaluate.damage import (
     DamageReport,
@@ -19,6 +20,7 @@ from restora_benchmarks.evaluate.damage import (
 )
 from restora_benchmarks.evaluate.damage_figures import Detection, Repair, detection_of, repair_of
 from restora_benchmarks.evaluate.damage_tables import format_tables
+from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
 
 
 def line(row: int, side: int = 30) -> np.ndarray:
@@ -101,17 +103,57 @@ def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
     json.dumps(report.as_dict())
 
 
-def test_the_command_prints_a_table_and_writes_figures(tmp_path: Path) -> None:
+@pytest.fixture
+def marked(tmp_path: Path) -> Path:
+    """A photo, two places of damage of 9 pixels, and a strip of which nobody can tell."""
+    levels = np.zeros((40, 48), np.uint8)
+    levels[10:13, 10:13] = levels[10:13, 30:33] = 255
+    levels[20:24] = 128
+    (tmp_path / "marked").mkdir()
+    write_photo(Photo(gray_picture(40, 48)), tmp_path / "marked/old.png")
+    write_photo(Photo(levels), tmp_path / "marked/old_mask.png")
+    return tmp_path / "marked"
+
+
+def test_real_damage_is_found_by_places_and_pixels_and_what_is_unsure_counts_nowhere(
+    marked: Path,
+) -> None:
+    (photo,) = iter_marked(marked)
+    assert (photo.name, photo.picture.shape) == ("old", (40, 48, 3))
+    found = np.zeros((40, 48), bool)
+    found[10, 10:13] = True  # a third of the first place: its neighbors lie within one pixel
+    found[20:24] = True  # unsure
+    found[30, 5:11] = True  # wrong
+    figures = figures_of(photo, found, found)
+    assert (figures.places, figures.found_places) == (2, 0)
+    assert figures.detection.recall == pytest.approx(6 / 18)
+    assert figures.detection.precision == pytest.approx(3 / 9)
+    wider = found.copy()
+    wider[11, 10:13] = True
+    assert figures_of(photo, found, wider).found_places == 1
+
+
+def test_a_photo_with_real_damage_needs_a_mask_of_its_size(marked: Path) -> None:
+    write_photo(Photo(gray_picture(20, 20)), marked / "old_mask.png")
+    with pytest.raises(OptionError, match="the size of its photo, 48 x 40, it has 20 x 20"):
+        list(iter_marked(marked))
+    (marked / "old_mask.png").unlink()
+    with pytest.raises(OptionError, match=r"needs a mask of its damage, old_mask\.png"):
+        list(iter_marked(marked))
+
+
+def test_the_command_prints_a_table_and_writes_figures(tmp_path: Path, marked: Path) -> None:
     write_networks(tmp_path)
     (tmp_path / "clean").mkdir()
     write_photo(Photo(gray_picture(40, 40)), tmp_path / "clean" / "a.png")
     result = run(
         tmp_path, "evaluate", "--damage", "all", "--clean", "clean", "--draws", 1,
         "--backend", "cpu", "--damage-detector", "marks.onnx", "--damage-repairer", "filler.onnx",
-        "-o", "out.json",
+        "--marked", marked, "-o", "out.json",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "| repaired by | PSNR inside |" in result.stdout
+    assert "| old | 2 | 0 | 0.00 | 1.00 |" in result.stdout
     assert json.loads((tmp_path / "out.json").read_text())["photos"] == 1
 
 
@@ -119,6 +161,9 @@ def test_only_the_evaluation_of_damage_has_photos_of_its_own(tmp_path: Path) -> 
     result = run(tmp_path, "evaluate")
     assert result.returncode == 2
     assert "needs a folder of clean photos (--clean)" in result.stderr
+    result = run(tmp_path, "evaluate", "--clean", ".", "--marked", ".")
+    assert result.returncode == 2
+    assert "--marked needs --damage scratches or --damage all" in result.stderr
 
 
 def test_a_report_survives_json_and_its_table_shows_f1_with_and_without_tolerance() -> None:
@@ -126,7 +171,9 @@ def test_a_report_survives_json_and_its_table_shows_f1_with_and_without_toleranc
     aside = detection_of(line(11), line(10), asked=everywhere)
     right = detection_of(line(20), line(20), asked=everywhere)
     repair = {"nothing": Repair(4, 9.0)}
-    report = DamageReport(1, 2, {"lines": aside + right}, repair, {}, {}, 50, 1, 1)
+    marked = {"old": MarkedFigures(4, 3, aside + right)}
+    report = DamageReport(1, 2, {"lines": aside + right}, repair, {}, {}, 50, 1, 1, marked)
     again = DamageReport.from_dict(json.loads(json.dumps(report.as_dict())))
     assert again == report
     assert "| lines | 1.000 | 1.000 | 1.000 | 0.500 |" in format_tables(again)
+    assert "| old | 4 | 3 | 1.00 | 1.00 |" in format_tables(again)

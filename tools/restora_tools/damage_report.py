@@ -1,5 +1,5 @@
 """Measure how damage is found and repaired, and the cost:
-`python -m restora_tools.damage_report build/photos/held-out`.
+`python -m restora_tools.damage_report build/photos/held-out --marked build/photos/damaged`.
 
 The photos are those that `restora_tools.training_photos` collects. Writes
 benchmarks/results/damage.json; about ten minutes on a machine that does nothing else.
@@ -18,7 +18,12 @@ import numpy as np
 
 from restora import DamageOptions, RestoreOptions, Restorer
 from restora_benchmarks.evaluate.damage import DamageReport, evaluate_damage, iter_pairs
-from restora_benchmarks.evaluate.damage_tables import clean_table, found_table, repair_table
+from restora_benchmarks.evaluate.damage_tables import (
+    clean_table,
+    found_table,
+    marked_table,
+    repair_table,
+)
 from restora_calibration.folders import list_photos
 from restora_calibration.photos import HELD_OUT, read_free_photo
 from restora_tools.page_tables import heads_of, row_of
@@ -42,6 +47,7 @@ def damage_tables(result: dict[str, Any]) -> dict[str, str]:
         "damage-repair-scratches": repair_table(report.scratch_repair),
         "damage-repair": repair_table(report.repair),
         "damage-clean": clean_table(report),
+        "damage-marked": marked_table(report),
         "damage-cost": _cost_table(result),
     }
 
@@ -75,11 +81,16 @@ def measure_cost(repeats: int, size: tuple[int, int] = SIZE) -> dict[str, Any]:
     }
 
 
-def measure_quality(photos: Path, draws: int) -> tuple[dict[str, Any], list[str]]:
-    """The evaluation of the bundled networks on a folder of photos, and what they ran on."""
+def measure_quality(
+    photos: Path, draws: int, marked: Path | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """The evaluation of the bundled networks on a folder of photos, and what they ran on.
+
+    marked: photos with real damage, and masks of it
+    """
     with Restorer(None, damage=DamageOptions()) as restorer:
         assert restorer.damage is not None
-        report = evaluate_damage(restorer.damage, photos, draws=draws, report=print)
+        report = evaluate_damage(restorer.damage, photos, draws=draws, marked=marked, report=print)
         return report.as_dict(), [network.describe() for network in restorer.networks]
 
 
@@ -112,12 +123,13 @@ def _cost_table(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="folder of photos that no training saw")
+    parser.add_argument("--marked", type=Path, help="photos with real damage, and masks of it")
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     cost = measure_cost(arguments.repeats)
-    evaluation, networks = measure_quality(arguments.photos, arguments.draws)
+    evaluation, networks = measure_quality(arguments.photos, arguments.draws, arguments.marked)
     names = [path.stem for path in list_photos(arguments.photos)]
     write_results(arguments.json, cost=cost, evaluation=evaluation, networks=networks, photos=names)
     for name, table in damage_tables(json.loads(arguments.json.read_text())).items():

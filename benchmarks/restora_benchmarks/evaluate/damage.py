@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from restora_benchmarks.evaluate.damage_figures import (
     psnr_of,
     repair_of,
 )
+from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
 from restora_calibration.folders import list_photos
 from restora_calibration.photos import HELD_OUT, read_free_photo
 from restora_training.damage import AgingRange, Damaged, age_photo, damage_photo
@@ -59,6 +60,7 @@ class DamageReport:
     false_share: by kind of clean picture, the share of pixels in the mask
     clean_psnr: of repaired clean photos to themselves, the least, in dB, at most 150
     find_mp_per_s, repair_mp_per_s: megapixels of photos per second
+    marked: by name, of photos with real damage that was marked by hand
     """
 
     photos: int
@@ -70,6 +72,7 @@ class DamageReport:
     clean_psnr: float
     find_mp_per_s: float
     repair_mp_per_s: float
+    marked: Mapping[str, MarkedFigures] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -82,6 +85,10 @@ class DamageReport:
         own["detection"] = {kind: Detection(**row) for kind, row in own["detection"].items()}
         for part in ("repair", "scratch_repair"):
             own[part] = {name: Repair(**row) for name, row in own[part].items()}
+        own["marked"] = {
+            name: MarkedFigures(**{**row, "detection": Detection(**row["detection"])})
+            for name, row in own.get("marked", {}).items()
+        }
         return cls(**own)
 
 
@@ -107,12 +114,14 @@ def evaluate_damage(
     folder: Path | None = None,
     *,
     draws: int = 4,
+    marked: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> DamageReport:
     """Evaluate the two networks of a stage.
 
     folder: clean photos; None: the held-out photos
     draws: damaged versions of each photo
+    marked: photos with real damage and masks of it, as iter_marked reads them
     """
     assert stage.finder is not None
     photos = list(_read_photos(folder))
@@ -126,6 +135,7 @@ def evaluate_damage(
     damage, repairs = run.evaluate(pair for photo in photos for pair in iter_pairs(photo, draws))
     report("all damage is evaluated")
     shares, psnr = run.clean(photos)
+    real = {} if marked is None else run.find_marked(marked)
     return DamageReport(
         len(photos),
         len(photos) * draws,
@@ -139,6 +149,7 @@ def evaluate_damage(
         psnr,
         find.mp_per_s,
         repair.mp_per_s,
+        real,
     )
 
 
@@ -211,6 +222,15 @@ class _Run:
                 found = self._decide(self._probability(picture))
                 shares.setdefault(kind, []).append(float(found.mean()))
         return {kind: float(np.mean(values)) for kind, values in shares.items()}, least
+
+    def find_marked(self, folder: Path) -> dict[str, MarkedFigures]:
+        """What is found of the real damage in the photos of a folder."""
+        figures = {}
+        for photo in iter_marked(folder):
+            probability = self._probability(photo.picture)
+            found, repaired = self._decide(probability, grow_px=0), self._decide(probability)
+            figures[photo.name] = figures_of(photo, found, repaired)
+        return figures
 
     def _decide(self, probability: Pixels, *, grow_px: int = 1) -> Mask:
         mask = decide_mask(probability, self._options.threshold, grow_px=grow_px)

@@ -25,6 +25,7 @@ def format_tables(report: DamageReport) -> str:
         "",
         clean_table(report),
         "",
+        *([marked_table(report), ""] if report.marked else []),
         f"repaired clean photos reach {report.clean_psnr:.1f} dB or more to themselves",
         f"finding: {report.find_mp_per_s:.2f} MP/s; repairing: {report.repair_mp_per_s:.2f} MP/s",
     ]
@@ -62,4 +63,18 @@ def clean_table(report: DamageReport) -> str:
     """Share of the pixels of clean pictures that are taken for damage."""
     lines = ["| clean pictures | pixels in the mask |", "|---|---|"]
     lines += [f"| {kind} | {share:.2%} |" for kind, share in report.false_share.items()]
+    return "\n".join(lines)
+
+
+def marked_table(report: DamageReport) -> str:
+    """What is found of real damage that was marked by hand."""
+    lines = [
+        "| photo | places marked | found | recall, pixels | precision, pixels |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {f.places} | {f.found_places} | {f.detection.recall:.2f} "
+        f"| {f.detection.precision:.2f} |"
+        for name, f in report.marked.items()
+    ]
     return "\n".join(lines)

@@ -44,6 +44,13 @@ class DamageFlags:
     )
     damage_repairer: Annotated[str | None, _damage(help="A repairer. Default: bundled.")] = None
     draws: Annotated[int, _damage(min=1, help="Damaged versions of each photo.")] = 4
+    marked: Annotated[
+        Path | None,
+        _damage(
+            help="Folder of photos with real damage, each beside a NAME_mask.png in which it is "
+            "white; what nobody can tell is gray."
+        ),
+    ] = None
 
 
 @reports_errors
@@ -101,6 +108,8 @@ def evaluate(
     if repairing.damage != "off":
         _evaluate_damage(clean, repairing, backend, output)
         return
+    if repairing.marked is not None:
+        raise OptionError("--marked needs --damage scratches or --damage all")
     if clean is None:
         raise OptionError("evaluating needs a folder of clean photos (--clean)")
     folder = _import_evaluation()
@@ -136,7 +145,9 @@ def _evaluate_damage(
     )
     with Restorer(None, damage=options, options=RestoreOptions(backend=backend)) as restorer:
         assert restorer.damage is not None
-        result = evaluate_damage(restorer.damage, clean, draws=flags.draws, report=print_note)
+        result = evaluate_damage(
+            restorer.damage, clean, draws=flags.draws, marked=flags.marked, report=print_note
+        )
         runs = [network.describe() for network in restorer.networks]
     print(format_tables(result))
     if output is not None:

@@ -1,5 +1,6 @@
 """The model of damage: exact masks, seeds, sizes."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -123,3 +124,20 @@ def test_yellowing_takes_blue_most() -> None:
     aged = age_photo(gray, np.random.default_rng(3), AgingRange(0, 0, 1, 0, 0, 0, 0))
     red, green, blue = aged.reshape(-1, 3).mean(0)
     assert red > green > blue
+
+
+def test_flakes_are_opaque_and_small() -> None:
+    for seed in range(30):
+        opacity = DEFECTS["flakes"]((400, 400), np.random.default_rng(seed)).opacity
+        assert 0.8 <= opacity.max() <= 1
+        _, _, boxes, _ = cv2.connectedComponentsWithStats((opacity > 0).astype(np.uint8))
+        assert all(min(box[2], box[3]) <= 80 for box in boxes[1:])
+
+
+def test_dust_is_sometimes_a_single_speck_and_sometimes_many() -> None:
+    counts = []
+    for seed in range(40):
+        layer = DEFECTS["dust"]((300, 300), np.random.default_rng(seed))
+        counts.append(cv2.connectedComponents((layer.opacity > 0).astype(np.uint8))[0] - 1)
+    assert min(counts) <= 1
+    assert max(counts) >= 30

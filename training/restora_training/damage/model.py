@@ -25,6 +25,7 @@ DEFECTS: Mapping[str, Draw] = {
     "torn_edge": breaks.draw_torn_edge,
     "missing_corner": breaks.draw_missing_corner,
     "tape": breaks.draw_tape,
+    "flakes": spots.draw_flakes,
 }
 
 
@@ -46,6 +47,7 @@ class DamageRange:
             "torn_edge": 0.1,
             "missing_corner": 0.08,
             "tape": 0.08,
+            "flakes": 0.3,
         }
     )
 

@@ -20,8 +20,9 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 7, "scratches": 2, "hair": 2.5, "dust": 2, "mold": 1, "stain": 0.5, "water_rim": 0.8,
-    "fold": 2.5, "cracks": 2, "torn_edge": 1.2, "missing_corner": 0.7, "tape": 0.6,
+    "scratch": 7, "scratches": 2, "hair": 3, "dust": 3.5, "flakes": 2, "mold": 1, "stain": 0.6,
+    "water_rim": 0.8, "fold": 2.5, "cracks": 2, "torn_edge": 1.2, "missing_corner": 0.7,
+    "tape": 0.7,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)

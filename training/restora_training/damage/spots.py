@@ -1,4 +1,4 @@
-"""Round defects: dust and specks, mold, stains and water rims."""
+"""Round defects: dust and specks, flakes, mold, stains and water rims."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ import numpy as np
 
 from restora_training.damage.layer import Layer, Plane, draw_noise, random_point
 
+_MOST_SPECKS = 60
+
 
 def draw_dust(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
-    """Many specks of 0.5 to 4 px, nearly all of one color."""
+    """Specks of 0.5 to 4 px, a single one or many, nearly all of one color."""
     opacity: Plane = np.zeros(shape, np.float32)
-    count = int(rng.integers(5, 60))
+    count = round(_MOST_SPECKS ** rng.uniform(0, 1))
     for _ in range(count):
         _stamp(opacity, random_point(shape, rng), 0.5 * 8 ** rng.uniform(0, 1), rng)
     level = rng.uniform(200, 255) if rng.uniform() < 0.7 else rng.uniform(0, 60)
     return Layer(opacity * rng.uniform(0.6, 1.0), np.full(3, level))
+
+
+def draw_flakes(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
+    """Ragged spots where the emulsion came off, about 3 to 30 px wide: opaque, with sharp edges."""
+    opacity: Plane = np.zeros(shape, np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        radius = 1.5 * 10 ** rng.uniform(0, 1)
+        side = 4 * int(np.ceil(radius)) + 1
+        rows, columns = np.mgrid[:side, :side] - side // 2
+        angle, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 2.2)
+        along = columns * np.cos(angle) + rows * np.sin(angle)
+        across = rows * np.cos(angle) - columns * np.sin(angle)
+        distance = np.hypot(along / stretch, across * stretch)
+        ragged = distance + 0.4 * radius * draw_noise((side, side), max(radius, 1.5), rng)
+        ragged = ragged + 0.15 * radius * draw_noise((side, side), max(radius / 4, 1.0), rng)
+        flake = np.asarray(np.clip(radius - ragged + 0.5, 0, 1), np.float32)
+        _lay(opacity, flake, random_point(shape, rng))
+    bright = rng.uniform() < 0.8
+    level = rng.uniform(210, 255) if bright else rng.uniform(0, 50)
+    return Layer(opacity * rng.uniform(0.8, 1.0), np.full(3, level))
 
 
 def draw_mold(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
@@ -62,6 +84,17 @@ def _stamp(plane: Plane, center: np.ndarray, radius: float, rng: np.random.Gener
     distance = np.hypot(u / stretch, v * stretch)
     spot = np.clip(radius - distance + 0.5, 0, 1).astype(np.float32)
     plane[top:bottom, left:right] = np.maximum(plane[top:bottom, left:right], spot)
+
+
+def _lay(plane: Plane, spot: Plane, center: np.ndarray) -> None:
+    """Put a spot into the plane, in place; what lies beyond its edges is left out."""
+    height, width = plane.shape
+    side = len(spot)
+    left, top = (int(value) - side // 2 for value in center)
+    rows = slice(max(0, top), min(height, top + side))
+    columns = slice(max(0, left), min(width, left + side))
+    part = spot[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    plane[rows, columns] = np.maximum(plane[rows, columns], part)
 
 
 def _blob(shape: tuple[int, int], rng: np.random.Generator, *, size: tuple[float, float]) -> Plane:
