@@ -18,7 +18,7 @@ Plane = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 THIN_PX = 12  # what is wider is no scratch
-_SMALLEST_PX = 8  # pixels above the threshold that a place of damage has
+_SMALLEST_PX = 3  # pixels above the threshold that a place of damage has
 _EXTEND = 0.7  # of the threshold: what its neighbors must reach
 _UNDECIDED = 0.05  # the largest share of a mask that is neither black nor white, nor gray
 _GRAY_SPREAD = 0.12  # of the channels of a gray pixel, of the whole range

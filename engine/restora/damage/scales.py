@@ -3,7 +3,7 @@
 At a reduced size a network sees more of what is around a line, and the grain of a large photo does
 not distract it: a false detection rarely appears at both sizes. Chen et al. (arXiv:1606.00915,
 section 3.2) join sizes by the larger score; the mean of the scores finds as much here, and less
-that is no damage.
+that is no damage. A speck is gone at the reduced size, which therefore has no say in it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from restora.damage.mask import Plane
+from restora.damage.mask import Mask, Plane
 from restora.image import Photo
 
 _REDUCTION = 2.5
 _SMALLEST_PX = 384  # long side of a reduced photo, of which lines of one pixel are left
 _LEAST_REDUCTION = 1.5  # what is hardly smaller tells nothing new
+_SPECK_PX = 8  # the longer side of the largest speck
+_SPECK_SEEN = 96  # the probability, 0..255, of its pixels
 _ROWS = 256  # of an image at a time: indices take eight times its memory
 
 
@@ -32,7 +34,8 @@ def reduce_photo(photo: Photo) -> Photo | None:
 
 
 def join_sizes(near: Plane, far: Plane) -> Plane:
-    """The mean of the log odds of both probabilities.
+    """The mean of the log odds of both probabilities; in specks, that of `near` alone, if it is
+    larger.
 
     near, far: 0..255, (height, width); `far` of the photo at a reduced size
 
@@ -44,7 +47,18 @@ def join_sizes(near: Plane, far: Plane) -> Plane:
     for top in range(0, height, _ROWS):
         rows = slice(top, top + _ROWS)
         joined[rows] = _JOINED[near[rows], scores[rows]]
+    np.maximum(joined, near, out=joined, where=_find_specks(near))
     return joined
+
+
+def _find_specks(near: Plane) -> Mask:
+    """The small places that are probably damaged."""
+    seen = (near >= _SPECK_SEEN).astype(np.uint8)
+    _, labels, places, _ = cv2.connectedComponentsWithStats(seen, connectivity=8)
+    sides = places[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    small = sides.max(1) <= _SPECK_PX
+    small[0] = False  # what is not seen
+    return np.asarray(small[labels], np.bool_)
 
 
 def _log_odds(levels: np.ndarray) -> np.ndarray:

@@ -89,12 +89,12 @@ def test_damage_needs_sure_pixels_and_goes_on_over_likely_ones() -> None:
     assert not mask[8].any()
 
 
-def test_fewer_than_eight_sure_pixels_are_noise() -> None:
+def test_fewer_than_three_sure_pixels_are_noise() -> None:
     probability = np.zeros((20, 20), np.uint8)
-    probability[5, 5:12] = 255
+    probability[5, 5:7] = 255
     assert not decide_mask(probability, 0.5).any()
-    probability[5, 12] = 255
-    assert decide_mask(probability, 0.5).sum() == 3 * 10
+    probability[5, 7] = 255
+    assert decide_mask(probability, 0.5).sum() == 3 * 5
 
 
 def test_a_higher_threshold_finds_less() -> None:

@@ -62,6 +62,19 @@ def test_the_reduced_size_is_enlarged_smoothly() -> None:
     assert joined[-1, 5] > 225
 
 
+def test_the_reduced_size_has_no_say_in_a_speck() -> None:
+    near = np.zeros((600, 500), np.uint8)
+    near[100:108, 200:208] = 200  # a speck of 8 pixels
+    near[300:303, 200:209] = 200  # longer: no speck
+    near[400:404, 300:304] = 90  # too unsure
+    joined = join_sizes(near, np.zeros((240, 200), np.uint8))
+    assert (joined[100:108, 200:208] == 200).all()
+    assert joined.max() == 200
+    assert joined[109:].max() < 40
+    sure = join_sizes(near, np.full((240, 200), 255, np.uint8))
+    assert (sure[100:108, 200:208] > 240).all()
+
+
 def test_what_is_found_at_one_size_only_is_half_as_sure() -> None:
     class OnlyOf:
         """Sees damage everywhere in tiles whose shorter side is this, and nothing in others."""
