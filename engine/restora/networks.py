@@ -28,6 +28,7 @@ _SMALL: dict[BackendChoice, BackendChoice] = {
     "ncnn": "auto",
     "ncnn-vulkan": "auto",
 }
+_DAMAGE: tuple[Kind, ...] = ("damage-detector", "repairer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,13 +277,13 @@ class Networks:
         ncnn = options.backend in NCNN_BACKENDS
         if kind == "upsampler" or (kind == "face" and not ncnn):
             return options
-        # small networks, which have one precision and tiles of their own, and those that ncnn
-        # cannot run
+        # small networks, which have one precision and tiles of their own
+        small = replace(options, precision="auto", plans=PlanOptions(any_built=True))
+        if ncnn and kind in _DAMAGE:
+            return small
+        # ncnn cannot run the others
         device = "cpu" if ncnn or options.device == "cpu" else "auto"
-        return replace(
-            options, backend=_SMALL[options.backend], precision="auto", device=device,
-            plans=PlanOptions(any_built=True),
-        )  # fmt: skip
+        return replace(small, backend=_SMALL[options.backend], device=device)
 
 
 def _closed_error() -> SessionError:

@@ -37,11 +37,15 @@ def asked_of(kind: Kind, **options: Any) -> SessionOptions:
 
 
 @pytest.mark.parametrize("backend", ["ncnn", "ncnn-vulkan"])
-def test_beside_an_upsampler_on_ncnn_faces_run_on_the_cpu(backend: str) -> None:
+def test_beside_an_upsampler_on_ncnn_faces_run_on_the_cpu_and_damage_is_repaired_there(
+    backend: str,
+) -> None:
     chosen = {"backend": backend, "precision": "bf16"}
     assert options_of("upsampler", **chosen) == (backend, "bf16", "auto")
     for kind in ("face", "detector", "parser"):
         assert options_of(kind, **chosen) == ("auto", "auto", "cpu")  # type: ignore[arg-type]
+    for kind in ("damage-detector", "repairer"):
+        assert options_of(kind, **chosen) == (backend, "auto", "auto")  # type: ignore[arg-type]
 
 
 def test_small_networks_get_the_first_backend_that_runs_them() -> None:

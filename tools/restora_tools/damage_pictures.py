@@ -1,5 +1,6 @@
 """Make the sheet of samples of damage, the bundled sample print and its mask, and the picture of
-its repair: `python -m restora_tools.damage_pictures sheet`, `print` or `repair`.
+its repair: `python -m restora_tools.damage_pictures sheet`, `print` or `repair`; `real` makes the
+picture of a photo with real damage, which `make photos` collects.
 
 The sample print is coffee (CC0, Rachel Michetti), which training never reads: faded, yellowed,
 scratched, dusty, and folded once, with a fixed seed.
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restora import DamageOptions, RestoreOptions, Restorer
+from restora.color.correct import ColorMode
 from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
 from restora_training.damage import DEFECTS, AgingRange, Damaged, age_photo
 from restora_training.damage.aging import fade, yellow
@@ -27,6 +29,8 @@ SHEET = Path("docs/pictures/damage.jpg")
 PRINT = Path("engine/restora/data/print.jpg")
 MASK = Path("engine/restora/data/print_mask.png")
 REPAIR = Path("docs/pictures/print.jpg")
+REAL, REAL_PHOTO = Path("docs/pictures/real-damage.jpg"), Path("build/photos/damaged/mill.png")
+_REAL_PART = (slice(30, 340), slice(110, 720))  # rows and columns
 _CELL, _COLUMNS, _GAP = 152, 7, 4
 _DEFECTS = ("scratch", "scratches", "scratch", "hair", "dust", "fold")
 _PRINT_SIDE = 440
@@ -82,14 +86,23 @@ def make_repair(detector: str | None, repairer: str | None) -> Photo:
     """The sample print before, with its damage repaired, and with its color corrected too."""
     before = np.asarray(Image.open(PRINT).convert("RGB"))
     damage = DamageOptions(detector=detector, repairer=repairer)
-    steps = [before]
-    for color in ("off", "unfade"):
-        options = RestoreOptions(backend="cpu", color=color)
-        with Restorer(None, damage=damage, options=options) as restorer:
-            result = restorer.restore(before, outscale=1).photo.pixels
-        steps.append(np.asarray(result, np.uint8))
+    steps = [before, *(_restore(before, damage, color) for color in ("off", "unfade"))]
     line = np.full((len(before), _GAP, 3), 255, np.uint8)
     return np.concatenate([steps[0], line, steps[1], line, steps[2]], 1)
+
+
+def make_real(detector: str | None, repairer: str | None) -> Photo:
+    """A part of a photo with real damage, before and repaired, one below the other."""
+    before = np.asarray(Image.open(REAL_PHOTO).convert("RGB"))
+    after = _restore(before, DamageOptions(detector=detector, repairer=repairer), "off")
+    line = np.full((_GAP, before[_REAL_PART].shape[1], 3), 255, np.uint8)
+    return np.concatenate([before[_REAL_PART], line, after[_REAL_PART]], 0)
+
+
+def _restore(photo: Photo, damage: DamageOptions, color: ColorMode) -> Photo:
+    options = RestoreOptions(backend="cpu", color=color)
+    with Restorer(None, damage=damage, options=options) as restorer:
+        return np.asarray(restorer.restore(photo, outscale=1).photo.pixels, np.uint8)
 
 
 def _cell(photo: Photo) -> Photo:
@@ -122,7 +135,7 @@ def _save(picture: Photo, path: Path, quality: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("sheet", "print", "repair"))
+    parser.add_argument("what", choices=("sheet", "print", "repair", "real"))
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--damage-detector")
     parser.add_argument("--damage-repairer")
@@ -133,8 +146,9 @@ def main() -> None:
         for path, data in zip((PRINT, MASK), make_print(), strict=True):
             path.write_bytes(data)
     else:
-        picture = make_repair(arguments.damage_detector, arguments.damage_repairer)
-        _save(picture, arguments.output or REPAIR, 60)
+        make, path = (make_repair, REPAIR) if arguments.what == "repair" else (make_real, REAL)
+        picture = make(arguments.damage_detector, arguments.damage_repairer)
+        _save(picture, arguments.output or path, 60)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ ncnn runs what lies between. Conversion, clipping and rounding are done here, in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -23,10 +23,35 @@ _FLOAT, _UINT8 = 1, 2  # TensorProto.DataType
 _ROWS = 32  # that are converted at once, so that they stay in the cache of a core
 
 
+class Frame(Protocol):
+    """channels: of the network's input; results: of images that come out of it"""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def results(self) -> int: ...
+
+    @property
+    def io(self) -> Io: ...
+
+    def planes_of(self, picture: Picture) -> Planes:
+        """An image in the io dtype -> (channels, height, width), contiguous."""
+
+    def write_picture(self, planes: Planes, picture: Picture, given: Picture) -> None:
+        """Convert the network's result, which is overwritten, into (height, width, results).
+
+        given: the image that the network saw
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class PictureFrame:
     """planes = factor * image; image = clip(gain * planes + offset, low, high), cut to integers if
-    `io` is uint8."""
+    `io` is uint8.
+
+    squashed: the sigmoid of the planes is taken first
+    """
 
     io: Io
     factor: float
@@ -34,16 +59,20 @@ class PictureFrame:
     offset: float
     low: float
     high: float
+    squashed: bool = False
+    results: int = 3
+    channels: int = 3
 
     def planes_of(self, picture: Picture) -> Planes:
-        """(height, width, 3) in the io dtype -> (3, height, width), contiguous."""
         planes = np.empty((3, *picture.shape[:2]), np.float32)
         return np.multiply(picture.transpose(2, 0, 1), np.float32(self.factor), out=planes)
 
-    def write_picture(self, planes: Planes, picture: Picture) -> None:
-        """Convert (3, height, width), which is overwritten, into (height, width, 3)."""
+    def write_picture(self, planes: Planes, picture: Picture, given: Picture) -> None:
+        del given
         for top in range(0, picture.shape[0], _ROWS):
             band = planes[:, top : top + _ROWS]
+            if self.squashed:
+                squash(band)
             if self.gain != 1:
                 np.multiply(band, np.float32(self.gain), out=band)
             if self.offset:
@@ -51,21 +80,30 @@ class PictureFrame:
             np.clip(band, np.float32(self.low), np.float32(self.high), out=band)
             with np.errstate(invalid="ignore"):  # NaN, which the caller finds in the means
                 pixels = band.astype(picture.dtype)
-            cv2.merge(list(pixels), picture[top : top + _ROWS])
+            rows = picture[top : top + _ROWS]
+            if self.results == 1:
+                rows[..., 0] = pixels[0]
+            else:
+                cv2.merge(list(pixels), rows)
 
 
 @dataclass(frozen=True, slots=True)
 class FramedGraph:
     """frame: around the network. data, result: the network's tensors. body: its nodes, in order."""
 
-    frame: PictureFrame
+    frame: Frame
     data: str
     result: str
     body: tuple[Node, ...]
 
 
-def split_frame(graph: Graph, io: Io) -> FramedGraph:
-    """Split a graph into its frame and its network. Raises ValueError if it has another frame."""
+def split_frame(graph: Graph, io: Io, *, results: int = 3) -> FramedGraph:
+    """Split a graph into its frame and its network.
+
+    results: channels of the images that come out of it
+
+    Raises ValueError if it has another frame.
+    """
     before = _Chain(graph, INPUT)
     cast = before.take("Cast", to=_FLOAT)
     if not before.take("Transpose", perm=_NCHW):
@@ -73,9 +111,10 @@ def split_frame(graph: Graph, io: Io) -> FramedGraph:
     cast = before.take("Cast", to=_FLOAT) or cast
     factor = before.take_scalar("Mul", default=1.0)
     mean = graph.producers.get(MEANS)
-    if mean is None or mean.operator != "ReduceMean" or not _is_channel_mean(mean):
+    if mean is None or mean.operator != "ReduceMean" or not is_channel_mean(mean):
         raise ValueError("its second output must be the means of the channels")
     after = _Chain(graph, mean.inputs[0], ignored=mean)
+    squashed = after.take("Sigmoid")
     gain = after.take_scalar("Mul", default=1.0)
     offset = after.take_scalar("Add", default=0.0)
     low, high = after.take_clip()
@@ -87,11 +126,22 @@ def split_frame(graph: Graph, io: Io) -> FramedGraph:
     outside = {id(node) for node in (mean, *before.taken, *after.taken)}
     body = tuple(node for node in graph.nodes if id(node) not in outside)
     return FramedGraph(
-        PictureFrame(io, factor, gain, offset, low, high), before.name, mean.inputs[0], body
+        PictureFrame(io, factor, gain, offset, low, high, squashed, results),
+        before.name,
+        mean.inputs[0],
+        body,
     )
 
 
-def _is_channel_mean(node: Node) -> bool:
+def squash(values: Planes) -> None:
+    """The sigmoid, in place."""
+    with np.errstate(over="ignore"):  # of large negative values: the result is 0
+        np.exp(-values, out=values)
+    np.add(values, np.float32(1), out=values)
+    np.reciprocal(values, out=values)
+
+
+def is_channel_mean(node: Node) -> bool:
     return node.attributes.get("axes") == [2, 3] and node.attributes.get("keepdims") == 0
 
 

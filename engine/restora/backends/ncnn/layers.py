@@ -95,9 +95,12 @@ def _split_shared(layers: Sequence[Layer]) -> Iterator[Layer]:
 def _format(key: int, value: Parameter) -> str:
     if isinstance(value, tuple):
         return f"{_ARRAY - key}={len(value)}," + ",".join(map(_number, value))
-    return f"{key}={value if isinstance(value, int) else _number(value)}"
+    return f"{key}={_number(value)}"
 
 
 def _number(value: float) -> str:
-    """The shortest text of a float32; ncnn reads 15 characters at most."""
+    """An integer, or the shortest text of a float32; ncnn reads 15 characters at most, and takes
+    them for a float32 if there is a point."""
+    if isinstance(value, int):
+        return str(value)
     return str(np.format_float_scientific(np.float32(value), trim="0", exp_digits=2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ from restora.artifact.split import GraphParts
 from restora.artifact.tensors import INPUT
 from restora.backends.base import Batch, SizeLimits
 from restora.backends.cores import count_allowed_cores
-from restora.backends.ncnn.convert import DATA, RESULT, network_from_artifact
-from restora.backends.ncnn.frame import PictureFrame, Planes
+from restora.backends.ncnn.builder import DATA, RESULT
+from restora.backends.ncnn.convert import network_from_artifact
+from restora.backends.ncnn.frame import Frame, Planes
 from restora.backends.ncnn.module import VulkanDevice, import_ncnn
 from restora.backends.ncnn.net import Arithmetic, NcnnNet
 from restora.backends.options import CpuOptions
@@ -91,7 +92,7 @@ class _Halves:
     tensor, blob: the features between them, in the artifact and in ncnn
     """
 
-    def __init__(self, net: NcnnNet, frame: PictureFrame, tensor: str, blob: str) -> None:
+    def __init__(self, net: NcnnNet, frame: Frame, tensor: str, blob: str) -> None:
         self._net, self._frame, self._tensor, self._blob = net, frame, tensor, blob
 
     def trunk(
@@ -107,24 +108,25 @@ class _Halves:
         self, inputs: Mapping[str, NDArray[Any]], _outputs: Sequence[str]
     ) -> list[NDArray[Any]]:
         planes = [self._net.run(self._blob, part, RESULT) for part in inputs[self._tensor]]
-        return list(_pictures_of(self._frame, planes))
+        return list(_pictures_of(self._frame, planes, planes))
 
 
-def _run_whole(
-    net: NcnnNet, frame: PictureFrame, batch: Batch
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _run_whole(net: NcnnNet, frame: Frame, batch: Batch) -> tuple[NDArray[Any], NDArray[Any]]:
     planes = [net.run(DATA, frame.planes_of(picture), RESULT) for picture in batch]
-    return _pictures_of(frame, planes)
+    return _pictures_of(frame, planes, batch)
 
 
 def _pictures_of(
-    frame: PictureFrame, results: Sequence[Planes]
+    frame: Frame, results: Sequence[Planes], given: Iterable[NDArray[Any]]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Images (batch, height, width, 3) in the io dtype, and their channel means."""
-    images = np.empty((len(results), *results[0].shape[1:], 3), frame.io)
+    """Images (batch, height, width, channels) in the io dtype, and their channel means.
+
+    given: the images that the network saw; a network that is cut does not use them
+    """
+    images = np.empty((len(results), *results[0].shape[1:], frame.results), frame.io)
     means = np.array([planes.mean((1, 2)) for planes in results])
-    for planes, image in zip(results, images, strict=True):
-        frame.write_picture(planes, image)
+    for planes, image, seen in zip(results, images, given, strict=True):
+        frame.write_picture(planes, image, seen)
     return images, means
 
 

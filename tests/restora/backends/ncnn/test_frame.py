@@ -14,12 +14,12 @@ def test_planes_of_any_height_become_a_picture_rounded_and_clipped(height: int, 
     planes = planes.astype(np.float32)
     picture = np.empty((height, width, 3), np.uint8)
     expected = np.clip(np.floor(planes * np.float32(255) + np.float32(0.5)), 0, 255)
-    PictureFrame("uint8", 1 / 255, 255, 0.5, 0, 255).write_picture(planes.copy(), picture)
+    PictureFrame("uint8", 1 / 255, 255, 0.5, 0, 255).write_picture(planes.copy(), picture, picture)
     assert (picture == expected.transpose(1, 2, 0)).all()
 
 
 def test_float_pictures_are_only_clipped() -> None:
     planes = np.random.default_rng(0).uniform(-1, 2, (3, 40, 6)).astype(np.float32)
     picture = np.empty((40, 6, 3), np.float32)
-    PictureFrame("float32", 1, 1, 0, 0, 1).write_picture(planes.copy(), picture)
+    PictureFrame("float32", 1, 1, 0, 0, 1).write_picture(planes.copy(), picture, picture)
     assert (picture == np.clip(planes, 0, 1).transpose(1, 2, 0)).all()

@@ -123,10 +123,11 @@ def kernel(*shape: int) -> np.ndarray:
         (lambda g: set_attribute(g, "Conv", "strides", [0, 0]), "a convolution with"),
         (lambda g: set_attribute(g, "Conv", "group", 3), "a convolution with"),
         (lambda g: set_attribute(g, "Conv", "dilations", [2, 2]), "a convolution with"),
-        (lambda g: set_constant(g, "scales", scales(3, 3)), "it must enlarge"),
-        (lambda g: set_constant(g, "scales", scales(2, 3)), "repeat pixels"),
-        (lambda g: set_constant(g, "scales", scales(2.5, 2.5)), "repeat pixels"),
-        (lambda g: set_attribute(g, "Resize", "mode", "linear"), "repeat pixels"),
+        (lambda g: set_attribute(g, "Conv", "dilations", [1, 2]), "with dilations"),
+        (lambda g: set_constant(g, "scales", scales(3, 3)), "it must give 3 channels, 2 times"),
+        (lambda g: set_constant(g, "scales", scales(2, 3)), "repeats pixels"),
+        (lambda g: set_constant(g, "scales", scales(2.5, 2.5)), "repeats pixels"),
+        (lambda g: set_attribute(g, "Resize", "mode", "linear"), "repeats pixels"),
         (lambda g: setattr(node_of(g, "Conv"), "op_type", "Softmax"), "the operator Softmax"),
         (lambda g: setattr(node_of(g, "Clip"), "op_type", "Relu"), "it must|must be clipped"),
         (lambda g: set_attribute(g, "ReduceMean", "axes", [1, 2]), "means of the channels"),
@@ -149,3 +150,86 @@ def test_uint8_artifacts_must_round_at_their_end() -> None:
     lying = replace(tiny_artifact(io="float32"), info=make_info(io="uint8"))
     with pytest.raises(MissingBackendError, match="output must be NHWC in uint8"):
         network_from_artifact(lying)
+
+
+DAMAGE = read_artifact(find_artifact("restora-damage", "uint8", "damage-detector"))
+REPAIR = read_artifact(find_artifact("restora-repair", "uint8", "repairer"))
+
+
+def edited(artifact: Artifact, edit: Callable[[onnx.GraphProto], None]) -> Artifact:
+    model = onnx.load_from_string(artifact.onnx)
+    edit(model.graph)
+    return with_info(model, artifact.info)
+
+
+def maker_of(graph: onnx.GraphProto, tensor: str) -> onnx.NodeProto:
+    found: onnx.NodeProto = next(node for node in graph.node if tensor in node.output)
+    return found
+
+
+def put_number(graph: onnx.GraphProto, node: onnx.NodeProto, place: int, value: object) -> None:
+    """Give one node a constant of its own."""
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value), "changed"))
+    node.input[place] = "changed"
+
+
+def swap(node: onnx.NodeProto, one: int, other: int) -> None:
+    node.input[one], node.input[other] = node.input[other], node.input[one]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda g: set_attribute(g, "MaxPool", "kernel_shape", [10, 1]), "MaxPool of 10 x 1"),
+        (lambda g: set_attribute(g, "MaxPool", "pads", [4, 0, 5, 0]), "MaxPool of 11 x 1"),
+        (lambda g: set_attribute(g, "MaxPool", "strides", [2, 2]), "MaxPool of 11 x 1"),
+        (lambda g: set_attribute(g, "AveragePool", "strides", [2, 2]), "AveragePool of 4 x 4"),
+        (lambda g: set_attribute(g, "AveragePool", "ceil_mode", 1), "AveragePool of 4 x 4"),
+        (lambda g: set_attribute(g, "ReduceMean", "axes", [3]), r"a mean over the axes \[3\]"),
+        (lambda g: set_attribute(g, "ReduceMean", "axes", [2, 3]), "joins tensors of different s"),
+        (lambda g: set_attribute(g, "Concat", "axis", 2), "another axis than the channels"),
+    ],
+)
+def test_a_detector_that_ncnn_would_run_otherwise_is_refused(
+    edit: Callable[[onnx.GraphProto], None], message: str
+) -> None:
+    with pytest.raises(MissingBackendError, match=message):
+        network_from_artifact(edited(DAMAGE, edit))
+
+
+FILL = "it must fill what a mask names"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda g: put_number(g, node_of(g, "Greater"), 1, np.float32(0.4)), FILL),
+        (lambda g: put_number(g, maker_of(g, "add_797"), 1, np.float32(0)), FILL),
+        (lambda g: put_number(g, maker_of(g, "mul_642"), 1, np.float32(254)), FILL),
+        (lambda g: put_number(g, maker_of(g, "clamp_11"), 2, np.float32(254)), FILL),
+        (lambda g: put_number(g, maker_of(g, "mul_37"), 1, np.float32(1)), FILL),
+        (lambda g: put_number(g, node_of(g, "Split"), 1, np.array([2, 2])), FILL),
+        (lambda g: put_number(g, node_of(g, "Split"), 1, np.array([1, 3])), FILL),
+        (lambda g: set_attribute(g, "Split", "axis", 2), "Split with other attributes"),
+        (lambda g: swap(node_of(g, "Where"), 1, 2), "it must end with"),
+        (lambda g: swap(node_of(g, "Concat"), 0, 1), "must see the colors and the mask"),
+        (lambda g: setattr(node_of(g, "Round"), "op_type", "Floor"), "must end with Round"),
+    ],
+)
+def test_a_repairer_whose_images_would_become_others_is_refused(
+    edit: Callable[[onnx.GraphProto], None], message: str
+) -> None:
+    with pytest.raises(MissingBackendError, match=message):
+        network_from_artifact(edited(REPAIR, edit))
+
+
+def test_numbers_of_channels_are_written_as_integers_and_bounds_as_fractions() -> None:
+    text = param_text(network_from_artifact(REPAIR).layers)
+    assert "-23300=2,3,1 1=0" in text
+    assert "-23303=2,1,2 4=1 5=1" in text
+    assert "0=2.5e-01 1=3.0e+38" in text
+
+
+def test_networks_for_faces_are_not_converted() -> None:
+    with pytest.raises(MissingBackendError, match="tiny is a face"):
+        network_from_artifact(replace(tiny_artifact(), info=make_info(kind="face", scale=1)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from damage_fakes import MAGENTA, detector_artifact, gray_picture
 from export_cache import kept
 from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
 from restora.artifact import Artifact, SelfCheck, artifact_from_bytes, read_artifact
@@ -34,7 +35,7 @@ from restora.errors import (
 from restora.models import DEFAULT_MODEL, find_artifact
 
 if TYPE_CHECKING:
-    from restora.artifact import Io
+    from restora.artifact import Io, Kind
 
 ncnn = pytest.importorskip("ncnn")
 
@@ -122,6 +123,57 @@ def test_the_bundled_model_passes_its_self_check_and_gives_the_pictures_of_onnx_
     # a Winograd convolution in FP32 rounds in the fifth digit
     assert difference.max() <= (1 if io == "uint8" else 1e-4)
     assert (difference == 0).mean() > 0.99 or io == "float32"
+
+
+def damage_batch(kind: Kind, side: int) -> np.ndarray[Any, Any]:
+    """A smooth picture with noise and a bright line; for a repairer, with a mask of that line."""
+    rng = np.random.default_rng(3)
+    waves = 120 + 60 * np.sin(np.arange(side) / 9)[:, None] * np.cos(np.arange(side) / 13)
+    pixels = np.clip(waves[..., None] + rng.normal(0, 4, (side, side, 3)), 0, 255)
+    mask = np.zeros((side, side, 1), bool)
+    mask[side // 2 - 1 : side // 2 + 2, 6:-6] = True
+    pixels[mask[..., 0]] = 240
+    batch = pixels.astype(np.uint8)[None]
+    masks = np.where(mask, 255, 0).astype(np.uint8)[None]
+    return np.concatenate((batch, masks), 3) if kind == "repairer" else batch
+
+
+DAMAGE: dict[Kind, str] = {"damage-detector": "restora-damage", "repairer": "restora-repair"}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_networks_for_damage_give_the_masks_and_the_pictures_of_onnx_runtime(kind: Kind) -> None:
+    artifact = read_artifact(find_artifact(DAMAGE[kind], "uint8", kind))
+    batch = damage_batch(kind, 96)
+    expected = open_on_cpu(artifact).run(batch)
+    exact = open_ncnn(artifact, SessionOptions()).run(batch)
+    assert exact.shape == expected.shape
+    assert expected.std() > 5
+    assert np.abs(exact.astype(int) - expected).max() <= 1
+    rounded = open_ncnn(artifact, SessionOptions(precision="bf16")).run(batch)
+    assert 0 < np.abs(rounded.astype(int) - expected).max() < 30
+    if kind == "repairer":
+        outside = batch[..., 3] == 0
+        assert np.array_equal(rounded[outside], batch[..., :3][outside])
+        assert rounded[~outside].max() < 235  # the line is gone
+
+
+@pytest.mark.usefixtures("vulkan")
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_vulkan_runs_networks_for_damage(kind: Kind) -> None:
+    artifact = read_artifact(find_artifact(DAMAGE[kind], "uint8", kind))
+    batch = damage_batch(kind, 64)
+    session = open_on_vulkan(artifact, SessionOptions(precision="fp32"))
+    assert np.abs(session.run(batch).astype(int) - open_on_cpu(artifact).run(batch)).max() <= 1
+    session.close()
+
+
+def test_a_detector_without_a_sigmoid_gives_its_clipped_planes() -> None:
+    batch = gray_picture(16, 24)[None].copy()
+    batch[0, 4:8] = MAGENTA
+    got = NcnnSession(detector_artifact()).run(batch)
+    assert np.array_equal(got, open_on_cpu(detector_artifact()).run(batch))
+    assert got.shape == (1, 16, 24, 1)
 
 
 def test_bf16_differs_a_little_and_passes_its_gate() -> None:
