@@ -142,7 +142,7 @@ train-lite: $(DEV) $(PHOTOS)  ## train restora-lite-x2 from nothing, in two runs
 	$(BIN)/restora train run training/recipes/restora-lite-x2.toml -o build/train-lite
 	$(BIN)/restora train run training/recipes/restora-lite-x2-photos.toml -o build/train-lite-photos
 
-photos: $(PHOTOS)  ## collect the photos that networks are trained and judged on (Debian or Ubuntu, network)
+photos: $(PHOTOS)  ## collect the photos that networks are trained and judged on (dpkg-deb, network)
 
 $(PHOTOS): | $(DEV)
 	$(BIN)/python -m restora_tools.training_photos build/photos

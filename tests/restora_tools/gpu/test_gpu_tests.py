@@ -8,6 +8,7 @@ import pytest
 
 from restora_tools.gpu.gpu_tests import TESTS, run_tests
 from restora_tools.gpu.places import Places
+from restora_tools.gpu.steps import Step, all_steps
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,5 +33,7 @@ def test_the_stage_passes_only_if_every_test_ran_and_passed(
     assert row["passed"] is (state == "done")
 
 
-def test_the_file_of_the_tests_is_there() -> None:
-    assert (ROOT / TESTS).is_file()
+def test_the_files_of_the_tests_are_there_and_each_has_a_step() -> None:
+    for subject, file in TESTS.items():
+        assert (ROOT / file).is_file()
+        assert Step("tests", subject) in all_steps()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from restora_tools.gpu.gpu_tests import TESTS
 from restora_tools.gpu.places import Places
 from restora_tools.gpu.states import State, write_state
 from restora_tools.gpu.steps import Step
@@ -77,3 +78,16 @@ def test_a_step_that_did_not_run_is_no_pass(places: Places, state: Any, outcome:
     (verdict,) = make_verdicts(places, [SPEED])
     assert verdict.outcome == outcome
     assert "why" in verdict.detail
+
+
+def test_each_file_of_tests_speaks_for_its_own_step(places: Places) -> None:
+    for subject, passed in (("", True), ("damage", False)):
+        row = {"tests": TESTS[subject], "passed": passed, "counts": {"passed": 2}}
+        places.add_rows("tests", [row], key=("tests",))
+    steps = [Step("tests"), Step("tests", "damage")]
+    for step in steps:
+        write_state(places, State(step.name, "done"))
+    assert [(v.statement, v.outcome) for v in make_verdicts(places, steps)] == [
+        ("the tests on a GPU pass", "holds"),
+        ("the tests of damage on a GPU pass", "FAILS"),
+    ]

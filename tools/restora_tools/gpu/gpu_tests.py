@@ -14,11 +14,19 @@ from restora_tools.gpu.places import Places
 from restora_tools.gpu.states import StateName
 
 _ROOT = Path(__file__).parents[3]
-TESTS = "tests/restora/backends/tensorrt/test_on_a_gpu.py"
+_FOLDER = "tests/restora/backends/tensorrt"
+TESTS = {"": f"{_FOLDER}/test_on_a_gpu.py", "damage": f"{_FOLDER}/test_damage_on_a_gpu.py"}
 
 
-def run_tests(places: Places, report: Callable[[str], None], *, file: str = TESTS) -> StateName:
-    """One row with the counts. "failed" if a test failed, was skipped, or none was found."""
+def run_tests(
+    places: Places, report: Callable[[str], None], *, subject: str = "", file: str | None = None
+) -> StateName:
+    """One row with the counts. "failed" if a test failed, was skipped, or none was found.
+
+    subject: which tests; "" are those of the engine with a tiny network
+    file: other tests instead
+    """
+    file = file or TESTS[subject]
     if find_spec("pytest") is None:
         raise MissingBackendError("pytest is not in this interpreter")
     # without conftest, which needs packages for other tests

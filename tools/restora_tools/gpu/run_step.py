@@ -49,7 +49,7 @@ def run_step(
             from restora_tools.gpu.gpu_tests import run_tests
 
             require_driver()
-            return run_tests(places, report)
+            return run_tests(places, report, subject=step.subject)
         if step.interpreter == "tensorrt":
             return _run_tensorrt(step, places, report, settings)
         return _run_torch(step, places, report, settings)

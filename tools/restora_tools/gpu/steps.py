@@ -123,6 +123,7 @@ def _in_order() -> Iterator[Step]:
             yield from _prove(SUBJECTS[name], precision)
         yield Step("ceiling")
     yield from _prove(SUBJECTS[_BUNDLED], "int8")
+    yield Step("tests", "damage")
     for name in (*_ORDER, _BUNDLED):
         subject = SUBJECTS[name]
         if subject.photos:

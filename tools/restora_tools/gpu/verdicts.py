@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from restora_tools.gpu.gpu_tests import TESTS
 from restora_tools.gpu.places import Places, Row
 from restora_tools.gpu.states import State, read_states
 from restora_tools.gpu.steps import Step
@@ -59,8 +60,11 @@ def _of_step(places: Places, step: Step, states: dict[str, State]) -> Iterator[V
             outcome = _outcome(row["passed"])
             yield Verdict(row["check"], outcome, row["detail"], must=row["must"])
     elif step.stage == "tests":
-        for row in rows:
-            yield Verdict("the tests on a GPU pass", _outcome(row["passed"]), str(row["counts"]))
+        for row in places.rows("tests"):
+            if row["tests"] != TESTS[step.subject]:
+                continue
+            name = f"the tests{f' of {step.subject}' if step.subject else ''} on a GPU pass"
+            yield Verdict(name, _outcome(row["passed"]), str(row["counts"]))
     elif step.stage == "build":
         for row in rows:
             name = f"{about}: the plan for {row['profile']} is built and passes its gate"
