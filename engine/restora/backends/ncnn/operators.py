@@ -1,4 +1,4 @@
-"""The operators of ONNX that ncnn computes here, as its layers: convolutions and what follows them.
+"""ONNX operators as layers of ncnn: all of them, and here convolutions and what follows them.
 
 Each function adds the layers of one node, and raises ValueError if ncnn would compute it otherwise.
 """

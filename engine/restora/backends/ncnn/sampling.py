@@ -14,7 +14,7 @@ from restora.backends.ncnn.onnx_graph import Node
 _NEAREST, _BILINEAR = 1, 2  # of Interp
 _MAX, _MEAN = 0, 1  # of Pooling
 _VALID = 1  # of Pooling: only the padding that is given
-_OVER = 3  # of Reduction: the mean
+_MEAN_OVER = 3  # of Reduction
 _ROWS, _COLUMNS = 1, 2  # axes of Reduction
 
 
@@ -80,7 +80,7 @@ def _average(build: LayerBuilder, node: Node) -> None:
         weights = Weights(weight, tagged=True)
         build.emit(node, "Convolution", [source], parameters, weights, shape=(1, source.scale))
     else:
-        parameters = {0: _OVER, 1: 0, 3: (_ROWS, _COLUMNS), 4: 1, 5: 1}
+        parameters = {0: _MEAN_OVER, 1: 0, 3: (_ROWS, _COLUMNS), 4: 1, 5: 1}
         build.emit(node, "Reduction", [source], parameters, shape=(source.channels, Fraction(0)))
 
 
