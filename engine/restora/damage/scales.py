@@ -3,7 +3,8 @@
 At a reduced size a network sees more of what is around a line, and the grain of a large photo does
 not distract it: a false detection rarely appears at both sizes. Chen et al. (arXiv:1606.00915,
 section 3.2) join sizes by the larger score; the mean of the scores finds as much here, and less
-that is no damage. A speck is gone at the reduced size, which therefore has no say in it.
+that is no damage. A speck is gone at the reduced size, which therefore has no say in it; and what
+is wide is more than the network sees around a pixel at the photo's own size.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _SMALLEST_PX = 384  # long side of a reduced photo, of which lines of one pixel 
 _LEAST_REDUCTION = 1.5  # what is hardly smaller tells nothing new
 _SPECK_PX = 8  # the longer side of the largest speck
 _SPECK_SEEN = 96  # the probability, 0..255, of its pixels
+_WIDE_PX = 9  # across, at the reduced size
+_WIDE_SEEN = 128  # the probability, 0..255, of its pixels
 _ROWS = 256  # of an image at a time: indices take eight times its memory
 
 
@@ -34,8 +37,8 @@ def reduce_photo(photo: Photo) -> Photo | None:
 
 
 def join_sizes(near: Plane, far: Plane) -> Plane:
-    """The mean of the log odds of both probabilities; in specks, that of `near` alone, if it is
-    larger.
+    """The mean of the log odds of both probabilities; in specks that of `near` alone, and in what
+    is wide that of `far`, if it is larger.
 
     near, far: 0..255, (height, width); `far` of the photo at a reduced size
 
@@ -48,7 +51,8 @@ def join_sizes(near: Plane, far: Plane) -> Plane:
         rows = slice(top, top + _ROWS)
         joined[rows] = _JOINED[near[rows], scores[rows]]
     np.maximum(joined, near, out=joined, where=_find_specks(near))
-    return joined
+    wide = cv2.resize(_keep_wide(far), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.maximum(joined, wide, out=joined)
 
 
 def _find_specks(near: Plane) -> Mask:
@@ -59,6 +63,13 @@ def _find_specks(near: Plane) -> Mask:
     small = sides.max(1) <= _SPECK_PX
     small[0] = False  # what is not seen
     return np.asarray(small[labels], np.bool_)
+
+
+def _keep_wide(far: Plane) -> Plane:
+    """The probabilities in wide places that are probably damaged, and 0 elsewhere."""
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_WIDE_PX, _WIDE_PX))
+    seen = (far >= _WIDE_SEEN).astype(np.uint8)
+    return far * np.asarray(cv2.morphologyEx(seen, cv2.MORPH_OPEN, disk), np.uint8)
 
 
 def _log_odds(levels: np.ndarray) -> np.ndarray:
