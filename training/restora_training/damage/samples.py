@@ -20,7 +20,7 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 7, "scratches": 2, "hair": 3, "dust": 3.5, "flakes": 2, "mold": 1, "stain": 0.6,
+    "scratch": 13, "scratches": 3, "hair": 3, "dust": 3.5, "flakes": 2, "mold": 1, "stain": 0.6,
     "water_rim": 0.8, "fold": 2.5, "cracks": 2, "torn_edge": 1.2, "missing_corner": 0.7,
     "tape": 0.7,
 }  # fmt: skip
