@@ -142,6 +142,12 @@ def test_a_photo_with_real_damage_needs_a_mask_of_its_size(marked: Path) -> None
         list(iter_marked(marked))
 
 
+def test_masks_without_their_photos_are_an_error(marked: Path) -> None:
+    (marked / "old.png").unlink()
+    with pytest.raises(OptionError, match="there are only masks in"):
+        list(iter_marked(marked))
+
+
 def test_the_command_prints_a_table_and_writes_figures(tmp_path: Path, marked: Path) -> None:
     write_networks(tmp_path)
     (tmp_path / "clean").mkdir()

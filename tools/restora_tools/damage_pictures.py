@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restora import DamageOptions, RestoreOptions, Restorer
-from restora.color.correct import ColorMode
+from restora.color import ColorMode
 from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
 from restora_training.damage import DEFECTS, AgingRange, Damaged, age_photo
 from restora_training.damage.aging import fade, yellow

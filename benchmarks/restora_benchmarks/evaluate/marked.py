@@ -50,11 +50,12 @@ def iter_marked(folder: Path) -> Iterator[MarkedPhoto]:
     Beside each photo NAME lies NAME_mask.png of its size: white where the photo is damaged, gray
     where nobody can tell, black elsewhere.
 
-    Raises OptionError if a photo has no mask, or one of another size.
+    Raises OptionError if there are no photos, or if one has no mask or one of another size.
     """
-    for path in list_photos(folder):
-        if path.stem.endswith(_SUFFIX):
-            continue
+    photos = [path for path in list_photos(folder) if not path.stem.endswith(_SUFFIX)]
+    if not photos:
+        raise OptionError(f"there are only masks in {folder}, and no photos")
+    for path in photos:
         marks = path.with_name(f"{path.stem}{_SUFFIX}.png")
         if not marks.is_file():
             raise OptionError(f"{path} needs a mask of its damage, {marks.name}; there is none")

@@ -47,8 +47,8 @@ class DamageFlags:
     marked: Annotated[
         Path | None,
         _damage(
-            help="Folder of photos with real damage, each beside a NAME_mask.png in which it is "
-            "white; what nobody can tell is gray."
+            help="Folder of photos with real damage. Beside each lies NAME_mask.png: white where "
+            "the photo is damaged, gray where that is unclear."
         ),
     ] = None
 

@@ -50,7 +50,7 @@ def _negate(build: LayerBuilder, node: Node) -> None:
     build.emit(node, "UnaryOp", [build.blob(node.inputs[0])], {0: _NEGATE})
 
 
-def _squash(build: LayerBuilder, node: Node) -> None:
+def _sigmoid(build: LayerBuilder, node: Node) -> None:
     build.emit(node, "Sigmoid", [build.blob(node.inputs[0])], {})
 
 
@@ -110,7 +110,7 @@ def _require_channels(node: Node) -> None:
 ARITHMETIC: Mapping[str, Callable[[LayerBuilder, Node], None]] = {
     **dict.fromkeys(_BINARY, _combine),
     "Neg": _negate,
-    "Sigmoid": _squash,
+    "Sigmoid": _sigmoid,
     "Clip": _clip,
     "Concat": _join,
     "Split": _split,

@@ -50,7 +50,7 @@ class PictureFrame:
     """planes = factor * image; image = clip(gain * planes + offset, low, high), cut to integers if
     `io` is uint8.
 
-    squashed: the sigmoid of the planes is taken first
+    sigmoid: whether the sigmoid of the planes is taken first
     """
 
     io: Io
@@ -59,7 +59,7 @@ class PictureFrame:
     offset: float
     low: float
     high: float
-    squashed: bool = False
+    sigmoid: bool = False
     results: int = 3
     channels: int = 3
 
@@ -71,8 +71,8 @@ class PictureFrame:
         del given
         for top in range(0, picture.shape[0], _ROWS):
             band = planes[:, top : top + _ROWS]
-            if self.squashed:
-                squash(band)
+            if self.sigmoid:
+                apply_sigmoid(band)
             if self.gain != 1:
                 np.multiply(band, np.float32(self.gain), out=band)
             if self.offset:
@@ -114,7 +114,7 @@ def split_frame(graph: Graph, io: Io, *, results: int = 3) -> FramedGraph:
     if mean is None or mean.operator != "ReduceMean" or not is_channel_mean(mean):
         raise ValueError("its second output must be the means of the channels")
     after = _Chain(graph, mean.inputs[0], ignored=mean)
-    squashed = after.take("Sigmoid")
+    sigmoid = after.take("Sigmoid")
     gain = after.take_scalar("Mul", default=1.0)
     offset = after.take_scalar("Add", default=0.0)
     low, high = after.take_clip()
@@ -126,15 +126,15 @@ def split_frame(graph: Graph, io: Io, *, results: int = 3) -> FramedGraph:
     outside = {id(node) for node in (mean, *before.taken, *after.taken)}
     body = tuple(node for node in graph.nodes if id(node) not in outside)
     return FramedGraph(
-        PictureFrame(io, factor, gain, offset, low, high, squashed, results),
+        PictureFrame(io, factor, gain, offset, low, high, sigmoid, results),
         before.name,
         mean.inputs[0],
         body,
     )
 
 
-def squash(values: Planes) -> None:
-    """The sigmoid, in place."""
+def apply_sigmoid(values: Planes) -> None:
+    """Replace values by their sigmoids, in place."""
     with np.errstate(over="ignore"):  # of large negative values: the result is 0
         np.exp(-values, out=values)
     np.add(values, np.float32(1), out=values)

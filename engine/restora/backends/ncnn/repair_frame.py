@@ -60,15 +60,15 @@ def split_repair_frame(graph: Graph, io: Io) -> FramedGraph:
     limited, *bounds = walk.back(levels, "Clip").inputs
     product, offset = walk.number_behind(limited, "Add")
     filled, gain = walk.scaled(product)
-    mean, seen = walk.back(MEANS, "ReduceMean"), _find_join(graph, damaged)
-    walk.taken.append(seen)
+    mean, joined = walk.back(MEANS, "ReduceMean"), _find_join(graph, damaged)
+    walk.taken.append(joined)
     numbers = [graph.scalar(name) for name in (half, *bounds)]
     sizes = [graph.constants[name].tolist() for name in split.inputs[1:]]
     right = (
         start.inputs == (INPUT,)
         and split.outputs == (color, mask)
         and sizes == [[_COLORS, _MASK]]
-        and walk.scaled(seen.inputs[0]) == (color, factor)
+        and walk.scaled(joined.inputs[0]) == (color, factor)
         and numbers == [_HALF, 0, _WHITE]
         and (gain, offset) == (_WHITE, _HALF)
         and is_channel_mean(mean)
@@ -78,7 +78,7 @@ def split_repair_frame(graph: Graph, io: Io) -> FramedGraph:
         raise ValueError("it must fill what a mask names, and leave the rest of the image as it is")
     outside = {id(node) for node in walk.taken}
     body = tuple(node for node in graph.nodes if id(node) not in outside)
-    return FramedGraph(RepairFrame(factor), seen.outputs[0], filled, body)
+    return FramedGraph(RepairFrame(factor), joined.outputs[0], filled, body)
 
 
 def _find_join(graph: Graph, damaged: str) -> Node:
