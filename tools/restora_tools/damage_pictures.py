@@ -25,7 +25,7 @@ from restora_training.damage.lookalikes import LOOKALIKES
 
 Photo = NDArray[np.uint8]
 
-SHEET = Path("docs/pictures/damage.jpg")
+SHEET = Path("docs/pictures/damage.webp")
 PRINT = Path("engine/restora/data/print.jpg")
 MASK = Path("engine/restora/data/print_mask.png")
 REPAIR = Path("docs/pictures/print.jpg")
@@ -129,7 +129,7 @@ def _grid(cells: list[tuple[str, Photo]]) -> Photo:
 
 def _save(picture: Photo, path: Path, quality: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, "JPEG", quality=quality, optimize=True)
+    Image.fromarray(picture).save(path, quality=quality, optimize=True, method=6)
     print(f"{path}: {path.stat().st_size} bytes")
 
 

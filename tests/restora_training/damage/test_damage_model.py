@@ -10,6 +10,7 @@ from restora_training.damage import (
     DamageRange,
     age_photo,
     damage_photo,
+    spots,
 )
 from restora_training.damage.layer import (
     Damaged,
@@ -124,6 +125,15 @@ def test_yellowing_takes_blue_most() -> None:
     aged = age_photo(gray, np.random.default_rng(3), AgingRange(0, 0, 1, 0, 0, 0, 0))
     red, green, blue = aged.reshape(-1, 3).mean(0)
     assert red > green > blue
+
+
+def test_flakes_are_not_cut_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr(spots, "_lay", lambda _plane, flake, _center: drawn.append(flake))
+    for seed in range(60):
+        DEFECTS["flakes"]((200, 200), np.random.default_rng(seed))
+    assert len(drawn) > 100
+    assert not any(f[[0, -1]].any() or f[:, [0, -1]].any() for f in drawn)
 
 
 def test_flakes_are_opaque_and_small() -> None:

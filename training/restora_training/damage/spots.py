@@ -8,6 +8,8 @@ import numpy as np
 from restora_training.damage.layer import Layer, Plane, draw_noise, random_point
 
 _MOST_SPECKS = 60
+_FLAKE_STRETCH = 2.2
+_FLAKE_REACH = 5.4  # times the radius: the most stretched flake, with the most ragged edge
 
 
 def draw_dust(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
@@ -25,15 +27,16 @@ def draw_flakes(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
     opacity: Plane = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 5))):
         radius = 1.5 * 10 ** rng.uniform(0, 1)
-        side = 4 * int(np.ceil(radius)) + 1
+        side = 2 * int(np.ceil(_FLAKE_REACH * radius)) + 1
         rows, columns = np.mgrid[:side, :side] - side // 2
-        angle, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 2.2)
+        angle, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, _FLAKE_STRETCH)
         along = columns * np.cos(angle) + rows * np.sin(angle)
         across = rows * np.cos(angle) - columns * np.sin(angle)
         distance = np.hypot(along / stretch, across * stretch)
-        ragged = distance + 0.4 * radius * draw_noise((side, side), max(radius, 1.5), rng)
-        ragged = ragged + 0.15 * radius * draw_noise((side, side), max(radius / 4, 1.0), rng)
-        flake = np.asarray(np.clip(radius - ragged + 0.5, 0, 1), np.float32)
+        for share, size in ((0.4, max(radius, 1.5)), (0.15, max(radius / 4, 1.0))):
+            noise = draw_noise((side, side), size, rng).clip(-2, 2)
+            distance = distance + share * radius * noise
+        flake = np.asarray(np.clip(radius - distance + 0.5, 0, 1), np.float32)
         _lay(opacity, flake, random_point(shape, rng))
     bright = rng.uniform() < 0.8
     level = rng.uniform(210, 255) if bright else rng.uniform(0, 50)
