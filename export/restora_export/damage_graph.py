@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from restora.artifact import Precision
 from restora_export.reference import DamageDetector, Repairer
 
+HIDDEN_OFFSET = 0.25  # less than the value of a mask, rounded: 1 from 192 levels on
+
 
 class DamageDetectorGraph(nn.Module):
     """DamageDetector on NHWC RGB uint8 images.
@@ -32,8 +34,8 @@ class RepairerGraph(nn.Module):
     """Repairer on NHWC uint8 images of four channels: RGB and a mask.
 
     Returns RGB uint8 images: the filling where the mask is 128 or more, and everywhere else the
-    input, bit for bit, whatever the network returns there. The second output holds the means of
-    the filling, (batch, 3).
+    input, bit for bit, whatever the network returns there. Where the mask is 192 or more, the color
+    below it does not count. The second output holds the means of the filling, (batch, 3).
     """
 
     def __init__(self, network: Repairer, precision: Precision) -> None:
@@ -44,8 +46,9 @@ class RepairerGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         planes = image.to(torch.float32).permute(0, 3, 1, 2)
         color, mask = planes.split((3, 1), 1)
-        damaged = (mask * (1 / 255)).round()
-        given = torch.cat((color * (1 / 255), damaged), 1)
+        unit = mask * (1 / 255)
+        damaged = unit.round()
+        given = torch.cat((color * (1 / 255), damaged, (unit - HIDDEN_OFFSET).round()), 1)
         filled = self.network(given.to(self.dtype)).float()
         # also in arithmetic of 16 bits the color passes unchanged: it holds all of 0..255
         levels = torch.where(damaged > 0.5, (filled * 255 + 0.5).clamp(0, 255), color)

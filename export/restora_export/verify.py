@@ -13,6 +13,7 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from restora.artifact import Accuracy, Io, Kind, Precision, SelfCheck
+from restora.artifact.tensors import SEEN_LEVEL
 from restora.backends import Session
 from restora.backends.base import Batch
 from restora.errors import NonFiniteOutputError
@@ -28,6 +29,7 @@ Run: TypeAlias = Callable[[Batch], Batch]
 PSNR_CAP = 150.0  # the PSNR of identical images, since JSON has no infinity
 _SSIM_WINDOW = 7
 _SEED = 20190219
+_SEEN = SEEN_LEVEL / 255  # in a mask of a repairer
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +78,32 @@ def _masked_cases(tiles: NDArray[np.float32], rng: np.random.Generator) -> Itera
     """Tiles with scratches, holes and no damage at all, and random input."""
     for index in range(len(tiles)):
         yield Case(with_mask(tiles[index : index + 1], rng), photo=True)
-    for share in (0.0, 1.0):
+    for share in (0.0, _SEEN, 1.0):
         mask = np.full((1, 64, 96, 1), share, np.float32)
         yield Case(np.concatenate((tiles[:1, :64, :96], mask), 3), photo=False)
     noise = rng.random((2, 96, 64, 4), dtype=np.float32)
-    yield Case(np.concatenate((noise[..., :3], noise[..., 3:].round()), 3), photo=False)
+    noise[..., 3] = np.array([0, _SEEN, 1], np.float32)[(noise[..., 3] * 3).astype(np.int64)]
+    yield Case(noise, photo=False)
 
 
 def with_mask(tiles: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Tiles with a fourth channel: a mask of lines and of a rectangle, which cover about a third.
+    The color under two lines and a half of the rectangle must not count.
 
     tiles: (batch, height, width, 3), 0..1
     """
     batch, height, width, _ = tiles.shape
     mask = np.zeros((batch, height, width, 1), np.float32)
     for plane in mask:
-        for _ in range(6):
+        for number in range(6):
             first, last = rng.integers(0, (width, height), (2, 2)).tolist()
             canvas = np.ascontiguousarray(plane[..., 0])
-            cv2.line(canvas, first, last, 1.0, int(rng.integers(1, 6)))
+            level = 1.0 if number < 2 else _SEEN
+            cv2.line(canvas, first, last, level, int(rng.integers(1, 6)))
             plane[..., 0] = canvas
         top, left = rng.integers(0, (height // 2, width // 2))
-        plane[top : top + height // 3, left : left + width // 3] = 1
+        plane[top : top + height // 3, left : left + width // 3] = _SEEN
+        plane[top : top + height // 6, left : left + width // 3] = 1
     return np.concatenate((tiles, mask), 3)
 
 
@@ -233,9 +239,9 @@ def run_reference(network: nn.Module, batch: Batch, *, noise: float = 1.0) -> Ba
         if isinstance(network, DamageDetector):
             y = torch.sigmoid(network(unit))
         elif isinstance(network, Repairer):
-            damaged = unit[:, 3:].round()
-            filled = network(torch.cat((unit[:, :3], damaged), 1))
-            y = torch.where(damaged > 0.5, filled, unit[:, :3])
+            damaged, hidden = (unit[:, 3:] >= level / 255 for level in (128, 192))
+            filled = network(torch.cat((unit[:, :3], damaged.float(), hidden.float()), 1))
+            y = torch.where(damaged, filled, unit[:, :3])
         elif isinstance(network, GFPGAN):
             y = (network(unit * 2 - 1, noise) + 1) / 2
         else:

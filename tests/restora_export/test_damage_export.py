@@ -102,9 +102,26 @@ def test_every_level_passes_a_repairers_session_unchanged(backend: str, tmp_path
     batch = np.repeat(levels[None, ..., None], 4, 3)
     batch[..., 3] = 127
     assert np.array_equal(session.run(batch), batch[..., :3])
-    batch[..., 3] = 128
+    batch[..., 3] = 192
     assert session.run(batch).std() < batch[..., :3].std()  # all of it is filled, smoothly
     session.close()
+
+
+def test_levels_of_a_mask_name_damage_and_damage_whose_color_does_not_count() -> None:
+    tile = load_photo_tiles()[:1, :64, :64]
+    graph, results = RepairerGraph(small(Repairer), "fp32"), []
+    for level in (127, 128, 191, 192, 255):
+        mask = np.full((1, 64, 64, 1), level, np.uint8)
+        mask[:, :16] = 0
+        results.append(graph(torch.from_numpy(np.concatenate((tile, mask), 3)))[0].numpy())
+    none, seen, seen_too, hidden, hidden_too = results
+    assert np.array_equal(none, tile)
+    assert np.array_equal(seen, seen_too)
+    assert np.array_equal(hidden, hidden_too)
+    assert not np.array_equal(seen, hidden)
+    for result in (seen, hidden):
+        assert not np.array_equal(result[:, 16:], tile[:, 16:])
+        assert np.array_equal(result[:, :16], tile[:, :16])
 
 
 def test_a_smooth_filling_keeps_what_is_known_and_fills_flat_holes_exactly() -> None:
@@ -119,12 +136,14 @@ def test_a_smooth_filling_keeps_what_is_known_and_fills_flat_holes_exactly() -> 
     assert torch.isfinite(fill_smoothly(flat, known * 0)).all()
 
 
-def test_a_filling_does_not_depend_on_what_lies_under_the_mask() -> None:
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_filling_depends_on_what_lies_under_the_mask_unless_it_is_hidden(hidden: bool) -> None:
     network = small(Repairer)
     torch.manual_seed(0)
     picture, mask = torch.rand(1, 3, 64, 64), (torch.rand(1, 1, 64, 64) < 0.1).float()
     other = torch.where(mask > 0.5, torch.rand(1, 3, 64, 64), picture)
-    assert torch.equal(*(network(torch.cat((p, mask), 1)) for p in (picture, other)))
+    results = [network(torch.cat((p, mask, mask * hidden), 1)) for p in (picture, other)]
+    assert torch.equal(*results) == hidden
 
 
 @pytest.mark.parametrize("kind", [DamageDetector, Repairer])

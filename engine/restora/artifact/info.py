@@ -79,7 +79,8 @@ class ArtifactInfo:
         "detector" returns float32 (batch, anchors, 16): 4 box offsets, 2 probabilities, 10 landmark
         offsets; "parser" returns uint8 labels (batch, side, side, 1); "damage-detector" returns
         uint8 (batch, height, width, 1), the probability of damage in 0..255; "repairer" takes a
-        fourth channel, a mask, and returns RGB images that differ only where it is 128 or more
+        fourth channel, a mask, and returns RGB images that differ only where it is 128 or more;
+        where it is 192 or more, the color below it does not count
     architecture: description of the network and its hyperparameters
     scale: output side divided by input side
     precision: types of the graph; "mixed" is FP16 inside convolutions and FP32 between them, "int8"

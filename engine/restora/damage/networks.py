@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.artifact.tensors import HIDDEN_LEVEL, SEEN_LEVEL
 from restora.backends import Session
-from restora.damage.mask import Mask, Plane
+from restora.damage.mask import Mask, Plane, keep_thin
 from restora.damage.scales import join_sizes, reduce_photo
 from restora.damage.tiles import Index, compute_tiles
 from restora.errors import OptionError
@@ -69,19 +70,26 @@ class PhotoRepairer:
         _require(session, "repairer")
         self.session = session
 
-    def repair(self, photo: Photo, mask: Mask, *, check: Check = None) -> Photo:
+    def repair(
+        self, photo: Photo, mask: Mask, *, hidden: Mask | None = None, check: Check = None
+    ) -> Photo:
         """The photo with the pixels of the mask repainted. All others stay as they are, bit for
         bit; so does transparency.
 
         mask: (height, width)
+        hidden: pixels of the mask whose present color does not count, as if they were cut out
 
         New pixels have 8 bits, also in photos of 16.
         """
 
         def cut(rows: Index, columns: Index) -> NDArray[np.uint8]:
             color = cut_color(photo, rows, columns)
-            damaged = mask[np.ix_(rows, columns)].astype(np.uint8) * np.uint8(255)
-            return np.concatenate((color, damaged[..., None]), 2)
+            tile = np.ix_(rows, columns)
+            damaged = mask[tile]
+            # what is wide is often transparent, such as stains; what is thin seldom is
+            opaque = keep_thin(damaged) if hidden is None else keep_thin(damaged) | hidden[tile]
+            levels = np.where(opaque, HIDDEN_LEVEL, SEEN_LEVEL).astype(np.uint8) * damaged
+            return np.concatenate((color, levels[..., None]), 2)
 
         def compute(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if not pixels[..., 3].any():

@@ -123,7 +123,7 @@ class DamageStage:
                 "refused", size, share, faces_left=spared, reason=reason, mask=mask, seconds=seconds
             )
         started = time.perf_counter()
-        repaired = self.repairer.repair(photo, mask, check=check)
+        repaired = self.repairer.repair(photo, mask, hidden=self.drawn, check=check)
         seconds["repair"] = time.perf_counter() - started
         return repaired, DamageOutcome(
             "repaired",

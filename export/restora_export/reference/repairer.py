@@ -1,8 +1,9 @@
 """Repairer: fills the damaged pixels of a picture.
 
 A smooth filling comes first (push-pull: Gortler et al., "The Lumigraph", SIGGRAPH 1996); gated
-convolutions (Yu et al., arXiv:1806.03589) then add to it what the surroundings suggest. Their
-finest features have half the resolution of the picture.
+convolutions (Yu et al., arXiv:1806.03589) then add to it what the surroundings suggest, and what
+shines through: stains, tape and many scratches are partly transparent. Their finest features have
+half the resolution of the picture.
 """
 
 import torch
@@ -33,9 +34,10 @@ class GatedConv(nn.Module):
 class Repairer(nn.Module):
     """Fill the pixels that a mask names.
 
-    Input (batch, 4, height, width): RGB in 0..1, and a mask that is 1 where pixels are damaged and
-    0 elsewhere; sides multiples of 32. Output (batch, 3, height, width), not clipped; only damaged
-    pixels of it mean anything.
+    Input (batch, 5, height, width): RGB in 0..1; a mask that is 1 where pixels are damaged and 0
+    elsewhere; and one that is 1 where, of these, the present color must not count. Sides are
+    multiples of 32. Output (batch, 3, height, width), not clipped; only damaged pixels of it mean
+    anything.
 
     features: channels at a half, a quarter and an eighth of the resolution
     """
@@ -46,7 +48,7 @@ class Repairer(nn.Module):
         super().__init__()
         half, quarter, eighth = features
         self.features = features
-        self.stem = GatedConv(4, half, kernel=6, stride=2)
+        self.stem = GatedConv(8, half, kernel=6, stride=2)
         self.half_in = GatedConv(half, half)
         self.to_quarter = GatedConv(half, quarter, kernel=4, stride=2)
         self.quarter_in = GatedConv(quarter, quarter)
@@ -56,12 +58,14 @@ class Repairer(nn.Module):
         self.quarter_out = GatedConv(quarter, quarter)
         self.from_quarter = nn.Conv2d(quarter, half, 1)
         self.half_out = GatedConv(half, half)
-        self.fill_head = nn.Conv2d(half, 12, 3, padding=1)
+        self.fill_head = nn.Conv2d(half, 16, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        color, damaged = x.split((3, 1), 1)
+        color, damaged, hidden = x.split((3, 1, 1), 1)
         smooth = fill_smoothly(color, 1 - damaged)
-        half = self.stem(torch.cat((smooth - 0.5, damaged), 1))
+        seen = damaged - hidden
+        detail = (color - smooth) * seen
+        half = self.stem(torch.cat((smooth - 0.5, damaged, seen, detail), 1))
         half = half + self.half_in(half)
         quarter = self.to_quarter(half)
         quarter = quarter + self.quarter_in(quarter)
@@ -72,7 +76,9 @@ class Repairer(nn.Module):
         quarter = quarter + self.quarter_out(quarter)
         half = half + _double(self.from_quarter(quarter))
         half = half + self.half_out(half)
-        return smooth + F.pixel_shuffle(self.fill_head(half), 2)
+        added, kept = F.pixel_shuffle(self.fill_head(half), 2).split((3, 1), 1)
+        filled: Tensor = smooth + added + kept * detail
+        return filled
 
 
 def fill_smoothly(picture: Tensor, known: Tensor) -> Tensor:

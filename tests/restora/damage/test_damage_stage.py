@@ -9,6 +9,7 @@ import pytest
 
 from damage_fakes import FILLED, MAGENTA, detector_artifact, gray_picture, stage_of
 from fakes import NearestSession, open_on_cpu
+from restora.artifact.tensors import HIDDEN_LEVEL, SEEN_LEVEL
 from restora.backends.base import Batch, Session
 from restora.damage import DamageOptions
 from restora.damage.networks import DamageFinder, PhotoRepairer
@@ -122,6 +123,31 @@ def test_a_mask_is_added_to_what_is_found_or_taken_alone() -> None:
     assert np.array_equal(both.mask, found | drawn)
     assert np.array_equal(alone.mask, drawn)
     assert both.regions == 2
+
+
+def test_what_shines_through_counts_in_wide_damage_and_not_where_a_mask_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = gray_picture(160, 220)
+    pixels[20:23, 10:200] = pixels[60:100, 30:90] = MAGENTA
+    drawn = np.zeros(pixels.shape[:2], bool)
+    drawn[60:80, 30:90] = drawn[120:150, 10:90] = True
+    stage = stage_of(DamageOptions(mask=drawn, max_share=1))
+    seen: list[Batch] = []
+    session = stage.repairer.session
+
+    def run(batch: Batch) -> Batch:
+        seen.append(batch)
+        return type(session).run(session, batch)
+
+    monkeypatch.setattr(session, "run", run)
+    stage.repair(Photo(pixels))
+    (batch,) = seen
+    levels = batch[0, ..., 3]
+    assert (levels[20:23, 10:200] == HIDDEN_LEVEL).all()  # thin
+    assert (levels[85:98, 35:85] == SEEN_LEVEL).all()  # wide
+    assert (levels[:160, :220][drawn] == HIDDEN_LEVEL).all()
+    assert (levels[30:55] == 0).all()
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from restora.damage.mask import keep_thin
 from restora_calibration.photos import HELD_OUT, TRAINING
 from restora_export.reference.damage_detector import Block
 from restora_training.damage.lookalikes import LOOKALIKES
@@ -48,6 +49,17 @@ def test_a_batch_depends_on_its_number_and_the_seed_alone(
 def test_what_is_to_be_repaired_is_clean_outside_its_mask(source: PatchSource) -> None:
     for sample in source.make_batch(1, 24, for_repair=True):
         assert np.array_equal(sample.picture[~sample.mask], sample.clean[~sample.mask])
+
+
+def test_a_repairer_learns_to_use_what_shines_through_and_to_do_without_it(
+    source: PatchSource,
+) -> None:
+    samples = source.make_batch(4, 40, for_repair=True)
+    assert all((s.mask | ~s.hidden).all() for s in samples)
+    wide = [s for s in samples if not np.array_equal(keep_thin(s.mask), s.mask)]
+    seen = [s for s in wide if not np.array_equal(s.hidden, s.mask)]
+    assert 0 < len(seen) < len(wide)
+    assert all(np.array_equal(s.hidden, keep_thin(s.mask)) for s in seen)
 
 
 def test_faint_damage_is_neither_asked_for_nor_denied(source: PatchSource) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-_EPS = 1e-5  # of torch.nn.BatchNorm2d
+EPS = 1e-5  # of torch.nn.BatchNorm2d
 
 
 def round_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -23,12 +23,12 @@ def round_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key in [key for key in state if key.endswith(".norm.running_var")]:
         name = key.removesuffix(".norm.running_var")
         norm = {part: values[f"{name}.norm.{part}"] for part in ("weight", "bias", "running_mean")}
-        gain = norm["weight"] / torch.sqrt(values[key] + _EPS)
+        gain = norm["weight"] / torch.sqrt(values[key] + EPS)
         values[f"{name}.conv.weight"] = values[f"{name}.conv.weight"] * gain[:, None, None, None]
         values[f"{name}.norm.bias"] = norm["bias"] - norm["running_mean"] * gain
         values[f"{name}.norm.weight"] = torch.ones_like(gain)
         values[f"{name}.norm.running_mean"] = torch.zeros_like(gain)
-        values[key] = torch.full_like(gain, 1 - _EPS)
+        values[key] = torch.full_like(gain, 1 - EPS)
     return {key: _rounded(key, value, state[key]) for key, value in values.items()}
 
 

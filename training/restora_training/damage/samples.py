@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restora.damage.mask import keep_thin
 from restora_training.damage.contents import Contents
 from restora_training.damage.layer import Damaged, Layer, Mask, Photo, Plane, apply_layer
 from restora_training.damage.lookalikes import LOOKALIKES
@@ -20,14 +21,17 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 13, "scratches": 3, "hair": 3, "dust": 3.5, "flakes": 2, "mold": 1, "stain": 0.6,
-    "water_rim": 0.8, "fold": 2.5, "cracks": 2, "torn_edge": 1.2, "missing_corner": 0.7,
-    "tape": 0.7,
+    "scratch": 13, "scratches": 3, "hair": 5, "dust": 4.5, "flakes": 2.5, "mold": 1, "stain": 3,
+    "water_rim": 1.2, "fold": 2.5, "cracks": 2, "torn_edge": 1.2, "missing_corner": 0.7,
+    "tape": 1.6,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
 _LOOKALIKE = 0.25  # the share of parts with something drawn on them that looks like damage
 _LOOKALIKE_ODDS = {"fence": 3.0}  # bars at equal distances are the hardest to tell from scratches
+_SEEN = 0.65  # the share of parts to repair where the color of wide damage counts
+_NEEDLESS = 0.15  # the share of these whose mask also covers what is not damaged
+_SAVED = 0.25  # the share of these whose damage was saved as JPEG
 # damage that is hardly seen is not asked for: its opacity, or the change in levels
 FAINT_OPACITY = 0.2
 FAINT = 10
@@ -35,12 +39,14 @@ FAINT = 10
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """clean, picture: uint8 RGB; mask: what was damaged; asked: where the answer counts"""
+    """clean, picture: uint8 RGB; mask: what was damaged; asked: where the answer counts; hidden:
+    for repair, damaged pixels whose color does not count"""
 
     clean: Photo
     picture: Photo
     mask: Mask
     asked: Mask
+    hidden: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +135,24 @@ class PatchSource:
         change = np.abs(damaged.picture.astype(np.int16) - clean).max(2)
         plain = (change >= FAINT) & (opacity >= FAINT_OPACITY)
         mask, asked = damaged.mask & plain, ~damaged.mask | plain
-        return Sample(clean, _scan(damaged.picture, rng), mask, asked)
+        return Sample(clean, _scan(damaged.picture, rng), mask, asked, np.zeros_like(mask))
 
     def _for_repair(self, rng: np.random.Generator) -> Sample:
         clean = self._contents.cut(rng)
         if rng.uniform() < 0.3:
             clean = age_photo(clean, rng, _AGING)
         damaged, _ = self._damage(clean, rng, none=0.0)
-        mask = damaged.mask
+        mask, picture = damaged.mask, damaged.picture
         if rng.uniform() < 0.5:  # masks that are found are a little too wide
             side = int(rng.choice([2, 3, 3, 5]))
             mask = cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-        return Sample(clean, damaged.picture, mask, mask)
+        if rng.uniform() > _SEEN:
+            return Sample(clean, picture, mask, mask, mask)
+        if rng.uniform() < _NEEDLESS:
+            mask = mask | (self._cut(rng).opacity > 0)
+        if rng.uniform() < _SAVED:
+            picture = np.where(mask[..., None], _save(picture, rng, lowest=80), picture)
+        return Sample(clean, picture, mask, mask, keep_thin(mask))
 
     def _damage(
         self, clean: Photo, rng: np.random.Generator, *, none: float
@@ -151,11 +163,13 @@ class PatchSource:
         if rng.uniform() < none:
             return damaged, opacity
         for _ in range(1 + int(rng.poisson(1.2))):
-            drawn = self._defects[int(rng.integers(len(self._defects)))]
-            layer = drawn.cut(self.patch, rng)
+            layer = self._cut(rng)
             damaged = apply_layer(damaged, layer)
             opacity = np.maximum(opacity, layer.opacity)
         return damaged, opacity
+
+    def _cut(self, rng: np.random.Generator) -> Layer:
+        return self._defects[int(rng.integers(len(self._defects)))].cut(self.patch, rng)
 
 
 def _draw_defect(name: str, side: int, rng: np.random.Generator) -> _Drawn:
@@ -177,12 +191,15 @@ def _scan(picture: Photo, rng: np.random.Generator) -> Photo:
     if rng.uniform() < 0.4:
         grain = rng.normal(0, rng.uniform(0.5, 7), picture.shape[:2])[..., None]
         picture = np.rint(np.clip(picture + grain, 0, 255)).astype(np.uint8)
-    if rng.uniform() < 0.4:
-        quality = int(rng.integers(60, 98))
-        done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        assert done
-        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    return picture
+    return _save(picture, rng, lowest=60) if rng.uniform() < 0.4 else picture
+
+
+def _save(picture: Photo, rng: np.random.Generator, *, lowest: int) -> Photo:
+    """Save the picture as JPEG, and read it again. lowest: quality"""
+    quality = int(rng.integers(lowest, 98))
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def stack(pictures: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:

@@ -10,35 +10,36 @@ import argparse
 import io
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from restora.artifact import Io, Kind
 from restora.atomic import write_atomically
+from restora.damage.open import DETECTOR_MODEL, REPAIRER_MODEL
+from restora.models import find_artifact
 from restora_export.reference import DamageDetector, Repairer
 from restora_training.damage.fold import round_weights
-from restora_training.damage.layer import Mask
-from restora_training.damage.samples import PatchSource, Sample, stack
-from restora_training.damage.thin import stack_thin, stack_weights
+from restora_training.damage.losses import LOSSES, Part, inputs_of
+from restora_training.damage.samples import PatchSource
+from restora_training.damage.start import load_start
 from restora_training.run.log import Log
 from restora_training.schedule import cosine_factor
 
 logger = logging.getLogger(__name__)
 
-Part = Literal["detector", "repairer"]
 _STATE, _NETWORK = "state.pt", "network.safetensors"
 _LOG_EVERY, _SAVE_EVERY = 50, 500
+_START_BATCHES = 60  # that new normalizations are measured with
+_BUNDLED: dict[Part, tuple[str, Io, Kind]] = {
+    "detector": (DETECTOR_MODEL, "uint8", "damage-detector"),
+    "repairer": (REPAIRER_MODEL, "uint8", "repairer"),
+}
 _RARE_LOGIT = -2.0  # of an untrained detector: most pixels are not damaged
-_POSITIVE = 1.0  # additional weight of damaged pixels
-_OVERLAP = 0.5  # weight of the overlap
-_LINEAR = 0.15  # larger errors of a filling count linearly
-_GRADIENT = 0.05  # weight of the error of its gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,78 +88,27 @@ def make_network(part: Part) -> nn.Module:
     return network
 
 
-def detection_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False) -> Tensor:
-    """Cross entropy where the answer counts; unless `calm`, damage weighs more, and one minus the
-    overlap of mask and probability (Milletari et al., arXiv:1606.04797) is added."""
-    pictures = torch.from_numpy(stack([s.picture for s in samples]))
-    thin = torch.from_numpy(stack_thin([s.picture for s in samples]))
-    mask, asked = (torch.from_numpy(stack(m)) for m in _masks(samples))
-    assert isinstance(network, DamageDetector)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = network.find(pictures.contiguous(memory_format=torch.channels_last), thin)
-    logits = logits.float()
-    each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-    share = torch.from_numpy(stack_weights([s.mask for s in samples])).where(mask > 0, 1.0) * asked
-    if calm:
-        return (each * share).sum() / share.sum()
-    # damage is rare: an unweighted mean would be small for an empty mask
-    weight = share * (1 + _POSITIVE * mask)
-    entropy = (each * weight).sum() / weight.sum()
-    found = torch.sigmoid(logits) * share
-    overlap = (2 * (found * mask).sum() + 1) / (found.sum() + (mask * share).sum() + 1)
-    return entropy + _OVERLAP * (1 - overlap)
-
-
-def repair_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False) -> Tensor:
-    """The error inside the mask, and of its gradient there: squares of small errors, and large ones
-    themselves (Charbonnier). Thin damage weighs more, but less so than for a detector: how well
-    large holes are filled counts, too."""
-    del calm
-    weight = torch.from_numpy(stack_weights([s.mask for s in samples])).sqrt()
-    mask, _ = (torch.from_numpy(stack(m)) for m in _masks(samples))
-    clean = torch.from_numpy(stack([s.clean for s in samples]))
-    pictures = torch.from_numpy(stack([s.picture for s in samples]))
-    given = torch.cat((pictures, mask), 1).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
-        filled = network(given)
-    difference = (filled.float() - clean) * mask
-    each = weight * mask
-    error = ((difference.square() + _LINEAR**2).sqrt() - _LINEAR) * each
-    across = (difference[..., 1:] - difference[..., :-1]).abs() * weight[..., 1:]
-    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weight[..., 1:, :]
-    total = error.sum() + _GRADIENT * (across.sum() + down.sum())
-    loss: Tensor = total / (3 * each.sum()).clamp(min=1)
-    return loss
-
-
-LOSSES: dict[Part, Callable[..., Tensor]] = {
-    "detector": detection_loss,
-    "repairer": repair_loss,
-}
-
-
 def train(
     plan: Plan, folder: Path, photos: Sequence[Path] = (), *, start: Path | None = None
 ) -> None:
     """Train until plan.steps and write the averaged weights, rounded to FP16, as safetensors.
 
     photos: folders of clean photos; without any, the free photos for training
-    start: state.pt of an earlier run, whose averaged weights this one starts with. The exported
-        weights do not serve: their normalizations are folded, and cannot be trained further
+    start: state.pt of an earlier run, whose averaged weights this one starts with, or an artifact
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
-    network = make_network(plan.part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if start is not None:
-        network.load_state_dict(torch.load(start, weights_only=True)["average"])
-    average = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
-    step = _load(folder / _STATE, network, optimizer, average)
-    log = Log(folder, ["loss"], done=step)
     source = PatchSource(
         plan.patch, seed=plan.seed, defects=plan.defects, drawn=plan.drawn, photos=photos
     )
     logger.info("%s: %d defects are drawn", plan.part, plan.defects)
+    network = make_network(plan.part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None and not (folder / _STATE).exists():
+        load_start(network, start, _iter_inputs(source, plan.batch))
+    average = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
+    step = _load(folder / _STATE, network, optimizer, average)
+    log = Log(folder, ["loss"], done=step)
     network.train()
     running, started, waited = 0.0, time.monotonic(), 0.0
     while step < plan.steps:
@@ -194,8 +144,9 @@ def train(
             _save(folder, network, optimizer, average, step=step, seed=plan.seed)
 
 
-def _masks(samples: list[Sample]) -> tuple[list[Mask], list[Mask]]:
-    return [s.mask for s in samples], [s.asked for s in samples]
+def _iter_inputs(source: PatchSource, batch: int) -> Iterator[tuple[Tensor, ...]]:
+    for number in range(_START_BATCHES):
+        yield inputs_of(source.make_batch(number, batch, for_repair=False, clean=0.5, lines=True))
 
 
 def _follow(average: dict[str, Tensor], network: nn.Module, *, decay: float) -> None:
@@ -245,7 +196,11 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=Path, nargs="+", default=[], help="folders of clean photos; default: free"
     )
-    parser.add_argument("--start", type=Path, help="state.pt of an earlier run")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="state.pt of an earlier run, or an artifact; bundled: the bundled network",
+    )
     parser.add_argument("--steps", type=int, help="default: as the published networks")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
@@ -254,7 +209,10 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     plan = PLANS[arguments.part]
     plan = replace(plan, steps=arguments.steps or plan.steps)
-    train(plan, arguments.output, arguments.photos, start=arguments.start)
+    start = arguments.start
+    if start == Path("bundled"):
+        start = find_artifact(*_BUNDLED[plan.part])
+    train(plan, arguments.output, arguments.photos, start=start)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ class LayerBuilder:
                 raise ValueError(
                     f"{node.operator} gives {channels} channels, {scale} times as large"
                 )
-            name = f"blob_{len(self.layers)}" + (f"_{number}" if number else "")
+            # "_" and a number would be the name of a copy, which several layers read
+            name = f"blob_{len(self.layers)}" + (f".{number}" if number else "")
             names.append(name)
             self._blobs[tensor] = Blob(name, channels, scale)
         sources = tuple(blob.name for blob in inputs)

@@ -1,7 +1,8 @@
 """The frame of a repairer: images have a mask beside their colors, and most pixels pass unchanged.
 
 It computes what restora_export.damage_graph.RepairerGraph exports: planes are the colors in 0..1
-and the mask, 0 or 1; the network's result counts inside the mask, and elsewhere the image.
+and two masks, 0 or 1: what is damaged, and of it, whose color does not count. The network's result
+counts where the image is damaged, and elsewhere the image.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from restora.backends.ncnn.frame import FramedGraph, Picture, Planes, is_channel
 from restora.backends.ncnn.onnx_graph import Graph, Node
 
 _WHITE, _HALF = 255.0, 0.5
-_COLORS, _MASK = 3, 1  # channels
+_COLORS, _MASK, _MASKS = 3, 1, 2  # channels; the network sees two masks
+_HIDDEN = 0.25  # what is taken from the mask before it is rounded again
 _FLOAT, _UINT8 = 1, 2  # TensorProto.DataType
 
 
@@ -25,14 +27,16 @@ class RepairFrame:
     """factor: what colors and mask are multiplied with"""
 
     factor: float
-    channels: int = _COLORS + _MASK
+    channels: int = _COLORS + _MASKS
     results: int = _COLORS
     io: Io = "uint8"
 
     def planes_of(self, picture: Picture) -> Planes:
         planes = np.empty((self.channels, *picture.shape[:2]), np.float32)
-        np.multiply(picture.transpose(2, 0, 1), np.float32(self.factor), out=planes)
-        np.rint(planes[_COLORS], out=planes[_COLORS])
+        given, hidden = planes[: _COLORS + _MASK], planes[_COLORS + _MASK]
+        np.multiply(picture.transpose(2, 0, 1), np.float32(self.factor), out=given)
+        np.rint(given[_COLORS] - np.float32(_HIDDEN), out=hidden)
+        np.rint(given[_COLORS], out=given[_COLORS])
         return planes
 
     def write_picture(self, planes: Planes, picture: Picture, given: Picture) -> None:
@@ -56,12 +60,14 @@ def split_repair_frame(graph: Graph, io: Io) -> FramedGraph:
     start = walk.back(split.inputs[0], "Transpose", perm=[0, 3, 1, 2])
     start = walk.back(start.inputs[0], "Cast", to=_FLOAT)
     damaged, half = walk.back(choice, "Greater").inputs
-    mask, factor = walk.scaled(walk.back(damaged, "Round").inputs[0])
+    unit = walk.back(damaged, "Round").inputs[0]
+    mask, factor = walk.scaled(unit)
     limited, *bounds = walk.back(levels, "Clip").inputs
     product, offset = walk.number_behind(limited, "Add")
     filled, gain = walk.scaled(product)
     mean, joined = walk.back(MEANS, "ReduceMean"), _find_join(graph, damaged)
     walk.taken.append(joined)
+    less = walk.number_behind(walk.back(joined.inputs[2], "Round").inputs[0], "Sub")
     numbers = [graph.scalar(name) for name in (half, *bounds)]
     sizes = [graph.constants[name].tolist() for name in split.inputs[1:]]
     right = (
@@ -70,6 +76,7 @@ def split_repair_frame(graph: Graph, io: Io) -> FramedGraph:
         and sizes == [[_COLORS, _MASK]]
         and walk.scaled(joined.inputs[0]) == (color, factor)
         and numbers == [_HALF, 0, _WHITE]
+        and less == (unit, _HIDDEN)
         and (gain, offset) == (_WHITE, _HALF)
         and is_channel_mean(mean)
         and mean.inputs == (filled,)
@@ -82,10 +89,15 @@ def split_repair_frame(graph: Graph, io: Io) -> FramedGraph:
 
 
 def _find_join(graph: Graph, damaged: str) -> Node:
-    """The node whose result the network sees: the colors and the mask."""
+    """The node whose result the network sees: the colors and the masks."""
     joins = [node for node in graph.consumers[damaged] if node.operator == "Concat"]
-    if len(joins) != 1 or joins[0].attributes.get("axis") != 1 or joins[0].inputs[1:] != (damaged,):
-        raise ValueError("its network must see the colors and the mask")
+    if (
+        len(joins) != 1
+        or joins[0].attributes.get("axis") != 1
+        or joins[0].inputs[1:2] != (damaged,)
+        or len(joins[0].inputs) != 1 + _MASKS
+    ):
+        raise ValueError("its network must see the colors and two masks")
     return joins[0]
 
 

@@ -18,6 +18,7 @@ from damage_fakes import MAGENTA, detector_artifact, gray_picture
 from export_cache import kept
 from fakes import make_info, open_on_cpu, tiny_artifact, with_selfcheck
 from restora.artifact import Artifact, SelfCheck, artifact_from_bytes, read_artifact
+from restora.artifact.tensors import HIDDEN_LEVEL, SEEN_LEVEL
 from restora.backends import CpuOptions, SessionOptions
 from restora.backends.ncnn.module import choose_device, find_devices, import_ncnn
 from restora.backends.ncnn.net import Arithmetic
@@ -126,7 +127,8 @@ def test_the_bundled_model_passes_its_self_check_and_gives_the_pictures_of_onnx_
 
 
 def damage_batch(kind: Kind, side: int) -> np.ndarray[Any, Any]:
-    """A smooth picture with noise and a bright line; for a repairer, with a mask of that line."""
+    """A smooth picture with noise and a bright line; for a repairer, with a mask of that line: the
+    color of its left half counts."""
     rng = np.random.default_rng(3)
     waves = 120 + 60 * np.sin(np.arange(side) / 9)[:, None] * np.cos(np.arange(side) / 13)
     pixels = np.clip(waves[..., None] + rng.normal(0, 4, (side, side, 3)), 0, 255)
@@ -134,7 +136,8 @@ def damage_batch(kind: Kind, side: int) -> np.ndarray[Any, Any]:
     mask[side // 2 - 1 : side // 2 + 2, 6:-6] = True
     pixels[mask[..., 0]] = 240
     batch = pixels.astype(np.uint8)[None]
-    masks = np.where(mask, 255, 0).astype(np.uint8)[None]
+    masks = np.where(mask, HIDDEN_LEVEL, 0).astype(np.uint8)[None]
+    masks[:, :, : side // 2] = np.where(mask[:, : side // 2], SEEN_LEVEL, 0)
     return np.concatenate((batch, masks), 3) if kind == "repairer" else batch
 
 
