@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from restora.artifact import Precision
 from restora_export.reference import DamageDetector, Repairer
 
-HIDDEN_OFFSET = 0.25  # less than the value of a mask, rounded: 1 from 192 levels on
+_HIDDEN_OFFSET = 0.25  # less than the value of a mask, rounded: 1 from 192 levels on
 
 
 class DamageDetectorGraph(nn.Module):
@@ -48,7 +48,7 @@ class RepairerGraph(nn.Module):
         color, mask = planes.split((3, 1), 1)
         unit = mask * (1 / 255)
         damaged = unit.round()
-        given = torch.cat((color * (1 / 255), damaged, (unit - HIDDEN_OFFSET).round()), 1)
+        given = torch.cat((color * (1 / 255), damaged, (unit - _HIDDEN_OFFSET).round()), 1)
         filled = self.network(given.to(self.dtype)).float()
         # also in arithmetic of 16 bits the color passes unchanged: it holds all of 0..255
         levels = torch.where(damaged > 0.5, (filled * 255 + 0.5).clamp(0, 255), color)
