@@ -76,6 +76,14 @@ def test_some_samples_have_no_damage(source: PatchSource) -> None:
     assert 0 < without < 30
 
 
+def test_half_of_the_parts_of_a_defect_are_less_opaque_than_it(source: PatchSource) -> None:
+    whole = replace(source._defects[0], opacity=np.full((64, 64), 255, np.uint8))
+    rng = np.random.default_rng(3)
+    opacities = np.array([whole.cut(32, rng).opacity.max() for _ in range(60)])
+    assert 20 < (opacities == 1).sum() < 40
+    assert opacities.min() >= 0.6
+
+
 def test_defects_are_drawn_on_pictures_of_the_side_that_is_asked_for() -> None:
     source = PatchSource(32, seed=1, defects=3, drawn=96)
     assert {drawn.side for drawn in source._defects} == {96}

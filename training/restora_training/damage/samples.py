@@ -21,9 +21,8 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 13, "scratches": 3, "hair": 5, "dust": 4.5, "flakes": 2.5, "mold": 1, "stain": 3,
-    "water_rim": 1.2, "fold": 2.5, "cracks": 2, "torn_edge": 1.2, "missing_corner": 0.7,
-    "tape": 1.6,
+    "scratch": 20, "scratches": 4, "hair": 8, "dust": 4.5, "flakes": 2.5, "mold": 1, "stain": 2.5,
+    "water_rim": 1, "fold": 3, "cracks": 3, "torn_edge": 2, "missing_corner": 1, "tape": 2.5,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
@@ -33,7 +32,7 @@ _SEEN = 0.65  # the share of parts to repair where the color of wide damage coun
 _NEEDLESS = 0.15  # the share of these whose mask also covers what is not damaged
 _SAVED = 0.25  # the share of these whose damage was saved as JPEG
 # damage that is hardly seen is not asked for: its opacity, or the change in levels
-FAINT_OPACITY = 0.2
+FAINT_OPACITY = 0.12
 FAINT = 10
 
 
@@ -62,7 +61,7 @@ class _Drawn:
         return len(self.opacity)
 
     def cut(self, patch: int, rng: np.random.Generator) -> Layer:
-        """A part of the defect, turned, more or less opaque, in a color like its own."""
+        """A part of the defect, turned, in a color like its own; half of them are less opaque."""
         place = self.places[int(rng.integers(len(self.places)))]
         shift = rng.integers(-patch * 2 // 5, patch * 2 // 5 + 1, 2)
         top, left = np.clip(place - patch // 2 + shift, 0, self.side - patch)
@@ -76,7 +75,7 @@ class _Drawn:
             color = color[:, ::-1] if flip else color
         else:
             color = np.clip(color + rng.normal(0, 15) + rng.normal(0, 4, 3), 0, 255)
-        plane = np.asarray(opacity, np.float32) * np.float32(rng.uniform(0.6, 1.0) / 255)
+        plane = np.asarray(opacity, np.float32) * np.float32(min(1.0, rng.uniform(0.6, 1.4)) / 255)
         return Layer(plane, color)
 
 

@@ -25,7 +25,8 @@ def draw_strokes(picture: Photo, rng: np.random.Generator) -> Photo:
     """One to four lines on an object."""
     side = len(picture)
     for _ in range(int(rng.integers(1, 5))):
-        bend, length = rng.choice([0.02, 0.3, 1.5]), side * rng.uniform(0.2, 1.5)
+        # what curls more is a hair
+        bend, length = rng.choice([0.02, 0.3, 0.6]), side * rng.uniform(0.2, 1.5)
         path = wander(rng.uniform(0, side, 2), rng.uniform(0, 2 * np.pi), length, bend, rng)
         widths = np.full(len(path) - 1, 0.8 * 7 ** rng.uniform(0, 1))
         line = draw_tapered((side, side), path, widths)
