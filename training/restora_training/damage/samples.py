@@ -61,7 +61,7 @@ class _Drawn:
         return len(self.opacity)
 
     def cut(self, patch: int, rng: np.random.Generator) -> Layer:
-        """A part of the defect, turned, in a color like its own; half of them are less opaque."""
+        """A part of the defect, turned, in a similar color; half of all parts are less opaque."""
         place = self.places[int(rng.integers(len(self.places)))]
         shift = rng.integers(-patch * 2 // 5, patch * 2 // 5 + 1, 2)
         top, left = np.clip(place - patch // 2 + shift, 0, self.side - patch)
