@@ -14,7 +14,6 @@ from restora_calibration.photos import TRAINING
 from restora_export.reference.damage_detector import DamageDetector, thin_parts
 from restora_training.damage.contents import Contents
 from restora_training.damage.layer import Photo
-from restora_training.damage.samples import stack
 from restora_training.damage.strokes import draw_bar, draw_rim, draw_strokes
 from restora_training.damage.thin import stack_thin, stack_weights
 
@@ -30,7 +29,7 @@ def two_photos() -> Iterator[None]:
 
 def test_thin_parts_computed_ahead_are_those_that_the_network_computes() -> None:
     pictures = list(np.random.default_rng(1).integers(0, 256, (2, 32, 48, 3), np.uint8))
-    tensor = torch.from_numpy(stack(pictures))
+    tensor = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255
     ahead = torch.from_numpy(stack_thin(pictures))
     assert torch.allclose(ahead, thin_parts(tensor), atol=1e-6)  # rounding of float32
     network = DamageDetector((4, 4, 4, 4)).eval()

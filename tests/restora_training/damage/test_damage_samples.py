@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from restora.damage.mask import keep_thin
 from restora_calibration.photos import HELD_OUT, TRAINING
 from restora_export.reference.damage_detector import Block
+from restora_training.damage.batches import iter_batches, stack_samples
 from restora_training.damage.lookalikes import LOOKALIKES
+from restora_training.damage.losses import LOSSES
+from restora_training.damage.plan import Plan
 from restora_training.damage.samples import FAINT, PatchSource
-from restora_training.damage.train import LOSSES, Plan, make_network, train
+from restora_training.damage.train import make_network, train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,12 +161,22 @@ def test_a_network_learns_one_batch(part: str, source: PatchSource) -> None:
     torch.manual_seed(0)
     network = make_network(part).train()  # type: ignore[arg-type]
     samples = source.make_batch(0, 4, for_repair=part == "repairer")
+    batch = stack_samples(samples).to(torch.device("cpu"))
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     losses = []
     for _ in range(25):
-        loss = LOSSES[part](network, samples)  # type: ignore[index]
+        loss = LOSSES[part](network, batch)  # type: ignore[index]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_workers_make_the_batches_that_the_training_makes_itself(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 80), (90, 120, 30)).save(tmp_path / "photo.png")
+    plan = Plan("detector", steps=3, patch=32, batch=2, defects=3)
+    own, made = (list(iter_batches(plan, [tmp_path], 1, workers=count)) for count in (0, 1))
+    assert len(own) == len(made) == 2
+    for one, same in zip(own, made, strict=True):
+        assert all(torch.equal(getattr(one, f.name), getattr(same, f.name)) for f in fields(one))

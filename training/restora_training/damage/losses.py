@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restora_export.reference import DamageDetector
-from restora_training.damage.layer import Mask
-from restora_training.damage.samples import Sample, stack
-from restora_training.damage.thin import stack_thin, stack_weights
-
-Part = Literal["detector", "repairer"]
+from restora_training.damage.batches import Batch
+from restora_training.damage.plan import Part
 
 _POSITIVE = 1.0  # additional weight of damaged pixels
 _OVERLAP = 0.5  # weight of the overlap
@@ -22,16 +18,16 @@ _LINEAR = 0.15  # larger errors of a filling count linearly
 _GRADIENT = 0.05  # weight of the error of its gradient
 
 
-def detection_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False) -> Tensor:
+def detection_loss(network: nn.Module, batch: Batch, *, calm: bool = False) -> Tensor:
     """Cross entropy where the answer counts; unless `calm`, damage weighs more, and one minus the
     overlap of mask and probability (Milletari et al., arXiv:1606.04797) is added."""
-    mask, asked = (torch.from_numpy(stack(m)) for m in _masks(samples))
+    mask = batch.mask
     assert isinstance(network, DamageDetector)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = network.find(*inputs_of(samples))
+    with torch.autocast(mask.device.type, torch.bfloat16):
+        logits = network.find(batch.picture, batch.thin)
     logits = logits.float()
     each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-    share = torch.from_numpy(stack_weights([s.mask for s in samples])).where(mask > 0, 1.0) * asked
+    share = batch.weights.where(mask > 0, 1.0) * batch.asked
     if calm:
         return (each * share).sum() / share.sum()
     # damage is rare: an unweighted mean would be small for an empty mask
@@ -42,20 +38,17 @@ def detection_loss(network: nn.Module, samples: list[Sample], *, calm: bool = Fa
     return entropy + _OVERLAP * (1 - overlap)
 
 
-def repair_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False) -> Tensor:
+def repair_loss(network: nn.Module, batch: Batch, *, calm: bool = False) -> Tensor:
     """The error inside the mask, and of its gradient there: squares of small errors, and large ones
     themselves (Charbonnier). Thin damage weighs more, but less so than for a detector: how well
     large holes are filled counts, too."""
     del calm
-    weight = torch.from_numpy(stack_weights([s.mask for s in samples])).sqrt()
-    mask, _ = (torch.from_numpy(stack(m)) for m in _masks(samples))
-    clean = torch.from_numpy(stack([s.clean for s in samples]))
-    pictures = torch.from_numpy(stack([s.picture for s in samples]))
-    hidden = torch.from_numpy(stack([s.hidden for s in samples]))
-    given = torch.cat((pictures, mask, hidden), 1).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
+    weight, mask = batch.weights.sqrt(), batch.mask
+    given = torch.cat((batch.picture, mask, batch.hidden), 1)
+    given = given.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(mask.device.type, torch.bfloat16):
         filled = network(given)
-    difference = (filled.float() - clean) * mask
+    difference = (filled.float() - batch.clean) * mask
     each = weight * mask
     error = ((difference.square() + _LINEAR**2).sqrt() - _LINEAR) * each
     across = (difference[..., 1:] - difference[..., :-1]).abs() * weight[..., 1:]
@@ -63,17 +56,6 @@ def repair_loss(network: nn.Module, samples: list[Sample], *, calm: bool = False
     total = error.sum() + _GRADIENT * (across.sum() + down.sum())
     loss: Tensor = total / (3 * each.sum()).clamp(min=1)
     return loss
-
-
-def inputs_of(samples: list[Sample]) -> tuple[Tensor, Tensor]:
-    """What a detector sees of samples: their pictures, and what is thin in them."""
-    pictures = torch.from_numpy(stack([s.picture for s in samples]))
-    thin = torch.from_numpy(stack_thin([s.picture for s in samples]))
-    return pictures.contiguous(memory_format=torch.channels_last), thin
-
-
-def _masks(samples: list[Sample]) -> tuple[list[Mask], list[Mask]]:
-    return [s.mask for s in samples], [s.asked for s in samples]
 
 
 LOSSES: dict[Part, Callable[..., Tensor]] = {

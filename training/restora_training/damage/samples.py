@@ -21,13 +21,15 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 20, "scratches": 4, "hair": 8, "dust": 4.5, "flakes": 2.5, "mold": 1, "stain": 2.5,
-    "water_rim": 1, "fold": 3, "cracks": 3, "torn_edge": 2, "missing_corner": 1, "tape": 2.5,
+    "scratch": 20, "scratches": 9, "hair": 11, "dust": 4.5, "flakes": 2.5, "mold": 1, "stain": 2.5,
+    "water_rim": 1, "fold": 3, "cracks": 4.5, "torn_edge": 2, "missing_corner": 1, "tape": 3.5,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
-_LOOKALIKE = 0.25  # the share of parts with something drawn on them that looks like damage
-_LOOKALIKE_ODDS = {"fence": 3.0}  # bars at equal distances are the hardest to tell from scratches
+_LOOKALIKE = 0.22  # the share of parts with something drawn on them that looks like damage
+# bars at equal distances are the hardest to tell from scratches; a single wire before the sky and a
+# curl of ink on paper cannot be told from a scratch and a hair
+_LOOKALIKE_ODDS = {"fence": 2.0, "wires": 0.5, "line art": 0.5}
 _SEEN = 0.65  # the share of parts to repair where the color of wide damage counts
 _NEEDLESS = 0.15  # the share of these whose mask also covers what is not damaged
 _SAVED = 0.25  # the share of these whose damage was saved as JPEG
@@ -199,11 +201,3 @@ def _save(picture: Photo, rng: np.random.Generator, *, lowest: int) -> Photo:
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-
-
-def stack(pictures: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
-    """(count, channels, height, width) in 0..1, of pictures in 0..255 or masks."""
-    planes = np.stack(pictures)
-    if planes.dtype == np.bool_:
-        return planes[:, None].astype(np.float32)
-    return np.ascontiguousarray(planes.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255)

@@ -36,7 +36,7 @@ def load_start(network: nn.Module, path: Path, inputs: Iterable[tuple[Tensor, ..
     Raises OptionError for an artifact of another network, and the errors of read_artifact.
     """
     if path.suffix != ".onnx":
-        network.load_state_dict(torch.load(path, weights_only=True)["average"])
+        network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
         return
     network.load_state_dict(_read_weights(path, network))
     if isinstance(network, DamageDetector):

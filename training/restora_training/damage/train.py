@@ -11,7 +11,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,10 +23,12 @@ from restora.atomic import write_atomically
 from restora.damage.open import DETECTOR_MODEL, REPAIRER_MODEL
 from restora.models import find_artifact
 from restora_export.reference import DamageDetector, Repairer
+from restora_training.damage.batches import iter_batches, make_source, stack_samples
 from restora_training.damage.fold import round_weights
-from restora_training.damage.losses import LOSSES, Part, inputs_of
-from restora_training.damage.samples import PatchSource
+from restora_training.damage.losses import LOSSES
+from restora_training.damage.plan import PLANS, Part, Plan
 from restora_training.damage.start import load_start
+from restora_training.run.device import DeviceName, choose_device
 from restora_training.run.log import Log
 from restora_training.schedule import cosine_factor
 
@@ -40,38 +42,6 @@ _BUNDLED: dict[Part, tuple[str, Io, Kind]] = {
     "repairer": (REPAIRER_MODEL, "uint8", "repairer"),
 }
 _RARE_LOGIT = -2.0  # of an untrained detector: most pixels are not damaged
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How to train.
-
-    steps: the learning rate falls to nothing over so many
-    patch: in pixels, a multiple of 32
-    defects, drawn: how many are drawn ahead, on pictures of so many pixels a side
-    warmup: steps until the full rate
-    calm: the last share of the steps, in which a detector learns how rare damage is: many patches
-        are clean, and each pixel counts once. Before, damage counts more, or nothing would be found
-    """
-
-    part: Part
-    steps: int
-    patch: int = 128
-    batch: int = 4
-    rate: float = 2e-3
-    warmup: int = 300
-    ema: float = 0.999
-    calm: float = 0.75
-    defects: int = 2500
-    drawn: int = 384
-    seed: int = 20261126
-
-
-PLANS: dict[Part, Plan] = {
-    "detector": Plan("detector", steps=50000, patch=192),
-    # patches that hold more than the rim of a large hole
-    "repairer": Plan("repairer", steps=16000, patch=256, batch=2, rate=1e-3, drawn=640),
-}
 
 
 def make_network(part: Part) -> nn.Module:
@@ -89,43 +59,44 @@ def make_network(part: Part) -> nn.Module:
 
 
 def train(
-    plan: Plan, folder: Path, photos: Sequence[Path] = (), *, start: Path | None = None
+    plan: Plan,
+    folder: Path,
+    photos: Sequence[Path] = (),
+    *,
+    start: Path | None = None,
+    device: DeviceName = "auto",
+    workers: int = 0,
 ) -> None:
     """Train until plan.steps and write the averaged weights, rounded to FP16, as safetensors.
 
     photos: folders of clean photos; without any, the free photos for training
     start: state.pt of an earlier run, whose averaged weights this one starts with, or an artifact
+    workers: processes that make batches ahead; the batches are the same
+
+    Raises OptionError for device "cuda" without a GPU.
     """
+    place = choose_device(device)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
-    source = PatchSource(
-        plan.patch, seed=plan.seed, defects=plan.defects, drawn=plan.drawn, photos=photos
-    )
-    logger.info("%s: %d defects are drawn", plan.part, plan.defects)
     network = make_network(plan.part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None and not (folder / _STATE).exists():
-        load_start(network, start, _iter_inputs(source, plan.batch))
+        load_start(network, start, _iter_inputs(plan, photos))
+    network.to(place)
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     step = _load(folder / _STATE, network, optimizer, average)
+    batches = iter_batches(plan, photos, step, workers=workers)
     log = Log(folder, ["loss"], done=step)
     network.train()
     running, started, waited = 0.0, time.monotonic(), 0.0
     while step < plan.steps:
         before = time.monotonic()
-        calm = step >= plan.steps * (1 - plan.calm)
-        samples = source.make_batch(
-            step,
-            plan.batch,
-            for_repair=plan.part == "repairer",
-            clean=0.5 if calm else 0.2,
-            lines=calm,
-        )
+        batch = next(batches)
         waited += time.monotonic() - before
         rate = plan.rate * cosine_factor(step, plan.steps, warmup=plan.warmup, last=0.01)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = LOSSES[plan.part](network, samples, calm=calm)
+        loss = LOSSES[plan.part](network, batch.to(place), calm=plan.is_calm(step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -144,9 +115,12 @@ def train(
             _save(folder, network, optimizer, average, step=step, seed=plan.seed)
 
 
-def _iter_inputs(source: PatchSource, batch: int) -> Iterator[tuple[Tensor, ...]]:
+def _iter_inputs(plan: Plan, photos: Sequence[Path]) -> Iterator[tuple[Tensor, ...]]:
+    source = make_source(plan, photos)
     for number in range(_START_BATCHES):
-        yield inputs_of(source.make_batch(number, batch, for_repair=False, clean=0.5, lines=True))
+        samples = source.make_batch(number, plan.batch, for_repair=False, clean=0.5, lines=True)
+        batch = stack_samples(samples).to(torch.device("cpu"))
+        yield batch.picture, batch.thin
 
 
 def _follow(average: dict[str, Tensor], network: nn.Module, *, decay: float) -> None:
@@ -163,7 +137,7 @@ def _load(
 ) -> int:
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     for key, value in state["average"].items():
@@ -202,6 +176,8 @@ def main() -> None:
         help="state.pt of an earlier run, or an artifact; bundled: the bundled network",
     )
     parser.add_argument("--steps", type=int, help="default: as the published networks")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -212,7 +188,14 @@ def main() -> None:
     start = arguments.start
     if start == Path("bundled"):
         start = find_artifact(*_BUNDLED[plan.part])
-    train(plan, arguments.output, arguments.photos, start=start)
+    train(
+        plan,
+        arguments.output,
+        arguments.photos,
+        start=start,
+        device=arguments.device,
+        workers=arguments.workers,
+    )
 
 
 if __name__ == "__main__":
