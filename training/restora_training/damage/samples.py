@@ -21,7 +21,7 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 20, "scratches": 9, "hair": 11, "dust": 4.5, "flakes": 2.5, "mold": 1, "stain": 2.5,
+    "scratch": 20, "scratches": 8, "hair": 12, "dust": 9, "flakes": 6, "mold": 2, "stain": 2.5,
     "water_rim": 1, "fold": 3, "cracks": 4.5, "torn_edge": 2, "missing_corner": 1, "tape": 3.5,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
