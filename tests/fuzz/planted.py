@@ -37,14 +37,16 @@ def _work() -> None:
         pass
 
 
-def _planted(fault: Callable[[], None] | None, *, wall_s: float = 60.0) -> Target:
+def _planted(
+    fault: Callable[[], None] | None, *, cpu_s: float = 60.0, wall_s: float = 60.0
+) -> Target:
     def check(path: Path) -> str:
         data = path.read_bytes()
         if fault is not None and data and data[:1] != b"s":
             fault()
         return "good" if data else "empty"
 
-    return Target(_make_seeds, _mutate, check, cpu_s=0.1, wall_s=wall_s, memory_mb=32)
+    return Target(_make_seeds, _mutate, check, cpu_s=cpu_s, wall_s=wall_s, memory_mb=32)
 
 
 def _make_seeds() -> dict[str, Input]:
@@ -55,6 +57,7 @@ def _mutate(one: Input, rng: Random, others: Sequence[Input]) -> Input:
     return Input(one.ending, mutate_bytes(one.data, rng, [other.data for other in others]))
 
 
-EXCEPTION, MEMORY, DEATH, TIME = map(_planted, (_raise, _grow, _die, _work))
+EXCEPTION, MEMORY, DEATH = map(_planted, (_raise, _grow, _die))
+TIME = _planted(_work, cpu_s=0.1)
 HANG = _planted(_hang, wall_s=0.2)
 CLEAN = _planted(None)
