@@ -187,10 +187,11 @@ def test_layers_that_were_not_chosen_stay_exact(
 def test_runtimes_agree_on_it(
     model: onnx.ModelProto, statistics: dict[str, Statistics], tiles: Tiles
 ) -> None:
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
+    from restora.backends.openvino_core import get_core
     from restora.backends.openvino_rounding import drop_repeats, join_rounding
 
-    core = openvino.Core()
+    core = get_core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     for names in (("body.0.blocks.0.conv2",), ("conv_up1",), ()):
         recipe = recipe_for(model, statistics, *names)

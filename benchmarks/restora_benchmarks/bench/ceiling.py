@@ -96,10 +96,10 @@ def _start_onnxruntime(work: Work, threads: int) -> Callable[[], object]:
 
 def _start_bf16(work: Work, threads: int) -> Callable[[], object] | None:
     try:
-        import openvino
+        from restora.backends.openvino_core import get_core
     except ImportError:
         return None
-    core = openvino.Core()
+    core = get_core()
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return None
     settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": threads}

@@ -154,9 +154,9 @@ class OpenVinoPeer:
     """OpenVINO on the artifact with no setting but the threads: it chooses its own precision."""
 
     def __init__(self, model: Model, threads: int) -> None:
-        import openvino
+        from restora.backends.openvino_core import get_core
 
-        core = openvino.Core()
+        core = get_core()
         compiled = core.compile_model(
             core.read_model(model.artifact.onnx), "CPU", {"INFERENCE_NUM_THREADS": threads}
         )

@@ -35,11 +35,10 @@ def open_runner(model: onnx.ModelProto) -> Run:
 
 
 def _open_openvino(model: onnx.ModelProto) -> Run:
-    import openvino
-
+    from restora.backends.openvino_core import get_core
     from restora.backends.openvino_rounding import drop_repeats, join_rounding
 
-    core = openvino.Core()
+    core = get_core()
     read = core.read_model(model.SerializeToString())
     join_rounding(read)
     drop_repeats(read)

@@ -12,6 +12,7 @@ from restora.artifact.tensors import INPUT
 from restora.backends.base import Batch
 from restora.backends.cores import count_allowed_cores
 from restora.backends.openvino_cache import make_cache_folder
+from restora.backends.openvino_core import get_core
 from restora.backends.openvino_rounding import drop_repeats, join_rounding
 from restora.backends.openvino_shapes import FixedShapes, Requests, Shape
 from restora.backends.openvino_weights import diffuse_rounding
@@ -102,7 +103,7 @@ def open_int8(artifact: Artifact, options: CpuOptions) -> OpenVinoSession:
 
 def require_bf16() -> None:
     """Raise MissingBackendError unless this CPU supports bfloat16."""
-    if "BF16" not in openvino.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in get_core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"):
         raise MissingBackendError("this CPU has no bfloat16")
 
 
@@ -160,7 +161,7 @@ class OpenVinoSession(NetworkSession[Compute]):
     def _load_graph(self, onnx: bytes) -> Run:
         exact = self._exact_head and self._parts is not None and onnx is self._parts.head
         arithmetic = "f32" if exact else self._arithmetic
-        core = openvino.Core()
+        core = get_core()
         model = core.read_model(onnx)
         if self._info.precision == "int8":
             join_rounding(model)

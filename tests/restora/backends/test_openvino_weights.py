@@ -9,6 +9,7 @@ import openvino
 import pytest
 from openvino import opset13
 
+from restora.backends.openvino_core import get_core
 from restora.backends.openvino_weights import diffuse_rounding, round_kernels, round_to_bf16
 
 STEP = 2.0**-7  # of bfloat16 between 1 and 2
@@ -95,5 +96,5 @@ def _model(weights: Any, stored: str) -> openvino.Model:
 
 def _run(model: openvino.Model, picture: Any) -> Any:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    request = get_core().compile_model(model, "CPU", settings).create_infer_request()
     return np.array(next(iter(request.infer([picture]).values())))

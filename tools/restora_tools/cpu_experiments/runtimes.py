@@ -123,9 +123,9 @@ def start_openvino(
     bfloat16 as restora does"""
 
     def start(model: Model) -> Run:
-        import openvino
+        from restora.backends.openvino_core import get_core
 
-        core = openvino.Core()
+        core = get_core()
         chosen = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", **settings}
         network = core.read_model(model.artifact.onnx)
         if diffused:
