@@ -160,7 +160,7 @@ fast-table: $(DEV) $(PHOTOS)  ## restora-fast-x4 beside its teacher on the held-
 train-damage: $(DEV) $(PHOTOS)  ## train the networks that find and repair damage (two hours on one core)
 	for part in detector repairer; do \
 		$(BIN)/python -m restora_training.damage.train $$part \
-			--photos build/photos/training build/photos/small -o build/$$part || exit 1; done
+			--photos build/photos/training build/photos/small build/photos/wallpapers -o build/$$part || exit 1; done
 
 damage-table: $(DEV) $(PHOTOS)  ## how damage of the held-out photos is found and repaired (10 minutes)
 	$(BIN)/python -m restora_tools.damage_report build/photos/held-out --marked build/photos/damaged

@@ -64,7 +64,7 @@ def test_a_package_of_the_release_is_unpacked(address: str, tmp_path: Path) -> N
 
 
 def test_a_package_that_is_not_in_the_release_is_named(address: str, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="Debian trixie has no package ceilings"):
+    with pytest.raises(SystemExit, match="no package ceilings in trixie"):
         unpack_packages({"trixie": ["ceilings"]}, tmp_path, archive=address)
 
 

@@ -31,6 +31,9 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         entries.append(PackagedPhoto(name, f"share/{path.name}", "CC0", digest, use))
     monkeypatch.setattr(training_photos, "PHOTOS", tuple(entries))
     monkeypatch.setattr(training_photos, "iter_game_photos", lambda _: ())
+    wallpaper = tmp_path / "rock_by_ada.jpg"
+    Image.new("RGB", (2400, 1600), (120, 110, 90)).save(wallpaper)
+    monkeypatch.setattr(training_photos, "iter_wallpapers", lambda _: [(wallpaper, "CC0, Ada")])
     monkeypatch.setattr(training_photos, "TRAINING", ())
     monkeypatch.setattr(training_photos, "HELD_OUT", ())
     return tmp_path / "packages"
@@ -42,8 +45,11 @@ def test_large_photos_are_shrunk_and_each_is_listed_with_its_license(
     lines = collect(tmp_path / "out", packages)
     assert lines == [
         "training/wide.png: CC0", "held-out/small.png: CC0", "damaged/totara.png: CC0",
+        "wallpapers/rock_by_ada.png: CC0, Ada",
     ]  # fmt: skip
     assert (tmp_path / "out/LICENSES.txt").read_text().splitlines() == lines
+    with Image.open(tmp_path / "out/wallpapers/rock_by_ada.png") as photo:
+        assert photo.size == (1200, 800)
     with Image.open(tmp_path / "out/training/wide.png") as photo:
         assert photo.size == (1600, 20)
     with Image.open(tmp_path / "out/held-out/small.png") as photo:

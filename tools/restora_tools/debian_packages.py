@@ -1,5 +1,5 @@
-"""Download packages of a named Debian release, whatever release this machine runs: another one may
-hold other versions of the same photos."""
+"""Download packages of a named release of Debian or Ubuntu, whatever release this machine runs:
+another one may hold other versions of the same photos."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ ARCHIVE = "https://deb.debian.org/debian"
 
 
 def unpack_packages(
-    names: Mapping[str, Sequence[str]], folder: Path, *, archive: str = ARCHIVE
+    names: Mapping[str, Sequence[str]],
+    folder: Path,
+    *,
+    archive: str = ARCHIVE,
+    section: str = "main/binary-all",
 ) -> None:
     """Download packages that fit every architecture, and unpack them into the folder.
 
     names: of the packages, by the code name of the release
+    section: of the archive whose index lists them
 
     Raises DownloadError, and SystemExit if a release has no such package, if a file is not the one
     that the release lists, or without dpkg-deb.
@@ -32,17 +37,17 @@ def unpack_packages(
             f"{every} elsewhere and give --packages FOLDER"
         )
     for release, wanted in names.items():
-        index = _read(f"{archive}/dists/{release}/main/binary-all/Packages.xz")
+        index = _read(f"{archive}/dists/{release}/{section}/Packages.xz")
         files = _parse_index(lzma.decompress(index).decode(), set(wanted))
         for name in wanted:
             if name not in files:
-                raise SystemExit(f"Debian {release} has no package {name}")
+                raise SystemExit(f"{archive} has no package {name} in {release}, {section}")
             path, sha256 = files[name]
             content = _read(f"{archive}/{path}")
             digest = hashlib.sha256(content).hexdigest()
             if digest != sha256:
                 raise SystemExit(
-                    f"{path} must have the SHA-256 {sha256}, as Debian {release} lists it; it has "
+                    f"{path} must have the SHA-256 {sha256}, as {release} lists it; it has "
                     f"{digest}: download it again"
                 )
             package = folder / Path(path).name

@@ -4,9 +4,10 @@
 Those for training are in the public domain or under CC0 or CC BY; the held-out photos, which
 networks are only measured on, may also be under CC BY-SA. They come from packages: scikit-image
 and matplotlib, which are installed; scikit-learn, whose wheel pip downloads; and packages of Debian
-with wallpapers, games and pictures of themes, which dpkg-deb unpacks. Large photos are shrunk,
-which removes their noise; small ones have a folder of their own, as they hold no patch for
-enlargement. Old photos with real damage come with a mask of what was marked by hand.
+and Ubuntu with wallpapers, games and pictures of themes, which dpkg-deb unpacks. Large photos are
+shrunk, which removes their noise. Small ones have a folder of their own, as they hold no patch for
+enlargement, and so have Ubuntu's wallpapers. Old photos with real damage come with a mask of what
+was marked by hand.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ from restora_calibration.photos import HELD_OUT, TRAINING, read_free_photo
 from restora_tools.debian_packages import unpack_packages
 from restora_tools.game_photos import iter_game_photos
 from restora_tools.packaged_photos import DEBIAN, PHOTOS, WHEEL_FOLDER, PackagedPhoto
+from restora_tools.wallpaper_photos import ARCHIVE, PACKAGES, SECTION, iter_wallpapers
 from restora_training.data.augment import Photo, shrink_photo
 
 LARGEST_SIDE = 1600  # pixels; the wallpapers have up to 6,000
+WALLPAPER_SIDE = 1200  # of those that are many
 WHEEL = "scikit-learn"
 
 
 def collect(folder: Path, packages: Path) -> list[str]:
-    """Write `training`, `small`, `held-out` and `damaged` into the folder, and return one line for
-    each photo.
+    """Write `training`, `small`, `wallpapers`, `held-out` and `damaged` into the folder, and return
+    one line for each photo.
 
     packages: folder of the unpacked packages, as `fetch_packages` makes it
     """
@@ -46,9 +49,7 @@ def collect(folder: Path, packages: Path) -> list[str]:
             lines.append(f"{path.relative_to(folder)}: {photo.license}")
     for entry in PHOTOS:
         source = _find(packages, entry)
-        with Image.open(source) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        path = _write(folder / entry.use, entry.name, pixels)
+        path = _write(folder / entry.use, entry.name, _read(source))
         if entry.use == "damaged":
             marks = files("restora_tools") / f"marks/{entry.name}.png"
             path.with_name(f"{entry.name}_mask.png").write_bytes(marks.read_bytes())
@@ -56,6 +57,9 @@ def collect(folder: Path, packages: Path) -> list[str]:
     for small in iter_game_photos(packages):
         path = _write(folder / "small", small.name, small.pixels)
         lines.append(f"{path.relative_to(folder)}: {small.license}")
+    for source, terms in iter_wallpapers(packages):
+        path = _write(folder / "wallpapers", source.stem, _read(source), WALLPAPER_SIDE)
+        lines.append(f"{path.relative_to(folder)}: {terms}")
     (folder / "LICENSES.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
 
@@ -69,6 +73,7 @@ def fetch_packages(folder: Path) -> None:
             wanted = [name for name in archive.namelist() if name.startswith(WHEEL_FOLDER)]
             archive.extractall(folder, wanted)
     unpack_packages(DEBIAN, folder)
+    unpack_packages(PACKAGES, folder, archive=ARCHIVE, section=SECTION)
 
 
 def _find(packages: Path, entry: PackagedPhoto) -> Path:
@@ -86,8 +91,13 @@ def _find(packages: Path, entry: PackagedPhoto) -> Path:
     raise SystemExit(f"{packages} has no {entry.file}: unpack {WHEEL} and {debian}")
 
 
-def _write(folder: Path, name: str, pixels: Photo) -> Path:
-    pixels = shrink_photo(pixels, min(1.0, LARGEST_SIDE / max(pixels.shape[:2])))
+def _read(path: Path) -> Photo:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _write(folder: Path, name: str, pixels: Photo, largest: int = LARGEST_SIDE) -> Path:
+    pixels = shrink_photo(pixels, min(1.0, largest / max(pixels.shape[:2])))
     height, width = pixels.shape[:2]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
@@ -98,7 +108,9 @@ def _write(folder: Path, name: str, pixels: Photo) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "folder", type=Path, help="where to write training/, small/, held-out/ and damaged/"
+        "folder",
+        type=Path,
+        help="where to write training/, small/, wallpapers/, held-out/ and damaged/",
     )
     parser.add_argument("--packages", type=Path, help="unpacked packages; default: download them")
     arguments = parser.parse_args()

@@ -20,6 +20,9 @@ Box = tuple[float, float, float, float]
 THIN_PX = 12  # what is wider is no scratch
 _SMALLEST_PX = 3  # pixels above the threshold that a place of damage has
 _EXTEND = 0.7  # of the threshold: what its neighbors must reach
+_FEW_PX = 100  # less damage than this in a whole photo must be certain
+_CERTAIN = 0.9  # probability
+_CERTAIN_PX = 10  # pixels of it
 _UNDECIDED = 0.05  # the largest share of a mask that is neither black nor white, nor gray
 _GRAY_SPREAD = 0.12  # of the channels of a gray pixel, of the whole range
 _HALF = 0.5
@@ -63,14 +66,19 @@ def decide_mask(probability: Plane, threshold: float, *, grow_px: int = 1) -> Ma
     grow_px: how much wider the mask is than what was found: the rim of a scratch is faint
 
     A region of damage has several pixels above the threshold, and extends to its neighbors that
-    reach most of it (hysteresis: Canny, 1986).
+    reach most of it (hysteresis: Canny, 1986). A photo with a few uncertain pixels in all counts as
+    undamaged: they are more often glints and twigs.
     """
     sure = probability >= threshold * 255
     likely = (probability >= threshold * 255 * _EXTEND).astype(np.uint8)
     count, labels = cv2.connectedComponents(likely, connectivity=8)
     kept = np.bincount(labels[sure], minlength=count) >= _SMALLEST_PX
     kept[0] = False
-    found = kept[labels].astype(np.uint8)
+    damaged = kept[labels]
+    certain = np.count_nonzero(probability[damaged] >= _CERTAIN * 255)
+    if np.count_nonzero(damaged) < _FEW_PX and certain < _CERTAIN_PX:
+        return np.zeros_like(damaged)
+    found = damaged.astype(np.uint8)
     if grow_px:
         side = 2 * grow_px + 1
         found = np.asarray(cv2.dilate(found, np.ones((side, side), np.uint8)), np.uint8)

@@ -14,7 +14,7 @@ from restora.errors import OptionError
 
 Find = Literal["off", "scratches", "all"]
 
-DEFAULT_THRESHOLD = 0.6
+DEFAULT_THRESHOLD = 0.5
 MAX_SHARE = 0.25
 MAX_FACE_SHARE = 0.1
 

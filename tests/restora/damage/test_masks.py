@@ -79,22 +79,35 @@ def test_damage_needs_sure_pixels_and_goes_on_over_likely_ones() -> None:
     probability = np.zeros((20, 40), np.uint8)
     probability[5, 2:30] = 120  # likely, and connected with what is sure
     probability[5, 10:18] = 200
+    probability[16:, 32:] = 250
     probability[5, 30:34] = 80  # not likely
     probability[15, 2:30] = 120  # likely alone
     mask = decide_mask(probability, 0.5)
     assert mask[5, 2:30].all()
     assert not mask[5, 31:].any()
-    assert not mask[12:].any()
+    assert not mask[12:, :30].any()
     assert mask[4, 10]  # the faint rim
     assert not mask[8].any()
 
 
 def test_fewer_than_three_sure_pixels_are_noise() -> None:
     probability = np.zeros((20, 20), np.uint8)
+    probability[12:, :12] = 255
     probability[5, 5:7] = 255
-    assert not decide_mask(probability, 0.5).any()
+    assert not decide_mask(probability, 0.5)[:10].any()
     probability[5, 7] = 255
-    assert decide_mask(probability, 0.5).sum() == 3 * 5
+    assert decide_mask(probability, 0.5)[:10].sum() == 3 * 5
+
+
+def test_few_pixels_in_a_whole_photo_must_be_certain() -> None:
+    probability = np.zeros((40, 40), np.uint8)
+    probability[5:8, 5:38] = 200  # 99 pixels
+    assert not decide_mask(probability, 0.5).any()
+    probability[8, 20] = 200
+    assert decide_mask(probability, 0.5, grow_px=0).sum() == 100
+    probability[8, 20] = 0
+    probability[6, 10:20] = 230
+    assert decide_mask(probability, 0.5, grow_px=0).sum() == 99
 
 
 def test_a_higher_threshold_finds_less() -> None:

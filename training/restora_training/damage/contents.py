@@ -23,8 +23,15 @@ Odds = NDArray[np.float64]
 
 _SIZES = (1.0, 0.71, 0.5)
 _LARGEST = 1.8  # enlarged parts are soft, as scans of high resolution are
-# pictures of other things than prints show, which would outweigh the rest
-_RARE = {"hubble_deep_field", "retina", "immunohistochemistry", "cell"}
+# pictures of other things than prints show, and of stars and grains, which look like dust:
+# they would outweigh the rest
+_RARE = {
+    "hubble_deep_field", "retina", "immunohistochemistry", "cell",
+    "darksky_by_bryant_stiven_salazar_aguirre", "starry-night_by_adrian_pelletier",
+    "sparkle-magic_by_bryant_stiven_salazar_aguirre",
+    "himalayan_salt_on_a_spoon_by_karolina_grabowska",
+    "salt-in-a-glass-container_by_karolina_grabowska",
+}  # fmt: skip
 _TEXTURES = {"brick", "grass", "gravel", "text"} | _RARE  # without objects
 _RARE_ODDS, _SCENE_ODDS = 0.3, 3.0  # times the odds of another photo
 _PASTED = 0.35  # the share of parts with shapes pasted on them

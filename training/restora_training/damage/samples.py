@@ -21,13 +21,15 @@ from restora_training.damage.model import DEFECTS, AgingRange, age_photo
 
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 20, "scratches": 4, "hair": 8, "dust": 4.5, "flakes": 2.5, "mold": 1, "stain": 2.5,
-    "water_rim": 1, "fold": 3, "cracks": 3, "torn_edge": 2, "missing_corner": 1, "tape": 2.5,
+    "scratch": 20, "scratches": 8, "hair": 12, "dust": 9, "flakes": 6, "mold": 2, "stain": 2.5,
+    "water_rim": 1, "fold": 3, "cracks": 4.5, "torn_edge": 2, "missing_corner": 1, "tape": 3.5,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
-_LOOKALIKE = 0.25  # the share of parts with something drawn on them that looks like damage
-_LOOKALIKE_ODDS = {"fence": 3.0}  # bars at equal distances are the hardest to tell from scratches
+_LOOKALIKE = 0.22  # the share of parts with something drawn on them that looks like damage
+# bars at equal distances are the hardest to tell from scratches; a single wire before the sky and a
+# curl of ink on paper cannot be told from a scratch and a hair
+_LOOKALIKE_ODDS = {"fence": 2.0, "wires": 0.5, "line art": 0.5}
 _SEEN = 0.65  # the share of parts to repair where the color of wide damage counts
 _NEEDLESS = 0.15  # the share of these whose mask also covers what is not damaged
 _SAVED = 0.25  # the share of these whose damage was saved as JPEG
