@@ -12,13 +12,9 @@ from damage_fakes import gray_picture, stage_of, write_networks
 from processes import run
 from restora.errors import OptionError
 from restora.image import Photo, write_photo
-from restora_benchmarks.evaluate.damage import (
-    DamageReport,
-    evaluate_damage,
-    iter_pairs,
-    iter_scratched,
-)
+from restora_benchmarks.evaluate.damage import DamageReport, evaluate_damage
 from restora_benchmarks.evaluate.damage_figures import Detection, Repair, detection_of, repair_of
+from restora_benchmarks.evaluate.damage_pairs import iter_pairs, iter_scratched
 from restora_benchmarks.evaluate.damage_tables import format_tables
 from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
 

@@ -26,28 +26,17 @@ from restora_benchmarks.evaluate.damage_figures import (
     psnr_of,
     repair_of,
 )
+from restora_benchmarks.evaluate.damage_pairs import SEED, DamagePair, iter_pairs, iter_scratched
 from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
 from restora_calibration.folders import list_photos
 from restora_calibration.photos import HELD_OUT, read_free_photo
-from restora_training.damage import AgingRange, Damaged, age_photo, damage_photo
-from restora_training.damage.layer import apply_layer
-from restora_training.damage.lines import draw_scratch
 from restora_training.damage.lookalikes import LOOKALIKES
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-_SEED = 7_000_000  # no seed of training
-_NARROWEST_PX = 1.25  # a scratch gets narrower towards its ends
 _LEAST_CONTRAST = 10  # levels
 _RADIUS_PX = 3  # of OpenCV's inpaint
-
-
-@dataclass(frozen=True, slots=True)
-class DamagePair:
-    clean: Pixels
-    picture: Pixels
-    mask: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,28 +142,6 @@ def evaluate_damage(
     )
 
 
-def iter_scratched(photo: Pixels, draws: int) -> Iterator[DamagePair]:
-    """The photo with three scratches."""
-    for draw in range(draws):
-        rng = np.random.default_rng([_SEED, 1, draw])
-        damaged = Damaged(photo, np.zeros(photo.shape[:2], bool))
-        for _ in range(3):
-            layer = draw_scratch(photo.shape[:2], rng, narrowest_px=_NARROWEST_PX)
-            damaged = apply_layer(damaged, layer)
-        yield DamagePair(photo, damaged.picture, damaged.mask)
-
-
-def iter_pairs(photo: Pixels, draws: int) -> Iterator[DamagePair]:
-    """The photo with damage of all kinds; every second one is aged before."""
-    for draw in range(draws):
-        rng = np.random.default_rng([_SEED, 2, draw])
-        clean = age_photo(photo, rng, AgingRange(halftone=0)) if draw % 2 else photo
-        damaged = damage_photo(clean, rng)
-        while not damaged.mask.any():
-            damaged = damage_photo(clean, rng)
-        yield DamagePair(clean, damaged.picture, damaged.mask)
-
-
 class _Run:
     def __init__(self, stage: DamageStage, find: _Clock, repair: _Clock) -> None:
         assert stage.finder is not None
@@ -218,7 +185,7 @@ class _Run:
                 difference = self._repaint(photo, mask).astype(float) - photo
                 least = min(least, psnr_of(float(np.square(difference).sum()), difference.size))
             for kind, draw in LOOKALIKES.items():
-                picture = draw(photo, np.random.default_rng([_SEED, 3, number]))
+                picture = draw(photo, np.random.default_rng([SEED, 3, number]))
                 found = self._decide(self._probability(picture))
                 shares.setdefault(kind, []).append(float(found.mean()))
         return {kind: float(np.mean(values)) for kind, values in shares.items()}, least
