@@ -13,7 +13,14 @@ from processes import run
 from restora.errors import OptionError
 from restora.image import Photo, write_photo
 from restora_benchmarks.evaluate.damage import DamageReport, evaluate_damage
-from restora_benchmarks.evaluate.damage_figures import Detection, Repair, detection_of, repair_of
+from restora_benchmarks.evaluate.damage_figures import (
+    Detection,
+    KindFigures,
+    Repair,
+    detection_of,
+    kind_figures_of,
+    repair_of,
+)
 from restora_benchmarks.evaluate.damage_pairs import iter_pairs, iter_scratched
 from restora_benchmarks.evaluate.damage_tables import format_tables
 from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
@@ -77,6 +84,37 @@ def test_pairs_are_seeded_and_differ_only_inside_their_masks() -> None:
             assert np.array_equal(pair.picture, other.picture)
             assert np.array_equal(pair.picture[~pair.mask], pair.clean[~pair.mask])
         assert not np.array_equal(pairs[0].mask, pairs[1].mask)
+
+
+def test_each_photo_has_damage_of_its_own() -> None:
+    photo = gray_picture(64, 80)
+    for make in (iter_pairs, iter_scratched):
+        first, second = (next(iter(make(photo, 1, number))) for number in (0, 1))
+        assert not np.array_equal(first.mask, second.mask)
+
+
+def test_each_damaged_pixel_counts_for_the_kind_that_was_drawn_last() -> None:
+    photo = gray_picture(64, 80)
+    for pair in iter_pairs(photo, 8):
+        assert np.array_equal(sum(mask.astype(int) for mask in pair.kinds.values()), pair.mask)
+
+
+def test_the_figures_of_a_kind_are_of_its_own_pixels() -> None:
+    clean = gray_picture(30, 30)
+    kind, elsewhere, faint = line(10), line(20), np.ones((30, 30), bool)
+    faint[:, 15:] = False
+    before = clean.copy()
+    before[kind | elsewhere] = clean[kind | elsewhere] - 20
+    after = before.copy()
+    after[kind] = clean[kind] - 2
+    figures = kind_figures_of(kind, line(11), clean, before, after, asked=faint)
+    assert figures.recall == 1
+    assert (figures.pictures, figures.true) == (1, 13)
+    assert figures.gain == pytest.approx(20)
+    missed = kind_figures_of(kind, line(12), clean, before, before, asked=faint)
+    assert (missed.seen, missed.gain) == (0, 0)
+    assert (figures + missed).recall == 0.5
+    assert kind_figures_of(kind, kind, clean, before, clean, asked=faint).gain == 150
 
 
 def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
@@ -174,8 +212,10 @@ def test_a_report_survives_json_and_its_table_shows_f1_with_and_without_toleranc
     right = detection_of(line(20), line(20), asked=everywhere)
     repair = {"nothing": Repair(4, 9.0)}
     marked = {"old": MarkedFigures(4, 3, aside + right)}
-    report = DamageReport(1, 2, {"lines": aside + right}, repair, {}, {}, 50, 1, 1, marked)
+    kinds = {"scratch": KindFigures(2, 40, 10, 100.0, 10.0)}
+    report = DamageReport(1, 2, {"lines": aside + right}, repair, {}, {}, 50, 1, 1, marked, kinds)
     again = DamageReport.from_dict(json.loads(json.dumps(report.as_dict())))
     assert again == report
     assert "| lines | 1.000 | 1.000 | 1.000 | 0.500 |" in format_tables(again)
     assert "| old | 4 | 3 | 1.00 | 1.00 |" in format_tables(again)
+    assert "| single scratches | 2 | 100.0% | 25% | +10.0 dB |" in format_tables(again)

@@ -22,6 +22,7 @@ from restora_benchmarks.evaluate.damage_pairs import iter_pairs
 from restora_benchmarks.evaluate.damage_tables import (
     clean_table,
     found_table,
+    kind_table,
     marked_table,
     repair_table,
 )
@@ -47,6 +48,7 @@ def damage_tables(result: dict[str, Any]) -> dict[str, str]:
         "damage-found": f"{found_table(report)}\n\n{_found_words(report)}",
         "damage-repair-scratches": repair_table(report.scratch_repair),
         "damage-repair": repair_table(report.repair),
+        "damage-kinds": kind_table(report),
         "damage-clean": clean_table(report),
         "damage-marked": marked_table(report),
         "damage-cost": _cost_table(result),

@@ -21,8 +21,10 @@ from restora.damage.stage import DamageStage
 from restora.image import Photo, read_photo
 from restora_benchmarks.evaluate.damage_figures import (
     Detection,
+    KindFigures,
     Repair,
     detection_of,
+    kind_figures_of,
     psnr_of,
     repair_of,
 )
@@ -50,6 +52,7 @@ class DamageReport:
     clean_psnr: of repaired clean photos to themselves, the least, in dB, at most 150
     find_mp_per_s, repair_mp_per_s: megapixels of photos per second
     marked: by name, of photos with real damage that was marked by hand
+    kinds: by kind of damage, of pairs with all kinds, repaired with the found mask
     """
 
     photos: int
@@ -62,6 +65,7 @@ class DamageReport:
     find_mp_per_s: float
     repair_mp_per_s: float
     marked: Mapping[str, MarkedFigures] = field(default_factory=dict)
+    kinds: Mapping[str, KindFigures] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -78,6 +82,7 @@ class DamageReport:
             name: MarkedFigures(**{**row, "detection": Detection(**row["detection"])})
             for name, row in own.get("marked", {}).items()
         }
+        own["kinds"] = {kind: KindFigures(**row) for kind, row in own.get("kinds", {}).items()}
         return cls(**own)
 
 
@@ -109,7 +114,7 @@ def evaluate_damage(
     """Evaluate the two networks of a stage.
 
     folder: clean photos; None: the held-out photos
-    draws: damaged versions of each photo
+    draws: damaged versions of each photo, each with damage of its own
     marked: photos with real damage and masks of it, as iter_marked reads them
     """
     assert stage.finder is not None
@@ -117,11 +122,14 @@ def evaluate_damage(
     find, repair = _Clock(), _Clock()
     run = _Run(stage, find, repair)
     report(f"{len(photos)} photos, {draws} damaged versions of each")
-    scratches, scratch_repairs = run.evaluate(
-        pair for photo in photos for pair in iter_scratched(photo, draws)
+    numbered = list(enumerate(photos))
+    scratches, scratch_repairs, _ = run.evaluate(
+        pair for number, photo in numbered for pair in iter_scratched(photo, draws, number)
     )
     report("scratches are evaluated")
-    damage, repairs = run.evaluate(pair for photo in photos for pair in iter_pairs(photo, draws))
+    damage, repairs, kinds = run.evaluate(
+        pair for number, photo in numbered for pair in iter_pairs(photo, draws, number)
+    )
     report("all damage is evaluated")
     shares, psnr = run.clean(photos)
     real = {} if marked is None else run.find_marked(marked)
@@ -139,6 +147,7 @@ def evaluate_damage(
         find.mp_per_s,
         repair.mp_per_s,
         real,
+        kinds,
     )
 
 
@@ -149,15 +158,16 @@ class _Run:
         self._options = stage.options
         self._find, self._repair = find, repair
 
-    def evaluate(self, pairs: Iterable[DamagePair]) -> tuple[Detection, dict[str, Repair]]:
-        """What was found, and repairs by mask and method."""
-        detection, totals = Detection(), dict[str, Repair]()
+    def evaluate(
+        self, pairs: Iterable[DamagePair]
+    ) -> tuple[Detection, dict[str, Repair], dict[str, KindFigures]]:
+        """What was found, repairs by mask and method, and both by kind of damage."""
+        detection, totals, kinds = Detection(), dict[str, Repair](), dict[str, KindFigures]()
         for pair in pairs:
             probability = self._probability(pair.picture)
             change = np.abs(pair.picture.astype(int) - pair.clean).max(2)
-            detection += detection_of(
-                self._decide(probability, grow_px=0), pair.mask, asked=change >= _LEAST_CONTRAST
-            )
+            asked, exact = change >= _LEAST_CONTRAST, self._decide(probability, grow_px=0)
+            detection += detection_of(exact, pair.mask, asked=asked)
             found = self._decide(probability)
             made = {"nothing": (pair.picture, pair.mask)}
             for name, mask in (("true mask", pair.mask), ("found mask", found)):
@@ -172,7 +182,12 @@ class _Run:
             for name, (result, mask) in made.items():
                 figures = repair_of(result, pair.clean, pair.picture, pair.mask, used=mask)
                 totals[name] = totals.get(name, Repair()) + figures
-        return detection, totals
+            repaired, _ = made["restora, found mask"]
+            for kind, mask in pair.kinds.items():
+                kinds[kind] = kinds.get(kind, KindFigures()) + kind_figures_of(
+                    mask, exact, pair.clean, pair.picture, repaired, asked=asked
+                )
+        return detection, totals, kinds
 
     def clean(self, photos: Sequence[Pixels]) -> tuple[dict[str, float], float]:
         """Share of pixels in the mask by kind of picture, and the least PSNR of repaired photos."""

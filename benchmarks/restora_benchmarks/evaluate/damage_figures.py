@@ -94,6 +94,36 @@ class Repair:
         return self.likeness / self.pixels if self.pixels else 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class KindFigures:
+    """Sums over the pixels of one kind of damage.
+
+    pictures: how many have it
+    true, seen: as in Detection
+    before, after: squared errors (levels, mean of channels) of the damaged and the repaired picture
+    """
+
+    pictures: int = 0
+    true: int = 0
+    seen: int = 0
+    before: float = 0.0
+    after: float = 0.0
+
+    def __add__(self, other: KindFigures) -> KindFigures:
+        return KindFigures(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+
+    @property
+    def recall(self) -> float:
+        return self.seen / self.true if self.true else 1.0
+
+    @property
+    def gain(self) -> float:
+        """How much nearer the repaired picture is to the clean one, in dB, at most 150."""
+        if not self.before or not self.after:
+            return _CAP_DB if self.before else 0.0
+        return min(_CAP_DB, 10 * math.log10(self.before / self.after))
+
+
 def detection_of(found: Mask, true: Mask, *, asked: Mask) -> Detection:
     """asked: of the pixels in the true mask, those that count"""
     wanted = true & asked
@@ -106,6 +136,20 @@ def detection_of(found: Mask, true: Mask, *, asked: Mask) -> Detection:
         int((wanted & _grow(found)).sum()),
         int((counted & wanted).sum()),
         int((counted | wanted).sum()),
+    )
+
+
+def kind_figures_of(
+    kind: Mask, found: Mask, clean: Pixels, before: Pixels, after: Pixels, *, asked: Mask
+) -> KindFigures:
+    """kind: pixels with this kind of damage; asked: as in detection_of"""
+    wanted = kind & asked
+    errors = (
+        float(np.square(picture[kind].astype(np.float64) - clean[kind]).mean(1).sum())
+        for picture in (before, after)
+    )
+    return KindFigures(
+        int(kind.any()), int(wanted.sum()), int((wanted & _grow(found)).sum()), *errors
     )
 
 

@@ -7,6 +7,18 @@ from collections.abc import Mapping
 from restora_benchmarks.evaluate.damage import DamageReport
 from restora_benchmarks.evaluate.damage_figures import Repair
 
+_KINDS = {
+    "scratch": "single scratches",
+    "scratches": "bundles of scratches",
+    "hair": "hairs",
+    "mold": "specks of mold",
+    "stain": "stains",
+    "water_rim": "water rims",
+    "fold": "folds",
+    "torn_edge": "torn edges",
+    "missing_corner": "missing corners",
+}
+
 
 def format_tables(report: DamageReport) -> str:
     """Detection, repair, clean pictures, and speed."""
@@ -23,6 +35,7 @@ def format_tables(report: DamageReport) -> str:
         "",
         repair_table(report.repair),
         "",
+        *([kind_table(report), ""] if report.kinds else []),
         clean_table(report),
         "",
         *([marked_table(report), ""] if report.marked else []),
@@ -42,6 +55,21 @@ def found_table(report: DamageReport) -> str:
         f"| {kind} | {d.precision:.3f} | {d.recall:.3f} | {d.f1:.3f} | {d.exact_f1:.3f} "
         f"| {d.iou:.3f} |"
         for kind, d in report.detection.items()
+    ]
+    return "\n".join(lines)
+
+
+def kind_table(report: DamageReport) -> str:
+    """What is found of each kind of damage, and how much nearer its repair is to the clean one."""
+    lines = [
+        "| kind of damage | pictures | share of the damage | found | gain |",
+        "|---|---|---|---|---|",
+    ]
+    total = sum(figures.true for figures in report.kinds.values())
+    lines += [
+        f"| {_KINDS.get(kind, kind)} | {f.pictures} | {f.true / max(total, 1):.1%} "
+        f"| {f.recall:.0%} | {f.gain:+.1f} dB |"
+        for kind, f in sorted(report.kinds.items(), key=lambda row: -row[1].true)
     ]
     return "\n".join(lines)
 

@@ -36,10 +36,15 @@ class Layer:
     opacity: Plane
     color: NDArray[np.floating]
 
+    @property
+    def mask(self) -> Mask:
+        """The pixels that it changes."""
+        return np.asarray(self.opacity >= _FAINTEST, np.bool_)
+
 
 def apply_layer(damaged: Damaged, layer: Layer) -> Damaged:
     """Blend a defect into the picture. Pixels outside its mask stay as they are, bit for bit."""
-    touched = layer.opacity >= _FAINTEST
+    touched = layer.mask
     alpha = np.clip(layer.opacity, 0, 1)[..., None]
     mixed = damaged.picture * (1 - alpha) + layer.color * alpha
     picture = np.where(touched[..., None], np.rint(np.clip(mixed, 0, 255)), damaged.picture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,13 +79,23 @@ def damage_photo(
 
     Returns the picture and the exact mask: all other pixels are those of `photo`, bit for bit.
     """
-    ranges = ranges or DamageRange()
-    drawn = [name for name, mean in ranges.means.items() for _ in range(int(rng.poisson(mean)))]
     damaged = Damaged(photo, np.zeros(photo.shape[:2], bool))
-    for index in rng.permutation(len(drawn)):
-        layer = DEFECTS[drawn[index]](photo.shape[:2], rng)
+    for _, layer in iter_defects(photo.shape[:2], rng, ranges):
         damaged = apply_layer(damaged, layer)
     return damaged
+
+
+def iter_defects(
+    shape: tuple[int, int], rng: np.random.Generator, ranges: DamageRange | None = None
+) -> Iterator[tuple[str, Layer]]:
+    """The kind and the layer of each of the random defects of one picture, in random order.
+
+    shape: (height, width)
+    """
+    ranges = ranges or DamageRange()
+    drawn = [name for name, mean in ranges.means.items() for _ in range(int(rng.poisson(mean)))]
+    for index in rng.permutation(len(drawn)):
+        yield drawn[index], DEFECTS[drawn[index]](shape, rng)
 
 
 def age_photo(photo: Photo, rng: np.random.Generator, ranges: AgingRange | None = None) -> Photo:
