@@ -12,7 +12,7 @@ from damage_fakes import gray_picture, stage_of, write_networks
 from processes import run
 from restora.errors import OptionError
 from restora.image import Photo, write_photo
-from restora_benchmarks.evaluate.damage import DamageReport, evaluate_damage
+from restora_benchmarks.evaluate.damage import evaluate_damage
 from restora_benchmarks.evaluate.damage_figures import (
     Detection,
     KindFigures,
@@ -22,6 +22,7 @@ from restora_benchmarks.evaluate.damage_figures import (
     repair_of,
 )
 from restora_benchmarks.evaluate.damage_pairs import iter_pairs, iter_scratched
+from restora_benchmarks.evaluate.damage_report import DamageReport
 from restora_benchmarks.evaluate.damage_tables import format_tables
 from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from restora_benchmarks.evaluate.damage import DamageReport
-from restora_benchmarks.evaluate.damage_figures import Detection, Repair
+from restora_benchmarks.evaluate.damage_figures import Detection, KindFigures, Repair
+from restora_benchmarks.evaluate.damage_report import DamageReport
 from restora_tools.damage_report import UPSAMPLERS, damage_tables
 
 
@@ -20,6 +20,7 @@ def test_tables_show_what_was_measured() -> None:
         clean_psnr=51.25,
         find_mp_per_s=1.0,
         repair_mp_per_s=1.0,
+        kinds={"dust": KindFigures(4, 25, 20, 8.0, 2.0), "stain": KindFigures(1, 75, 15, 4.0, 4.0)},
     )
     seconds = {"damage_find": 0.5, "damage_repair": 0.25, "color": 0.1, "upsample": 4.0}
     result = {
@@ -38,6 +39,9 @@ def test_tables_show_what_was_measured() -> None:
     assert "| restora, true mask | 40.00 dB | 50.00 dB | 0.900 | 0 |" in tables["damage-repair"]
     scratches = tables["damage-repair-scratches"]
     assert "| restora, found mask | 20.00 dB | 50.00 dB | 0.800 | 0 |" in scratches
+    first, second = tables["damage-kinds"].splitlines()[2:]  # the largest share first
+    assert first == "| stains | 1 | 75.0% | 20% | +0.0 dB |"
+    assert second == "| dust | 4 | 25.0% | 80% | +6.0 dB |"
     assert "| photos | 0.12% |" in tables["damage-clean"]
     assert "| finding damage | 0.25 | 4.00 |" in tables["damage-cost"]
     assert f"| enlarging with {UPSAMPLERS[1]} | 2.00 | 0.50 |" in tables["damage-cost"]

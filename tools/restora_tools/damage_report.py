@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 
 from restora import DamageOptions, RestoreOptions, Restorer
-from restora_benchmarks.evaluate.damage import DamageReport, evaluate_damage
+from restora_benchmarks.evaluate.damage import evaluate_damage
 from restora_benchmarks.evaluate.damage_pairs import iter_pairs
+from restora_benchmarks.evaluate.damage_report import DamageReport
 from restora_benchmarks.evaluate.damage_tables import (
     clean_table,
     found_table,

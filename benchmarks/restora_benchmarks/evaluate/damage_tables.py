@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from restora_benchmarks.evaluate.damage import DamageReport
 from restora_benchmarks.evaluate.damage_figures import Repair
+from restora_benchmarks.evaluate.damage_report import DamageReport
 
 _KINDS = {
     "scratch": "single scratches",
