@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from restora.artifact.tensors import HIDDEN_LEVEL, SEEN_LEVEL
 from restora.backends import Session
+from restora.damage.deep import find_deep, repair_deep
 from restora.damage.mask import Mask, Plane, keep_thin
 from restora.damage.scales import join_sizes, reduce_photo
 from restora.damage.tiles import Index, compute_tiles
@@ -79,15 +80,33 @@ class PhotoRepairer:
         mask: (height, width)
         hidden: pixels of the mask whose present color does not count, as if they were cut out
 
-        New pixels have 8 bits, also in photos of 16.
+        New pixels have 8 bits, also in photos of 16; those far from everything undamaged, which are
+        repaired at a reduced size first, keep what shines through in 16.
         """
+        deep = find_deep(mask)
+        if deep is None:
+            return self._repaint(photo, mask, hidden, check)
+        # what is wide is often transparent, such as stains; what is thin seldom is
+        opaque = keep_thin(mask) if hidden is None else keep_thin(mask) | hidden
+
+        def repaint(small: Photo, mask: Mask, opaque: Mask) -> Photo:
+            return self._repaint(small, mask, opaque, check, thin=False)
+
+        filled = repair_deep(photo, mask, opaque & mask, deep, repaint)
+        pixels = self._repaint(filled, mask & ~deep.mask, hidden, check).pixels
+        return replace(photo, pixels=pixels)
+
+    def _repaint(
+        self, photo: Photo, mask: Mask, hidden: Mask | None, check: Check, *, thin: bool = True
+    ) -> Photo:
+        """thin: the color of what is thin does not count"""
 
         def cut(rows: Index, columns: Index) -> NDArray[np.uint8]:
             color = cut_color(photo, rows, columns)
             tile = np.ix_(rows, columns)
             damaged = mask[tile]
-            # what is wide is often transparent, such as stains; what is thin seldom is
-            opaque = keep_thin(damaged) if hidden is None else keep_thin(damaged) | hidden[tile]
+            opaque = keep_thin(damaged) if thin else np.zeros_like(damaged)
+            opaque = opaque if hidden is None else opaque | hidden[tile]
             levels = np.where(opaque, HIDDEN_LEVEL, SEEN_LEVEL).astype(np.uint8) * damaged
             return np.concatenate((color, levels[..., None]), 2)
 

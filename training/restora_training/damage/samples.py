@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,20 +17,27 @@ from numpy.typing import NDArray
 from restora.damage.mask import keep_thin
 from restora_training.damage.contents import Contents
 from restora_training.damage.layer import Damaged, Layer, Mask, Photo, Plane, apply_layer
+from restora_training.damage.lines import draw_scratch
 from restora_training.damage.lookalikes import LOOKALIKES
-from restora_training.damage.model import DEFECTS, AgingRange, age_photo
+from restora_training.damage.model import DEFECTS, AgingRange, Draw, age_photo
 
+_DEFECTS: Mapping[str, Draw] = {
+    **DEFECTS,
+    # of the other scratches, few are wide; bars and strokes of objects often are
+    "wide scratch": partial(draw_scratch, narrowest_px=2.0),
+}
 # how often each defect is drawn; large ones cover much of a patch and are rarer
 SHARES: Mapping[str, float] = {
-    "scratch": 20, "scratches": 8, "hair": 12, "dust": 9, "flakes": 6, "mold": 2, "stain": 2.5,
-    "water_rim": 1, "fold": 3, "cracks": 4.5, "torn_edge": 2, "missing_corner": 1, "tape": 3.5,
+    "scratch": 17, "wide scratch": 9, "scratches": 10, "hair": 12, "dust": 11, "flakes": 6,
+    "mold": 2, "stain": 2.5, "water_rim": 1, "fold": 3, "cracks": 4.5, "torn_edge": 2,
+    "missing_corner": 1, "tape": 5,
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
-_LOOKALIKE = 0.22  # the share of parts with something drawn on them that looks like damage
-# bars at equal distances are the hardest to tell from scratches; a single wire before the sky and a
-# curl of ink on paper cannot be told from a scratch and a hair
-_LOOKALIKE_ODDS = {"fence": 2.0, "wires": 0.5, "line art": 0.5}
+_LOOKALIKE = 0.25  # the share of parts with something drawn on them that looks like damage
+# bars at equal distances and wires are the hardest to tell from scratches; a curl of ink on paper
+# cannot be told from a hair
+_LOOKALIKE_ODDS = {"fence": 2.0, "wires": 1.5, "line art": 0.5}
 _SEEN = 0.65  # the share of parts to repair where the color of wide damage counts
 _NEEDLESS = 0.15  # the share of these whose mask also covers what is not damaged
 _SAVED = 0.25  # the share of these whose damage was saved as JPEG
@@ -175,10 +183,10 @@ class PatchSource:
 
 def _draw_defect(name: str, side: int, rng: np.random.Generator) -> _Drawn:
     shape = (side, side)
-    layer = DEFECTS[name](shape, rng)
+    layer = _DEFECTS[name](shape, rng)
     places = np.argwhere(layer.opacity > 1 / 16)
     while not len(places):
-        layer = DEFECTS[name](shape, rng)
+        layer = _DEFECTS[name](shape, rng)
         places = np.argwhere(layer.opacity > 1 / 16)
     chosen = places[rng.integers(len(places), size=_PLACES)].astype(np.int16)
     opacity = np.rint(np.clip(layer.opacity, 0, 1) * 255).astype(np.uint8)
