@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,8 +18,20 @@ _CAP_DB = 150.0
 _RIM_PX = 2
 
 
+_S = TypeVar("_S", bound="_Sums")
+
+
 @dataclass(frozen=True, slots=True)
-class Detection:
+class _Sums:
+    """Figures that add up field by field."""
+
+    def __add__(self: _S, other: _S) -> _S:
+        names = [field.name for field in fields(self)]
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Detection(_Sums):
     """Counts of pixels. Pixels that are not asked for count nowhere.
 
     found, right: in the found mask; of these, no further than one pixel from true damage
@@ -32,9 +45,6 @@ class Detection:
     seen: int = 0
     both: int = 0
     either: int = 0
-
-    def __add__(self, other: Detection) -> Detection:
-        return Detection(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
 
     @property
     def precision(self) -> float:
@@ -61,7 +71,7 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(_Sums):
     """Sums over pixels of damage.
 
     pixels, error, likeness: inside the true mask: how many, their squared errors (levels, mean of
@@ -76,9 +86,6 @@ class Repair:
     rim_pixels: int = 0
     rim_error: float = 0.0
     changed: int = 0
-
-    def __add__(self, other: Repair) -> Repair:
-        return Repair(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
 
     @property
     def psnr(self) -> float:
@@ -95,7 +102,7 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class KindFigures:
+class KindFigures(_Sums):
     """Sums over the pixels of one kind of damage.
 
     pictures: how many have it
@@ -108,9 +115,6 @@ class KindFigures:
     seen: int = 0
     before: float = 0.0
     after: float = 0.0
-
-    def __add__(self, other: KindFigures) -> KindFigures:
-        return KindFigures(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
 
     @property
     def recall(self) -> float:

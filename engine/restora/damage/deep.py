@@ -62,10 +62,9 @@ def repair_deep(photo: Photo, mask: Mask, opaque: Mask, deep: Deep, repaint: Rep
     size = tuple(max(1, round(side / factor)) for side in (photo.width, photo.height))
     smaller = cv2.resize(photo.pixels, size, interpolation=cv2.INTER_AREA)
     small = Photo(np.asarray(smaller, photo.pixels.dtype))
-    small_mask = _shrink(mask, size) > 0
+    share = _shrink(mask, size)
+    small_mask = share > share.min()  # if nothing is undamaged at this size, the least damaged is
     small_opaque = _shrink(opaque, size) > _HALF
-    if small_mask.all():  # nothing undamaged is left at this size
-        return photo
     made = repaint(small, small_mask, small_opaque & small_mask)
     new = made.pixels.astype(np.float32)
     change = new - small.pixels

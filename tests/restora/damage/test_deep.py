@@ -120,15 +120,18 @@ def test_a_photo_with_hardly_anything_undamaged_is_repaired_without_an_error(
     assert np.array_equal(result[~mask], picture(400, 400)[~mask])
 
 
-def test_nothing_undamaged_may_be_left_at_the_reduced_size() -> None:
-    pixels = picture(400, 400)
+def test_if_nothing_undamaged_is_left_at_the_reduced_size_the_least_damaged_counts() -> None:
+    photo = Photo(picture(400, 400))
     mask = square(400, 0, 400)
     mask[:8, :8] = False
-    opaque = np.zeros_like(mask)
+    seen = []
 
-    def repaint(*_: object) -> Photo:
-        raise AssertionError
+    def repaint(small: Photo, small_mask: Array, _: Array) -> Photo:
+        seen.append(small_mask)
+        return Photo(small.pixels + 9)
 
-    photo = Photo(pixels)
     deep = Deep(mask, 4000.0)
-    assert repair_deep(photo, mask, opaque, deep, repaint) is photo
+    result = repair_deep(photo, mask, np.zeros_like(mask), deep, repaint).pixels
+    (small_mask,) = seen
+    assert np.argwhere(~small_mask).tolist() == [[0, 0]]
+    assert (result[mask] == photo.pixels[mask] + 9).all()
