@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--damage-repairer")
     arguments = parser.parse_args()
     if arguments.what == "sheet":
-        _save(make_sheet(), arguments.output or SHEET, 55)
+        _save(make_sheet(), arguments.output or SHEET, 45)
     elif arguments.what == "print":
         for path, data in zip((PRINT, MASK), make_print(), strict=True):
             path.write_bytes(data)

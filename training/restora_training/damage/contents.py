@@ -31,6 +31,8 @@ _RARE = {
     "sparkle-magic_by_bryant_stiven_salazar_aguirre",
     "himalayan_salt_on_a_spoon_by_karolina_grabowska",
     "salt-in-a-glass-container_by_karolina_grabowska",
+    "4th_Of_July_Spectacular_by_Joshua_Peisach", "jeff_morgan__stub_stewart_iridium_flare__4k",
+    "larung_gar_by_night_by_Geza_Radics",
 }  # fmt: skip
 _TEXTURES = {"brick", "grass", "gravel", "text"} | _RARE  # without objects
 _RARE_ODDS, _SCENE_ODDS = 0.3, 3.0  # times the odds of another photo
