@@ -71,7 +71,7 @@ def test_other_programs_read_our_16_bit_files() -> None:
     import cv2
 
     for format_ in ("png", "tiff"):
-        metadata = rich_metadata()  # once: Little CMS writes the time into each profile that it makes
+        metadata = rich_metadata()  # once: Little CMS writes the time into each profile
         data = encode_photo(Photo(DEEP, metadata=metadata), format=format_)  # type: ignore[arg-type]
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(array[..., ::-1], DEEP)
