@@ -56,6 +56,8 @@ def make_sheet() -> Photo:
         aged = age_photo(_cell(photos[number % 3]), np.random.default_rng(number + 3), ranges)
         cells.append((name.replace("_", " "), aged))
     for number, (name, draw) in enumerate(LOOKALIKES.items()):
+        if name in kinds:  # halftone, which the sheet has already
+            continue
         picture = draw(_cell(photos[number % 3]), np.random.default_rng(number))
         cells.append((f"clean: {name}", picture))
     return _grid(cells)

@@ -85,7 +85,8 @@ def draw_wings(photo: Photo, rng: np.random.Generator) -> Photo:
         area = np.zeros(shape, np.uint8)
         corners = np.rint(wing.outline * 16).astype(np.int32)
         cv2.fillPoly(area, [corners], 255, cv2.LINE_AA, 4)
-        picture = blend_ink(picture, np.asarray(area, np.float32) / 255 * clear, tuple(tint))
+        share = np.asarray(area, np.float32) * np.float32(clear / 255)
+        picture = blend_ink(picture, share, tuple(tint))
         opacity: Plane = np.zeros(shape, np.float32)
         for path, widths in wing.iter_lines(width_px, rng):
             drawn = draw_tapered(shape, path, np.maximum(widths, 0.4))
@@ -110,9 +111,8 @@ class _Wing:
     def locate(self, far: NDArray[np.floating], side: NDArray[np.floating]) -> Points:
         wide = np.sin(np.pi * far**self._full) * self._slim / 2
         across = side * wide + self._bow * np.sin(np.pi * far)
-        return self._root + self._length * (
-            far[:, None] * self._along + across[:, None] * self._aside
-        )
+        shift: Points = far[:, None] * self._along + across[:, None] * self._aside
+        return self._root + self._length * shift
 
     @property
     def outline(self) -> Points:

@@ -34,10 +34,12 @@ SHARES: Mapping[str, float] = {
 }  # fmt: skip
 _PLACES = 256  # pixels of a defect around which parts of it are cut
 _AGING = AgingRange(0.35, 0.15, 0.3, 0.05, 0.05, 0.25, 0.06)
-_LOOKALIKE = 0.32  # the share of parts with something drawn on them that looks like damage
+_LOOKALIKE = 0.36  # the share of parts with something drawn on them that looks like damage
 # bars at equal distances and wires are the hardest to tell from scratches; a curl of ink on paper
 # cannot be told from a hair
-_LOOKALIKE_ODDS = {"fence": 2.0, "wires": 1.5, "fibers": 1.5, "wings": 1.5, "line art": 0.5}
+_LOOKALIKE_ODDS = {
+    "fence": 2.0, "wires": 2.0, "cables": 2.0, "wings": 1.5, "line art": 0.5,
+}  # fmt: skip
 _SEEN = 0.65  # the share of parts to repair where the color of wide damage counts
 _NEEDLESS = 0.15  # the share of these whose mask also covers what is not damaged
 _SAVED = 0.25  # the share of these whose damage was saved as JPEG
