@@ -1,4 +1,5 @@
-"""Clean pictures that look damaged: text, line drawings, wires, fences, halftone, and what grows.
+"""Clean pictures that look damaged: text, line drawings, wires, cables, fences, halftone, and what
+grows.
 
 They teach a detector what to leave alone, and measure how often it does not. Each function draws
 onto a picture, uint8 RGB (height, width, 3), and returns a new one.
