@@ -64,6 +64,16 @@ def test_photos_are_goals_of_their_own(places: Places) -> None:
     assert next(iter(found)).detail == "no NVML; 50.0% by the speed of one batch"
 
 
+def test_damage_is_found_as_on_the_cpu_and_nothing_else_changes(places: Places) -> None:
+    row = {"photo": "40x30", "mask_overlap": 0.99, "changed_outside": 0}
+    found = verdicts_of(places, Step("damage"), [row]).values()
+    assert [(v.outcome, v.must) for v in found] == [("holds", True)] * 2
+    other = verdicts_of(places, Step("damage"), [{**row, "mask_overlap": 0.9}]).values()
+    assert [v.outcome for v in other] == ["FAILS", "holds"]
+    changed = verdicts_of(places, Step("damage"), [{**row, "changed_outside": 1}]).values()
+    assert [v.outcome for v in changed] == ["holds", "FAILS"]
+
+
 def test_a_row_of_another_precision_is_not_taken(places: Places) -> None:
     found = verdicts_of(places, SPEED, [speed_row(precision="fp32", no_graphs="none")])
     assert found == {}

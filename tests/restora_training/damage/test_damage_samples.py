@@ -109,13 +109,13 @@ def test_clean_pictures_that_look_damaged_are_seeded(kind: str) -> None:
     assert not np.array_equal(one, photo)
 
 
-@pytest.mark.parametrize("part", ["detector", "repairer"])
+@pytest.mark.parametrize(("part", "echo"), [("detector", 1), ("repairer", 1), ("detector", 2)])
 def test_a_training_that_was_stopped_continues_to_the_same_weights(
-    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    part: str, echo: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("restora_training.damage.train._SAVE_EVERY", 2)
-    choices = {"patch": 32, "batch": 2, "defects": 6, "warmup": 2}
-    whole = Plan(part, steps=4, **choices)  # type: ignore[arg-type]
+    choices = {"patch": 32, "batch": 2, "defects": 6, "warmup": 2, "echo": echo}
+    whole = Plan(part, steps=4 * echo, **choices)  # type: ignore[arg-type]
     train(whole, tmp_path / "whole")
 
     class StoppedError(Exception):

@@ -11,7 +11,7 @@ from restora_tools.gpu.states import read_states
 from restora_tools.gpu.steps import Step
 from restora_tools.gpu.verdicts import Verdict, make_verdicts, measured_peers
 
-_STAGES = ("loads", "tests", "build", "verify", "layers", "photos", "sweep", "peers")
+_STAGES = ("loads", "tests", "build", "verify", "layers", "photos", "damage", "sweep", "peers")
 
 
 def merge(places: Places, steps: Sequence[Step]) -> dict[str, Any]:

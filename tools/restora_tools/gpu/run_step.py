@@ -77,6 +77,11 @@ def _run_tensorrt(step: Step, places: Places, report: Report, settings: Settings
 
         return check_device(modules, places, report)
     require_tensorrt_starts(modules.trt, device)
+    if step.stage == "damage":
+        from restora_tools.gpu.damage import measure_damage
+
+        places, bus = Places(places.root, card), device.pci_bus_id
+        return measure_damage(places, report, pci_bus_id=bus, effort=settings.effort)
     job = Job(
         modules,
         Places(places.root, card),

@@ -19,6 +19,7 @@ Stage = Literal[
     "tests",
     "ceiling",
     "photos",
+    "damage",
     "sweep",
     "peers",
 ]
@@ -39,6 +40,7 @@ _BUDGETS_S: dict[Stage, float] = {
     "tests": 400,  # four plans are built
     "ceiling": 60,
     "photos": 180,
+    "damage": 400,  # two engines are built
     "sweep": 500,
     "peers": 300,
 }
@@ -124,6 +126,7 @@ def _in_order() -> Iterator[Step]:
         yield Step("ceiling")
     yield from _prove(SUBJECTS[_BUNDLED], "int8")
     yield Step("tests", "damage")
+    yield Step("damage")
     for name in (*_ORDER, _BUNDLED):
         subject = SUBJECTS[name]
         if subject.photos:

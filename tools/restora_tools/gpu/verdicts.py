@@ -16,6 +16,7 @@ Outcome = Literal["holds", "FAILS", "not measured"]
 BUSY = 0.95  # share of time in which the device computes
 COMPUTED = 1.12  # computed / photo area of photos of 2 MP and more
 COPIES = 0.20  # share of the device's time in copies between layouts
+SAME_MASK = 0.98  # overlap of masks: FP16 decides a few pixels of the rims otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def _of_step(places: Places, step: Step, states: dict[str, State]) -> Iterator[V
         yield from (verdict for row in rows for verdict in _of_speed(places, row, about))
     elif step.stage == "layers":
         yield from (_of_layers(row, about) for row in rows)
+    elif step.stage == "damage":
+        yield from (verdict for row in rows for verdict in _of_damage(row))
     elif step.stage == "photos":
         yield from (verdict for row in rows for verdict in _of_photo(row, about))
 
@@ -106,6 +109,14 @@ def _of_layers(row: Row, about: str) -> Verdict:
     if share is None:
         return Verdict(name, "not measured", row.get("times_not_measured", ""), must=False)
     return Verdict(name, _outcome(share <= COPIES), f"{share:.1%}", must=False)
+
+
+def _of_damage(row: Row) -> Iterator[Verdict]:
+    overlap, changed = row["mask_overlap"], row["changed_outside"]
+    same = _outcome(overlap >= SAME_MASK)
+    yield Verdict("damage: the mask of the print is that of the CPU", same, f"{overlap:.2%}")
+    kept = _outcome(changed == 0)
+    yield Verdict("damage: no pixel outside the mask changes", kept, f"{changed} changed")
 
 
 def _of_photo(row: Row, about: str) -> Iterator[Verdict]:

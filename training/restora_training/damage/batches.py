@@ -66,7 +66,7 @@ def make_source(plan: Plan, photos: Sequence[Path]) -> PatchSource:
 def iter_batches(
     plan: Plan, photos: Sequence[Path], first: int, *, workers: int = 0
 ) -> Iterator[Batch]:
-    """The batches of the steps first..plan.steps - 1, in order.
+    """The batches number `first` and after, in order. Each is enough for plan.echo steps.
 
     photos: folders, as in PatchSource
     workers: processes that make them ahead, the same ones; 0: they are made when they are needed.
@@ -76,7 +76,7 @@ def iter_batches(
         DataLoader(
             _Batches(plan, photos),
             batch_size=None,
-            sampler=range(first, plan.steps),
+            sampler=range(first, -(-plan.steps // plan.echo)),
             num_workers=workers,
             # a fork would inherit the locks of OpenCV's threads
             multiprocessing_context="spawn" if workers else None,
@@ -86,7 +86,7 @@ def iter_batches(
 
 
 class _Batches(Dataset[Batch]):
-    """The batch of each step of a plan."""
+    """The batches of a plan."""
 
     def __init__(self, plan: Plan, photos: Sequence[Path]) -> None:
         self.plan, self.photos = plan, photos
@@ -96,10 +96,10 @@ class _Batches(Dataset[Batch]):
         """Made in the process that needs it."""
         return make_source(self.plan, self.photos)
 
-    def __getitem__(self, step: int) -> Batch:
-        calm = self.plan.is_calm(step)
+    def __getitem__(self, number: int) -> Batch:
+        calm = self.plan.is_calm(number * self.plan.echo)
         samples = self.source.make_batch(
-            step,
+            number,
             self.plan.batch,
             for_repair=self.plan.part == "repairer",
             clean=0.5 if calm else 0.2,

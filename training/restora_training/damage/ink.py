@@ -39,4 +39,4 @@ def choose_ink(rng: np.random.Generator, *, dark: bool) -> Ink:
 def blend_ink(picture: Photo, opacity: Plane, ink: Ink) -> Photo:
     """opacity: (height, width), 0..1"""
     share = opacity[..., None]
-    return np.rint(picture * (1 - share) + np.array(ink) * share).astype(np.uint8)
+    return np.rint(picture * (1 - share) + np.array(ink, np.float32) * share).astype(np.uint8)

@@ -17,6 +17,8 @@ class Plan:
     patch: in pixels, a multiple of 32
     defects, drawn: how many are drawn ahead, on pictures of so many pixels a side
     warmup: steps until the full rate
+    echo: how often each sample is used; more than once pays off where a network trains faster than
+        samples are made
     calm: the last share of the steps, in which a detector learns how rare damage is: many patches
         are clean, and each pixel counts once. Before, damage counts more, or nothing would be found
     """
@@ -28,6 +30,7 @@ class Plan:
     rate: float = 2e-3
     warmup: int = 300
     ema: float = 0.999
+    echo: int = 1
     calm: float = 0.75
     defects: int = 2500
     drawn: int = 384

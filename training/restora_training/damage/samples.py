@@ -143,7 +143,7 @@ class PatchSource:
         if rng.uniform() < 0.4:
             clean = age_photo(clean, rng, _AGING)
         damaged, opacity = self._damage(clean, rng, none=without)
-        change = np.abs(damaged.picture.astype(np.int16) - clean).max(2)
+        change = np.maximum.reduce(cv2.split(cv2.absdiff(damaged.picture, clean)))
         plain = (change >= FAINT) & (opacity >= FAINT_OPACITY)
         mask, asked = damaged.mask & plain, ~damaged.mask | plain
         return Sample(clean, _scan(damaged.picture, rng), mask, asked, np.zeros_like(mask))

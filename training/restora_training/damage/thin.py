@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from restora_export.reference.damage_detector import THIN_GAIN, THIN_PX
 from restora_training.damage.layer import Mask, Photo
 
+_MEAN = np.full((1, 3), THIN_GAIN / 255 / 3, np.float32)  # of the colors
 _AROUND_PX = 25
 _THIN_SHARE = 0.2  # of the pixels around a pixel of a scratch, at most so many are damaged
 _LEAST = 0.15
@@ -24,7 +25,7 @@ def stack_thin(pictures: Sequence[Photo]) -> NDArray[np.float32]:
     square = np.ones((THIN_PX, THIN_PX), np.uint8)
     planes = []
     for picture in pictures:
-        level = picture.mean(2, dtype=np.float32) * np.float32(THIN_GAIN / 255)
+        level = cv2.transform(picture.astype(np.float32), _MEAN)
         planes.append((
             cv2.morphologyEx(level, cv2.MORPH_TOPHAT, square),
             cv2.morphologyEx(level, cv2.MORPH_BLACKHAT, square),

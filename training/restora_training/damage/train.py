@@ -24,6 +24,7 @@ from restora.damage.open import DETECTOR_MODEL, REPAIRER_MODEL
 from restora.models import find_artifact
 from restora_export.reference import DamageDetector, Repairer
 from restora_training.damage.batches import iter_batches, make_source, stack_samples
+from restora_training.damage.echo import first_batch, iter_echoes
 from restora_training.damage.fold import round_weights
 from restora_training.damage.losses import LOSSES
 from restora_training.damage.plan import PLANS, Part, Plan
@@ -85,7 +86,14 @@ def train(
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     step = _load(folder / _STATE, network, optimizer, average)
-    batches = iter_batches(plan, photos, step, workers=workers)
+    first = first_batch(step, plan.echo)
+    batches = iter_echoes(
+        iter_batches(plan, photos, first, workers=workers),
+        place,
+        times=plan.echo,
+        first=step,
+        seed=plan.seed,
+    )
     log = Log(folder, ["loss"], done=step)
     network.train()
     running, started, waited = 0.0, time.monotonic(), 0.0
@@ -178,13 +186,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: as the published networks")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
+    parser.add_argument("--echo", type=int, default=1, help="use each sample so often, turned")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     plan = PLANS[arguments.part]
-    plan = replace(plan, steps=arguments.steps or plan.steps)
+    plan = replace(plan, steps=arguments.steps or plan.steps, echo=arguments.echo)
     start = arguments.start
     if start == Path("bundled"):
         start = find_artifact(*_BUNDLED[plan.part])
