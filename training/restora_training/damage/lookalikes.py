@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from restora_training.damage.aging import print_halftone
+from restora_training.damage.cables import draw_cables
 from restora_training.damage.growths import draw_branches, draw_fibers, draw_wings
 from restora_training.damage.ink import blend_ink, choose_ink, make_paper, make_sky
 from restora_training.damage.layer import Photo, Plane, draw_tapered, random_point, wander
@@ -78,28 +79,6 @@ def draw_wires(photo: Photo, rng: np.random.Generator) -> Photo:
         path = np.stack((columns, rows), 1)
         line = draw_tapered((height, width), path, np.full(len(path) - 1, thick))
         picture = blend_ink(picture, line * rng.uniform(0.7, 1.0), ink)
-    return picture
-
-
-def draw_cables(photo: Photo, rng: np.random.Generator) -> Photo:
-    """Taut cables, rods and masts that cross the whole picture: one to three groups, each in a
-    direction of its own."""
-    picture = make_sky(photo, rng) if rng.uniform() < 0.6 else photo.copy()
-    height, width = picture.shape[:2]
-    reach = float(np.hypot(height, width))
-    for _ in range(int(rng.integers(1, 4))):
-        angle, middle = rng.uniform(0, np.pi), random_point((height, width), rng)
-        along = np.array([np.cos(angle), np.sin(angle)])
-        aside = np.array([-along[1], along[0]])
-        thick, gap = 0.8 * 8 ** rng.uniform(0, 1), rng.uniform(4, 60)
-        ink, opacity = choose_ink(rng, dark=rng.uniform() < 0.7), rng.uniform(0.6, 1.0)
-        for number in range(int(rng.integers(1, 6))):
-            start = middle + aside * number * (gap + thick)
-            turn = aside * rng.normal(0, 0.02)
-            path = np.stack((start - (along + turn) * reach, start + (along + turn) * reach))
-            line = draw_tapered((height, width), path, np.full(1, thick))
-            line = np.asarray(cv2.GaussianBlur(line, (0, 0), rng.uniform(0.3, 1.0)), np.float32)
-            picture = blend_ink(picture, line * opacity, ink)
     return picture
 
 
