@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import json
 import re
 from collections.abc import Callable
 from functools import cache
@@ -18,6 +17,7 @@ from typing import Any
 
 import tensorrt_builder_double
 import tensorrt_runtime_double
+from stored import read_json
 from tensorrt_world import BuiltPlan, World
 
 __all__ = ["BEHAVIORS", "VERSIONS", "BuiltPlan", "FakeTensorRT", "World", "read_api"]
@@ -29,8 +29,7 @@ _DATA = Path(__file__).parent / "data" / "tensorrt"
 
 @cache
 def read_api(version: str) -> dict[str, Any]:
-    api: dict[str, Any] = json.loads((_DATA / f"{version}.json").read_text())
-    return api
+    return read_json(_DATA / f"{version}.json.xz")
 
 
 class FakeTensorRT:
