@@ -143,10 +143,11 @@ class PatchSource:
         if rng.uniform() < 0.4:
             clean = age_photo(clean, rng, _AGING)
         damaged, opacity = self._damage(clean, rng, none=without)
-        change = np.maximum.reduce(cv2.split(cv2.absdiff(damaged.picture, clean)))
+        picture, clean = _blur(damaged.picture, clean, rng)
+        change = np.maximum.reduce(cv2.split(cv2.absdiff(picture, clean)))
         plain = (change >= FAINT) & (opacity >= FAINT_OPACITY)
         mask, asked = damaged.mask & plain, ~damaged.mask | plain
-        return Sample(clean, _scan(damaged.picture, rng), mask, asked, np.zeros_like(mask))
+        return Sample(clean, _add_grain(picture, rng), mask, asked, np.zeros_like(mask))
 
     def _for_repair(self, rng: np.random.Generator) -> Sample:
         clean = self._contents.cut(rng)
@@ -195,14 +196,25 @@ def _draw_defect(name: str, side: int, rng: np.random.Generator) -> _Drawn:
     return _Drawn(opacity, np.clip(layer.color, 0, 255).astype(np.uint8), chosen)
 
 
-def _scan(picture: Photo, rng: np.random.Generator) -> Photo:
-    """What a scanner and a file do to the whole picture: blur, grain, JPEG."""
-    if rng.uniform() < 0.3:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.9)), np.uint8)
-    if rng.uniform() < 0.4:
-        grain = rng.normal(0, rng.uniform(0.5, 7), picture.shape[:2])[..., None]
+# Most pictures have what a scanner and a file do to the whole of them: a detector that sees many
+# without learns that damage has hard rims and no grain.
+
+
+def _blur(picture: Photo, clean: Photo, rng: np.random.Generator) -> tuple[Photo, Photo]:
+    """Blur both alike: what can no longer be seen is not asked for."""
+    if rng.uniform() >= 0.6:
+        return picture, clean
+    sigma = rng.uniform(0.3, 1.2)
+    soft, reference = (cv2.GaussianBlur(each, (0, 0), sigma) for each in (picture, clean))
+    return np.asarray(soft, np.uint8), np.asarray(reference, np.uint8)
+
+
+def _add_grain(picture: Photo, rng: np.random.Generator) -> Photo:
+    """Grain and JPEG."""
+    if rng.uniform() < 0.6:
+        grain = rng.normal(0, rng.uniform(0.5, 8), picture.shape[:2])[..., None]
         picture = np.rint(np.clip(picture + grain, 0, 255)).astype(np.uint8)
-    return _save(picture, rng, lowest=60) if rng.uniform() < 0.4 else picture
+    return _save(picture, rng, lowest=60) if rng.uniform() < 0.5 else picture
 
 
 def _save(picture: Photo, rng: np.random.Generator, *, lowest: int) -> Photo:
