@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
+import lzma
 import re
 from collections.abc import Callable
 from functools import cache
@@ -17,7 +19,6 @@ from typing import Any
 
 import tensorrt_builder_double
 import tensorrt_runtime_double
-from stored import read_json
 from tensorrt_world import BuiltPlan, World
 
 __all__ = ["BEHAVIORS", "VERSIONS", "BuiltPlan", "FakeTensorRT", "World", "read_api"]
@@ -29,7 +30,9 @@ _DATA = Path(__file__).parent / "data" / "tensorrt"
 
 @cache
 def read_api(version: str) -> dict[str, Any]:
-    return read_json(_DATA / f"{version}.json.xz")
+    text = lzma.decompress((_DATA / f"{version}.json.xz").read_bytes())
+    api: dict[str, Any] = json.loads(text)
+    return api
 
 
 class FakeTensorRT:
