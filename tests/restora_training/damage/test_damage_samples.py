@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from restora.damage.mask import keep_thin
 from restora_calibration.photos import HELD_OUT, TRAINING
 from restora_export.reference.damage_detector import Block
+from restora_training.damage import samples as patches
 from restora_training.damage.batches import iter_batches, stack_samples
 from restora_training.damage.lookalikes import LOOKALIKES
 from restora_training.damage.losses import LOSSES
@@ -72,6 +73,24 @@ def test_faint_damage_is_neither_asked_for_nor_denied(source: PatchSource) -> No
     assert all((s.asked | ~s.mask).all() for s in masks)
     assert any((~s.asked).any() for s in masks)
     assert FAINT > 0
+
+
+def test_damage_that_a_blur_hides_is_not_asked_for(
+    source: PatchSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patches, "_add_grain", lambda picture, _rng: picture)
+    made = source.make_batch(6, 40, for_repair=False)
+    assert sum(s.mask.any() for s in made) > 10
+    for s in made:
+        change = np.abs(s.picture.astype(int) - s.clean).max(2)
+        assert (change[s.mask] >= FAINT).all()
+
+
+def test_a_blur_changes_the_damaged_and_the_clean_picture_alike() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    pairs = [patches._blur(picture, picture, np.random.default_rng(n)) for n in range(40)]
+    assert all(np.array_equal(*pair) for pair in pairs)
+    assert 15 < sum(not np.array_equal(one, picture) for one, _ in pairs) < 32
 
 
 def test_some_samples_have_no_damage(source: PatchSource) -> None:

@@ -186,9 +186,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: as the published networks")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
-    parser.add_argument("--echo", type=int, default=1, help="use each sample so often, turned")
+    parser.add_argument("--echo", type=int, default=1, help="how often each sample is used, turned")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
+    if arguments.echo < 1:
+        parser.error(f"--echo must be at least 1, got {arguments.echo}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
