@@ -1,4 +1,4 @@
-"""Use every sample several times, turned and among others (data echoing: Choi et al.,
+"""Use every sample several times, turned and mixed with other samples (data echoing: Choi et al.,
 arXiv:1907.05550).
 
 A GPU trains several times as fast as 15 processes make samples.

@@ -196,12 +196,9 @@ def _draw_defect(name: str, side: int, rng: np.random.Generator) -> _Drawn:
     return _Drawn(opacity, np.clip(layer.color, 0, 255).astype(np.uint8), chosen)
 
 
-# Most pictures have what a scanner and a file do to the whole of them: a detector that sees many
-# without learns that damage has hard rims and no grain.
-
-
 def _blur(picture: Photo, clean: Photo, rng: np.random.Generator) -> tuple[Photo, Photo]:
-    """Blur both alike: what can no longer be seen is not asked for."""
+    """Blur most pairs, both pictures alike. A detector that rarely sees blur and grain learns that
+    damage has hard edges and no grain, and misses it in scans."""
     if rng.uniform() >= 0.6:
         return picture, clean
     sigma = rng.uniform(0.3, 1.2)
@@ -210,7 +207,7 @@ def _blur(picture: Photo, clean: Photo, rng: np.random.Generator) -> tuple[Photo
 
 
 def _add_grain(picture: Photo, rng: np.random.Generator) -> Photo:
-    """Grain and JPEG."""
+    """Add grain to most pictures, and JPEG artifacts to half of them."""
     if rng.uniform() < 0.6:
         grain = rng.normal(0, rng.uniform(0.5, 8), picture.shape[:2])[..., None]
         picture = np.rint(np.clip(picture + grain, 0, 255)).astype(np.uint8)
