@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ from restora_benchmarks.evaluate.damage_figures import (
     kind_figures_of,
     repair_of,
 )
-from restora_benchmarks.evaluate.damage_pairs import iter_pairs, iter_scratched
+from restora_benchmarks.evaluate.damage_pairs import iter_pairs, iter_scans, iter_scratched
 from restora_benchmarks.evaluate.damage_report import DamageReport
 from restora_benchmarks.evaluate.damage_tables import format_tables
 from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
@@ -31,6 +32,10 @@ def line(row: int, side: int = 30) -> np.ndarray:
     mask = np.zeros((side, side), bool)
     mask[row, 2:28] = True
     return mask
+
+
+def grow(mask: np.ndarray, by: int) -> np.ndarray:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * by + 1,) * 2, np.uint8)) > 0
 
 
 def test_a_mask_one_pixel_aside_is_right_and_two_pixels_aside_is_wrong() -> None:
@@ -87,9 +92,21 @@ def test_pairs_are_seeded_and_differ_only_inside_their_masks() -> None:
         assert not np.array_equal(pairs[0].mask, pairs[1].mask)
 
 
+def test_a_scan_is_soft_and_grainy_and_differs_from_its_clean_picture_in_damage_only() -> None:
+    photo = np.full((64, 80, 3), 128, np.uint8)
+    for scan, sharp in zip(iter_scans(photo, 3), iter_scratched(photo, 3), strict=True):
+        assert np.array_equal(scan.mask, sharp.mask)
+        assert 4.5 < scan.clean.std() < 5.5
+        change, before = (np.abs(p.picture.astype(int) - p.clean) for p in (scan, sharp))
+        assert not change[~grow(scan.mask, 4)].any()  # the blur reaches four pixels
+        assert 0 < change.max() < before.max()
+    first, second = (scan.clean for scan in iter_scans(photo, 2))
+    assert not np.array_equal(first, second)
+
+
 def test_each_photo_has_damage_of_its_own() -> None:
     photo = gray_picture(64, 80)
-    for make in (iter_pairs, iter_scratched):
+    for make in (iter_pairs, iter_scratched, iter_scans):
         first, second = (next(iter(make(photo, 1, number))) for number in (0, 1))
         assert not np.array_equal(first.mask, second.mask)
 
@@ -124,6 +141,7 @@ def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
     write_photo(Photo(gray_picture(64, 80)), tmp_path / "a.png")
     report = evaluate_damage(stage_of(), tmp_path, draws=1)
     assert report.photos == report.pairs == 1
+    assert len(report.detection) == 3
     assert all(d.recall < 0.2 for d in report.detection.values())
     assert report.false_share["photos"] == 0
     assert report.clean_psnr == 150

@@ -28,7 +28,13 @@ from restora_benchmarks.evaluate.damage_figures import (
     psnr_of,
     repair_of,
 )
-from restora_benchmarks.evaluate.damage_pairs import SEED, DamagePair, iter_pairs, iter_scratched
+from restora_benchmarks.evaluate.damage_pairs import (
+    SEED,
+    DamagePair,
+    iter_pairs,
+    iter_scans,
+    iter_scratched,
+)
 from restora_benchmarks.evaluate.damage_report import DamageReport
 from restora_benchmarks.evaluate.marked import MarkedFigures, figures_of, iter_marked
 from restora_calibration.folders import list_photos
@@ -82,6 +88,9 @@ def evaluate_damage(
     scratches, scratch_repairs, _ = run.evaluate(
         pair for number, photo in numbered for pair in iter_scratched(photo, draws, number)
     )
+    scanned = run.detect(
+        pair for number, photo in numbered for pair in iter_scans(photo, draws, number)
+    )
     report("scratches are evaluated")
     damage, repairs, kinds = run.evaluate(
         pair for number, photo in numbered for pair in iter_pairs(photo, draws, number)
@@ -94,6 +103,7 @@ def evaluate_damage(
         len(photos) * draws,
         {
             f"scratches of 1 px and more, {_LEAST_CONTRAST} levels": scratches,
+            "the same scratches, in soft and grainy scans": scanned,
             "all damage": damage,
         },
         repairs,
@@ -114,6 +124,13 @@ class _Run:
         self._options = stage.options
         self._find, self._repair = find, repair
 
+    def detect(self, pairs: Iterable[DamagePair]) -> Detection:
+        detection = Detection()
+        for pair in pairs:
+            found = self._decide(self._probability(pair.picture), grow_px=0)
+            detection += detection_of(found, pair.mask, asked=_plain(pair))
+        return detection
+
     def evaluate(
         self, pairs: Iterable[DamagePair]
     ) -> tuple[Detection, dict[str, Repair], dict[str, KindFigures]]:
@@ -121,8 +138,7 @@ class _Run:
         detection, totals, kinds = Detection(), dict[str, Repair](), dict[str, KindFigures]()
         for pair in pairs:
             probability = self._probability(pair.picture)
-            change = np.abs(pair.picture.astype(int) - pair.clean).max(2)
-            asked, exact = change >= _LEAST_CONTRAST, self._decide(probability, grow_px=0)
+            asked, exact = _plain(pair), self._decide(probability, grow_px=0)
             detection += detection_of(exact, pair.mask, asked=asked)
             found = self._decide(probability)
             made = {"nothing": (pair.picture, pair.mask)}
@@ -183,6 +199,12 @@ class _Run:
         pixels = picture.shape[0] * picture.shape[1]
         made = self._repair.run(lambda: self._repairer.repair(Photo(picture), mask), pixels)
         return np.asarray(made.pixels, np.uint8)
+
+
+def _plain(pair: DamagePair) -> Mask:
+    """The pixels that differ enough from the clean ones to be asked for."""
+    change = np.abs(pair.picture.astype(int) - pair.clean).max(2)
+    return np.asarray(change >= _LEAST_CONTRAST, np.bool_)
 
 
 def _read_photos(folder: Path | None) -> Iterator[Pixels]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ Mask = NDArray[np.bool_]
 
 SEED = 7_000_000  # no seed of training
 _NARROWEST_PX = 1.25  # a scratch gets narrower towards its ends
+_SOFT_PX = 0.9  # standard deviation of the blur of a soft scan
+_GRAIN = 5.0  # levels, standard deviation of its grain
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,16 @@ def iter_scratched(photo: Pixels, draws: int, number: int = 0) -> Iterator[Damag
         yield _damage(photo, [("scratch", _draw_scratch(shape, rng)) for _ in range(3)])
 
 
+def iter_scans(photo: Pixels, draws: int, number: int = 0) -> Iterator[DamagePair]:
+    """The pairs of iter_scratched as a soft and grainy scan shows them: blurred by 0.9 pixels, with
+    grain of 5 levels. Both pictures of a pair have the same grain and differ in damage only."""
+    for draw, pair in enumerate(iter_scratched(photo, draws, number)):
+        rng = np.random.default_rng([SEED, 4, draw, number])
+        grain = rng.normal(0, _GRAIN, (*pair.mask.shape, 1))
+        clean, picture = (_scan(pixels, grain) for pixels in (pair.clean, pair.picture))
+        yield DamagePair(clean, picture, pair.mask, pair.kinds)
+
+
 def iter_pairs(photo: Pixels, draws: int, number: int = 0) -> Iterator[DamagePair]:
     """The photo with damage of all kinds; every second one is aged before.
 
@@ -58,6 +71,11 @@ def iter_pairs(photo: Pixels, draws: int, number: int = 0) -> Iterator[DamagePai
 
 def _draw_scratch(shape: tuple[int, int], rng: np.random.Generator) -> Layer:
     return draw_scratch(shape, rng, narrowest_px=_NARROWEST_PX)
+
+
+def _scan(pixels: Pixels, grain: NDArray[np.float64]) -> Pixels:
+    soft = cv2.GaussianBlur(pixels, (0, 0), _SOFT_PX)
+    return np.rint(np.clip(soft + grain, 0, 255)).astype(np.uint8)
 
 
 def _damage(clean: Pixels, defects: Iterable[tuple[str, Layer]]) -> DamagePair:
