@@ -17,14 +17,27 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from restora.artifact import read_artifact
+from restora.artifact import Io, Kind, read_artifact
+from restora.damage.open import DETECTOR_MODEL, REPAIRER_MODEL
 from restora.errors import OptionError
+from restora.models import find_artifact
 from restora_export.reference import DamageDetector
 from restora_export.reference.damage_detector import ConvUnit
 from restora_training.damage.fold import EPS
+from restora_training.damage.plan import Part
 
+BUNDLED = Path("bundled")  # stands for the bundled network
 _PREFIX, _BIAS = "network.", ".weight_bias"  # of the names in an artifact
 _LEAST_VARIANCE = 1e-6  # of a channel that hardly changes
+_MODELS: dict[Part, tuple[str, Io, Kind]] = {
+    "detector": (DETECTOR_MODEL, "uint8", "damage-detector"),
+    "repairer": (REPAIRER_MODEL, "uint8", "repairer"),
+}
+
+
+def find_start(part: Part, given: Path) -> Path:
+    """The file of the bundled network for BUNDLED, and else the path itself."""
+    return find_artifact(*_MODELS[part]) if given == BUNDLED else given
 
 
 def load_start(network: nn.Module, path: Path, inputs: Iterable[tuple[Tensor, ...]]) -> None:
@@ -38,13 +51,18 @@ def load_start(network: nn.Module, path: Path, inputs: Iterable[tuple[Tensor, ..
     if path.suffix != ".onnx":
         network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
         return
-    network.load_state_dict(_read_weights(path, network))
+    network.load_state_dict(read_weights(path, network))
     if isinstance(network, DamageDetector):
         _set_norms(network, inputs)
 
 
-def _read_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """The state of the network, whose normalizations do nothing but add a bias."""
+def read_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    """The state of the network in an artifact, whose normalizations do nothing but add a bias.
+
+    network: has the sizes that the artifact must have
+
+    Raises OptionError for an artifact of another network, and the errors of read_artifact.
+    """
     graph = onnx.load_from_string(read_artifact(path).onnx).graph
     stored = {entry.name: entry for entry in graph.initializer}
     state = network.state_dict()

@@ -18,17 +18,14 @@ import torch
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from restora.artifact import Io, Kind
 from restora.atomic import write_atomically
-from restora.damage.open import DETECTOR_MODEL, REPAIRER_MODEL
-from restora.models import find_artifact
 from restora_export.reference import DamageDetector, Repairer
 from restora_training.damage.batches import iter_batches, make_source, stack_samples
 from restora_training.damage.echo import first_batch, iter_echoes
 from restora_training.damage.fold import round_weights
 from restora_training.damage.losses import LOSSES
 from restora_training.damage.plan import PLANS, Part, Plan
-from restora_training.damage.start import load_start
+from restora_training.damage.start import find_start, load_start
 from restora_training.run.device import DeviceName, choose_device
 from restora_training.run.log import Log
 from restora_training.schedule import cosine_factor
@@ -38,10 +35,6 @@ logger = logging.getLogger(__name__)
 _STATE, _NETWORK = "state.pt", "network.safetensors"
 _LOG_EVERY, _SAVE_EVERY = 50, 500
 _START_BATCHES = 60  # that new normalizations are measured with
-_BUNDLED: dict[Part, tuple[str, Io, Kind]] = {
-    "detector": (DETECTOR_MODEL, "uint8", "damage-detector"),
-    "repairer": (REPAIRER_MODEL, "uint8", "repairer"),
-}
 _RARE_LOGIT = -2.0  # of an untrained detector: most pixels are not damaged
 
 
@@ -196,9 +189,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     plan = PLANS[arguments.part]
     plan = replace(plan, steps=arguments.steps or plan.steps, echo=arguments.echo)
-    start = arguments.start
-    if start == Path("bundled"):
-        start = find_artifact(*_BUNDLED[plan.part])
+    start = arguments.start and find_start(plan.part, arguments.start)
     train(
         plan,
         arguments.output,
