@@ -19,10 +19,10 @@ Box = tuple[float, float, float, float]
 
 THIN_PX = 12  # what is wider is no scratch
 _SMALLEST_PX = 3  # pixels above the threshold that a place of damage has
-_EXTEND = 0.7  # of the threshold: what its neighbors must reach
-_FEW_PX = 80  # less damage than this in a whole photo must be certain
+_EXTEND = 0.6  # of the threshold: what its neighbors must reach
+_FEW_PX = 150  # less damage than this in a whole photo must be certain
 _CERTAIN = 0.9  # probability
-_CERTAIN_PX = 10  # pixels of it
+_CERTAIN_PX = 20  # pixels of it
 _UNDECIDED = 0.05  # the largest share of a mask that is neither black nor white, nor gray
 _GRAY_SPREAD = 0.12  # of the channels of a gray pixel, of the whole range
 _HALF = 0.5

@@ -29,7 +29,7 @@ class DamageOptions:
         the size of the photo, white where it is damaged and black elsewhere; or such an array, bool
         or uint8, (height, width)
     threshold: minimum probability at which a pixel counts as damaged, 0..1; a photo with fewer than
-        80 such pixels, hardly any of them certain, counts as undamaged
+        150 such pixels, hardly any of them certain, counts as undamaged
     max_share: a photo of which more than this share is damaged is not repaired, 0..1
     max_face_share: where damage covers more than this share of a face, the face is left to the face
         network; only with faces, and not for the pixels of `mask`

@@ -77,11 +77,11 @@ def test_another_array_and_no_file_are_refused(tmp_path: Path) -> None:
 
 def test_damage_needs_sure_pixels_and_goes_on_over_likely_ones() -> None:
     probability = np.zeros((20, 40), np.uint8)
-    probability[5, 2:30] = 120  # likely, and connected with what is sure
+    probability[5, 2:30] = 80  # likely, and connected with what is sure
     probability[5, 10:18] = 200
     probability[16:, 32:] = 250
-    probability[5, 30:34] = 80  # not likely
-    probability[15, 2:30] = 120  # likely alone
+    probability[5, 30:34] = 72  # not likely
+    probability[15, 2:30] = 80  # likely alone
     mask = decide_mask(probability, 0.5)
     assert mask[5, 2:30].all()
     assert not mask[5, 31:].any()
@@ -101,13 +101,15 @@ def test_fewer_than_three_sure_pixels_are_noise() -> None:
 
 def test_few_pixels_in_a_whole_photo_must_be_certain() -> None:
     probability = np.zeros((40, 40), np.uint8)
-    probability[5:8, 5:31] = probability[8, 5] = 200  # 79 pixels
+    probability[5:10, 5:34] = probability[10, 5:9] = 200  # 149 pixels
     assert not decide_mask(probability, 0.5).any()
-    probability[8, 20] = 200
-    assert decide_mask(probability, 0.5, grow_px=0).sum() == 80
-    probability[8, 20] = 0
-    probability[6, 10:20] = 230
-    assert decide_mask(probability, 0.5, grow_px=0).sum() == 79
+    probability[10, 9] = 200
+    assert decide_mask(probability, 0.5, grow_px=0).sum() == 150
+    probability[10, 9] = 0
+    probability[6, 10:29] = 230
+    assert not decide_mask(probability, 0.5).any()
+    probability[6, 29] = 230
+    assert decide_mask(probability, 0.5, grow_px=0).sum() == 149
 
 
 def test_a_higher_threshold_finds_less() -> None:

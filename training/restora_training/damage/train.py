@@ -177,6 +177,9 @@ def main() -> None:
         help="state.pt of an earlier run, or an artifact; bundled: the bundled network",
     )
     parser.add_argument("--steps", type=int, help="default: as the published networks")
+    parser.add_argument(
+        "--rate", type=float, help="learning rate; a quarter of the default for a bundled network"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
     parser.add_argument("--echo", type=int, default=1, help="how often each sample is used, turned")
@@ -184,11 +187,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.echo < 1:
         parser.error(f"--echo must be at least 1, got {arguments.echo}")
+    if arguments.rate is not None and not 0 < arguments.rate < 1:
+        parser.error(f"--rate must be between 0 and 1, got {arguments.rate:g}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     plan = PLANS[arguments.part]
-    plan = replace(plan, steps=arguments.steps or plan.steps, echo=arguments.echo)
+    plan = replace(
+        plan,
+        steps=arguments.steps or plan.steps,
+        rate=arguments.rate or plan.rate,
+        echo=arguments.echo,
+    )
     start = arguments.start and find_start(plan.part, arguments.start)
     train(
         plan,
