@@ -15,19 +15,7 @@ from restora_export.export import export_network
 from restora_export.reference import DamageDetector, Repairer
 from restora_export.reference.damage_detector import thin_parts
 from restora_training.damage.start import load_start
-
-SIZES = (4, 6, 8, 10)
-
-
-def detector(seed: int) -> DamageDetector:
-    torch.manual_seed(seed)
-    network = DamageDetector(SIZES)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):  # as after training
-            for values in (module.running_var, module.weight, module.bias):
-                assert values is not None
-                nn.init.uniform_(values, 0.5, 1.5)
-    return network.eval()
+from small_detector import make_detector
 
 
 def write_artifact(name: str, make: Callable[[], nn.Module], folder: Path) -> Path:
@@ -52,8 +40,8 @@ def inputs(seed: int, count: int = 4) -> list[tuple[Tensor, Tensor]]:
 def test_a_detector_from_an_artifact_is_the_same_network_with_normalizations_again(
     tmp_path: Path,
 ) -> None:
-    wanted, network = detector(3), detector(4)
-    path = write_artifact("start detector", lambda: detector(3), tmp_path)
+    wanted, network = make_detector(3), make_detector(4)
+    path = write_artifact("start detector with means", lambda: make_detector(3), tmp_path)
     load_start(network, path, inputs(0))
     ((picture, _),) = inputs(1, 1)
     torch.testing.assert_close(network.eval()(picture), wanted(picture), atol=1e-4, rtol=1e-4)
@@ -77,6 +65,6 @@ def test_a_repairer_takes_the_weights_of_an_artifact_as_they_are(tmp_path: Path)
 
 
 def test_an_artifact_of_another_size_is_refused(tmp_path: Path) -> None:
-    path = write_artifact("start detector", lambda: detector(3), tmp_path)
+    path = write_artifact("start detector with means", lambda: make_detector(3), tmp_path)
     with pytest.raises(OptionError, match=r"of the same sizes: it has no constant network\.stem"):
         load_start(DamageDetector((8, 8, 8, 8)), path, inputs(0))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from restora.errors import OptionError
 from restora_export.reference import DamageDetector
@@ -17,19 +16,7 @@ from restora_training.damage.fold import round_weights
 from restora_training.damage.mix import mix_weights, read_network
 from restora_training.damage.plan import Part
 from restora_training.damage.start import BUNDLED, find_start
-
-SIZES = (4, 6, 8, 10)
-
-
-def network(seed: int) -> DamageDetector:
-    torch.manual_seed(seed)
-    made = DamageDetector(SIZES)
-    for module in made.modules():
-        if isinstance(module, nn.BatchNorm2d):  # as after training
-            for values in (module.running_mean, module.running_var, module.weight):
-                assert values is not None
-                nn.init.uniform_(values, 0.5, 1.5)
-    return made.eval()
+from small_detector import SIZES, make_detector
 
 
 @torch.no_grad()
@@ -37,16 +24,16 @@ def network(seed: int) -> DamageDetector:
 def test_a_mix_with_a_share_of_nothing_or_all_is_one_of_the_networks(
     share: float, seed: int
 ) -> None:
-    states = [round_weights(network(number).state_dict()) for number in (1, 2)]
+    states = [round_weights(make_detector(number).state_dict()) for number in (1, 2)]
     mixed, picture = DamageDetector(SIZES).eval(), torch.rand(1, 3, 32, 32)
     mixed.load_state_dict(mix_weights(*states, share))
-    wanted = network(seed)(picture)
+    wanted = make_detector(seed)(picture)
     # the weights are rounded to float16
     torch.testing.assert_close(mixed(picture), wanted, atol=0.01, rtol=0.01)
 
 
 def test_each_weight_of_a_mix_is_the_weighted_mean() -> None:
-    first, second = (round_weights(network(number).state_dict()) for number in (1, 2))
+    first, second = (round_weights(make_detector(number).state_dict()) for number in (1, 2))
     mixed = mix_weights(first, second, 0.25)
     for key in ("stem.conv.weight", "stem.norm.bias", "mask_head.weight"):
         wanted = 0.75 * first[key].float() + 0.25 * second[key].float()
@@ -55,8 +42,10 @@ def test_each_weight_of_a_mix_is_the_weighted_mean() -> None:
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
-    save_file(round_weights(network(1).state_dict()), tmp_path / "a.safetensors")
-    assert set(read_network(tmp_path / "a.safetensors", network(2))) == set(network(2).state_dict())
+    save_file(round_weights(make_detector(1).state_dict()), tmp_path / "a.safetensors")
+    assert set(read_network(tmp_path / "a.safetensors", make_detector(2))) == set(
+        make_detector(2).state_dict()
+    )
     with pytest.raises(OptionError, match="must hold the weights of a DamageDetector of the same"):
         read_network(tmp_path / "a.safetensors", DamageDetector((8, 8, 8, 8)))
 
