@@ -141,7 +141,8 @@ def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
     write_photo(Photo(gray_picture(64, 80)), tmp_path / "a.png")
     report = evaluate_damage(stage_of(), tmp_path, draws=1)
     assert report.photos == report.pairs == 1
-    assert len(report.detection) == 3
+    sharp, soft, _ = report.detection.values()
+    assert sharp.true != soft.true  # a blur hides faint pixels and widens the rest
     assert all(d.recall < 0.2 for d in report.detection.values())
     assert report.false_share["photos"] == 0
     assert report.clean_psnr == 150

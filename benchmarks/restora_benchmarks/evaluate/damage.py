@@ -125,6 +125,7 @@ class _Run:
         self._find, self._repair = find, repair
 
     def detect(self, pairs: Iterable[DamagePair]) -> Detection:
+        """What was found; nothing is repaired."""
         detection = Detection()
         for pair in pairs:
             found = self._decide(self._probability(pair.picture), grow_px=0)

@@ -28,8 +28,8 @@ class DamageOptions:
     mask: pixels to repair besides those that are found, in every photo: the path of a picture of
         the size of the photo, white where it is damaged and black elsewhere; or such an array, bool
         or uint8, (height, width)
-    threshold: minimum probability at which a pixel counts as damaged, 0..1; a photo with fewer than
-        150 such pixels, hardly any of them certain, counts as undamaged
+    threshold: minimum probability at which a pixel counts as damaged, 0..1; a photo in which
+        fewer than 150 pixels are found, hardly any of them certain, counts as undamaged
     max_share: a photo of which more than this share is damaged is not repaired, 0..1
     max_face_share: where damage covers more than this share of a face, the face is left to the face
         network; only with faces, and not for the pixels of `mask`

@@ -48,6 +48,8 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(OptionError, match="must hold the weights of a DamageDetector of the same"):
         read_network(tmp_path / "a.safetensors", DamageDetector((8, 8, 8, 8)))
+    with pytest.raises(OptionError, match=r"state\.pt must be network\.safetensors of a run"):
+        read_network(tmp_path / "state.pt", make_detector(2))
 
 
 @pytest.mark.parametrize("part", ["detector", "repairer"])

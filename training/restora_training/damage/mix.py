@@ -48,10 +48,12 @@ def read_network(path: Path, network: nn.Module) -> dict[str, Tensor]:
     path: network.safetensors of a run, or an artifact in FP32
     network: has the sizes that the file must have
 
-    Raises OptionError for the file of another network, and the errors of read_artifact.
+    Raises OptionError for another file or network, and the errors of read_artifact.
     """
     if path.suffix == ".onnx":
         return read_weights(path, network)
+    if path.suffix != ".safetensors":
+        raise OptionError(f"{path} must be network.safetensors of a run, or an artifact (.onnx)")
     state = load_file(path)
     wanted = {key: value.shape for key, value in network.state_dict().items()}
     if {key: value.shape for key, value in state.items()} != wanted:
@@ -66,8 +68,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=sorted(PLANS))
     parser.add_argument("first", type=Path, help="network.safetensors, an artifact, or: bundled")
-    parser.add_argument("second", type=Path, help="the same of a network trained from the first")
-    parser.add_argument("--share", type=float, default=0.5, help="of the second, 0..1")
+    parser.add_argument(
+        "second",
+        type=Path,
+        help="network.safetensors or an artifact of a network trained from the first",
+    )
+    parser.add_argument(
+        "--share", type=float, default=0.5, help="weight of the second network, 0..1; default: 0.5"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     if not 0 <= arguments.share <= 1:

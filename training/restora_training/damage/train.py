@@ -178,7 +178,9 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, help="default: as the published networks")
     parser.add_argument(
-        "--rate", type=float, help="learning rate; a quarter of the default for a bundled network"
+        "--rate",
+        type=float,
+        help="learning rate; for further training of a bundled network, a quarter of the default",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
