@@ -113,7 +113,8 @@ def test_ctrl_c_finishes_what_every_gpu_is_at_and_the_next_run_does_the_rest(
     assert process.stdout is not None
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out = process.stdout.read()  # communicate() drops lines that arrived with the first one
+    _, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.INTERRUPTED, err
     assert "finishing the current photos" in err
     rows = [json.loads(line) for line in [first, *out.splitlines()]]
