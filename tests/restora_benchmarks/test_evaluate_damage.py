@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from damage_fakes import gray_picture, stage_of, write_networks
+from damage_fakes import FILLED, MAGENTA, gray_picture, stage_of, write_networks
 from processes import run
 from restora.errors import OptionError
 from restora.image import Photo, write_photo
@@ -17,6 +17,7 @@ from restora_benchmarks.evaluate.damage import evaluate_damage
 from restora_benchmarks.evaluate.damage_figures import (
     Detection,
     KindFigures,
+    PhotoFigures,
     Repair,
     detection_of,
     kind_figures_of,
@@ -146,6 +147,8 @@ def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
     assert all(d.recall < 0.2 for d in report.detection.values())
     assert report.false_share["photos"] == 0
     assert report.clean_psnr == 150
+    assert set(report.by_photo) == {"a.png"}
+    assert report.by_photo["a.png"].scratches == sharp
     assert {"photos", "text", "wires", "branches", "halftone"} <= set(report.false_share)
     names = {
         f"{m}, {k} mask" for m in ("restora", "Telea", "Navier-Stokes") for k in ("true", "found")
@@ -155,6 +158,21 @@ def test_a_network_that_finds_nothing_and_fills_in_gray_gets_what_it_deserves(
     for figures in (*report.repair.values(), *report.scratch_repair.values()):
         assert figures.changed == 0
     json.dumps(report.as_dict())
+
+
+def test_a_photo_that_is_repainted_although_undamaged_is_named(tmp_path: Path) -> None:
+    write_photo(Photo(gray_picture(64, 80)), tmp_path / "a.png")
+    flower = gray_picture(64, 80)
+    flower[20:40, 30:50] = MAGENTA  # which the network takes for damage
+    write_photo(Photo(flower), tmp_path / "flower.png")
+    report = evaluate_damage(stage_of(), tmp_path, draws=1)
+    assert report.by_photo["a.png"].false_share == 0
+    figures = report.by_photo["flower.png"]
+    assert figures.false_share == pytest.approx(22 * 22 / (64 * 80))  # a pixel wider on each side
+    error = np.square(flower[19:41, 29:51].astype(float) - FILLED).sum()
+    assert figures.clean_psnr == pytest.approx(-10 * np.log10(error / flower.size / 255**2))
+    assert report.clean_psnr == figures.clean_psnr
+    assert report.false_share["photos"] == figures.false_share / 2
 
 
 @pytest.fixture
@@ -233,9 +251,18 @@ def test_a_report_survives_json_and_its_table_shows_f1_with_and_without_toleranc
     repair = {"nothing": Repair(4, 9.0)}
     marked = {"old": MarkedFigures(4, 3, aside + right)}
     kinds = {"scratch": KindFigures(2, 40, 10, 100.0, 10.0)}
-    report = DamageReport(1, 2, {"lines": aside + right}, repair, {}, {}, 50, 1, 1, marked, kinds)
+    photos = {
+        "fly.png": PhotoFigures(aside, 0.0025, 36.25),
+        "lamp.png": PhotoFigures(Detection(), 0.0, 150.0),
+    }
+    report = DamageReport(
+        1, 2, {"lines": aside + right}, repair, {}, {}, 1, 1, marked, kinds, photos
+    )
     again = DamageReport.from_dict(json.loads(json.dumps(report.as_dict())))
     assert again == report
     assert "| lines | 1.000 | 1.000 | 1.000 | 0.500 |" in format_tables(again)
     assert "| old | 4 | 3 | 1.00 | 1.00 |" in format_tables(again)
     assert "| single scratches | 2 | 100.0% | 25% | +10.0 dB |" in format_tables(again)
+    assert "| fly.png | 1.000 | 1.000 | 1.000 | 0.25% | 36.2 dB |" in format_tables(again)
+    assert "| lamp.png | 1.000 | 1.000 | 1.000 | 0.00% | unchanged |" in format_tables(again)
+    assert "reach 36.2 dB or more" in format_tables(again)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 
-from restora_benchmarks.evaluate.damage_figures import Detection, KindFigures, Repair
+from restora_benchmarks.evaluate.damage_figures import (
+    Detection,
+    KindFigures,
+    PhotoFigures,
+    Repair,
+)
 from restora_benchmarks.evaluate.damage_report import DamageReport
-from restora_tools.damage_report import UPSAMPLERS, damage_tables
+from restora_tools.damage_report import UPSAMPLERS, damage_tables, measure_scan
 
 
 def test_tables_show_what_was_measured() -> None:
@@ -17,10 +22,10 @@ def test_tables_show_what_was_measured() -> None:
         repair={"restora, true mask": Repair(10, 65.025, 9.0, 5, 3.25125, 0)},
         scratch_repair={"restora, found mask": Repair(10, 6502.5, 8.0, 5, 3.25125, 0)},
         false_share={"photos": 0.00125},
-        clean_psnr=51.25,
         find_mp_per_s=1.0,
         repair_mp_per_s=1.0,
         kinds={"dust": KindFigures(4, 25, 20, 8.0, 2.0), "stain": KindFigures(1, 75, 15, 4.0, 4.0)},
+        by_photo={"a.png": PhotoFigures(Detection(), 0.00125, 51.25)},
     )
     seconds = {"damage_find": 0.5, "damage_repair": 0.25, "color": 0.1, "upsample": 4.0}
     result = {
@@ -31,6 +36,13 @@ def test_tables_show_what_was_measured() -> None:
             "damaged_share": 0.02,
             "repeats": 5,
             "seconds": dict.fromkeys(UPSAMPLERS, seconds),
+        },
+        "scan": {
+            "megapixels": 42.3,
+            "plain_elapsed_s": 9.0,
+            "plain_peak_bytes": 610_000_000,
+            "repaired_elapsed_s": 80.4,
+            "repaired_peak_bytes": 814_000_000,
         },
     }
     tables = damage_tables(json.loads(json.dumps(result)))
@@ -46,3 +58,15 @@ def test_tables_show_what_was_measured() -> None:
     assert "| finding damage | 0.25 | 4.00 |" in tables["damage-cost"]
     assert f"| enlarging with {UPSAMPLERS[1]} | 2.00 | 0.50 |" in tables["damage-cost"]
     assert "2.0 MP, 2% of it damaged. a CPU, 2 cores" in tables["damage-cost"]
+    assert "80 s and 0.81 GB of memory\nfor a scan of 42 MP" in tables["damage-cost"]
+    assert "0.61 GB without" in tables["damage-cost"]
+    assert "| a.png | 1.000 | 1.000 | 1.000 | 0.12% | 51.2 dB |" in tables["damage-photos"]
+
+
+def test_a_scan_is_run_by_the_whole_command_with_and_without_repair() -> None:
+    measured = measure_scan((96, 64), (2, 3))
+    assert measured["megapixels"] == 96 * 2 * 64 * 3 / 1e6
+    for name in ("plain", "repaired"):
+        assert measured[f"{name}_elapsed_s"] > 0
+        assert measured[f"{name}_peak_bytes"] > 50e6
+    assert measured["repaired_peak_bytes"] > measured["plain_peak_bytes"]  # it opens networks

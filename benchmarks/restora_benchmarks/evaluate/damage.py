@@ -6,7 +6,8 @@ Damage is drawn with other seeds than in training, on photos that training never
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from restora.image import Photo, read_photo
 from restora_benchmarks.evaluate.damage_figures import (
     Detection,
     KindFigures,
+    PhotoFigures,
     Repair,
     detection_of,
     kind_figures_of,
@@ -80,40 +82,35 @@ def evaluate_damage(
     marked: photos with real damage and masks of it, as iter_marked reads them
     """
     assert stage.finder is not None
-    photos = list(_read_photos(folder))
+    photos = dict(_read_photos(folder))
     find, repair = _Clock(), _Clock()
     run = _Run(stage, find, repair)
     report(f"{len(photos)} photos, {draws} damaged versions of each")
-    numbered = list(enumerate(photos))
-    scratches, scratch_repairs, _ = run.evaluate(
-        pair for number, photo in numbered for pair in iter_scratched(photo, draws, number)
-    )
-    scanned = run.detect(
-        pair for number, photo in numbered for pair in iter_scans(photo, draws, number)
-    )
+    scratches, scratch_repairs, _ = run.evaluate(_draw(photos, draws, iter_scratched))
+    scanned = run.detect(_draw(photos, draws, iter_scans))
     report("scratches are evaluated")
-    damage, repairs, kinds = run.evaluate(
-        pair for number, photo in numbered for pair in iter_pairs(photo, draws, number)
-    )
+    damage, repairs, kinds = run.evaluate(_draw(photos, draws, iter_pairs))
     report("all damage is evaluated")
-    shares, psnr = run.clean(photos)
+    own = run.repair_clean(photos)
+    shares = {"photos": float(np.mean([share for share, _ in own.values()]))}
+    shares |= run.find_in_lookalikes(photos)
     real = {} if marked is None else run.find_marked(marked)
     return DamageReport(
         len(photos),
         len(photos) * draws,
         {
-            f"scratches of 1 px and more, {_LEAST_CONTRAST} levels": scratches,
-            "the same scratches, in soft and grainy scans": scanned,
-            "all damage": damage,
+            f"scratches of 1 px and more, {_LEAST_CONTRAST} levels": _sum(scratches),
+            "the same scratches, in soft and grainy scans": _sum(scanned),
+            "all damage": _sum(damage),
         },
         repairs,
         scratch_repairs,
         shares,
-        psnr,
         find.mp_per_s,
         repair.mp_per_s,
         real,
         kinds,
+        {name: PhotoFigures(scratches[name], *own[name]) for name in own},
     )
 
 
@@ -124,23 +121,24 @@ class _Run:
         self._options = stage.options
         self._find, self._repair = find, repair
 
-    def detect(self, pairs: Iterable[DamagePair]) -> Detection:
-        """What was found; nothing is repaired."""
-        detection = Detection()
-        for pair in pairs:
+    def detect(self, pairs: Iterable[tuple[str, DamagePair]]) -> dict[str, Detection]:
+        """What was found, by photo; nothing is repaired."""
+        detection = defaultdict[str, Detection](Detection)
+        for name, pair in pairs:
             found = self._decide(self._probability(pair.picture), grow_px=0)
-            detection += detection_of(found, pair.mask, asked=_plain(pair))
+            detection[name] += detection_of(found, pair.mask, asked=_plain(pair))
         return detection
 
     def evaluate(
-        self, pairs: Iterable[DamagePair]
-    ) -> tuple[Detection, dict[str, Repair], dict[str, KindFigures]]:
-        """What was found, repairs by mask and method, and both by kind of damage."""
-        detection, totals, kinds = Detection(), dict[str, Repair](), dict[str, KindFigures]()
-        for pair in pairs:
+        self, pairs: Iterable[tuple[str, DamagePair]]
+    ) -> tuple[dict[str, Detection], dict[str, Repair], dict[str, KindFigures]]:
+        """What was found, by photo; repairs by mask and method; and both by kind of damage."""
+        detection = defaultdict[str, Detection](Detection)
+        totals, kinds = dict[str, Repair](), dict[str, KindFigures]()
+        for photo, pair in pairs:
             probability = self._probability(pair.picture)
             asked, exact = _plain(pair), self._decide(probability, grow_px=0)
-            detection += detection_of(exact, pair.mask, asked=asked)
+            detection[photo] += detection_of(exact, pair.mask, asked=asked)
             found = self._decide(probability)
             made = {"nothing": (pair.picture, pair.mask)}
             for name, mask in (("true mask", pair.mask), ("found mask", found)):
@@ -162,21 +160,26 @@ class _Run:
                 )
         return detection, totals, kinds
 
-    def clean(self, photos: Sequence[Pixels]) -> tuple[dict[str, float], float]:
-        """Share of pixels in the mask by kind of picture, and the least PSNR of repaired photos."""
-        shares: dict[str, list[float]] = {"photos": []}
-        least = 150.0
-        for number, photo in enumerate(photos):
+    def repair_clean(self, photos: Mapping[str, Pixels]) -> dict[str, tuple[float, float]]:
+        """By photo, the share of its pixels in the mask, and its PSNR to itself once repaired."""
+        figures = {}
+        for name, photo in photos.items():
             mask = self._decide(self._probability(photo))
-            shares["photos"].append(float(mask.mean()))
-            if mask.any():
-                difference = self._repaint(photo, mask).astype(float) - photo
-                least = min(least, psnr_of(float(np.square(difference).sum()), difference.size))
-            for kind, draw in LOOKALIKES.items():
+            result = self._repaint(photo, mask) if mask.any() else photo
+            error = float(np.square(result.astype(float) - photo).sum())
+            figures[name] = float(mask.mean()), psnr_of(error, photo.size)
+        return figures
+
+    def find_in_lookalikes(self, photos: Mapping[str, Pixels]) -> dict[str, float]:
+        """By kind of clean picture that looks damaged, the share of pixels in the mask."""
+        shares = {}
+        for kind, draw in LOOKALIKES.items():
+            found = []
+            for number, photo in enumerate(photos.values()):
                 picture = draw(photo, np.random.default_rng([SEED, 3, number]))
-                found = self._decide(self._probability(picture))
-                shares.setdefault(kind, []).append(float(found.mean()))
-        return {kind: float(np.mean(values)) for kind, values in shares.items()}, least
+                found.append(self._decide(self._probability(picture)).mean())
+            shares[kind] = float(np.mean(found))
+        return shares
 
     def find_marked(self, folder: Path) -> dict[str, MarkedFigures]:
         """What is found of the real damage in the photos of a folder."""
@@ -208,10 +211,25 @@ def _plain(pair: DamagePair) -> Mask:
     return np.asarray(change >= _LEAST_CONTRAST, np.bool_)
 
 
-def _read_photos(folder: Path | None) -> Iterator[Pixels]:
+def _draw(
+    photos: Mapping[str, Pixels],
+    draws: int,
+    damage: Callable[[Pixels, int, int], Iterator[DamagePair]],
+) -> Iterator[tuple[str, DamagePair]]:
+    for number, (name, photo) in enumerate(photos.items()):
+        for pair in damage(photo, draws, number):
+            yield name, pair
+
+
+def _sum(figures: Mapping[str, Detection]) -> Detection:
+    return sum(figures.values(), Detection())
+
+
+def _read_photos(folder: Path | None) -> Iterator[tuple[str, Pixels]]:
     if folder is None:
-        yield from (read_free_photo(photo) for photo in HELD_OUT)
+        yield from ((photo.name, read_free_photo(photo)) for photo in HELD_OUT)
         return
     for path in list_photos(folder):
         photo = read_photo(path)
-        yield cut_color(photo, np.arange(photo.height), np.arange(photo.width))
+        pixels = cut_color(photo, np.arange(photo.height), np.arange(photo.width))
+        yield path.relative_to(folder).as_posix(), pixels

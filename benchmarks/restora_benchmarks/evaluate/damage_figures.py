@@ -128,6 +128,20 @@ class KindFigures(_Sums):
         return min(_CAP_DB, 10 * math.log10(self.before / self.after))
 
 
+@dataclass(frozen=True, slots=True)
+class PhotoFigures:
+    """One photo.
+
+    scratches: found in its scratched versions
+    false_share: of its own pixels in the mask, undamaged
+    clean_psnr: of the repaired undamaged photo to itself, in dB, at most 150
+    """
+
+    scratches: Detection
+    false_share: float
+    clean_psnr: float
+
+
 def detection_of(found: Mask, true: Mask, *, asked: Mask) -> Detection:
     """asked: of the pixels in the true mask, those that count"""
     wanted = true & asked

@@ -38,6 +38,7 @@ def format_tables(report: DamageReport) -> str:
         *([kind_table(report), ""] if report.kinds else []),
         clean_table(report),
         "",
+        *([photo_table(report), ""] if report.by_photo else []),
         *([marked_table(report), ""] if report.marked else []),
         f"repaired clean photos reach {report.clean_psnr:.1f} dB or more to themselves",
         f"finding: {report.find_mp_per_s:.2f} MP/s; repairing: {report.repair_mp_per_s:.2f} MP/s",
@@ -91,6 +92,19 @@ def clean_table(report: DamageReport) -> str:
     """Share of the pixels of clean pictures that are taken for damage."""
     lines = ["| clean pictures | pixels in the mask |", "|---|---|"]
     lines += [f"| {kind} | {share:.2%} |" for kind, share in report.false_share.items()]
+    return "\n".join(lines)
+
+
+def photo_table(report: DamageReport) -> str:
+    """By photo: how scratches on it are found, and how much of it is repainted if undamaged."""
+    lines = [
+        "| photo | scratches: precision | recall | F1 | undamaged: in the mask | repaired |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, f in report.by_photo.items():
+        found = f"{f.scratches.precision:.3f} | {f.scratches.recall:.3f} | {f.scratches.f1:.3f}"
+        same = f"{f.clean_psnr:.1f} dB" if f.false_share else "unchanged"
+        lines.append(f"| {name} | {found} | {f.false_share:.2%} | {same} |")
     return "\n".join(lines)
 
 
