@@ -162,7 +162,7 @@ train-damage: $(DEV) $(PHOTOS)  ## train the networks that find and repair damag
 		$(BIN)/python -m restora_training.damage.train $$part \
 			--photos build/photos/training build/photos/small build/photos/wallpapers -o build/$$part || exit 1; done
 
-damage-table: $(DEV) $(PHOTOS)  ## how damage of the held-out photos is found and repaired (15 minutes)
+damage-table: $(DEV) $(PHOTOS)  ## how damage of the held-out photos is found and repaired (11 minutes)
 	$(BIN)/python -m restora_tools.damage_report build/photos/held-out --marked build/photos/damaged
 
 lite-table: $(DEV)  ## accuracy of restora-lite-x2 on the held-out photos

@@ -10,10 +10,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import AnyStr, NoReturn
 
 from restora.cli import console, main
 
@@ -53,6 +54,22 @@ def kill_after(process: subprocess.Popen[str], results: int) -> None:
             break
     process.kill()
     process.communicate()
+
+
+def read_rest(process: subprocess.Popen[AnyStr], timeout_s: float) -> tuple[AnyStr, AnyStr]:
+    """What a process whose output was read in part prints until it ends, on standard output and
+    error; it is killed if that takes longer.
+
+    Popen.communicate() drops what was read ahead with the first lines.
+    """
+    assert process.stdout is not None
+    timer = threading.Timer(timeout_s, process.kill)
+    timer.start()
+    try:
+        out = process.stdout.read()
+        return out, process.communicate()[1]
+    finally:
+        timer.cancel()
 
 
 def run_process(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

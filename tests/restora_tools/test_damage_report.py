@@ -66,7 +66,6 @@ def test_tables_show_what_was_measured() -> None:
 def test_a_scan_is_run_by_the_whole_command_with_and_without_repair() -> None:
     measured = measure_scan((96, 64), (2, 3))
     assert measured["megapixels"] == 96 * 2 * 64 * 3 / 1e6
-    for name in ("plain", "repaired"):
-        assert measured[f"{name}_elapsed_s"] > 0
-        assert measured[f"{name}_peak_bytes"] > 50e6
-    assert measured["repaired_peak_bytes"] > measured["plain_peak_bytes"]  # it opens networks
+    # only the repair opens networks, which take about 110 MB
+    assert measured["repaired_peak_bytes"] > measured["plain_peak_bytes"] + 40e6
+    assert {"plain_elapsed_s", "repaired_elapsed_s"} < set(measured)

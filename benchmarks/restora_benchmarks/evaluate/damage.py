@@ -124,9 +124,9 @@ class _Run:
     def detect(self, pairs: Iterable[tuple[str, DamagePair]]) -> dict[str, Detection]:
         """What was found, by photo; nothing is repaired."""
         detection = defaultdict[str, Detection](Detection)
-        for name, pair in pairs:
+        for file, pair in pairs:
             found = self._decide(self._probability(pair.picture), grow_px=0)
-            detection[name] += detection_of(found, pair.mask, asked=_plain(pair))
+            detection[file] += detection_of(found, pair.mask, asked=_plain(pair))
         return detection
 
     def evaluate(
@@ -135,10 +135,10 @@ class _Run:
         """What was found, by photo; repairs by mask and method; and both by kind of damage."""
         detection = defaultdict[str, Detection](Detection)
         totals, kinds = dict[str, Repair](), dict[str, KindFigures]()
-        for photo, pair in pairs:
+        for file, pair in pairs:
             probability = self._probability(pair.picture)
             asked, exact = _plain(pair), self._decide(probability, grow_px=0)
-            detection[photo] += detection_of(exact, pair.mask, asked=asked)
+            detection[file] += detection_of(exact, pair.mask, asked=asked)
             found = self._decide(probability)
             made = {"nothing": (pair.picture, pair.mask)}
             for name, mask in (("true mask", pair.mask), ("found mask", found)):

@@ -26,7 +26,7 @@ class DamageReport:
     find_mp_per_s, repair_mp_per_s: megapixels of photos per second
     marked: by name, of photos with real damage that was marked by hand
     kinds: by kind of damage, of pairs with all kinds, repaired with the found mask
-    by_photo: by file
+    by_photo: by the name of the photo, or its path in the folder
     """
 
     photos: int

@@ -13,7 +13,7 @@ import pytest
 
 import device_fakes
 from device_fakes import photo_of
-from processes import environment, run
+from processes import environment, read_rest, run
 from restora.backends.driver import Driver
 from restora.exit_codes import ExitCode
 from restora.jobs.folder import restore_folder
@@ -113,8 +113,7 @@ def test_ctrl_c_finishes_what_every_gpu_is_at_and_the_next_run_does_the_rest(
     assert process.stdout is not None
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    out = process.stdout.read()  # communicate() drops lines that arrived with the first one
-    _, err = process.communicate(timeout=120)
+    out, err = read_rest(process, 120)
     assert process.returncode == ExitCode.INTERRUPTED, err
     assert "finishing the current photos" in err
     rows = [json.loads(line) for line in [first, *out.splitlines()]]

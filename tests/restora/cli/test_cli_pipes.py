@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from photo_runs import photo
-from processes import environment, run
+from processes import environment, read_rest, run
 from restora import read_photo
 from restora.cli.pipes import open_stdout
 from restora.exit_codes import ExitCode
@@ -97,8 +97,7 @@ def test_sigterm_ends_a_silent_pipe_and_keeps_every_whole_frame(tmp_path: Path) 
     header = process.stdout.readline()
     frames = process.stdout.read(2 * (len(b"FRAME\n") + 64 * 48 * 3 // 2))
     process.send_signal(signal.SIGTERM)
-    rest = process.stdout.read()  # communicate() drops what was read ahead
-    _, said = process.communicate(timeout=60)
+    rest, said = read_rest(process, 60)
     assert process.returncode == ExitCode.TERMINATED, said
     assert header.startswith(b"YUV4MPEG2")
     assert frames.count(b"FRAME\n") == 2

@@ -26,9 +26,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *flags: str) -> tuple[Plan, Path | Non
     return calls[0]
 
 
-def test_without_flags_the_plan_is_that_of_the_bundled_networks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_flags_a_network_is_trained_as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(monkeypatch, "repairer") == (PLANS["repairer"], None)
 
 

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument(
         "--share", type=float, default=0.5, help="weight of the second network, 0..1; default: 0.5"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
     arguments = parser.parse_args()
     if not 0 <= arguments.share <= 1:
         parser.error(f"--share must be between 0 and 1, got {arguments.share:g}")

@@ -1,4 +1,4 @@
-"""How the damage networks are trained: the plans of the bundled ones."""
+"""How the damage networks are trained from the start."""
 
 from __future__ import annotations
 

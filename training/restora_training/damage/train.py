@@ -167,6 +167,7 @@ def _save(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=sorted(PLANS))
+    steps = ", ".join(f"{plan.steps} for the {part}" for part, plan in PLANS.items())
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument(
         "--photos", type=Path, nargs="+", default=[], help="folders of clean photos; default: free"
@@ -176,11 +177,11 @@ def main() -> None:
         type=Path,
         help="state.pt of an earlier run, or an artifact; bundled: the bundled network",
     )
-    parser.add_argument("--steps", type=int, help="default: as the published networks")
+    parser.add_argument("--steps", type=int, help=f"default: {steps}")
     parser.add_argument(
         "--rate",
         type=float,
-        help="learning rate; for further training of a bundled network, a quarter of the default",
+        help="learning rate; to train the bundled detector further: 5e-4, a quarter of the default",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
